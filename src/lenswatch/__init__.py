@@ -1,0 +1,37 @@
+"""Lenswatch notices that a camera's pictures no longer look like the ones its model was made for.
+
+The public names are resolved when they are first used, so that importing `lenswatch` (which DEEPaaS
+does in its parent process, and the tracking server everywhere) never loads torch or frouros.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lenswatch.detector import MMDStreaming as MMDStreaming
+    from lenswatch.tracking import DriftMonitor as DriftMonitor
+    from lenswatch.tracking import new_experiment as new_experiment
+    from lenswatch.tracking import register as register
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "MMDStreaming": "lenswatch.detector",
+    "DriftMonitor": "lenswatch.tracking",
+    "new_experiment": "lenswatch.tracking",
+    "register": "lenswatch.tracking",
+}
+
+__all__ = ["DriftMonitor", "MMDStreaming", "__version__", "new_experiment", "register"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'lenswatch' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
