@@ -1,0 +1,375 @@
+"""Thresholds for a requested expected run time (ERT), found out of sample on clean footage.
+
+Neighbouring frames of a camera are alike and its light changes slowly. A threshold that is
+simulated from independent samples, or found by scoring frames against a reference that holds them,
+is therefore exceeded all the time. Here a statistic is fitted on one contiguous half of the clean
+footage and run over the other in time order, and the other way round; alarms in those two runs are
+counted as events, and the tail of the events' maxima is extended to the rate asked for (peaks over
+threshold).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import gammaincinv
+
+from lenswatch.errors import ArtefactError, InputError
+
+__all__ = [
+    "ENOUGH_EVENTS",
+    "ENOUGH_FRAMES",
+    "REFRACTORY",
+    "Event",
+    "Tail",
+    "Threshold",
+    "calibrate_mmd",
+    "calibrate_scores",
+    "decluster",
+    "false_alarm_rate_interval",
+    "half_split",
+    "half_split_runs",
+    "mmd_runs",
+]
+
+Floats = NDArray[np.float64]
+Tail = Literal["additive", "multiplicative"]
+Event = tuple[int, float]
+
+REFRACTORY = 24  # frames: what exceeds the threshold so soon after an event's start belongs to it
+ENOUGH_FRAMES = 240
+ENOUGH_EVENTS = 3
+WARNING_SHARE = 4.0  # warnings may come this many times as often as drift
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """The two thresholds of one statistic and how they were found.
+
+    Attributes:
+        drift: an image whose score is above it is an alarm.
+        warning: as `drift`, for a run time of a quarter.
+        calibrated: False for provisional thresholds, from too little footage: the largest score as
+            warning, and that plus its distance from the median as drift.
+        votes: False when the statistic cannot reach `drift`, which takes it out of the verdict.
+        frames: N, the images scored in the two runs.
+        k: the events allowed above `level`; `events`: those found; `run_events`: in each run.
+        level: u, where the tail begins; `excess`: the mean excess over it (additive: a difference;
+            multiplicative: of logarithms).
+        target_ert: the ERT asked for; `tail_ert`: the one the tail was extended to.
+        reach: the most the statistic can be, if there is such a bound.
+        alarms: events above `drift` in the two runs; `rate`, `rate_low`, `rate_high`: those per
+            image, with an exact 95 % interval.
+        more_images: clean images missing for a calibrated threshold.
+        notes: what a user should know, a sentence each.
+    """
+
+    drift: float
+    warning: float
+    calibrated: bool
+    votes: bool
+    frames: int
+    k: int
+    events: int
+    run_events: tuple[int, ...]
+    level: float
+    excess: float
+    tail: Tail
+    target_ert: float
+    tail_ert: float
+    reach: float | None
+    alarms: int
+    rate: float
+    rate_low: float
+    rate_high: float
+    more_images: int
+    notes: tuple[str, ...] = ()
+
+    @property
+    def note(self) -> str:
+        """All notes in one string."""
+        return " ".join(self.notes)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object that `from_json` reads back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ArtefactError: a field that is missing or unknown.
+        """
+        known = {f.name for f in fields(cls)}
+        if set(document) != known:
+            odd = ", ".join(sorted(set(document) ^ known))
+            raise ArtefactError(
+                f"a threshold with missing or unknown fields: {odd}; calibrate again"
+            )
+        values: dict[str, Any] = dict(document)
+        for name in ("run_events", "notes"):
+            values[name] = tuple(values[name])
+        return cls(**values)
+
+
+def half_split(n: int, gap: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """(fit, run) twice: the first half fits and the second is run, and the other way round.
+
+    Args:
+        n: clean images, in time order.
+        gap: images left out between the halves, at least a window, so that they share nothing.
+
+    Raises:
+        InputError: fewer than two images a half.
+    """
+    half = (n - gap) // 2
+    if half < 2:
+        raise InputError(
+            f"{n} clean images are too few to calibrate with a gap of {gap}; "
+            f"give at least {gap + 4}"
+        )
+    first, second = slice(0, half), slice(n - half, n)
+    return (first, second), (second, first)
+
+
+def half_split_runs(
+    n: int, gap: int, run: Callable[[slice, slice], ArrayLike]
+) -> tuple[Floats, Floats]:
+    """Both runs of the half-split: `run(fit, over)` fits on one slice and scores the other."""
+    first, second = (np.asarray(run(*pair), dtype=np.float64) for pair in half_split(n, gap))
+    return first, second
+
+
+def decluster(scores: ArrayLike, threshold: float, refractory: int = REFRACTORY) -> list[Event]:
+    """Alarm events: (index of the start, largest score) of each.
+
+    An event starts with a score above `threshold` (strictly) and lasts `refractory` images; what
+    exceeds the threshold meanwhile belongs to it. So a stream that stays in alarm has an event
+    every `refractory` images. NaN (a window that is not full yet) never exceeds.
+    """
+    values = np.asarray(scores, dtype=np.float64)
+    above = np.flatnonzero(values > threshold)
+    events: list[Event] = []
+    while above.size:
+        start = int(above[0])
+        events.append((start, float(np.nanmax(values[start : start + refractory]))))
+        above = above[np.searchsorted(above, start + refractory) :]
+    return events
+
+
+def false_alarm_rate_interval(
+    events: int, frames: int, confidence: float = 0.95
+) -> tuple[float, float, float]:
+    """False alarms per image: the rate and its exact Poisson interval (Garwood 1936)."""
+    if frames <= 0:
+        return 0.0, 0.0, math.inf
+    tail = (1 - confidence) / 2
+    low = gammaincinv(events, tail) if events else 0.0
+    high = gammaincinv(events + 1, 1 - tail)
+    return events / frames, float(low) / frames, float(high) / frames
+
+
+def calibrate_scores(
+    runs: Sequence[ArrayLike],
+    *,
+    ert: float,
+    tail: Tail,
+    ert_factor: float = 1.0,
+    reach: float | None = None,
+    refractory: int = REFRACTORY,
+) -> Threshold:
+    """Thresholds for an expected run time of `ert` images from out-of-sample runs over clean
+    footage.
+
+    The tail above u, the smallest score with at most k = clip(N/60, 5, 15) events above it, is
+    taken as exponential in the score (`additive`: h = u + mean(maximum - u) ln(k' ERT'/N)) or in
+    its logarithm (`multiplicative`, for positive scores: h = u exp(mean(ln(maximum/u)) ln(k'
+    ERT'/N))), with k' the events found and ERT' = `ert_factor` x `ert`. Where N >= k' ERT' nothing
+    is extended: the smallest score with at most N/ERT' events above it.
+
+    Args:
+        runs: scores in time order, one array a run; NaN where there is none.
+        ert: the mean number of clean images between two false alarms that is asked for.
+        tail: how the tail is extended.
+        ert_factor: by how much the tail is extended further than asked.
+        reach: the most the statistic can be; a drift threshold above it takes the statistic out of
+            the vote.
+        refractory: how long an event lasts.
+
+    Raises:
+        InputError: no finite score at all.
+    """
+    streams = [np.asarray(run, dtype=np.float64) for run in runs]
+    pooled = np.concatenate([s[np.isfinite(s)] for s in streams]) if streams else np.empty(0)
+    if not pooled.size:
+        raise InputError("no clean image was scored; calibration needs more images than a window")
+    found = _Tail.of(streams, pooled, tail, refractory)
+    calibrated = found.frames >= ENOUGH_FRAMES and found.events >= ENOUGH_EVENTS
+    tail_ert = ert * ert_factor
+    if calibrated:
+        drift, warning = found.extend(tail_ert), found.extend(tail_ert / WARNING_SHARE)
+    else:
+        warning = float(pooled.max())
+        drift = 2 * warning - float(np.median(pooled))
+    alarms = _count(streams, drift, refractory)
+    rate, low, high = false_alarm_rate_interval(alarms, found.frames)
+    votes = reach is None or drift < reach
+    missing = 0 if calibrated else _missing(found)
+    return Threshold(
+        drift=drift,
+        warning=min(warning, drift),
+        calibrated=calibrated,
+        votes=votes,
+        frames=found.frames,
+        k=found.k,
+        events=found.events,
+        run_events=found.run_events,
+        level=found.level,
+        excess=found.excess,
+        tail=tail,
+        target_ert=float(ert),
+        tail_ert=float(tail_ert),
+        reach=reach,
+        alarms=alarms,
+        rate=rate,
+        rate_low=low,
+        rate_high=high,
+        more_images=missing,
+        notes=_notes(found, calibrated, missing, ert, drift, None if votes else reach),
+    )
+
+
+def calibrate_mmd(
+    embeddings: ArrayLike,
+    *,
+    window_size: int,
+    ert: float,
+    scores: Callable[[Floats, Floats], ArrayLike],
+    reach: float | None = None,
+) -> Threshold:
+    """Thresholds of the MMD distance from the clean embeddings, in time order.
+
+    Args:
+        embeddings: (n, d), of all the clean images.
+        window_size: of the detector; also the gap between the halves.
+        ert: the expected run time asked for.
+        scores: `scores(reference, run)` gives the distance of each embedding of the run, NaN while
+            the window fills.
+        reach: 1 plus the mean kernel between reference embeddings.
+    """
+    runs = mmd_runs(embeddings, window_size, scores)
+    return calibrate_scores(runs, ert=ert, tail="additive", reach=reach)
+
+
+def mmd_runs(
+    embeddings: ArrayLike, window_size: int, scores: Callable[[Floats, Floats], ArrayLike]
+) -> tuple[Floats, Floats]:
+    """The distances of both runs of the half-split, for thresholds and for the figure."""
+    values = np.asarray(embeddings, dtype=np.float64)
+    return half_split_runs(
+        len(values), window_size, lambda fit, run: scores(values[fit], values[run])
+    )
+
+
+@dataclass(frozen=True)
+class _Tail:
+    """The events above u and their mean excess."""
+
+    streams: Sequence[Floats]
+    ordered: Floats  # the distinct scores
+    frames: int
+    k: int
+    run_events: tuple[int, ...]
+    level: float
+    excess: float
+    tail: Tail
+    refractory: int
+
+    @property
+    def events(self) -> int:
+        return sum(self.run_events)
+
+    @classmethod
+    def of(cls, streams: Sequence[Floats], pooled: Floats, tail: Tail, refractory: int) -> Self:
+        ordered = np.unique(pooled)
+        if tail == "multiplicative" and ordered[0] < 0:
+            raise InputError(f"a negative score, {ordered[0]:.4g}, has no multiplicative tail")
+        k = math.floor(min(max(pooled.size / 60, 5), 15))
+        level = _smallest_level(streams, ordered, k, refractory)
+        events = [decluster(s, level, refractory) for s in streams]
+        maxima = np.array([m for run in events for _, m in run])
+        excess = _mean_excess(maxima, level, tail)
+        counts = tuple(len(run) for run in events)
+        return cls(streams, ordered, pooled.size, k, counts, level, excess, tail, refractory)
+
+    def extend(self, ert: float) -> float:
+        """The threshold for an expected run time of `ert`."""
+        if self.frames >= self.events * ert:
+            allowed = math.floor(self.frames / ert)
+            return _smallest_level(self.streams, self.ordered, allowed, self.refractory)
+        further = self.excess * math.log(self.events * ert / self.frames)
+        return self.level + further if self.tail == "additive" else self.level * math.exp(further)
+
+
+def _mean_excess(maxima: Floats, level: float, tail: Tail) -> float:
+    if not maxima.size:
+        return 0.0
+    if tail == "additive":
+        return float(np.mean(maxima - level))
+    return float(np.mean(np.log(maxima / level))) if level > 0 else 0.0
+
+
+def _count(streams: Sequence[Floats], threshold: float, refractory: int) -> int:
+    return sum(len(decluster(s, threshold, refractory)) for s in streams)
+
+
+def _smallest_level(
+    streams: Sequence[Floats], ordered: Floats, allowed: int, refractory: int
+) -> float:
+    """The smallest of `ordered` with at most `allowed` events above it.
+
+    The events are the fewest stretches of `refractory` images that cover everything above a level,
+    so their number never grows with the level, and bisection finds it.
+    """
+    low, high = 0, len(ordered) - 1
+    while low < high:
+        middle = (low + high) // 2
+        if _count(streams, float(ordered[middle]), refractory) <= allowed:
+            high = middle
+        else:
+            low = middle + 1
+    return float(ordered[low])
+
+
+def _missing(found: _Tail) -> int:
+    """Clean images that would make a calibrated threshold likely."""
+    for_events = math.ceil(found.frames * ENOUGH_EVENTS / max(found.events, 1))
+    return max(ENOUGH_FRAMES, for_events) - found.frames
+
+
+def _notes(
+    found: _Tail, calibrated: bool, missing: int, ert: float, drift: float, reach: float | None
+) -> tuple[str, ...]:
+    notes = []
+    if not calibrated:
+        notes.append(
+            f"Provisional thresholds: {found.frames} clean images were scored, with {found.events} "
+            f"events; about {missing} more clean images are needed to calibrate."
+        )
+    if ert > found.frames:
+        notes.append(
+            f"The clean footage is too short for an expected run time of {ert:g} images: "
+            f"{found.frames} could be scored, so the threshold is extended beyond what was seen."
+        )
+    if reach is not None:
+        notes.append(
+            f"The drift threshold {drift:.4g} is out of the statistic's reach ({reach:.4g}), so it "
+            "has no vote; a smaller expected run time or another bandwidth would give it one."
+        )
+    return tuple(notes)

@@ -1,0 +1,155 @@
+"""`storage/calibration/<digest>/<stream>.json`: the thresholds of a stream, replaced atomically."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from lenswatch.calibration import Threshold
+from lenswatch.errors import ArtefactError, InputError
+from lenswatch.wire import STREAM
+
+__all__ = ["DEFAULT_STREAM", "FORMAT", "Calibration", "load_calibration", "save_calibration"]
+
+FORMAT = 1
+DEFAULT_STREAM = "default"  # what a stream without clean footage of its own is judged by
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What a stream is judged by.
+
+    Attributes:
+        digest: of the reference it belongs to.
+        thresholds: by statistic, "mmd" and "chart".
+        chart: the lens chart's fitted parameters as JSON, None when it was not fitted.
+        created_at: UTC, ISO 8601.
+        details: how it was made: number and time span of the clean images and the like.
+    """
+
+    digest: str
+    thresholds: Mapping[str, Threshold]
+    chart: Mapping[str, Any] | None = None
+    created_at: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object that `from_json` reads back."""
+        return {
+            "format": FORMAT,
+            "digest": self.digest,
+            "created_at": self.created_at,
+            "thresholds": {name: t.to_json() for name, t in self.thresholds.items()},
+            "chart": None if self.chart is None else dict(self.chart),
+            "details": dict(self.details),
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        """Read what `to_json` wrote."""
+        return cls(
+            digest=document["digest"],
+            thresholds={n: Threshold.from_json(t) for n, t in document["thresholds"].items()},
+            chart=document["chart"],
+            created_at=document["created_at"],
+            details=document["details"],
+        )
+
+
+def save_calibration(folder: Path, stream: str, calibration: Calibration) -> Path:
+    """Write `<folder>/<digest>/<stream>.json`, whole or not at all, and return its path.
+
+    Raises:
+        InputError: a stream name that is no slug.
+    """
+    file = _file(folder, calibration.digest, stream)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    document = calibration.to_json()
+    text = json.dumps({**document, "sha256": _digest(document)}, indent=1, allow_nan=False)
+    _replace(file, text.encode())
+    return file
+
+
+def load_calibration(folder: Path, digest: str, stream: str) -> Calibration | None:
+    """The calibration of a stream for the reference `digest`, else that of "default", else None.
+
+    Raises:
+        ArtefactError: a file that is truncated, tampered with, or of another reference or format.
+    """
+    for name in (stream, DEFAULT_STREAM):
+        file = _file(folder, digest, name)
+        try:
+            raw = file.read_bytes()
+        except FileNotFoundError:
+            continue
+        return _parse(file, raw, digest)
+    return None
+
+
+def _file(folder: Path, digest: str, stream: str) -> Path:
+    if not STREAM.match(stream):
+        raise InputError(
+            f"stream {stream!r}: use up to 64 of a-z, 0-9, '.', '_', '-', a letter or digit first"
+        )
+    return folder / digest / f"{stream}.json"
+
+
+def _digest(document: Mapping[str, Any]) -> str:
+    canonical = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _replace(file: Path, data: bytes) -> None:
+    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(file)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    _sync_folder(file.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _parse(file: Path, raw: bytes, digest: str) -> Calibration:
+    try:
+        document = json.loads(raw)
+        claimed = document.pop("sha256")
+        whole = claimed == _digest(document)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ArtefactError(
+            f"{file}: truncated or no calibration; calibrate this stream again"
+        ) from None
+    if not whole:
+        raise ArtefactError(
+            f"{file}: its contents do not match its digest; calibrate this stream again"
+        )
+    if document["format"] != FORMAT:
+        raise ArtefactError(
+            f"{file}: calibration format {document['format']!r}, expected {FORMAT}; calibrate again"
+        )
+    if document["digest"] != digest:
+        raise ArtefactError(
+            f"{file}: made for reference {document['digest']}, not {digest}; calibrate again"
+        )
+    try:
+        return Calibration.from_json(document)
+    except ArtefactError as error:
+        raise ArtefactError(f"{file}: {error}") from None

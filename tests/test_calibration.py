@@ -1,0 +1,204 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lenswatch.calibration import (
+    Threshold,
+    calibrate_mmd,
+    calibrate_scores,
+    decluster,
+    false_alarm_rate_interval,
+    half_split,
+)
+from lenswatch.errors import ArtefactError, InputError
+
+
+def independent(rng, n):
+    return rng.exponential(size=n)
+
+
+def autocorrelated(rng, n, memory=0.95):
+    """An AR(1) stream with standard normal marginals: neighbouring frames are alike."""
+    noise = rng.standard_normal(n + 200) * math.sqrt(1 - memory**2)
+    values = np.empty(n + 200)
+    values[0] = rng.standard_normal()
+    for t in range(1, len(values)):
+        values[t] = memory * values[t - 1] + noise[t]
+    return values[200:]
+
+
+def log_autocorrelated(rng, n):
+    return np.exp(autocorrelated(rng, n) / 4)
+
+
+def true_ert(stream, threshold, frames=200_000):
+    return frames / max(len(decluster(stream(np.random.default_rng(99), frames), threshold)), 0.5)
+
+
+def achieved_ert(stream, tail, frames, ert, draws=25):
+    """Median over calibrations of the run time they really give."""
+    long = stream(np.random.default_rng(99), 200_000)
+    found = []
+    for seed in range(draws):
+        rng = np.random.default_rng(seed)
+        runs = [stream(rng, frames // 2), stream(rng, frames // 2)]
+        threshold = calibrate_scores(runs, ert=ert, tail=tail)
+        assert threshold.calibrated
+        found.append(len(long) / max(len(decluster(long, threshold.drift)), 0.5))
+    return float(np.median(found))
+
+
+@pytest.mark.parametrize(
+    ("stream", "tail"),
+    [
+        (independent, "additive"),
+        (autocorrelated, "additive"),
+        (log_autocorrelated, "multiplicative"),
+    ],
+)
+@pytest.mark.parametrize("frames", [400, 2000])
+def test_the_run_time_asked_for_is_the_run_time_achieved(stream, tail, frames):
+    assert achieved_ert(stream, tail, frames, ert=200) == pytest.approx(200, rel=0.5)
+
+
+def test_a_run_time_beyond_the_footage_is_extrapolated_and_said_so():
+    rng = np.random.default_rng(3)
+    threshold = calibrate_scores([independent(rng, 200)] * 2, ert=1000, tail="additive")
+    assert threshold.calibrated
+    assert "too short" in threshold.note
+    assert 250 < true_ert(independent, threshold.drift) < 4000
+
+
+def test_enough_footage_is_not_extrapolated():
+    rng = np.random.default_rng(4)
+    runs = [rng.uniform(size=4000), rng.uniform(size=4000)]
+    threshold = calibrate_scores(runs, ert=200, tail="additive")
+    assert threshold.drift in np.concatenate(runs)
+    assert threshold.alarms <= 40
+    assert threshold.note == ""
+
+
+def test_the_formula_of_the_additive_tail():
+    run = np.zeros(300)
+    run[[30, 90, 150, 210, 270]] = [1.0, 2.0, 3.0, 4.0, 5.0]
+    threshold = calibrate_scores([run], ert=200, tail="additive")
+    assert (threshold.k, threshold.level, threshold.events) == (5, 0.0, 5)
+    assert threshold.excess == pytest.approx(3.0)
+    assert threshold.drift == pytest.approx(3.0 * math.log(5 * 200 / 300))
+    # 300 frames are more than 5 events of 50 each: not extrapolated, at most 300/50 = 6 above
+    assert threshold.warning == 0.0
+
+
+def test_the_formula_of_the_multiplicative_tail():
+    run = np.ones(300)
+    run[[30, 90, 150, 210, 270]] = np.exp([1.0, 2.0, 3.0, 4.0, 5.0])
+    threshold = calibrate_scores([run], ert=200, tail="multiplicative", ert_factor=5)
+    assert threshold.drift == pytest.approx(math.exp(3.0 * math.log(5 * 1000 / 300)))
+    assert threshold.warning == pytest.approx(math.exp(3.0 * math.log(5 * 250 / 300)))
+
+
+def test_little_footage_gives_provisional_thresholds_and_says_what_is_missing():
+    run = np.array([0.0, 0.1, 0.2, 0.3, 1.0] * 10)
+    threshold = calibrate_scores([run, run], ert=200, tail="additive")
+    assert not threshold.calibrated
+    assert threshold.drift == pytest.approx(1.0 + (1.0 - 0.2))
+    assert threshold.warning == 1.0
+    assert threshold.more_images == 140
+    assert "140 more clean images" in threshold.note
+
+
+def test_a_stream_without_events_stays_provisional():
+    threshold = calibrate_scores([np.full(400, 0.5)], ert=200, tail="additive")
+    assert not threshold.calibrated
+    assert threshold.events == 0
+    assert threshold.more_images > 0
+
+
+def test_a_threshold_out_of_reach_takes_the_statistic_out_of_the_vote():
+    rng = np.random.default_rng(5)
+    runs = [independent(rng, 200), independent(rng, 200)]
+    threshold = calibrate_scores(runs, ert=200, tail="additive", reach=1.5)
+    assert threshold.drift > 1.5
+    assert not threshold.votes
+    assert "out of the statistic's reach" in threshold.note
+    assert calibrate_scores(runs, ert=200, tail="additive", reach=100.0).votes
+
+
+def test_frames_without_a_score_do_not_count():
+    rng = np.random.default_rng(6)
+    run = independent(rng, 300)
+    padded = np.concatenate([np.full(11, np.nan), run])
+    plain = calibrate_scores([run], ert=200, tail="additive")
+    assert calibrate_scores([padded], ert=200, tail="additive") == plain
+
+
+def test_nothing_scored_is_refused():
+    with pytest.raises(InputError, match="no clean image was scored"):
+        calibrate_scores([np.full(5, np.nan)], ert=200, tail="additive")
+
+
+def test_an_event_lasts_the_refractory_time():
+    scores = np.zeros(100)
+    scores[[3, 10, 26, 27, 60]] = [2, 5, 3, 4, 6]
+    assert decluster(scores, 1.0, 24) == [(3, 5.0), (27, 4.0), (60, 6.0)]
+
+
+def test_a_stream_that_stays_in_alarm_has_an_event_every_refractory_time():
+    assert [start for start, _ in decluster(np.ones(72), 0.5, 24)] == [0, 24, 48]
+
+
+@given(st.lists(st.floats(-5, 5), min_size=1, max_size=120), st.floats(-5, 5), st.floats(0, 3))
+def test_a_higher_threshold_never_has_more_events(scores, threshold, more):
+    assert len(decluster(scores, threshold + more, 5)) <= len(decluster(scores, threshold, 5))
+
+
+@pytest.mark.parametrize("n", [30, 31, 400])
+def test_the_halves_share_nothing_and_keep_the_gap(n):
+    (fit, run), (fit_back, run_back) = half_split(n, 12)
+    assert (fit, run) == (run_back, fit_back)
+    assert run.start - fit.stop >= 12
+    assert fit.stop - fit.start == run.stop - run.start
+    assert (fit.start, run.stop) == (0, n)
+
+
+def test_too_few_images_to_split_are_refused():
+    with pytest.raises(InputError, match="give at least 16"):
+        half_split(15, 12)
+
+
+def test_embeddings_are_never_scored_against_a_reference_that_holds_them():
+    embeddings = np.arange(100, dtype=float)[:, None]
+    seen = []
+
+    def scores(reference, run):
+        seen.append((set(reference.ravel()), list(run.ravel())))
+        return run.ravel()
+
+    calibrate_mmd(embeddings, window_size=12, ert=200, scores=scores)
+    assert len(seen) == 2
+    for reference, run in seen:
+        assert not reference & set(run)
+        assert run == sorted(run)
+
+
+@pytest.mark.parametrize(("events", "low", "high"), [(0, 0.0, 3.689), (4, 1.090, 10.242)])
+def test_the_interval_is_the_exact_poisson_one(events, low, high):
+    rate, lower, upper = false_alarm_rate_interval(events, 1000)
+    assert rate == events / 1000
+    assert (lower * 1000, upper * 1000) == pytest.approx((low, high), abs=1e-3)
+
+
+def test_a_threshold_survives_json():
+    rng = np.random.default_rng(7)
+    threshold = calibrate_scores([independent(rng, 300)] * 2, ert=1000, tail="additive", reach=2.0)
+    assert Threshold.from_json(threshold.to_json()) == threshold
+
+
+def test_a_threshold_with_a_missing_field_is_refused():
+    document = calibrate_scores([np.arange(300.0)], ert=200, tail="additive").to_json()
+    del document["level"]
+    with pytest.raises(ArtefactError, match="level"):
+        Threshold.from_json(document)

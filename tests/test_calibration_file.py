@@ -1,0 +1,77 @@
+import json
+
+import numpy as np
+import pytest
+
+from lenswatch.calibration import calibrate_scores
+from lenswatch.calibration_file import Calibration, load_calibration, save_calibration
+from lenswatch.errors import ArtefactError, InputError
+
+DIGEST = "0123456789abcdef"
+
+
+@pytest.fixture
+def calibration():
+    rng = np.random.default_rng(0)
+    threshold = calibrate_scores([rng.exponential(size=300)] * 2, ert=200, tail="additive")
+    return Calibration(DIGEST, {"mmd": threshold}, created_at="2026-06-01T08:00:00Z")
+
+
+def test_what_was_saved_is_loaded(tmp_path, calibration):
+    file = save_calibration(tmp_path, "harbour", calibration)
+    assert file == tmp_path / DIGEST / "harbour.json"
+    assert load_calibration(tmp_path, DIGEST, "harbour") == calibration
+
+
+def test_a_stream_without_its_own_gets_the_default(tmp_path, calibration):
+    assert load_calibration(tmp_path, DIGEST, "harbour") is None
+    save_calibration(tmp_path, "default", calibration)
+    assert load_calibration(tmp_path, DIGEST, "harbour") == calibration
+
+
+def test_saving_again_replaces_and_leaves_nothing_behind(tmp_path, calibration):
+    save_calibration(tmp_path, "harbour", calibration)
+    later = Calibration(DIGEST, calibration.thresholds, created_at="2026-06-02T08:00:00Z")
+    save_calibration(tmp_path, "harbour", later)
+    assert load_calibration(tmp_path, DIGEST, "harbour") == later
+    assert [f.name for f in (tmp_path / DIGEST).iterdir()] == ["harbour.json"]
+
+
+def test_a_failed_save_leaves_the_old_file(tmp_path, calibration):
+    save_calibration(tmp_path, "harbour", calibration)
+    broken = Calibration(DIGEST, calibration.thresholds, details={"share": float("nan")})
+    with pytest.raises(ValueError, match="JSON"):
+        save_calibration(tmp_path, "harbour", broken)
+    assert load_calibration(tmp_path, DIGEST, "harbour") == calibration
+
+
+@pytest.mark.parametrize("keep", [0, 1, 200, -2])
+def test_a_truncated_file_is_refused_by_name(tmp_path, calibration, keep):
+    file = save_calibration(tmp_path, "harbour", calibration)
+    file.write_bytes(file.read_bytes()[:keep])
+    with pytest.raises(ArtefactError, match=r"harbour\.json"):
+        load_calibration(tmp_path, DIGEST, "harbour")
+
+
+def test_a_tampered_threshold_is_refused_by_name(tmp_path, calibration):
+    file = save_calibration(tmp_path, "harbour", calibration)
+    document = json.loads(file.read_text())
+    document["thresholds"]["mmd"]["drift"] = 1e9
+    file.write_text(json.dumps(document))
+    with pytest.raises(ArtefactError, match=r"harbour\.json: its contents do not match"):
+        load_calibration(tmp_path, DIGEST, "harbour")
+
+
+def test_a_calibration_of_another_reference_is_refused(tmp_path, calibration):
+    file = save_calibration(tmp_path, "harbour", calibration)
+    other = tmp_path / "fedcba9876543210"
+    other.mkdir()
+    file.rename(other / "harbour.json")
+    with pytest.raises(ArtefactError, match="made for reference"):
+        load_calibration(tmp_path, "fedcba9876543210", "harbour")
+
+
+@pytest.mark.parametrize("stream", ["../escape", "", "Harbour", "a" * 65])
+def test_a_stream_name_that_is_no_slug_is_refused(tmp_path, calibration, stream):
+    with pytest.raises(InputError, match="stream"):
+        save_calibration(tmp_path, stream, calibration)
