@@ -1,0 +1,75 @@
+"""The network: strided convolutions down to a short embedding, and back up to the picture."""
+
+from __future__ import annotations
+
+import math
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Autoencoder", "encode"]
+
+CHANNELS = (16, 32, 48, 64)
+STRIDE = 32  # pixels of the input to one of the last feature map: 4 * 2 * 2 * 2
+
+
+class Autoencoder(nn.Module):
+    """`encoder`: (n, 3, height, width) -> (n, latent_dim); `decoder`: the way back.
+
+    Any height and width will do: the input is padded to multiples of 32 and the output cropped.
+    At 216 x 384 and 32 dimensions it has about 0.5 million parameters.
+    """
+
+    def __init__(self, size: tuple[int, int] = (216, 384), latent_dim: int = 32) -> None:
+        super().__init__()
+        self.size = size
+        self.latent_dim = latent_dim
+        rows, columns = (math.ceil(side / STRIDE) for side in size)
+        features = CHANNELS[-1] * rows * columns
+        a, b, c, d = CHANNELS
+        self.encoder = nn.Sequential(
+            _pad_to_multiple(size),
+            nn.Conv2d(3, a, 4, stride=4),
+            nn.ReLU(),
+            nn.Conv2d(a, b, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(b, c, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(c, d, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(features, latent_dim),
+        )
+        self.decoder = nn.Sequential(
+            nn.Linear(latent_dim, features),
+            nn.ReLU(),
+            nn.Unflatten(1, (d, rows, columns)),
+            nn.ConvTranspose2d(d, c, 4, stride=2, padding=1),
+            nn.ReLU(),
+            nn.ConvTranspose2d(c, b, 4, stride=2, padding=1),
+            nn.ReLU(),
+            nn.ConvTranspose2d(b, a, 4, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(a, 3 * 16, 3, padding=1),
+            nn.PixelShuffle(4),
+        )
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(n, 3, height, width) -> the reconstruction, of the same shape, and (n, latent_dim)."""
+        embedding = self.encoder(x)
+        height, width = self.size
+        return self.decoder(embedding)[..., :height, :width], embedding
+
+
+def _pad_to_multiple(size: tuple[int, int]) -> nn.Module:
+    height, width = size
+    return nn.ReplicationPad2d((0, -width % STRIDE, 0, -height % STRIDE))
+
+
+def encode(encoder: nn.Module, planes: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """(n, 3, height, width) float32 -> (n, latent_dim) float32, without gradients."""
+    with torch.inference_mode():
+        return cast("npt.NDArray[np.float32]", encoder(torch.from_numpy(planes)).numpy())

@@ -1,0 +1,210 @@
+"""From bytes to checked pixels: what `predict`, training and the command line all read pictures with.
+
+JPEG files are decoded at a reduced scale (libjpeg's, in the frequency domain), which is where most
+of the time goes otherwise. Training and live pictures take this one path, so that both are scaled
+and rounded alike.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from lenswatch.config import TransformConfig, UploadConfig
+from lenswatch.errors import ImageError, ImageTooLarge
+
+__all__ = ["Picture", "check_size", "encoder_input", "read_picture", "read_picture_file"]
+
+# Raster formats that Pillow decodes by itself: no interpreters (EPS), no vector formats.
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "MPO", "JPEG2000", "PPM")
+SMALLEST_SIDE = 16  # pixels; below it there is nothing to compare
+THUMBNAIL_SIDE = 512  # pixels, what the tracking server keeps at most
+_SWAPPED = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded picture, upright.
+
+    Attributes:
+        image: RGB, 8 bits, already reduced to little more than the size asked for.
+        width: of the original, upright, in pixels.
+        height: of the original, upright, in pixels.
+        captured_at: the camera's own time stamp (EXIF), in UTC, where there is one.
+    """
+
+    image: Image.Image
+    width: int
+    height: int
+    captured_at: datetime | None
+
+    def pixels(self, size: tuple[int, int]) -> Pixels:
+        """The picture scaled to `size` (height, width): (height, width, 3) uint8."""
+        scaled = self.image
+        if scaled.size != (size[1], size[0]):
+            scaled = scaled.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+        return np.asarray(scaled)
+
+    def thumbnail(self, side: int = THUMBNAIL_SIDE) -> bytes:
+        """A JPEG of at most `side` pixels, for people to look at."""
+        small = self.image
+        if max(small.size) > side:
+            small = small.copy()
+            small.thumbnail((side, side), Image.Resampling.BILINEAR)
+        buffer = io.BytesIO()
+        small.save(buffer, "JPEG", quality=80)
+        return buffer.getvalue()
+
+
+def check_size(count: int, limits: UploadConfig) -> None:
+    """Refuse a file of `count` bytes that is over the limit, or empty."""
+    if count > limits.max_bytes:
+        raise ImageTooLarge(
+            f"the file has {count} bytes, the limit is {limits.max_bytes}; "
+            "send a smaller picture or raise upload.max_bytes"
+        )
+    if count == 0:
+        raise ImageError("the file is empty (0 bytes); send a picture")
+
+
+def read_picture_file(path: Path, size: tuple[int, int], limits: UploadConfig) -> Picture:
+    """`read_picture` for a file; its size is judged before it is read."""
+    try:
+        check_size(path.stat().st_size, limits)
+        data = path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read: {error.strerror}") from None
+    return read_picture(data, size, limits)
+
+
+def read_picture(data: bytes, size: tuple[int, int], limits: UploadConfig) -> Picture:
+    """Decode a picture at no less than `size` (height, width).
+
+    Rotated by EXIF: turned upright. Animated: its first frame. 16-bit grey: scaled to 8 bits. CMYK
+    and palettes: converted. Transparent: laid on white.
+
+    Raises:
+        ImageTooLarge: more bytes or pixels than `limits` allow (pixels are judged before decoding).
+        ImageError: anything that is no picture, is cut off, or is too small to compare.
+    """
+    check_size(len(data), limits)
+    with _explained():
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        _check_pixels(image.width, image.height, limits)
+        width, height = image.size
+        exif = image.getexif()
+        orientation = exif.get(ExifTags.Base.Orientation, 1)
+        turned = orientation in _SWAPPED
+        image.draft("RGB", size if turned else (size[1], size[0]))
+        image.load()
+        upright = _eight_bit_rgb(image if orientation == 1 else ImageOps.exif_transpose(image))
+    return Picture(
+        image=upright,
+        width=height if turned else width,
+        height=width if turned else height,
+        captured_at=_capture_time(exif),
+    )
+
+
+def encoder_input(pixels: Pixels, transform: TransformConfig) -> npt.NDArray[np.float32]:
+    """(height, width, 3) uint8 to (3, height, width) float32, scaled to 0..1, then normalised."""
+    std = np.asarray(transform.std, np.float32)
+    scale = 1 / (255 * std)
+    offset = -np.asarray(transform.mean, np.float32) / std
+    planes = np.empty((3, *pixels.shape[:2]), np.float32)
+    for channel in range(3):
+        np.multiply(pixels[..., channel], scale[channel], out=planes[channel])
+        planes[channel] += offset[channel]
+    return planes
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Pillow's ways of saying no, as ours."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it also warns of broken EXIF, which we can do without
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            yield
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageTooLarge(
+            f"the picture has too many pixels to be opened safely: {error}"
+        ) from None
+    except ImageError:
+        raise
+    except UnidentifiedImageError:
+        raise ImageError(
+            f"the file is no picture that can be read; send one of {', '.join(FORMATS)}"
+        ) from None
+    except MemoryError:
+        raise ImageTooLarge("the picture needs more memory than there is") from None
+    except Exception as error:  # decoders raise nearly anything on damaged input
+        raise ImageError(f"the picture is damaged or cut off: {error}") from None
+
+
+def _check_pixels(width: int, height: int, limits: UploadConfig) -> None:
+    if width * height > limits.max_pixels:
+        raise ImageTooLarge(
+            f"the picture has {width} x {height} = {width * height} pixels, the limit is "
+            f"{limits.max_pixels}; send a smaller picture or raise upload.max_pixels"
+        )
+    if min(width, height) < SMALLEST_SIDE:
+        raise ImageError(
+            f"the picture has {width} x {height} pixels; it needs {SMALLEST_SIDE} on each side"
+        )
+
+
+def _eight_bit_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16") or image.mode == "I":
+        image = _from_16_bit(image)
+    if image.mode == "F":
+        raise ImageError(
+            "the picture has floating-point pixels, whose range is unknown; send 8 or 16 bits"
+        )
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        image = Image.new("RGBA", rgba.size, "white")
+        image.alpha_composite(rgba)
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _from_16_bit(image: Image.Image) -> Image.Image:
+    values = np.asarray(image).astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise ImageError("the picture has 32-bit pixels, whose range is unknown; send 8 or 16 bits")
+    return Image.fromarray((values // 257).astype(np.uint8))
+
+
+def _capture_time(exif: Image.Exif) -> datetime | None:
+    """EXIF DateTimeOriginal with its offset; UTC where the camera gives no offset."""
+    detail: dict[int, Any] = exif.get_ifd(ExifTags.IFD.Exif)
+    text = detail.get(ExifTags.Base.DateTimeOriginal)
+    try:
+        local = datetime.strptime(str(text).strip("\0 "), "%Y:%m:%d %H:%M:%S")  # noqa: DTZ007
+    except ValueError:
+        return None
+    zone = _offset(str(detail.get(ExifTags.Base.OffsetTimeOriginal, "")))
+    try:
+        return local.replace(tzinfo=zone).astimezone(UTC)
+    except OverflowError:
+        return None
+
+
+def _offset(text: str) -> timezone:
+    try:
+        parsed = datetime.strptime(text.strip("\0 "), "%z").utcoffset()
+    except ValueError:
+        return UTC
+    return timezone(parsed or timedelta(0))
