@@ -1,0 +1,217 @@
+"""The file node.db: its tables, its schema's versions, and how it is opened.
+
+SQLite in WAL mode with synchronous=FULL: readers never wait, and what was committed is on the disk.
+Write transactions say BEGIN IMMEDIATE, since a read that turns into a write fails in WAL mode when
+another process wrote in between.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.pool import QueuePool
+
+from lenswatch.errors import StoreError
+
+__all__ = [
+    "answers",
+    "experiments",
+    "lease",
+    "migrate",
+    "named_errors",
+    "open_engine",
+    "outbox",
+    "pictures",
+    "windows",
+]
+
+metadata = sa.MetaData()
+
+windows = sa.Table(
+    "windows",
+    metadata,
+    sa.Column("stream", sa.Text, primary_key=True),
+    sa.Column("digest", sa.Text, primary_key=True),
+    sa.Column("images", sa.Integer, nullable=False),
+    sa.Column("updated_at", sa.Float, nullable=False),
+    sa.Column("state", sa.LargeBinary, nullable=False),
+)
+answers = sa.Table(
+    "answers",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("event_id", sa.Text, nullable=False, unique=True),
+    sa.Column("answered_at", sa.Float, nullable=False),
+    sa.Column("status", sa.Integer, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+)
+outbox = sa.Table(
+    "outbox",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("posted_at", sa.Float, nullable=False),
+    sa.Column("due_at", sa.Float, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("tried", sa.Boolean, nullable=False),  # may be on the server already
+    sa.Column("drift_id", sa.Text),  # set once the job is stored and its picture is still to go
+    sa.Column("parked_because", sa.Text),
+    sa.Column("job", sa.Text, nullable=False),
+)
+pictures = sa.Table(
+    "pictures",
+    metadata,
+    sa.Column("outbox_id", sa.ForeignKey("outbox.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("data", sa.LargeBinary, nullable=False),
+)
+lease = sa.Table(
+    "lease",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("holder", sa.Text, nullable=False),
+    sa.Column("expires_at", sa.Float, nullable=False),  # on the machine's monotonic clock
+)
+experiments = sa.Table(
+    "experiments",
+    metadata,
+    sa.Column("url", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("id", sa.Text, nullable=False),
+)
+
+_TABLES_1 = (
+    """CREATE TABLE windows (
+        stream TEXT NOT NULL, digest TEXT NOT NULL, images INTEGER NOT NULL,
+        updated_at REAL NOT NULL, state BLOB NOT NULL, PRIMARY KEY (stream, digest))""",
+    """CREATE TABLE answers (
+        id INTEGER PRIMARY KEY, event_id TEXT NOT NULL UNIQUE, answered_at REAL NOT NULL,
+        status INTEGER NOT NULL, body TEXT NOT NULL)""",
+    # AUTOINCREMENT: an id is never used again, so an acknowledgement can only mean its own row.
+    """CREATE TABLE outbox (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, posted_at REAL NOT NULL,
+        due_at REAL NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0,
+        tried INTEGER NOT NULL DEFAULT 0, drift_id TEXT, parked_because TEXT, job TEXT NOT NULL)""",
+    "CREATE INDEX outbox_waiting ON outbox (id) WHERE parked_because IS NULL",
+    "CREATE INDEX outbox_parked ON outbox (id) WHERE parked_because IS NOT NULL",
+    """CREATE TABLE pictures (
+        outbox_id INTEGER PRIMARY KEY REFERENCES outbox (id) ON DELETE CASCADE,
+        data BLOB NOT NULL)""",
+    "CREATE TABLE lease (name TEXT PRIMARY KEY, holder TEXT NOT NULL, expires_at REAL NOT NULL)",
+    """CREATE TABLE experiments (
+        url TEXT NOT NULL, name TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY (url, name))""",
+)
+
+
+def _create_tables(connection: sa.Connection) -> None:
+    if connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one():
+        raise StoreError(
+            f"{_file(connection)}: another program's database; move it away or choose another "
+            "storage.path"
+        )
+    for statement in _TABLES_1:
+        connection.exec_driver_sql(statement)
+
+
+MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (_create_tables,)
+
+
+def open_engine(path: Path, busy_timeout: float) -> sa.Engine:
+    """An engine on the file whose transactions start with its option `begin`, or not at all."""
+    engine = sa.create_engine(
+        f"sqlite:///{path}",
+        poolclass=QueuePool,
+        max_overflow=-1,
+        connect_args={"timeout": busy_timeout, "check_same_thread": False},
+    )
+    sa.event.listen(engine, "connect", _prepare)
+    sa.event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _prepare(connection: sqlite3.Connection, _record: Any) -> None:
+    connection.isolation_level = None  # transactions are begun by us, not by the driver
+    for pragma in ("foreign_keys=ON", "synchronous=FULL", "journal_size_limit=16777216"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin(connection: sa.Connection) -> None:
+    statement = connection.get_execution_options().get("begin")
+    if statement:
+        connection.exec_driver_sql(statement)
+
+
+def migrate(reader: sa.Engine, writer: sa.Engine, busy_timeout: float) -> None:
+    """Bring the file to this version's schema; a new file gets all of it."""
+    with reader.connect() as connection:
+        if _version(connection) == len(MIGRATIONS) and _journal_mode(connection) == "wal":
+            return
+        _set_wal(connection, time.monotonic() + busy_timeout)
+    with writer.begin() as connection:
+        for number in range(_version(connection), len(MIGRATIONS)):
+            MIGRATIONS[number](connection)
+            connection.exec_driver_sql(f"PRAGMA user_version = {number + 1}")
+
+
+def _version(connection: sa.Connection) -> int:
+    version = int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
+    if version > len(MIGRATIONS):
+        raise StoreError(
+            f"{_file(connection)}: written by a newer Lenswatch (schema {version}, this one knows "
+            f"{len(MIGRATIONS)}); update Lenswatch, or choose another storage.path"
+        )
+    return version
+
+
+def _file(connection: sa.Connection) -> str:
+    return str(connection.engine.url.database)
+
+
+def _journal_mode(connection: sa.Connection) -> str:
+    return str(connection.exec_driver_sql("PRAGMA journal_mode").scalar_one())
+
+
+def _set_wal(connection: sa.Connection, deadline: float) -> None:
+    """Switch to WAL. SQLite does not wait for others here, so this does."""
+    connection.exec_driver_sql("PRAGMA auto_vacuum = INCREMENTAL")  # heeded in an empty file only
+    while True:
+        try:
+            connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+        except sa.exc.OperationalError as error:
+            if not is_busy(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
+def is_busy(error: sa.exc.DBAPIError) -> bool:
+    """Whether another connection was in the way, and nothing else was wrong."""
+    return getattr(error.orig, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
+
+
+@contextmanager
+def named_errors(path: Path) -> Iterator[None]:
+    """Turn what the database complains of into a StoreError that names the file.
+
+    Other exceptions pass: they are those of the caller's own code between BEGIN and COMMIT.
+    """
+    try:
+        yield
+    except sa.exc.DBAPIError as error:
+        raise StoreError(f"{path}: {error.orig}; {_advice(error.orig)}") from error
+
+
+def _advice(error: BaseException | None) -> str:
+    name = getattr(error, "sqlite_errorname", "")
+    if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
+        return "the file is damaged or no database: move it away and restart, or restore a copy"
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return "another process kept it locked for too long: see what else has it open"
+    if name.startswith("SQLITE_FULL"):
+        return "free some disk space"
+    return "see that the file and its folder can be written"
