@@ -1,0 +1,167 @@
+"""A lens that fouls: smudges, algae and filaments spread from a corner, then veil and blur.
+
+Each growth has an arrival map: at what fouling (0..1) it reaches each place. What a fouling
+shows is a smooth threshold on these maps, so growth never goes back as fouling rises.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from PIL import Image, ImageChops, ImageDraw, ImageFilter
+
+from lenswatch.demo.noise import Array, fractal, generator, smoothstep
+
+__all__ = ["foul"]
+
+NEVER = 9.0
+STRANDS = 420
+
+
+@dataclass(frozen=True)
+class _Growth:
+    """Arrival maps at half the picture's size, (h/2, w/2) float32, and the algae's own colour."""
+
+    algae: Array
+    thickness: Array
+    smudges: Array
+    strands: Array
+    colour: Image.Image
+
+
+def foul(picture: Image.Image, fouling: float, seed: int) -> Image.Image:
+    """The picture through a lens fouled to a degree from 0 (clean) to 1."""
+    if fouling <= 0.0:
+        return picture
+    growth = _growth(picture.size, seed)
+    cover = _cover(growth, fouling)
+    smudge = 0.75 * smoothstep(0.0, 0.30, fouling - growth.smudges)
+    behind = _glow(picture)
+    seen = _blurred(picture, fouling, np.maximum(smudge, cover))
+    seen = Image.composite(_milky(behind), seen, _mask(0.42 * smudge, picture.size))
+    seen = Image.blend(seen, _milky(behind), 0.50 * min(fouling, 1.0) ** 1.25)
+    lit = ImageChops.multiply(growth.colour, _brightened(behind))
+    return Image.composite(lit, seen, _mask(cover, picture.size))
+
+
+def _cover(growth: _Growth, fouling: float) -> Array:
+    """How much of the light the algae and filaments keep, 0..1."""
+    film = smoothstep(0.0, 0.34, fouling - growth.algae) * growth.thickness
+    strands = 0.62 * smoothstep(0.0, 0.10, fouling - growth.strands)
+    soft = Image.fromarray(np.asarray(strands * 255.0).astype(np.uint8))
+    radius = 0.0022 * soft.width
+    strands = np.asarray(soft.filter(ImageFilter.GaussianBlur(radius)), np.float32) / 255.0
+    return np.asarray(1.0 - (1.0 - film) * (1.0 - strands), np.float32)
+
+
+def _blurred(picture: Image.Image, fouling: float, local: Array) -> Image.Image:
+    """Out of focus, first behind the growth, then everywhere."""
+    factor = max(1, round(picture.width / 480))
+    small = picture.reduce(factor)
+    radius = small.width / 480.0 * (0.9 + 3.2 * fouling)
+    soft = small.filter(ImageFilter.BoxBlur(radius)).filter(ImageFilter.BoxBlur(0.6 * radius))
+    soft = soft.resize(picture.size, Image.Resampling.BILINEAR)
+    everywhere = float(smoothstep(0.12, 0.75, np.array([fouling], np.float32))[0])
+    weight = np.maximum(everywhere, np.minimum(1.4 * local, 1.0))
+    return Image.composite(soft, picture, _mask(np.asarray(weight, np.float32), picture.size))
+
+
+def _glow(picture: Image.Image) -> Image.Image:
+    """The scene as bare light, without detail."""
+    tiny = picture.resize((24, 14), Image.Resampling.BOX).filter(ImageFilter.BoxBlur(1.5))
+    return tiny.resize(picture.size, Image.Resampling.BICUBIC)
+
+
+def _milky(behind: Image.Image) -> Image.Image:
+    """Light scattered by a film: the glow, a little greener and greyer."""
+    tables = [[min(255, round(v * gain + lift)) for v in range(256)] for gain, lift in ((0.86, 26), (0.92, 18), (0.80, 14))]
+    return behind.point([value for table in tables for value in table])
+
+
+def _brightened(behind: Image.Image) -> Image.Image:
+    """Light through algae comes from all sides: greyer than the water, and never black."""
+    grey = behind.convert("L").point([min(255, round(40 + 1.35 * v)) for v in range(256)])
+    return Image.blend(behind, Image.merge("RGB", (grey, grey, grey)), 0.72)
+
+
+@lru_cache(maxsize=2)
+def _growth(size: tuple[int, int], seed: int) -> _Growth:
+    """Where and when things grow, for pictures of `size` (width, height)."""
+    width, height = max(16, size[0] // 2), max(16, size[1] // 2)
+    shape = (height, width)
+    x = np.linspace(0.0, width / height, width, dtype=np.float32)[None, :]
+    y = np.linspace(1.0, 0.0, height, dtype=np.float32)[:, None]
+    away = np.hypot(x + 0.05, y + 0.05) / np.hypot(width / height, 1.0)
+    rng = generator(seed, 100)
+    lobes, fuzz = fractal(rng, shape, 3, 4, 0.55), fractal(rng, shape, 14, 4, 0.7)
+    front = 0.04 + 0.98 * away + 0.085 * lobes + 0.020 * fuzz
+    algae = np.minimum(front, _colonies(rng, x, y, away) + 0.03 * fuzz)
+    thickness = np.clip(0.74 + 0.11 * fuzz + 0.10 * lobes - 0.12 * away, 0.2, 0.95)
+    return _Growth(
+        algae=np.asarray(np.maximum(algae, 0.01), np.float32),
+        thickness=np.asarray(thickness, np.float32),
+        smudges=_smudges(rng, x, y, away),
+        strands=_strands(rng, shape, front),
+        colour=_colour(rng, size),
+    )
+
+
+def _colonies(rng: np.random.Generator, x: Array, y: Array, away: Array) -> Array:
+    """Round spots that settle ahead of the front, each growing from its middle."""
+    arrival = np.full(away.shape, NEVER, np.float32)
+    for _ in range(70):
+        cx, cy = float(rng.uniform(0.0, 16 / 9)), float(rng.uniform(0.0, 1.0))
+        settled = 0.06 + 0.80 * float(np.hypot(cx, cy)) / 2.04 + float(rng.uniform(0.0, 0.35))
+        speed = float(rng.uniform(0.02, 0.16))
+        distance = np.hypot(x - cx, y - cy)
+        arrival = np.minimum(arrival, settled + 0.5 * (distance / speed) ** 1.3)
+    return arrival
+
+
+def _smudges(rng: np.random.Generator, x: Array, y: Array, away: Array) -> Array:
+    """Greasy patches, streaked by the current; the first of them near the corner."""
+    arrival = np.full(away.shape, NEVER, np.float32)
+    streaks = fractal(rng, (away.shape[0], away.shape[1]), 5, 3)
+    for k in range(12):
+        reach = 0.25 + 1.5 * k / 12.0
+        cx, cy = float(rng.uniform(0.05, reach)), float(rng.uniform(0.05, min(1.0, 0.6 * reach)))
+        turn, size = float(rng.uniform(0.2, 0.9)), float(rng.uniform(0.10, 0.26))
+        u = (x - cx) * np.cos(turn) + (y - cy) * np.sin(turn)
+        v = (y - cy) * np.cos(turn) - (x - cx) * np.sin(turn)
+        distance = np.hypot(u / 1.8, v * 1.2) / size
+        arrival = np.minimum(arrival, 0.02 + 0.055 * k + 0.22 * distance**2)
+    return np.asarray(arrival + 0.05 * streaks, np.float32)
+
+
+def _strands(rng: np.random.Generator, shape: tuple[int, int], front: Array) -> Array:
+    """Filaments that grow out of the front and wave ahead of it."""
+    height, width = shape
+    picture = Image.new("F", (width, height), NEVER)
+    draw = ImageDraw.Draw(picture)
+    for _ in range(STRANDS):
+        column, row = float(rng.random()) ** 1.4 * width, (1.0 - float(rng.random()) ** 1.4) * height
+        begin = float(front[min(int(row), height - 1), min(int(column), width - 1)]) - 0.10
+        heading, bend = float(rng.normal(-0.65, 0.65)), float(rng.normal(0.0, 0.09))
+        pace, wide = float(rng.uniform(0.008, 0.018)) * height, int(rng.integers(1, 3))
+        for step in range(int(rng.integers(8, 22))):
+            heading += bend + float(rng.normal(0.0, 0.10))
+            ahead = (column + pace * np.cos(heading), row + pace * np.sin(heading))
+            draw.line([(column, row), ahead], fill=max(0.03, begin + 0.012 * step), width=wide)
+            column, row = ahead
+    return np.asarray(picture, np.float32)
+
+
+def _colour(rng: np.random.Generator, size: tuple[int, int]) -> Image.Image:
+    """Olive to brown, mottled, as it looks with white light behind."""
+    shape = (max(16, size[1] // 2), max(16, size[0] // 2))
+    mix = smoothstep(-1.6, 1.6, fractal(rng, shape, 3, 5, 0.6))[..., None]
+    fine = fractal(rng, shape, 22, 4, 0.8)[..., None]
+    olive, brown = np.array([104.0, 116.0, 44.0]), np.array([126.0, 96.0, 46.0])
+    value = (olive * (1.0 - mix) + brown * mix) * (1.0 + 0.13 * fine)
+    picture = Image.fromarray(np.clip(value, 0.0, 255.0).astype(np.uint8))
+    return picture.resize(size, Image.Resampling.BICUBIC)
+
+
+def _mask(values: Array, size: tuple[int, int]) -> Image.Image:
+    mask = Image.fromarray(np.asarray(np.clip(values, 0.0, 1.0) * 255.0).astype(np.uint8))
+    return mask.resize(size, Image.Resampling.BILINEAR)
