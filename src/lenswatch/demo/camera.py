@@ -29,8 +29,8 @@ def _noise(size: tuple[int, int], seed: int) -> Image.Image:
     """Noise about 128, stronger in brightness than in colour."""
     rng = generator(seed, 121)
     shape = (size[1] + MARGIN, size[0] + MARGIN)
-    grey = 2.6 * rng.standard_normal(shape, np.float32)[..., None]
-    colour = 1.7 * rng.standard_normal((*shape, 3), np.float32)
+    grey = 2.0 * rng.standard_normal(shape, np.float32)[..., None]
+    colour = 1.3 * rng.standard_normal((*shape, 3), np.float32)
     return Image.fromarray(np.clip(np.rint(128.0 + grey + colour), 0, 255).astype(np.uint8))
 
 

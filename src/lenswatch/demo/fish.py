@@ -6,6 +6,7 @@ generator of that slot alone, so that the fish of any moment follow from the tim
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from PIL import Image, ImageChops
@@ -40,8 +41,8 @@ TRAFFIC = (
     _Traffic("damselfish", 1800.0, 1.0, (7, 12), (0.0, 0.0), (0.0, 0.0), (-2.7, 2.0, 8.0)),
     _Traffic("damselfish", 1500.0, 1.0, (3, 7), (0.0, 0.0), (0.0, 0.0), (1.5, 1.75, 5.3)),
     _Traffic("bream", 1200.0, 0.9, (1, 4), (0.0, 0.0), (0.0, 0.0), (1.0, 0.75, 4.6)),
-    _Traffic("bream", 60.0, 0.55, (1, 3), (2.6, 5.5), (0.4, 1.9)),
-    _Traffic("bream", 75.0, 0.5, (1, 4), (3.5, 8.0), (0.3, 2.2)),
+    _Traffic("bream", 45.0, 0.7, (1, 3), (2.4, 4.6), (0.5, 1.9)),
+    _Traffic("bream", 75.0, 0.7, (1, 4), (3.5, 8.0), (0.3, 2.2)),
     _Traffic("salema", 80.0, 0.42, (8, 18), (4.2, 8.5), (0.6, 2.4)),
     _Traffic("wrasse", 90.0, 0.6, (1, 2), (3.2, 5.5), (0.1, 0.5)),
     _Traffic("wrasse", 900.0, 0.8, (1, 2), (0.0, 0.0), (0.0, 0.0), (0.2, 0.25, 4.5)),
@@ -75,16 +76,22 @@ class Swimmer:
         column, row = camera.project(self.place)
         if not -length < column < camera.width + length:
             return
-        posed = self._posed(length)
-        seen = posed.point(veil(scene, light, self.distance, row / camera.height))
+        drawing = _veiled(
+            self.species,
+            _drawing_length(length),
+            scene,
+            round(light.lamp, 1),
+            round(4.0 * self.distance),
+            round(10.0 * row / camera.height),
+        )
+        seen = self._posed(drawing, length)
         left, top = round(column - seen.width / 2), round(row - seen.height / 2)
         box = (left, top, left + seen.width, top + seen.height)
         picture.paste(seen, box[:2], _unhidden(seen, scene, box, self.distance))
 
-    def _posed(self, length: float) -> Image.Image:
+    def _posed(self, drawing: Image.Image, length: float) -> Image.Image:
         """The portrait bent by the tail's beat and turned towards the way it swims."""
         dx, dy, dz = self.speed
-        drawing = portrait(self.species, _drawing_length(length))
         yaw = float(np.clip(np.arctan2(dz, abs(dx) + 1e-6), -1.05, 1.05))
         posed = _bent(drawing, length, yaw, self.beat)
         if dx > 0:
@@ -176,7 +183,7 @@ def _bent(drawing: Image.Image, length: float, yaw: float, beat: float) -> Image
     Its body is cut into upright strips; each is as narrow as its heading makes it, and as high
     as its distance makes it.
     """
-    strips = 10
+    strips = 10 if length > 40 else 5
     along = (np.arange(strips) + 0.5) / strips
     heading = yaw + (0.06 + 0.55 * along**2) * np.sin(beat - 3.2 * along)
     edges = np.concatenate([[0.0], np.cumsum(np.cos(heading))]) / strips
@@ -200,7 +207,21 @@ def _unhidden(
     drawing: Image.Image, scene: Scene, box: tuple[int, int, int, int], distance: float
 ) -> Image.Image:
     """The drawing's mask without what stands before it."""
-    mask = drawing.getchannel("A")
-    limit = int(distance * 10.0)
-    nearer = scene.depth.crop(box).point([0 if 0 < d < limit else 255 for d in range(256)])
-    return ImageChops.multiply(mask, nearer)
+    open_view = _open_view(scene, round(4.0 * distance)).crop(box)
+    return ImageChops.multiply(drawing.getchannel("A"), open_view)
+
+
+@lru_cache(maxsize=64)
+def _open_view(scene: Scene, quarters: int) -> Image.Image:
+    """Where nothing stands nearer than so many quarters of a metre, L."""
+    limit = 2.5 * quarters
+    return scene.depth.point([255 if depth >= limit else 0 for depth in range(256)])
+
+
+@lru_cache(maxsize=1024)
+def _veiled(
+    species: str, length: int, scene: Scene, lamp: float, quarters: int, tenths: int
+) -> Image.Image:
+    """A portrait as seen through so many quarters of a metre of water, at a height in the view."""
+    light = Light(level=1.0, warmth=0.0, sun=1.0, lamp=lamp)
+    return portrait(species, length).point(veil(scene, light, quarters / 4.0, tenths / 10.0))

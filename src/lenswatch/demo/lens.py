@@ -36,17 +36,19 @@ def foul(picture: Image.Image, fouling: float, seed: int) -> Image.Image:
     growth = _growth(picture.size, seed)
     cover = _cover(growth, fouling)
     smudge = 0.75 * smoothstep(0.0, 0.30, fouling - growth.smudges)
-    behind = _glow(picture)
+    glow = picture.resize((32, 18), Image.Resampling.BOX).filter(ImageFilter.BoxBlur(2))
     seen = _blurred(picture, fouling, np.maximum(smudge, cover))
-    seen = Image.composite(_milky(behind), seen, _mask(0.42 * smudge, picture.size))
-    seen = Image.blend(seen, _milky(behind), 0.50 * min(fouling, 1.0) ** 1.25)
-    lit = ImageChops.multiply(growth.colour, _brightened(behind))
-    return Image.composite(lit, seen, _mask(cover, picture.size))
+    veil = 0.52 * min(fouling, 1.0) ** 1.25
+    veiled = _mask(1.0 - (1.0 - veil) * (1.0 - 0.42 * smudge), picture.size)
+    seen.paste(_spread(_milky(glow), picture), mask=veiled)
+    lit = ImageChops.multiply(growth.colour, _spread(_brightened(glow), picture))
+    seen.paste(lit, mask=_mask(cover, picture.size))
+    return seen
 
 
 def _cover(growth: _Growth, fouling: float) -> Array:
     """How much of the light the algae and filaments keep, 0..1."""
-    film = smoothstep(0.0, 0.34, fouling - growth.algae) * growth.thickness
+    film = smoothstep(0.0, 0.25, fouling - growth.algae) * growth.thickness
     strands = 0.62 * smoothstep(0.0, 0.10, fouling - growth.strands)
     soft = Image.fromarray(np.asarray(strands * 255.0).astype(np.uint8))
     radius = 0.0022 * soft.width
@@ -62,26 +64,26 @@ def _blurred(picture: Image.Image, fouling: float, local: Array) -> Image.Image:
     soft = small.filter(ImageFilter.BoxBlur(radius)).filter(ImageFilter.BoxBlur(0.6 * radius))
     soft = soft.resize(picture.size, Image.Resampling.BILINEAR)
     everywhere = float(smoothstep(0.12, 0.75, np.array([fouling], np.float32))[0])
+    if everywhere >= 1.0:
+        return soft
     weight = np.maximum(everywhere, np.minimum(1.4 * local, 1.0))
     return Image.composite(soft, picture, _mask(np.asarray(weight, np.float32), picture.size))
 
 
-def _glow(picture: Image.Image) -> Image.Image:
-    """The scene as bare light, without detail."""
-    tiny = picture.resize((24, 14), Image.Resampling.BOX).filter(ImageFilter.BoxBlur(1.5))
-    return tiny.resize(picture.size, Image.Resampling.BICUBIC)
+def _spread(glow: Image.Image, picture: Image.Image) -> Image.Image:
+    return glow.resize(picture.size, Image.Resampling.BILINEAR)
 
 
-def _milky(behind: Image.Image) -> Image.Image:
+def _milky(glow: Image.Image) -> Image.Image:
     """Light scattered by a film: the glow, a little greener and greyer."""
-    tables = [[min(255, round(v * gain + lift)) for v in range(256)] for gain, lift in ((0.86, 26), (0.92, 18), (0.80, 14))]
-    return behind.point([value for table in tables for value in table])
+    tones = ((0.86, 26), (0.92, 18), (0.80, 14))
+    return glow.point([min(255, round(v * gain + lift)) for gain, lift in tones for v in range(256)])
 
 
-def _brightened(behind: Image.Image) -> Image.Image:
+def _brightened(glow: Image.Image) -> Image.Image:
     """Light through algae comes from all sides: greyer than the water, and never black."""
-    grey = behind.convert("L").point([min(255, round(40 + 1.35 * v)) for v in range(256)])
-    return Image.blend(behind, Image.merge("RGB", (grey, grey, grey)), 0.72)
+    grey = glow.convert("L").point([min(255, round(40 + 1.35 * v)) for v in range(256)])
+    return Image.blend(glow, Image.merge("RGB", (grey, grey, grey)), 0.72)
 
 
 @lru_cache(maxsize=2)
@@ -94,7 +96,7 @@ def _growth(size: tuple[int, int], seed: int) -> _Growth:
     away = np.hypot(x + 0.05, y + 0.05) / np.hypot(width / height, 1.0)
     rng = generator(seed, 100)
     lobes, fuzz = fractal(rng, shape, 3, 4, 0.55), fractal(rng, shape, 14, 4, 0.7)
-    front = 0.04 + 0.98 * away + 0.085 * lobes + 0.020 * fuzz
+    front = 0.015 + 0.95 * away + 0.085 * lobes + 0.020 * fuzz
     algae = np.minimum(front, _colonies(rng, x, y, away) + 0.03 * fuzz)
     thickness = np.clip(0.74 + 0.11 * fuzz + 0.10 * lobes - 0.12 * away, 0.2, 0.95)
     return _Growth(
@@ -140,7 +142,7 @@ def _strands(rng: np.random.Generator, shape: tuple[int, int], front: Array) -> 
     draw = ImageDraw.Draw(picture)
     for _ in range(STRANDS):
         column, row = float(rng.random()) ** 1.4 * width, (1.0 - float(rng.random()) ** 1.4) * height
-        begin = float(front[min(int(row), height - 1), min(int(column), width - 1)]) - 0.10
+        begin = float(front[min(int(row), height - 1), min(int(column), width - 1)]) + 0.05
         heading, bend = float(rng.normal(-0.65, 0.65)), float(rng.normal(0.0, 0.09))
         pace, wide = float(rng.uniform(0.008, 0.018)) * height, int(rng.integers(1, 3))
         for step in range(int(rng.integers(8, 22))):

@@ -1,5 +1,7 @@
 """Smooth randomness: fields over the picture, textures over the world, and values drifting in time."""
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -75,8 +77,13 @@ def wander(seed: int, seconds: float, period: float) -> float:
 
     A sum of incommensurate waves, so that it is a pure function of the time.
     """
-    rng = generator(seed, 0x77)
-    phases = rng.uniform(0.0, 2.0 * np.pi, 4)
-    factors = np.array([1.0, 1.618, 2.414, 0.377]) * rng.uniform(0.95, 1.05, 4)
+    factors, phases = _waves(seed)
     waves = np.sin(2.0 * np.pi * seconds / period * factors + phases)
     return float(waves @ np.array([0.4, 0.25, 0.15, 0.35]))
+
+
+@lru_cache(maxsize=64)
+def _waves(seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    rng = generator(seed, 0x77)
+    phases = rng.uniform(0.0, 2.0 * np.pi, 4)
+    return np.array([1.0, 1.618, 2.414, 0.377]) * rng.uniform(0.95, 1.05, 4), phases

@@ -14,6 +14,8 @@ from lenswatch.demo.water import veil
 
 __all__ = ["MEADOW", "Tuft"]
 
+FOOT = 0.84
+"""Where the root line is in the drawing, as a part of its height."""
 FINE = 3
 """Oversampling of the drawing."""
 
@@ -34,7 +36,7 @@ class Tuft:
         camera = scene.camera
         drawing = _seen(self, scene, round(light.lamp, 2), seed)
         foot = camera.project((self.x, SEABED, self.distance))
-        corner = (round(foot[0] - drawing.width / 2), round(foot[1] - 0.93 * drawing.height))
+        corner = (round(foot[0] - drawing.width / 2), round(foot[1] - FOOT * drawing.height))
         bent = _swayed(drawing, self._push(seed, now))
         picture.paste(bent, corner, bent)
 
@@ -67,9 +69,9 @@ def _seen(tuft: Tuft, scene: Scene, lamp: float, seed: int) -> Image.Image:
 
 @lru_cache(maxsize=32)
 def _drawn(tuft: Tuft, camera: Camera, seed: int) -> Image.Image:
-    """The tuft standing straight, RGBA, its foot at 93 % of the height."""
+    """The tuft standing straight, RGBA, its foot at `FOOT` of the height."""
     scale = camera.focal / tuft.distance
-    width, height = (tuft.spread * 2.0 + tuft.height * 1.3) * scale, tuft.height * 1.2 * scale
+    width, height = (tuft.spread * 2.4 + tuft.height * 1.6) * scale, tuft.height * 1.32 * scale
     size = (max(4, round(width)), max(4, round(height)))
     fine = (size[0] * FINE, size[1] * FINE)
     picture = Image.new("RGBA", fine, (70, 72, 30, 0))
@@ -78,7 +80,7 @@ def _drawn(tuft: Tuft, camera: Camera, seed: int) -> Image.Image:
     rng = generator(seed, 80 + tuft.number)
     roots = np.sort(rng.normal(0.0, 0.42, tuft.blades)) * tuft.spread * scale
     for k in rng.permutation(tuft.blades).tolist():
-        root = (size[0] / 2.0 + float(roots[k]), 0.93 * size[1] + float(rng.normal(0.0, 0.012)) * size[1])
+        root = (size[0] / 2.0 + float(roots[k]), FOOT * size[1] + float(rng.normal(0.0, 0.012)) * size[1])
         tall = tuft.height * scale * float(np.clip(rng.normal(0.8, 0.18), 0.3, 1.1))
         _blade(draw, rng, root, tall, max(0.011 * scale * float(rng.uniform(0.6, 1.2)), 0.7))
     return picture.resize(size, Image.Resampling.BOX)
@@ -87,10 +89,10 @@ def _drawn(tuft: Tuft, camera: Camera, seed: int) -> Image.Image:
 def _shade(picture: Image.Image, tuft: Tuft, scale: float) -> None:
     """The dark at the foot of the blades."""
     mask = Image.new("L", picture.size, 0)
-    reach, middle, foot = tuft.spread * scale * FINE, picture.width / 2.0, 0.93 * picture.height
-    flat = (middle - reach, foot - 0.12 * reach, middle + reach, foot + 0.14 * reach)
+    reach, middle, foot = tuft.spread * scale * FINE, picture.width / 2.0, FOOT * picture.height
+    flat = (middle - reach, foot - 0.10 * reach, middle + reach, foot + 0.10 * reach)
     ImageDraw.Draw(mask).ellipse(flat, fill=150)
-    mask = mask.filter(ImageFilter.GaussianBlur(0.09 * reach))
+    mask = mask.filter(ImageFilter.GaussianBlur(0.05 * reach))
     picture.paste((30, 32, 18, 255), mask=mask)
     picture.putalpha(mask)
 
@@ -127,7 +129,7 @@ def _swayed(drawing: Image.Image, push: tuple[float, float]) -> Image.Image:
     edges = [round(height * k / strips) for k in range(strips + 1)]
 
     def shift(row: int) -> float:
-        up = max(0.0, 0.93 - row / height)
+        up = max(0.0, FOOT - row / height)
         return -height * (push[0] * up**1.7 + push[1] * float(np.sin(4.0 * up)))
 
     mesh = []

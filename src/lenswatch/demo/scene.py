@@ -11,19 +11,22 @@ import numpy as np
 from PIL import Image
 
 from lenswatch.demo.noise import Array, fractal, generator, sample, smoothstep, turbulence3
-from lenswatch.demo.solids import SEABED, Camera, Solids
+from lenswatch.demo.solids import SEABED, Camera, Point, Solids
 from lenswatch.demo.structure import Bar, build
 
 __all__ = ["ATTENUATION", "Scene", "render"]
 
-ATTENUATION = np.array([0.235, 0.094, 0.088], np.float32)
+ATTENUATION = np.array([0.205, 0.080, 0.072], np.float32)
 """Absorption and scattering per metre of water, red, green, blue."""
-SUN = np.array([-0.30, 0.88, -0.37], np.float32)
-SUNLIGHT = np.array([0.86, 1.02, 0.98], np.float32)
-SKYLIGHT = np.array([0.27, 0.47, 0.50], np.float32)
+SUN = np.array([-0.52, 0.66, -0.54], np.float32)
+OVERHEAD = np.array([0.0, 1.0, 0.0], np.float32)
+SUNLIGHT = np.array([1.85, 1.75, 1.58], np.float32)
+SKYLIGHT = np.array([0.24, 0.40, 0.44], np.float32)
 LAMP = np.array([1.0, 0.97, 0.88], np.float32)
 OVERSAMPLING = 2
-GAMMA = 1.0 / 2.0
+GAMMA = 0.5
+VIGNETTE = 0.11
+"""Darkening at the edges; twice this in the corners."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +84,8 @@ def _seabed(solids: Solids, bars: list[Bar], seed: int) -> Array:
     swell = 0.05 * sample(fractal(rng, (128, 128), 3, 3), x / 9.0, z / 9.0)
     z = (SEABED + swell) / below[..., 1]
     x = below[..., 0] * z
-    colour, normal = _sand(rng, x, z)
+    coarse = (slice(None, None, OVERSAMPLING),) * 2
+    colour, normal = (_repeated(part, x) for part in _sand(rng, x[coarse], z[coarse]))
     shade = np.zeros(solids.depth.shape, np.float32)
     shade[first:] = _shadows(bars, x, z)
     open_ground = (z < solids.depth[first:]) & (z < 60.0)
@@ -95,7 +99,7 @@ def _seabed(solids: Solids, bars: list[Bar], seed: int) -> Array:
 
 def _sand(rng: np.random.Generator, x: Array, z: Array) -> tuple[Array, Array]:
     """Colour and normal of rippled sand at (x, z)."""
-    warp, patch = fractal(rng, (256, 256), 4, 4), fractal(rng, (256, 256), 4, 6, 0.6)
+    warp, patch = fractal(rng, (256, 256), 4, 4), fractal(rng, (512, 512), 5, 5, 0.5)
     grain = fractal(rng, (256, 256), 32, 4, 0.8)
     bend = sample(warp, x / 5.0, z / 5.0)
     phase = 2.0 * np.pi * (0.35 * x + 4.6 * z) + 2.3 * bend + 1.1 * sample(warp, x / 1.7, z / 1.7)
@@ -108,8 +112,15 @@ def _sand(rng: np.random.Generator, x: Array, z: Array) -> tuple[Array, Array]:
     normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
     tone = 1.0 + 0.10 * rough * crest + 0.055 * speck + 0.09 * sample(patch, x / 2.3, z / 2.3)
     film = smoothstep(0.1, 1.5, sample(patch, x / 6.0, z / 6.0 + 0.5))[..., None]
-    sand = np.array([0.70, 0.63, 0.49], np.float32) * (1 - film) + film * np.array([0.42, 0.43, 0.30], np.float32)
+    sand = np.array([0.76, 0.67, 0.50], np.float32) * (1 - film) + film * np.array([0.42, 0.43, 0.30], np.float32)
     return np.asarray(sand * tone[..., None], np.float32), np.asarray(normal, np.float32)
+
+
+def _repeated(values: Array, like: Array) -> Array:
+    """Coarse values for every oversampled pixel of `like`."""
+    rows, columns = like.shape
+    spread = values.repeat(OVERSAMPLING, 0).repeat(OVERSAMPLING, 1)
+    return np.asarray(spread[:rows, :columns])
 
 
 def _shadows(bars: list[Bar], x: Array, z: Array) -> Array:
@@ -118,30 +129,31 @@ def _shadows(bars: list[Bar], x: Array, z: Array) -> Array:
     px, pz = x[::step, ::step], z[::step, ::step]
     light = np.ones_like(px)
     for bar in bars:
-        light *= 1.0 - 0.8 * _shadow(bar, px, pz)
+        light *= 1.0 - 0.8 * _shadow(bar, SUN, 0.055, px, pz)
+        light *= 1.0 - 0.45 * _shadow(bar, OVERHEAD, 0.35, px, pz)
     coarse = Image.fromarray(np.asarray(1.0 - light, np.float32))
     size = (x.shape[1], x.shape[0])
     return np.asarray(coarse.resize(size, Image.Resampling.BILINEAR))
 
 
-def _shadow(bar: Bar, x: Array, z: Array) -> Array:
-    """The soft shadow of a bar along the sun's rays."""
-    (ax, az, ah), (bx, bz, bh) = (_fallen(point) for point in (bar.start, bar.end))
+def _shadow(bar: Bar, light: Array, blur: float, x: Array, z: Array) -> Array:
+    """The shadow of a bar from a direction of light, softer by `blur` times the bar's height."""
+    (ax, az, ah), (bx, bz, bh) = (_fallen(point, light) for point in (bar.start, bar.end))
     dx, dz = bx - ax, bz - az
     place = np.clip(((x - ax) * dx + (z - az) * dz) / max(dx * dx + dz * dz, 1e-6), 0.0, 1.0)
     distance = np.hypot(x - ax - place * dx, z - az - place * dz)
     height = ah + place * (bh - ah)
-    soft = 0.03 + 0.13 * height
+    soft = 0.02 + blur * height
     strength = np.minimum(1.0, 1.6 * bar.radius / (bar.radius + soft))
     return np.asarray(strength * (1.0 - smoothstep(-1.0, 1.0, (distance - bar.radius) / soft)))
 
 
-def _fallen(point: tuple[float, float, float]) -> tuple[float, float, float]:
+def _fallen(point: Point, light: Array) -> Point:
     """Where the shadow of a point falls, and the point's height."""
     height = point[1] - SEABED
     return (
-        point[0] - float(SUN[0] / SUN[1]) * height,
-        point[2] - float(SUN[2] / SUN[1]) * height,
+        point[0] - float(light[0] / light[1]) * height,
+        point[2] - float(light[2] / light[1]) * height,
         max(height, 0.0),
     )
 
@@ -149,16 +161,16 @@ def _fallen(point: tuple[float, float, float]) -> tuple[float, float, float]:
 def _roughen(solids: Solids, seed: int) -> None:
     """Give the solids a grown-over skin: patchy colour and uneven normals."""
     tile = fractal(generator(seed, 3), (256, 256), 6, 6, 0.7)
-    bare = np.isfinite(solids.depth) & (solids.normal[..., 1] != 0.0)
+    above = solids.rays[..., 1] * np.minimum(solids.depth, 60.0) > SEABED + 0.03
+    bare = np.isfinite(solids.depth) & above & (solids.normal[..., 1] != 0.0)
     points = solids.rays[bare] * solids.depth[bare][:, None]
-    raised = points[:, 1] > SEABED + 0.03
     coarse = turbulence3(tile, points, 0.9)
     fine = turbulence3(tile, points, 3.1)
-    skin = smoothstep(0.0, 1.6, coarse + 0.5 * fine) * 0.62 * raised
+    skin = smoothstep(0.0, 1.6, coarse + 0.5 * fine) * 0.62
     film = np.array([0.33, 0.31, 0.17], np.float32) * (1.0 + 0.25 * fine)[:, None]
-    colour = solids.colour[bare] * (1.0 + 0.09 * (fine * raised))[:, None]
+    colour = solids.colour[bare] * (1.0 + 0.09 * fine)[:, None]
     solids.colour[bare] = colour * (1 - skin)[:, None] + film * skin[:, None]
-    bump = np.stack([fine, turbulence3(tile, points + 0.37, 3.1), coarse], -1) * raised[:, None]
+    bump = np.stack([fine, turbulence3(tile, points + 0.37, 3.1), coarse], -1)
     normal = solids.normal[bare] + 0.16 * bump
     solids.normal[bare] = normal / np.linalg.norm(normal, axis=-1, keepdims=True)
 
@@ -168,7 +180,7 @@ def _daylight(solids: Solids, shade: Array) -> tuple[Array, Array]:
     normal, colour = solids.normal, solids.colour
     up = 0.5 + 0.5 * normal[..., 1]
     height = np.where(np.isfinite(solids.depth), solids.rays[..., 1] * solids.depth - SEABED, 9.0)
-    contact = np.where(normal[..., 1] > 0.9, 1.0, 0.45 + 0.55 * smoothstep(0.0, 0.3, height))
+    contact = np.where(normal[..., 1] > 0.9, 1.0, 0.62 + 0.38 * smoothstep(0.0, 0.25, height))
     crevice = _crevices(solids.depth)
     sky = colour * ((0.30 + 0.70 * up) * contact * crevice * (1.0 - 0.45 * shade))[..., None]
     lit = np.maximum(normal @ SUN, 0.0) * (1.0 - shade) * crevice * np.minimum(contact + 0.2, 1.0)
@@ -205,8 +217,8 @@ def _water(camera: Camera) -> Array:
     y = (np.arange(camera.height, dtype=np.float32) / camera.height)[:, None]
     x = (np.arange(camera.width, dtype=np.float32) / camera.width)[None, :]
     down = smoothstep(-0.25, 0.62, y)
-    glow = np.exp(-(((x - 0.36) / 0.42) ** 2) - ((y + 0.12) / 0.40) ** 2)
-    high, low = np.array([0.085, 0.43, 0.50], np.float32), np.array([0.016, 0.150, 0.205], np.float32)
+    glow = np.exp(-(((x - 0.36) / 0.42) ** 2)) * np.exp(-(((y + 0.12) / 0.40) ** 2))
+    high, low = np.array([0.060, 0.42, 0.55], np.float32), np.array([0.010, 0.140, 0.225], np.float32)
     colour = high * (1.0 - down)[..., None] + low * down[..., None]
     warm = np.array([0.22, 0.42, 0.36], np.float32)
     return np.asarray(colour + glow[..., None] * warm, np.float32)
@@ -220,8 +232,10 @@ def _reduced(values: Array, camera: Camera) -> Array:
 
 def _encoded(linear: Array, camera: Camera) -> Array:
     """Linear light as the camera's pixel values, 0..255."""
-    reduced = _reduced(linear, camera)
-    return np.asarray(255.0 * np.clip(reduced, 0.0, 1.0) ** GAMMA)
+    reduced = np.clip(_reduced(linear, camera), 0.0, 1.0)
+    x = np.linspace(-1.0, 1.0, camera.width, dtype=np.float32)[None, :, None]
+    y = np.linspace(-1.0, 1.0, camera.height, dtype=np.float32)[:, None, None]
+    return np.asarray(255.0 * reduced**GAMMA * (1.0 - VIGNETTE * (x * x + y * y)))
 
 
 def _picture(linear: Array, camera: Camera) -> Image.Image:

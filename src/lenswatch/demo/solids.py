@@ -91,8 +91,7 @@ class Solids:
     def tube(self, start: Point, end: Point, radius: float, colour: Colour) -> None:
         """A cylinder with flat ends."""
         a, b = np.array(start, np.float32), np.array(end, np.float32)
-        middle, length = (a + b) / 2.0, float(np.linalg.norm(b - a))
-        window = self.camera.window((middle[0], middle[1], middle[2]), length / 2.0 + radius)
+        window = _around(self.camera.window(start, radius), self.camera.window(end, radius))
         ray, axis = self.rays[window], (b - a)
         axis2, along, away = float(axis @ axis), ray @ axis, float(axis @ -a)
         k2 = axis2 * np.einsum("ijk,ijk->ij", ray, ray) - along * along
@@ -124,8 +123,9 @@ class Solids:
         with np.errstate(divide="ignore", invalid="ignore"):
             inverse = 1.0 / ray
             middle, reach = -origin * inverse, np.abs(inverse) * np.array(half, np.float32)
-        near, far = (middle - reach), (middle + reach).min(-1)
-        entry = near.max(-1)
+        near, far = middle - reach, middle + reach
+        entry = np.maximum(np.maximum(near[..., 0], near[..., 1]), near[..., 2])
+        far = np.minimum(np.minimum(far[..., 0], far[..., 1]), far[..., 2])
         hit = (entry < far) & (entry > 0.0)
         faces = np.where(near == entry[..., None], -np.sign(ray), 0.0).astype(np.float32)
         self._keep(window, np.where(hit, entry, np.inf), faces @ turn, colour)
@@ -139,3 +139,11 @@ class Solids:
         self.depth[window][nearer] = t[nearer]
         self.normal[window][nearer] = normal[nearer] / np.maximum(length, 1e-9)[:, None]
         self.colour[window][nearer] = np.array(colour, np.float32)
+
+
+def _around(one: Window, other: Window) -> Window:
+    """The smallest window that holds both."""
+    rows, columns = (
+        slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(one, other, strict=True)
+    )
+    return rows, columns

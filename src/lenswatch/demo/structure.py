@@ -50,22 +50,26 @@ class _Site:
     def overgrow(self, start: Point, end: Point, radius: float, density: float) -> None:
         """Turf, sponges and barnacles along a rod, in patches of one kind."""
         a, b = np.array(start), np.array(end)
-        count = int(density * 95.0 * float(np.linalg.norm(b - a)))
+        count = int(density * 150.0 * float(np.linalg.norm(b - a)))
         place, kind = float(self.rng.random()), 0
         for _ in range(count):
             if self.rng.random() < 0.12:
                 place, kind = float(self.rng.random()), int(self.rng.integers(len(GROWTH)))
             place = float(np.clip(place + self.rng.normal(0.0, 0.02), 0.0, 1.0))
-            bump = float(self.rng.gamma(2.2, 0.0055) + 0.006)
+            bump = float(self.rng.gamma(1.8, 0.0040) + 0.005)
             around = _unit(self.rng.standard_normal(3))
             centre = a + (b - a) * place + around * (radius + 0.2 * bump)
-            self.solids.sphere(_point(centre), bump, _varied(self.rng, GROWTH[kind]))
+            radii = _point(bump * self.rng.uniform(0.65, 1.5, 3))
+            self.solids.ellipsoid(_point(centre), radii, _varied(self.rng, GROWTH[kind]))
 
 
 def build(camera: Camera, seed: int) -> tuple[Solids, list[Bar]]:
     """Everything solid on the sea bed, and the bars that shade it."""
     site = _Site(Solids(camera), generator(seed, 1))
     _stones(site)
+    _litter(site)
+    _starfish(site, (-0.42, 3.75), 0.13)
+    _starfish(site, (0.55, 3.25), 0.075)
     _reef_block(site, (-2.75, 8.6), 0.45)
     _observatory(site, (1.35, 5.5))
     _cable(site, (0.85, 5.1))
@@ -169,7 +173,7 @@ def _cable(site: _Site, at: tuple[float, float]) -> None:
     x, z = at
     along = np.linspace(0.0, 1.0, 26)
     points = [
-        (x - 4.6 * s, SEABED - 0.004 + 0.02 * float(np.sin(9.0 * s)), z - 0.9 * s + 0.22 * float(np.sin(5.5 * s)))
+        (x - 4.6 * s, SEABED + 0.03 + 0.015 * float(np.sin(9.0 * s)), z - 0.9 * s + 0.22 * float(np.sin(5.5 * s)))
         for s in along.tolist()
     ]
     for start, end in zip(points, points[1:], strict=False):
@@ -244,10 +248,32 @@ def _stones(site: _Site) -> None:
             tone = float(site.rng.uniform(0.75, 1.15))
             centre = (x + float(offset[0]), SEABED + 0.12 * radius, max(2.9, z + float(offset[1])))
             radii = (radius * 1.2, radius * float(site.rng.uniform(0.5, 0.8)), radius)
-            site.solids.ellipsoid(centre, radii, (0.44 * tone, 0.41 * tone, 0.34 * tone))
+            site.solids.ellipsoid(centre, radii, (0.55 * tone, 0.51 * tone, 0.42 * tone))
             if radius > 0.08:
                 top = _moved(centre, radii[1] * 0.6)
                 site.overgrow(_moved(centre, 0.0), top, radius * 0.8, 3.0)
+
+
+def _litter(site: _Site) -> None:
+    """Shells and gravel on the sand."""
+    for _ in range(240):
+        z = 3.0 + 5.0 * float(site.rng.random()) ** 1.5
+        x, size = float(site.rng.normal(0.0, 0.45)) * z, float(site.rng.gamma(2.0, 0.005) + 0.004)
+        shell = site.rng.random() < 0.4
+        colour = (0.88, 0.84, 0.76) if shell else (0.56, 0.51, 0.42)
+        radii = (size * 1.3, size * (0.35 if shell else 0.7), size)
+        site.solids.ellipsoid((x, SEABED + 0.3 * size, z), radii, _varied(site.rng, colour))
+
+
+def _starfish(site: _Site, at: tuple[float, float], reach: float) -> None:
+    """Five tapering arms on the sand."""
+    x, z = at
+    for turn in np.arange(5) * 1.2566 + float(site.rng.uniform(0.0, 1.2)):
+        for part in np.linspace(0.0, 1.0, 12).tolist():
+            bend = float(turn) + 0.25 * part
+            spot = (x + reach * part * float(np.cos(bend)), SEABED + 0.012, z + reach * part * float(np.sin(bend)))
+            radius = reach * (0.20 - 0.13 * part)
+            site.solids.ellipsoid(spot, (radius, 0.8 * radius, radius), (0.86, 0.34, 0.16))
 
 
 def _between(start: Point, end: Point, part: float) -> Point:

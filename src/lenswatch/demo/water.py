@@ -1,8 +1,10 @@
 """The water between camera and things: its veil over what is far, sun shafts, caustics, snow."""
 
 from functools import lru_cache
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageChops
 
 from lenswatch.demo.light import Light
@@ -11,8 +13,10 @@ from lenswatch.demo.scene import ATTENUATION, LAMP, Scene
 
 __all__ = ["backdrop", "snow", "veil"]
 
-FLAKES = 190
-DAYLIGHT = np.array([0.62, 0.92, 0.93], np.float32)
+Doubles: TypeAlias = NDArray[np.float64]
+
+FLAKES = 170
+DAYLIGHT = np.array([1.05, 1.25, 1.22], np.float32)
 SHAFT = (196, 240, 228)
 
 
@@ -61,7 +65,7 @@ def _upscaled(values: Array, scene: Scene) -> Image.Image:
 def _caustic_tile(seed: int) -> Array:
     """A net of bright lines, tileable: the zero lines of a smooth field are the folds of light."""
     rng = generator(seed, 20)
-    net = np.abs(fractal(rng, (256, 256), 5, 2, 0.45))
+    net = np.abs(fractal(rng, (256, 256), 7, 2, 0.35))
     return np.asarray(1.0 - np.minimum(net * 1.15, 1.0), np.float32)
 
 
@@ -83,8 +87,8 @@ def _caustics(scene: Scene, seed: int, seconds: float) -> Array:
         du, dv = speed * seconds % 256.0, (5.0 * seconds + 97.0 * turn) % 256.0
         net = tile.T if turn else tile
         nets.append(net[(v + dv).astype(np.int32) & 255, (u + du).astype(np.int32) & 255])
-    gathered = np.minimum(nets[0], nets[1]) ** 2
-    return np.asarray(1.0 + shown * (3.0 * gathered - 0.62), np.float32)
+    gathered = (nets[0] * nets[1]) ** 1.5
+    return np.asarray(1.0 + shown * (1.9 * gathered - 0.42), np.float32)
 
 
 def _shafts(scene: Scene, seed: int, seconds: float) -> Array:
@@ -103,19 +107,24 @@ def _shafts(scene: Scene, seed: int, seconds: float) -> Array:
 def snow(picture: Image.Image, light: Light, seed: int, seconds: float) -> None:
     """Particles drifting past, the near ones out of focus. Drawn onto `picture`."""
     width, height = picture.size
+    start, pace, near, shine = _flakes(seed)
+    sinking = np.array([0.05 * wander(seed + 41, seconds, 600.0), 0.006])
+    places = (start + seconds % 1e6 * (pace + sinking * (0.4 + near[:, None]))) % 1.0
+    radii = np.maximum(1, np.rint((0.7 + 11.0 * near) * width / 960.0)).astype(int)
+    strength = np.where(radii < 4, 15.0, 4.0 + 3.0 * light.lamp) * (0.35 + 0.65 * shine)
+    columns, rows = places[:, 0] * (width + 40) - 20, places[:, 1] * (height + 40) - 20
+    for x, y, radius, bright in zip(columns, rows, radii, strength, strict=True):
+        flake = _flake(int(radius), round(float(bright)))
+        corner = (int(x) - flake.width // 2, int(y) - flake.height // 2)
+        picture.paste((206, 226, 214), corner, flake)
+
+
+@lru_cache(maxsize=2)
+def _flakes(seed: int) -> tuple[Doubles, Doubles, Doubles, Doubles]:
+    """Of each flake: where it starts, its own drift, how near it is, how bright (all 0..1)."""
     rng = generator(seed, 40)
     start, pace = rng.random((FLAKES, 2)), rng.normal(0.0, 0.010, (FLAKES, 2))
-    near = rng.random(FLAKES) ** 5
-    current = 0.05 * wander(seed + 41, seconds, 600.0)
-    sinking = np.array([current, 0.006])
-    places = (start + seconds % 1e6 * (pace + sinking * (0.4 + near[:, None]))) % 1.0
-    bright = 0.75 + 0.25 * light.lamp
-    for (x, y), size, shine in zip(places.tolist(), near.tolist(), rng.random(FLAKES), strict=True):
-        radius = (0.8 + 13.0 * size) * width / 960.0
-        strength = bright * (0.35 + 0.65 * shine) * (0.62 if size < 0.1 else 0.17)
-        flake = _flake(max(1, round(radius)), round(strength * 24))
-        corner = (int(x * (width + 40)) - 20 - flake.width // 2, int(y * height) - flake.height // 2)
-        picture.paste((206, 226, 214), corner, flake)
+    return start, pace, rng.random(FLAKES) ** 9, rng.random(FLAKES)
 
 
 @lru_cache(maxsize=600)
