@@ -1,0 +1,83 @@
+"""The dashboard's own files and plotly.js, each read and compressed once.
+
+A page names its files by a digest of all of them, so that a browser may keep them for ever and
+still gets the new ones after an upgrade. plotly.js comes from the plotly wheel.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import re
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata, resources
+
+__all__ = ["PLOTLY", "Asset", "asset", "digest", "plotly_style_ids"]
+
+PLOTLY = "plotly.min.js"
+_MEDIA_TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+
+
+@dataclass(frozen=True)
+class Asset:
+    """One file, gzip-compressed: nearly every browser wants it so, and one copy is enough."""
+
+    compressed: bytes
+    media_type: str
+
+    @property
+    def content(self) -> bytes:
+        """The file as it is."""
+        return gzip.decompress(self.compressed)
+
+
+@cache
+def asset(name: str) -> Asset | None:
+    """The file of that name, or None where there is none."""
+    if name == PLOTLY:
+        return _compress(name, _plotly_source())
+    if name not in _own_files():
+        return None
+    return _compress(name, _own_files()[name])
+
+
+@cache
+def digest() -> str:
+    """16 hex digits that change whenever one of the files does."""
+    total = hashlib.sha256(metadata.version("plotly").encode())
+    for name, content in _own_files().items():
+        total.update(f"{name}:{len(content)}:".encode() + content)
+    return total.hexdigest()[:16]
+
+
+@cache
+def plotly_style_ids() -> tuple[str, ...]:
+    """Ids of the style elements that plotly.js would add for map traces.
+
+    It adds none where an element of that id exists, so a page that draws no maps puts empty
+    elements there and needs no `unsafe-inline` in its Content-Security-Policy.
+    """
+    found = re.findall(rb'getElementById\("([0-9a-f]{64})"\)', _plotly_source())
+    return tuple(sorted({name.decode() for name in found}))
+
+
+def _plotly_source() -> bytes:
+    from plotly.offline import get_plotlyjs  # noqa: PLC0415 - 5 MB that only the dashboard needs
+
+    return bytes(get_plotlyjs().encode())
+
+
+@cache
+def _own_files() -> dict[str, bytes]:
+    folder = resources.files("lenswatch.server") / "static"
+    files = sorted(folder.iterdir(), key=lambda file: file.name)
+    return {file.name: file.read_bytes() for file in files if _suffix(file.name) in _MEDIA_TYPES}
+
+
+def _suffix(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
+def _compress(name: str, content: bytes) -> Asset:
+    return Asset(gzip.compress(content, 6, mtime=0), _MEDIA_TYPES[_suffix(name)])

@@ -1,0 +1,100 @@
+/** The REST API, as this page uses it. */
+
+const PATIENCE = 10_000; // milliseconds for one request
+const PAGE_SIZE = 25;
+
+/** What the server refused, or that it could not be reached (status 0). */
+export class ApiError extends Error {
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+}
+
+/** @typedef {{total: number, total_pages: number, page?: number}} Pagination */
+
+export class Api {
+  /** @param {string} base where the server's root is, seen from this page */
+  constructor(base) {
+    this.root = `${base}/api/latest`;
+  }
+
+  /** One page of experiments, in the order of their making. */
+  experiments(page = 1) {
+    return this.#search(`${this.root}/experiment/search`, {}, page, "&order_by=asc");
+  }
+
+  /** What can be asked of one experiment. */
+  experiment(id) {
+    return new ExperimentApi(this, `${this.root}/experiment/${encodeURIComponent(id)}`);
+  }
+
+  async #search(url, query, page, more = "") {
+    const address = `${url}?page=${page}&page_size=${PAGE_SIZE}${more}`;
+    const reply = await send(address, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify(query),
+    });
+    const pagination = JSON.parse(reply.headers.get("X-Pagination") ?? "{}");
+    return { rows: await reply.json(), pagination: { page, size: PAGE_SIZE, ...pagination } };
+  }
+
+  searchDrifts(url, query, page) {
+    return this.#search(`${url}/drift/search`, query, page);
+  }
+}
+
+class ExperimentApi {
+  constructor(api, url) {
+    this.api = api;
+    this.url = url;
+    this.liveUrl = `${url}/drift/live`;
+  }
+
+  record() {
+    return json(this.url);
+  }
+
+  streams() {
+    return json(`${this.url}/streams`);
+  }
+
+  /** Columns of the newest `limit` jobs of a stream, in time order. */
+  series(stream, limit) {
+    return json(`${this.url}/series?stream=${encodeURIComponent(stream)}&limit=${limit}`);
+  }
+
+  /** One page of jobs, newest first. */
+  search(query, page) {
+    return this.api.searchDrifts(this.url, query, page);
+  }
+
+  job(id) {
+    return json(`${this.url}/drift/${encodeURIComponent(id)}`);
+  }
+
+  imageUrl(id) {
+    return `${this.url}/drift/${encodeURIComponent(id)}/image`;
+  }
+}
+
+async function json(url) {
+  return (await send(url)).json();
+}
+
+async function send(url, options = {}) {
+  let reply;
+  try {
+    reply = await fetch(url, { ...options, signal: AbortSignal.timeout(PATIENCE) });
+  } catch {
+    throw new ApiError(0, "The server does not answer.");
+  }
+  if (!reply.ok) throw new ApiError(reply.status, await reason(reply));
+  return reply;
+}
+
+async function reason(reply) {
+  const body = await reply.json().catch(() => ({}));
+  return typeof body.message === "string" ? body.message : `The server answered ${reply.status}.`;
+}

@@ -1,0 +1,85 @@
+/** The jobs section: filters, table and pages, asked of the server as they change. */
+
+import { byId } from "./dom.js";
+import { count } from "./format.js";
+import { Filters, toQuery } from "./filters.js";
+import { showPager } from "./pager.js";
+import { JobTable, tagsOf } from "./table.js";
+
+const SOON = 250; // milliseconds: jobs that arrive together cost one search
+
+export class Jobs {
+  /**
+   * @param {Object} api of the experiment
+   * @param {Object} actions
+   * @param {(record: Object) => string} actions.linkTo
+   * @param {(record: Object) => void} actions.onPick
+   * @param {(changes: Object<string, string>) => void} actions.onChange of filters or page
+   * @param {(error: Error) => void} actions.onError
+   */
+  constructor(api, { linkTo, onPick, onChange, onError }) {
+    Object.assign(this, { api, onChange, onError, asked: 0, timer: 0, missed: 0, rows: [], tags: new Set() });
+    this.table = new JobTable(byId("jobs"), linkTo, onPick);
+    this.filters = new Filters(byId("filters"), (changes) => onChange({ ...changes, page: "" }));
+    byId("newer-jobs").addEventListener("click", () => onChange({ page: "" }));
+  }
+
+  /** Fetch and show what is selected. */
+  async show(selection, streams) {
+    this.selection = selection;
+    this.filters.show(selection);
+    this.filters.offer(streams, [...this.tags]);
+    const turn = (this.asked += 1);
+    byId("jobs").setAttribute("aria-busy", "true");
+    try {
+      const reply = await this.api.search(toQuery(selection), pageOf(selection));
+      if (turn === this.asked) this.#draw(reply, streams);
+    } catch (error) {
+      if (turn === this.asked) this.onError(error);
+    } finally {
+      if (turn === this.asked) byId("jobs").removeAttribute("aria-busy");
+    }
+  }
+
+  /** A job came: show it on the first page; say so on later ones, where rows should not jump. */
+  arrived(selection, streams) {
+    if (pageOf(selection) > 1) {
+      this.missed += 1;
+      this.#showMissed();
+    } else if (!this.timer) {
+      this.timer = setTimeout(() => {
+        this.timer = 0;
+        this.show(this.selection, streams());
+      }, SOON);
+    }
+  }
+
+  /** Mark the row of that job. */
+  select(id) {
+    this.table.select(id);
+  }
+
+  #draw({ rows, pagination }, streams) {
+    this.rows = rows;
+    rows.flatMap(tagsOf).forEach((tag) => this.tags.add(tag));
+    this.filters.offer(streams, [...this.tags]);
+    this.table.show(rows, this.selection.job);
+    byId("jobs").hidden = rows.length === 0;
+    byId("jobs-empty").hidden = rows.length > 0;
+    byId("jobs-count").textContent = count(pagination.total ?? rows.length);
+    const turn = (page) => this.onChange({ page: page > 1 ? String(page) : "" });
+    showPager(byId("pager"), pagination, turn, { newer: "Newer", older: "Older" });
+    if (pagination.page === 1) this.missed = 0;
+    this.#showMissed();
+  }
+
+  #showMissed() {
+    const button = byId("newer-jobs");
+    button.hidden = this.missed === 0;
+    button.textContent = this.missed === 1 ? "1 new job" : `${count(this.missed)} new jobs`;
+  }
+}
+
+function pageOf(selection) {
+  return Math.max(1, Number.parseInt(selection.page, 10) || 1);
+}

@@ -1,0 +1,101 @@
+/** The list of experiments, and the state of each. */
+
+import { Api } from "./api.js";
+import { byId, h, put, shape } from "./dom.js";
+import { ago, count, parseTime } from "./format.js";
+import { showPager } from "./pager.js";
+import { byUrgency, nameOf, sentence, stateOf, verdictOf } from "./streams.js";
+import { wireCopyButton } from "./welcome.js";
+
+const AGAIN = 5000; // milliseconds
+const STREAMS_SHOWN = 4;
+
+const { base } = document.body.dataset;
+const api = new Api(base);
+const cards = new Map(); // experiment id -> its list item
+let page = 1;
+let timer = 0;
+
+async function refresh() {
+  clearTimeout(timer);
+  timer = setTimeout(refresh, AGAIN);
+  try {
+    const { rows, pagination } = await api.experiments(page);
+    if (isTheOnlyOne(pagination)) {
+      location.replace(addressOf(rows[0]));
+      return;
+    }
+    show(rows, pagination);
+    await Promise.all(rows.map(showState));
+    report(null);
+  } catch (error) {
+    report(error);
+  }
+}
+
+/** `?all` shows the list whatever is in it. */
+function isTheOnlyOne(pagination) {
+  return pagination.total === 1 && !new URLSearchParams(location.search).has("all");
+}
+
+function show(rows, pagination) {
+  byId("loading").hidden = true;
+  byId("welcome").hidden = rows.length > 0;
+  const items = rows.map((experiment) => cards.get(experiment.id) ?? newCard(experiment));
+  if (items.some((item, i) => byId("experiments").children[i] !== item)) {
+    put(byId("experiments"), ...items);
+  }
+  showPager(byId("pager"), pagination, turn, { newer: "Earlier", older: "Later" });
+}
+
+function turn(target) {
+  page = target;
+  refresh();
+}
+
+function newCard(experiment) {
+  const item = h(
+    "li",
+    { class: "card" },
+    h("h2", {}, h("a", { href: addressOf(experiment) }, experiment.name)),
+    experiment.description && h("p", { class: "quiet" }, experiment.description),
+    h("ul", { class: "states" }),
+    h("p", { class: "quiet last" }),
+  );
+  cards.set(experiment.id, item);
+  return item;
+}
+
+async function showState(experiment) {
+  const entries = await api.experiment(experiment.id).streams();
+  const states = entries.map(stateOf).sort(byUrgency);
+  const item = cards.get(experiment.id);
+  put(item.querySelector(".states"), ...states.slice(0, STREAMS_SHOWN).map(line));
+  const more = states.length > STREAMS_SHOWN ? `${states.length - STREAMS_SHOWN} more streams; ` : "";
+  item.querySelector(".last").textContent = more + activity(states);
+}
+
+function line(state) {
+  const words = [h("strong", {}, nameOf(state.stream)), `: ${sentence(state)}`];
+  return h("li", {}, shape(verdictOf(state)), h("span", {}, ...words));
+}
+
+function activity(states) {
+  const total = states.reduce((sum, state) => sum + state.total, 0);
+  const times = states.map((state) => parseTime(state.last?.created_at)).filter(Boolean);
+  if (times.length === 0) return "No drift job yet.";
+  return `${count(total)} jobs, last ${ago(new Date(Math.max(...times)))}`;
+}
+
+function addressOf(experiment) {
+  return `${base}/experiment/${encodeURIComponent(experiment.id)}`;
+}
+
+function report(error) {
+  byId("notice").hidden = !error;
+  byId("notice").textContent = error ? `${error.message} Trying again…` : "";
+  if (error) byId("loading").hidden = true;
+}
+
+wireCopyButton();
+refresh();

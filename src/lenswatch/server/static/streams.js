@@ -1,0 +1,111 @@
+/** The streams of an experiment: what state each is in, in a sentence. */
+
+import { arrange, h, put, shape } from "./dom.js";
+import { ago, count, number, parseTime, shortTime } from "./format.js";
+import { pointOf } from "./verdict.js";
+
+/**
+ * @typedef {Object} StreamState
+ * @property {string} stream
+ * @property {number} total
+ * @property {number} failed
+ * @property {Object|null} last the newest job by time, a drift record
+ * @property {import("./verdict.js").Point|null} judged the newest point with a verdict on an image
+ * @property {Date|null} since when that verdict began
+ * @property {boolean} earlier whether it began before what was looked at
+ */
+
+const JUDGED = new Set(["clean", "warning", "drift"]);
+
+/** The state that one entry of the streams reply tells. @returns {StreamState} */
+export function stateOf({ stream, total, failed, last }) {
+  const point = last ? pointOf(last) : null;
+  const judged = point && JUDGED.has(point.verdict) ? point : null;
+  return { stream: stream ?? "", total, failed, last, judged, since: null, earlier: false };
+}
+
+/** Whether the points of the stream are needed to finish its sentence. */
+export function needsPoints(state) {
+  return state.last !== null && state.judged?.verdict !== "clean";
+}
+
+/** Look through a stream's points for when its present verdict began. */
+export function withPoints(state, points) {
+  const judged = points.filter((point) => JUDGED.has(point.verdict));
+  const newest = judged.at(-1) ?? null;
+  let first = judged.length;
+  while (first > 0 && judged[first - 1].verdict === newest?.verdict) first -= 1;
+  const earlier = first === 0 && points.length < state.total;
+  return { ...state, judged: newest, since: judged[first]?.time ?? null, earlier };
+}
+
+/** The state after one more job. */
+export function withRecord(state, record, isNew) {
+  const point = pointOf(record);
+  const next = { ...state, total: state.total + (isNew ? 1 : 0) };
+  if (isNew && point.verdict === "failed") next.failed += 1;
+  if (!state.last || point.time >= pointOf(state.last).time) next.last = record;
+  if (!JUDGED.has(point.verdict) || (state.judged && point.time < state.judged.time)) return next;
+  const changed = state.judged?.verdict !== point.verdict;
+  return { ...next, judged: point, ...(changed && { since: point.time, earlier: false }) };
+}
+
+/** The verdict a stream stands at; "failed" where no image has been judged. */
+export function verdictOf(state) {
+  return state.judged?.verdict ?? (state.last ? pointOf(state.last).verdict : "clean");
+}
+
+/** "drift since 10:42, distance 0.31, threshold 0.12" */
+export function sentence(state, now = new Date()) {
+  const { judged, since, earlier } = state;
+  if (!judged) return state.failed ? "every image so far failed" : "no verdict yet";
+  const began = since ? ` since ${earlier ? "before " : ""}${shortTime(since, now)}` : "";
+  const threshold = judged.verdict === "warning" ? judged.warningDistance : judged.driftDistance;
+  const parts = [judged.verdict === "clean" ? "clean" : judged.verdict + began];
+  if (judged.distance !== null) parts.push(`distance ${number(judged.distance)}`);
+  if (threshold !== null) parts.push(`threshold ${number(threshold)}`);
+  const failed = pointOf(state.last).verdict === "failed" ? "; the last image failed" : "";
+  return parts.join(", ") + failed;
+}
+
+/** Drifting streams first, then by name. */
+export function byUrgency(a, b) {
+  const rank = (state) => ["drift", "warning", "failed"].indexOf(verdictOf(state));
+  const order = (state) => (rank(state) < 0 ? 3 : rank(state));
+  return order(a) - order(b) || a.stream.localeCompare(b.stream);
+}
+
+/** Draw the list; each stream is a button that selects it. */
+export function showStreams(list, states, selected, onPick) {
+  const items = new Map([...list.children].map((node) => [node.dataset.stream, node]));
+  const nodes = [...states].sort(byUrgency).map((state) => {
+    const node = items.get(state.stream) ?? newItem(state.stream, onPick);
+    fillButton(node.firstChild, state, selected);
+    return node;
+  });
+  arrange(list, nodes);
+}
+
+function newItem(stream, onPick) {
+  const button = h("button", { type: "button", onclick: () => onPick(stream) });
+  return h("li", { dataset: { stream } }, button);
+}
+
+function fillButton(button, state, selected) {
+  const verdict = verdictOf(state);
+  const arrived = parseTime(state.last?.created_at);
+  const jobs = `${count(state.total)} ${state.total === 1 ? "job" : "jobs"}`;
+  button.dataset.verdict = verdict;
+  button.setAttribute("aria-pressed", String(state.stream === selected));
+  put(
+    button,
+    shape(verdict),
+    h("span", { class: "sentence" }, h("strong", {}, nameOf(state.stream)), `: ${sentence(state)}`),
+    h("span", { class: "quiet" }, arrived ? `${jobs}, last ${ago(arrived)}` : jobs),
+  );
+}
+
+/** How a stream is called on the page. */
+export function nameOf(stream) {
+  return stream || "(no stream)";
+}

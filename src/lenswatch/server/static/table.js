@@ -1,0 +1,73 @@
+/** The table of jobs, newest first. */
+
+import { arrange, h, shape } from "./dom.js";
+import { aligned, localTime, timeElement } from "./format.js";
+import { pointOf, streamOf, timeOf, WORDS } from "./verdict.js";
+
+export class JobTable {
+  /**
+   * @param {HTMLTableElement} table
+   * @param {(record: Object) => string} linkTo the address of a job
+   * @param {(record: Object) => void} onPick
+   */
+  constructor(table, linkTo, onPick) {
+    this.body = table.tBodies[0];
+    this.linkTo = linkTo;
+    this.onPick = onPick;
+    this.rows = new Map(); // a record's text -> its row, so that rows are kept while nothing changes
+  }
+
+  show(rows, selected) {
+    const row = (record) => this.rows.get(JSON.stringify(record)) ?? this.#row(record);
+    this.rows = new Map(rows.map((record) => [JSON.stringify(record), row(record)]));
+    arrange(this.body, [...this.rows.values()]);
+    this.select(selected);
+  }
+
+  /** Mark the row of that job. */
+  select(id) {
+    for (const row of this.body.rows) {
+      if (row.dataset.id === id) row.setAttribute("aria-selected", "true");
+      else row.removeAttribute("aria-selected");
+    }
+  }
+
+  focus(id) {
+    [...this.body.rows].find((row) => row.dataset.id === id)?.querySelector("a").focus();
+  }
+
+  #row(record) {
+    const pick = (event) => {
+      if (event.ctrlKey || event.metaKey || event.shiftKey) return; // a new tab is the browser's
+      event.preventDefault();
+      this.onPick(record);
+    };
+    return h("tr", { dataset: { id: record.id }, onclick: pick }, ...this.#cells(record));
+  }
+
+  #cells(record) {
+    const { verdict, distance } = pointOf(record);
+    const time = timeOf(record);
+    const [day, clock] = localTime(time).split(" ");
+    const label = timeElement(time, "");
+    label.append(h("span", { class: "day" }, day), " ", clock);
+    return [
+      h("td", { class: "time" }, h("a", { href: this.linkTo(record) }, label)),
+      h("td", { class: "cut" }, streamOf(record) || "–"),
+      h("td", { class: "wide" }, record.job_status),
+      h("td", { class: "number" }, aligned(distance)),
+      h("td", { class: "verdict", dataset: { verdict } }, shape(verdict), WORDS[verdict]),
+      h("td", { class: "wider cut model", title: record.model }, record.model),
+      h("td", { class: "wide" }, h("span", { class: "tags" }, ...tagsOf(record).map(tagChip))),
+    ];
+  }
+}
+
+/** The tags of a record, as texts. */
+export function tagsOf(record) {
+  return Array.isArray(record.tags) ? record.tags.map(String) : [];
+}
+
+function tagChip(tag) {
+  return h("span", { class: "tag" }, tag);
+}

@@ -1,0 +1,81 @@
+/** The streams of one experiment and the points of the one on the chart, kept up to date. */
+
+import { byUrgency, needsPoints, stateOf, withPoints, withRecord } from "./streams.js";
+import { pointOf, pointsOf, streamOf, timeOf } from "./verdict.js";
+
+const CHARTED = 2000; // points of the stream on the chart
+const LOOKED_AT = 500; // points of another stream, to find since when its verdict holds
+const AT_ONCE = 12; // other streams looked at
+
+export class Watchlist {
+  constructor(api) {
+    this.api = api;
+    this.states = new Map();
+    this.stream = null; // the one on the chart
+    this.points = [];
+    this.arrived = new Set();
+  }
+
+  /** Fetch everything; `wanted` is the stream to chart, else the one that most needs a look. */
+  async load(wanted) {
+    const entries = await this.api.streams();
+    const states = new Map(entries.map(stateOf).map((state) => [state.stream, state]));
+    const stream = wanted ?? mostUrgent(states);
+    const others = [...states.values()].filter((state) => state.stream !== stream && needsPoints(state));
+    const [points] = await Promise.all([
+      stream === null ? [] : this.#fetch(stream, CHARTED),
+      ...others.slice(0, AT_ONCE).map(async (state) => {
+        states.set(state.stream, withPoints(state, await this.#fetch(state.stream, LOOKED_AT)));
+      }),
+    ]);
+    if (states.has(stream)) states.set(stream, withPoints(states.get(stream), points));
+    Object.assign(this, { states, stream, points });
+  }
+
+  /** Take in one job that came or changed. */
+  apply(record) {
+    const stream = streamOf(record);
+    const state = this.states.get(stream) ?? stateOf({ stream, total: 0, failed: 0, last: null });
+    const isNew = !this.arrived.has(record.id) && state.last?.id !== record.id && !this.#charted(record.id);
+    this.arrived.add(record.id);
+    this.states.set(stream, withRecord(state, record, isNew));
+    this.stream ??= stream;
+    if (stream === this.stream) this.points = insert(this.points, pointOf(record)).slice(-CHARTED);
+  }
+
+  /** The newest job of the charted stream. */
+  get newest() {
+    return this.states.get(this.stream)?.last ?? null;
+  }
+
+  /** The point `steps` after that job in the charted stream. */
+  beside(id, steps) {
+    const at = this.points.findIndex((point) => point.id === id);
+    return at < 0 ? null : this.points[at + steps] ?? null;
+  }
+
+  #charted(id) {
+    return this.points.some((point) => point.id === id);
+  }
+
+  async #fetch(stream, limit) {
+    return pointsOf(await this.api.series(stream, limit));
+  }
+}
+
+function mostUrgent(states) {
+  const ranked = [...states.values()].sort((a, b) => byUrgency(a, b) || lastTime(b) - lastTime(a));
+  return ranked[0]?.stream ?? null;
+}
+
+function lastTime(state) {
+  return state.last ? timeOf(state.last).getTime() : 0;
+}
+
+/** A new list with the point in its place in time, instead of an earlier one of the same job. */
+function insert(points, point) {
+  const others = points.filter((other) => other.id !== point.id);
+  let at = others.length;
+  while (at > 0 && others[at - 1].time > point.time) at -= 1;
+  return [...others.slice(0, at), point, ...others.slice(at)];
+}
