@@ -1,0 +1,325 @@
+"""A query's tree as a SQL condition, with bound parameters, that means the same on both databases.
+
+Every condition is true or false, never NULL, so that `Not` is plain NOT.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    and_,
+    case,
+    exists,
+    false,
+    func,
+    literal,
+    not_,
+    or_,
+    select,
+    true,
+)
+
+from lenswatch.server import stamps
+from lenswatch.server.errors import invalid
+from lenswatch.server.json_sql import Dialect, Place, PostgresJson, SqliteJson, Value
+from lenswatch.server.queries import (
+    AllOf,
+    AnyOf,
+    Compare,
+    Elements,
+    Equal,
+    Exists,
+    Match,
+    Node,
+    Not,
+    OneOf,
+    Pattern,
+    Predicate,
+    Size,
+)
+
+__all__ = ["Fields", "compile_query"]
+
+Expression = ColumnElement[Any]
+_COMPARE: dict[str, Callable[[Any, Any], Any]] = {
+    "$gt": operator.gt,
+    "$gte": operator.ge,
+    "$lt": operator.lt,
+    "$lte": operator.le,
+}
+_ON_MEMBERS = (Equal, Compare, OneOf, Pattern)
+
+
+@dataclass(frozen=True)
+class Fields:
+    """What the records of a table offer to queries, by their names there."""
+
+    texts: Mapping[str, Expression] = field(default_factory=dict)
+    stamps: Mapping[str, Expression] = field(default_factory=dict)
+    booleans: Mapping[str, Expression] = field(default_factory=dict)
+    documents: Mapping[str, Expression] = field(default_factory=dict)
+    constants: Mapping[str, str] = field(default_factory=dict)
+    # Quicker ways to say some matches; each may decline with None.
+    shortcuts: tuple[Callable[[Match], Expression | None], ...] = ()
+
+
+def compile_query(node: Node, fields: Fields, dialect_name: str) -> Expression:
+    """The condition on the rows of a table that satisfy `node`."""
+    dialect = SqliteJson() if dialect_name == "sqlite" else PostgresJson()
+    return _Compiler(fields, dialect).node(node, None)
+
+
+class _Compiler:
+    def __init__(self, fields: Fields, dialect: Dialect) -> None:
+        self.fields = fields
+        self.dialect = dialect
+
+    def node(self, node: Node, root: Value | None) -> Expression:
+        """`node` on the row, or within the JSON value `root`."""
+        match node:
+            case AllOf(parts):
+                return and_(true(), *(self.node(part, root) for part in parts))
+            case AnyOf(parts):
+                return or_(false(), *(self.node(part, root) for part in parts))
+            case Not(part):
+                return not_(self.node(part, root))
+            case Match(path, predicate):
+                if root is not None:
+                    return self.within(root, path, predicate)
+                return self.column(node, *path)
+        raise AssertionError(node)
+
+    def column(self, match: Match, name: str, *rest: str) -> Expression:
+        """A match on a column of the table."""
+        for shortcut in self.fields.shortcuts:
+            if (condition := shortcut(match)) is not None:
+                return condition
+        name = "_id" if name == "id" else name
+        if name in self.fields.documents:
+            return self.within(
+                self.dialect.root(self.fields.documents[name]), rest, match.predicate
+            )
+        if rest:
+            return _absent(match.predicate)
+        if name in self.fields.texts:
+            return _on_text(self.fields.texts[name], match.predicate)
+        if name in self.fields.constants:
+            return _on_text(literal(self.fields.constants[name]), match.predicate)
+        if name in self.fields.booleans:
+            return _on_boolean(self.fields.booleans[name], match.predicate)
+        if name in self.fields.stamps:
+            return _on_stamp(self.fields.stamps[name], match.predicate, name)
+        return _absent(match.predicate)
+
+    def within(self, root: Value, path: tuple[str, ...], predicate: Predicate) -> Expression:
+        """A match on what `path` leads to from `root`."""
+        if isinstance(predicate, Equal) and predicate.value is None and path:
+            found = self.reach(root, path, predicate)
+            return or_(found, not_(self.reach(root, path, Exists())))
+        return self.reach(root, path, predicate)
+
+    def reach(self, root: Value, path: tuple[str, ...], predicate: Predicate) -> Expression:
+        """Whether something that `path` leads to satisfies `predicate`."""
+        general = self.search(root, path, predicate)
+        direct = self.direct(root, path)
+        if direct is None:
+            return general
+        *on_the_way, last = direct
+        if isinstance(predicate, _ON_MEMBERS):
+            on_the_way.append(last)
+        arrays = [self.dialect.is_a(value, "array") for value in on_the_way]
+        simple = self.whole(last, predicate)
+        return case((or_(*arrays), general), else_=simple) if arrays else simple
+
+    def direct(self, root: Value, path: tuple[str, ...]) -> list[Value] | None:
+        """The places on `path` from `root` if no array is on the way; None if they cannot be said."""
+        places, value = [], root
+        for key in path:
+            child = self.dialect.child(value, key)
+            if child is None:
+                return None
+            places.append(value)
+            value = child
+        return [*places, value]
+
+    def search(self, root: Value, path: tuple[str, ...], predicate: Predicate) -> Expression:
+        """The same by looking through every array on the way."""
+        if not path:
+            return self.whole_or_members(root, predicate)
+        ways = [self.step(root, path, predicate, self._members_named)]
+        if path[0].isascii() and path[0].isdigit() and len(path[0]) < 10:
+            ways.append(self.step(root, path, predicate, self._items_at))
+        return or_(*ways)
+
+    def step(
+        self,
+        root: Value,
+        path: tuple[str, ...],
+        predicate: Predicate,
+        way: Callable[[Value, str], list[Place]],
+    ) -> Expression:
+        places = way(root, path[0])
+        rest = self.search(places[-1].value, path[1:], predicate)
+        return _any_row(places, rest)
+
+    def _members_named(self, value: Value, key: str) -> list[Place]:
+        outer = self.dialect.self_or_elements(value)
+        return [outer, self.dialect.member(outer.value, key)]
+
+    def _items_at(self, value: Value, key: str) -> list[Place]:
+        return [self.dialect.item(value, int(key))]
+
+    def whole_or_members(self, value: Value, predicate: Predicate) -> Expression:
+        whole = self.whole(value, predicate)
+        if not isinstance(predicate, _ON_MEMBERS):
+            return whole
+        place = self.dialect.elements(value)
+        return or_(whole, _any_row([place], self.whole(place.value, predicate)))
+
+    def whole(self, value: Value, predicate: Predicate) -> Expression:
+        """`predicate` on `value` itself, its members not looked at; false where there is nothing."""
+        match predicate:
+            case Exists():
+                return value.type.is_not(None)
+            case Equal(wanted):
+                return self.equal(value, wanted)
+            case Compare(sign, wanted):
+                return self.compare(value, sign, wanted)
+            case OneOf(wanted):
+                return or_(false(), *self.one_of(value, wanted))
+            case Size(length):
+                return and_(self.dialect.is_a(value, "array"), self.dialect.length(value) == length)
+            case Elements(node, objects):
+                place = self.dialect.elements(value)
+                inner = self.node(node, place.value)
+                wanted_kind = self.dialect.is_a(place.value, "object") if objects else true()
+                return _any_row([place], and_(wanted_kind, inner))
+        raise invalid("json", {"$regex": ["Not supported here."]})
+
+    def equal(self, value: Value, wanted: Any) -> Expression:
+        """Whether `value` is there and equals `wanted`, numbers by size and objects in any order."""
+        match wanted:
+            case None:
+                return self.dialect.is_a(value, "null")
+            case bool():
+                return self.dialect.boolean(value, wanted)
+            case str():
+                return _sure(self.dialect.text(value) == wanted)
+            case int() | float():
+                return _sure(self.dialect.number(value) == self.dialect.number_literal(wanted))
+            case list():
+                size = and_(
+                    self.dialect.is_a(value, "array"), self.dialect.length(value) == len(wanted)
+                )
+                places = [self.dialect.item(value, i) for i in range(len(wanted))]
+                return and_(size, *map(self._holds, places, wanted))
+            case _:
+                size = and_(
+                    self.dialect.is_a(value, "object"), self.dialect.count(value) == len(wanted)
+                )
+                places = [self.dialect.member(value, key) for key in wanted]
+                return and_(size, *map(self._holds, places, wanted.values()))
+
+    def _holds(self, place: Place, wanted: Any) -> Expression:
+        return _any_row([place], self.equal(place.value, wanted))
+
+    def compare(self, value: Value, sign: str, wanted: Any) -> Expression:
+        if isinstance(wanted, bool):
+            return or_(
+                false(),
+                *(
+                    self.dialect.boolean(value, candidate)
+                    for candidate in (False, True)
+                    if _COMPARE[sign](candidate, wanted)
+                ),
+            )
+        if isinstance(wanted, str):
+            return _sure(_COMPARE[sign](self.dialect.text(value), wanted))
+        return _sure(
+            _COMPARE[sign](self.dialect.number(value), self.dialect.number_literal(wanted))
+        )
+
+    def one_of(self, value: Value, wanted: tuple[Any, ...]) -> list[Expression]:
+        texts = [w for w in wanted if isinstance(w, str)]
+        conditions = [_sure(self.dialect.text(value).in_(texts))] if texts else []
+        return conditions + [self.equal(value, w) for w in wanted if not isinstance(w, str)]
+
+
+def _sure(condition: Expression) -> Expression:
+    return func.coalesce(condition, literal(False, Boolean))
+
+
+def _any_row(places: list[Place], condition: Expression) -> Expression:
+    """Whether a row of all `places` together satisfies `condition`."""
+    sources = [place.source for place in places if place.source is not None]
+    conditions = and_(*(place.condition for place in places), condition)
+    if not sources:
+        return _sure(conditions)
+    return exists(select(literal(1)).select_from(*sources).where(conditions))
+
+
+def _absent(predicate: Predicate) -> Expression:
+    return true() if predicate == Equal(None) else false()
+
+
+def _on_text(column: Expression, predicate: Predicate) -> Expression:
+    match predicate:
+        case Exists():
+            return column.is_not(None)
+        case Equal(None):
+            return column.is_(None)
+        case Equal(str(wanted)):
+            return _sure(column == wanted)
+        case Compare(sign, str(wanted)):
+            return _sure(_COMPARE[sign](column, wanted))
+        case OneOf(wanted):
+            texts = [w for w in wanted if isinstance(w, str)]
+            return _sure(column.in_(texts)) if texts else false()
+        case Pattern():
+            raise invalid("json", {"$regex": ["Not supported here."]})
+    return false()
+
+
+def _on_boolean(column: Expression, predicate: Predicate) -> Expression:
+    match predicate:
+        case Exists():
+            return true()
+        case Equal(bool(wanted)):
+            return column.is_(wanted)
+        case Compare(sign, bool(wanted)):
+            return or_(
+                false(), *(column.is_(b) for b in (False, True) if _COMPARE[sign](b, wanted))
+            )
+        case OneOf(wanted):
+            return or_(false(), *(column.is_(w) for w in wanted if isinstance(w, bool)))
+    return false()
+
+
+def _on_stamp(column: Expression, predicate: Predicate, name: str) -> Expression:
+    match predicate:
+        case Exists():
+            return true()
+        case Equal(str(wanted)):
+            return column == _moment(wanted, name)
+        case Compare(sign, str(wanted)):
+            return _COMPARE[sign](column, _moment(wanted, name))  # type: ignore[no-any-return]
+        case OneOf(wanted):
+            moments = [_moment(w, name) for w in wanted if isinstance(w, str)]
+            return column.in_(moments) if moments else false()
+        case Pattern():
+            raise invalid("json", {name: ["$regex does not work on moments."]})
+    return false()
+
+
+def _moment(text: str, name: str) -> Expression:
+    stamp = stamps.microseconds(text)
+    if stamp is None:
+        raise invalid("json", {name: ["Not a valid datetime."]})
+    return literal(stamp, BigInteger)

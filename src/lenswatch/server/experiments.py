@@ -1,0 +1,183 @@
+"""Experiments: what drift jobs belong to, and who may do what with them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+from starlette.responses import Response
+
+from lenswatch.server import stamps
+from lenswatch.server.bodies import ExperimentBody, QueryBody
+from lenswatch.server.conditions import Fields, compile_query
+from lenswatch.server.errors import conflict, forbidden, not_found
+from lenswatch.server.models import cursors, experiments, permissions
+from lenswatch.server.operations import Call, Operations, Who, reply
+from lenswatch.server.paging import page_schema, paged, slice_of
+from lenswatch.server.permissions import digest, may, readable, with_manager
+from lenswatch.server.queries import parse_query
+
+__all__ = ["find", "operations", "require"]
+
+operations = Operations()
+_FIELDS = Fields(
+    texts={
+        "_id": experiments.c.id,
+        "name": experiments.c.name,
+        "description": experiments.c.description,
+    },
+    stamps={"created_at": experiments.c.created_at},
+    booleans={"public": experiments.c.public},
+    documents={"permissions": experiments.c.permissions},
+)
+
+
+def find(call: Call) -> Mapping[str, Any]:
+    """The row of the experiment in the path, or 404."""
+    query = select(experiments).where(experiments.c.id == call.experiment_id)
+    row = call.connection.execute(query).mappings().first()
+    if row is None:
+        raise not_found("Experiment")
+    return row
+
+
+def require(wanted: str, call: Call) -> Mapping[str, Any]:
+    """The row of the experiment in the path, on which the caller has the level `wanted`; or 404 or 403."""
+    experiment = find(call)
+    if not may(wanted, experiment, call.caller):
+        raise forbidden("Insufficient permissions." if call.caller else "Resource is not public.")
+    return experiment
+
+
+@operations.post(
+    "/experiment/search",
+    who=Who.ANYBODY,
+    body=QueryBody(),
+    args=page_schema("created_at", "name", "public"),
+    returns="Experiment[]",
+    refusals=(422,),
+)
+def search_experiments(call: Call) -> Response:
+    """Search the experiments that the caller may read."""
+    condition = compile_query(parse_query(call.body), _FIELDS, call.connection.dialect.name)
+    condition = readable(call.caller) & condition
+    count = select(func.count()).select_from(experiments).where(condition)
+    total = call.connection.execute(count).scalar_one()
+    sort = [experiments.c[call.args["sort_by"]], experiments.c.number]
+    rows = call.connection.execute(slice_of(select(experiments).where(condition), call.args, sort))
+    return paged([_record(row) for row in rows], total, call.args)
+
+
+@operations.post(
+    "/experiment",
+    who=Who.REGISTERED,
+    body=ExperimentBody(),
+    writes=True,
+    success=201,
+    returns="Experiment",
+    refusals=(401, 403, 409, 422),
+)
+def create_experiment(call: Call) -> Response:
+    """Create an experiment. The caller manages it."""
+    assert call.caller
+    if not call.caller.identity.user:
+        raise forbidden()
+    record = {
+        "id": str(uuid.uuid4()),
+        "created_at": stamps.now(),
+        **call.body,
+        "name_digest": digest(call.body["name"]),
+        "permissions": with_manager(call.body["permissions"], call.caller),
+    }
+    try:
+        query = insert(experiments).values(record).returning(experiments)
+        row = call.connection.execute(query).one()
+    except IntegrityError:
+        raise conflict() from None
+    call.connection.execute(insert(cursors).values(experiment=row.number, seq=0, irregular=False))
+    _store_permissions(call, row.number, row.permissions)
+    return reply(_record(row), 201)
+
+
+@operations.get(
+    "/experiment/{experiment_id}", who=Who.ANYBODY, returns="Experiment", refusals=(404,)
+)
+def read_experiment(call: Call) -> Response:
+    """One experiment."""
+    experiment = find(call)
+    if not may("Read", experiment, call.caller):
+        raise not_found("Experiment")
+    return reply(_record(experiment))
+
+
+@operations.put(
+    "/experiment/{experiment_id}",
+    who=Who.REGISTERED,
+    body=ExperimentBody(),
+    writes=True,
+    returns="Experiment",
+    refusals=(401, 403, 404, 409, 422),
+)
+def replace_experiment(call: Call) -> Response:
+    """Replace an experiment's fields; a description left out stays."""
+    assert call.caller
+    experiment = require("Manage", call)
+    entries = call.body["permissions"]
+    if not call.caller.admin:
+        entries = with_manager(entries, call.caller)
+    change = call.body | {"name_digest": digest(call.body["name"]), "permissions": entries}
+    here = experiments.c.number == experiment["number"]
+    try:
+        row = call.connection.execute(
+            update(experiments).where(here).values(change).returning(experiments)
+        ).one()
+    except IntegrityError:
+        raise conflict() from None
+    _store_permissions(call, row.number, entries)
+    return reply(_record(row))
+
+
+@operations.delete(
+    "/experiment/{experiment_id}",
+    who=Who.REGISTERED,
+    writes=True,
+    success=204,
+    refusals=(401, 403, 404),
+)
+def delete_experiment(call: Call) -> Response:
+    """Delete an experiment with its jobs and pictures."""
+    experiment = require("Manage", call)
+    call.connection.execute(delete(experiments).where(experiments.c.number == experiment["number"]))
+    return Response(status_code=204)
+
+
+def _store_permissions(call: Call, number: int, entries: list[dict[str, str]]) -> None:
+    call.connection.execute(delete(permissions).where(permissions.c.experiment == number))
+    rows = [
+        {
+            "experiment": number,
+            "position": position,
+            "entity_digest": digest(entry["entity"]),
+            "level": entry["level"],
+        }
+        for position, entry in enumerate(entries)
+    ]
+    if rows:
+        call.connection.execute(insert(permissions), rows)
+
+
+def _record(row: Row[Any] | Mapping[str, Any]) -> dict[str, Any]:
+    fields = row if isinstance(row, Mapping) else row._mapping
+    record = {
+        "id": fields["id"],
+        "created_at": stamps.iso(fields["created_at"]),
+        "name": fields["name"],
+        "public": fields["public"],
+        "permissions": fields["permissions"],
+    }
+    if fields["description"] is not None:
+        record["description"] = fields["description"]
+    return record

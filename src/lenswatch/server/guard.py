@@ -1,0 +1,62 @@
+"""Without identity, the server is for this machine only: requests must say so themselves.
+
+A name that leads here may be anybody's (DNS rebinding), and any page in the browser may post here; so the
+Host must be a loopback name, and an Origin must be this server itself or one of `server.cors_origins`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Collection
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from lenswatch.server.errors import refusal
+
+__all__ = ["LoopbackOnly", "is_loopback"]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address can only be this machine."""
+    name = host.strip("[]").lower().removesuffix(".")
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost" or name.endswith(".localhost")
+
+
+class LoopbackOnly:
+    """Middleware: 403 for requests to another Host or from another Origin."""
+
+    def __init__(self, app: ASGIApp, origins: Collection[str] = ()) -> None:
+        self.app = app
+        self.origins = frozenset(origin.rstrip("/") for origin in origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass `scope` on, or refuse it."""
+        if scope["type"] == "http" and (problem := self._problem(scope)):
+            await refusal(403, problem)(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+    def _problem(self, scope: Scope) -> str | None:
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
+            name = ""
+        if not is_loopback(name):
+            return "Without server.auth this server answers only to localhost."
+        origin = headers.get("origin")
+        if origin is not None and origin.rstrip("/") not in self.origins | {
+            f"http://{host}",
+            f"https://{host}",
+        }:
+            return "Requests from other sites are not taken."
+        same_site = headers.get("sec-fetch-site") in (None, "same-origin", "same-site", "none")
+        if not same_site and origin is None and scope["method"] not in ("GET", "HEAD"):
+            return "Requests from other sites are not taken."
+        return None

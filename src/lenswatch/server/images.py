@@ -1,0 +1,136 @@
+"""Pictures of drift jobs: checked, scaled down, written anew."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+from dataclasses import dataclass
+
+from PIL import Image, ImageOps
+from sqlalchemy import delete, insert, select
+from starlette.responses import Response
+
+from lenswatch.server.drifts import find_drift
+from lenswatch.server.errors import Refusal, invalid, not_found
+from lenswatch.server.experiments import require
+from lenswatch.server.models import pictures
+from lenswatch.server.operations import Call, Operations, Who, reply
+
+__all__ = ["operations", "thumbnail"]
+
+LONGEST_SIDE = 512
+MAX_PIXELS = 64_000_000
+_FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG", "image/webp": "WEBP"}
+_QUALITY = 85
+
+operations = Operations()
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A JPEG as it is kept."""
+
+    data: bytes
+    width: int
+    height: int
+
+    @property
+    def etag(self) -> str:
+        """The digest of its bytes."""
+        return hashlib.sha256(self.data).hexdigest()[:32]
+
+
+def thumbnail(data: bytes) -> Picture:
+    """`data`, a JPEG, PNG or WebP, as a JPEG of at most 512 px a side, upright and without metadata.
+
+    Raises:
+        Refusal: 422 that says why it is no picture.
+    """
+    try:
+        with (
+            warnings.catch_warnings(action="ignore"),
+            Image.open(io.BytesIO(data), formats=list(_FORMATS.values())) as image,
+        ):
+            if image.width * image.height > MAX_PIXELS:
+                raise _refuse(f"Over {MAX_PIXELS} pixels.")
+            image.draft("RGB", (LONGEST_SIDE, LONGEST_SIDE))
+            upright = ImageOps.exif_transpose(image)
+            upright.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+            return _written(upright)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        raise _refuse("Not a readable JPEG, PNG or WebP image.") from None
+
+
+def _written(image: Image.Image) -> Picture:
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    target = io.BytesIO()
+    image.convert("RGB").save(target, "JPEG", quality=_QUALITY)
+    return Picture(target.getvalue(), image.width, image.height)
+
+
+def _refuse(text: str) -> Refusal:
+    return invalid("image", {"_schema": [text]})
+
+
+@operations.put(
+    "/experiment/{experiment_id}/drift/{drift_id}/image",
+    who=Who.REGISTERED,
+    raw_body=True,
+    writes=True,
+    own=True,
+    returns="Picture",
+    refusals=(401, 403, 404, 415, 422),
+)
+def put_image(call: Call) -> Response:
+    """Keep the picture of a job, scaled down to 512 px. A second one takes the first one's place."""
+    kind = call.request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in _FORMATS:
+        raise Refusal(415, f"Send one of {', '.join(_FORMATS)}.")
+    picture = thumbnail(call.body)
+    drift = find_drift(call, require("Edit", call))
+    call.connection.execute(delete(pictures).where(pictures.c.drift == drift["number"]))
+    row = {
+        "drift": drift["number"],
+        "media_type": "image/jpeg",
+        "etag": picture.etag,
+        "width": picture.width,
+        "height": picture.height,
+        "data": picture.data,
+    }
+    call.connection.execute(insert(pictures).values(row))
+    shown = {key: row[key] for key in ("media_type", "etag", "width", "height")}
+    return reply(shown | {"id": drift["id"], "bytes": len(picture.data)})
+
+
+@operations.get(
+    "/experiment/{experiment_id}/drift/{drift_id}/image",
+    who=Who.ANYBODY,
+    own=True,
+    returns="image/jpeg",
+    refusals=(403, 404),
+)
+def get_image(call: Call) -> Response:
+    """The picture of a job."""
+    drift = find_drift(call, require("Read", call))
+    row = call.connection.execute(
+        select(pictures).where(pictures.c.drift == drift["number"])
+    ).first()
+    if row is None:
+        raise not_found("Image")
+    etag = f'"{row.etag}"'
+    headers = {
+        "ETag": etag,
+        "Cache-Control": "private, max-age=0, must-revalidate",
+        "Content-Security-Policy": "default-src 'none'",
+        "X-Content-Type-Options": "nosniff",
+    }
+    known = [
+        tag.strip().removeprefix("W/")
+        for tag in call.request.headers.get("if-none-match", "").split(",")
+    ]
+    if etag in known or "*" in known:
+        return Response(status_code=304, headers=headers)
+    return Response(row.data, media_type=row.media_type, headers=headers)

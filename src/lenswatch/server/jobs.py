@@ -1,0 +1,209 @@
+"""Drift jobs in the database: storing, changing, deleting, with the tallies kept true.
+
+Whoever changes an experiment's jobs first moves its cursor. That row lock makes writers of one experiment
+wait for each other, gives `seq` the order of commits, and keeps the order of locks the same for everybody.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Table, delete, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from lenswatch.server import stamps
+from lenswatch.server.models import cursors, drift_tags, drifts, tag_tallies, tallies
+from lenswatch.wire import EVENT_ID, SCHEMA_VERSION, STREAM
+
+__all__ = ["change", "record", "remove", "store"]
+
+Job = Mapping[str, Any]
+_CHUNK = 500  # values of one IN
+
+
+def store(connection: Connection, experiment: int, jobs: Sequence[Job]) -> list[tuple[Job, bool]]:
+    """Store `jobs`; the rows in their order, each with whether it is new.
+
+    A job whose event id the experiment has already is not stored again: its row is the stored one.
+    """
+    seq = _advance(connection, experiment, len(jobs), any(map(_irregular, jobs)))
+    rows = [_row(experiment, seq + i, job) for i, job in enumerate(jobs)]
+    known = _by_event(connection, experiment, [r["event_id"] for r in rows if r["event_id"]])
+    fresh: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        event = row["event_id"] or row["id"]
+        if event not in known:
+            fresh.setdefault(event, row)
+    if fresh:
+        _insert(connection, experiment, list(fresh.values()))
+    return [_settled(row, known, fresh) for row in rows]
+
+
+def _settled(row: Job, known: Mapping[str, Job], fresh: Mapping[str, Job]) -> tuple[Job, bool]:
+    event = row["event_id"] or row["id"]
+    kept = known.get(event) or fresh[event]
+    return kept, kept is row
+
+
+def change(connection: Connection, old: Job, job: Job) -> Job:
+    """Replace the fields of the stored job `old` by those of `job`; the new row."""
+    experiment = old["experiment"]
+    seq = _advance(connection, experiment, 1, _irregular(job))
+    old = (
+        connection.execute(select(drifts).where(drifts.c.number == old["number"])).mappings().one()
+    )
+    fields = _row(experiment, seq, job)
+    del fields["id"], fields["created_at"]
+    here = drifts.c.number == old["number"]
+    new = (
+        connection.execute(update(drifts).where(here).values(fields).returning(drifts))
+        .mappings()
+        .one()
+    )
+    _count(connection, experiment, [old], -1)
+    _count(connection, experiment, [new], 1)
+    if new["tags"] != old["tags"]:
+        connection.execute(delete(drift_tags).where(drift_tags.c.drift == old["number"]))
+        _insert_tags(connection, [new])
+    return new
+
+
+def remove(connection: Connection, job: Job) -> None:
+    """Delete a stored job with its picture."""
+    _advance(connection, job["experiment"], 1, False)
+    here = drifts.c.number == job["number"]
+    gone = connection.execute(delete(drifts).where(here).returning(drifts)).mappings().all()
+    _count(connection, job["experiment"], gone, -1)
+
+
+def record(row: Job) -> dict[str, Any]:
+    """A row as the contract shows it."""
+    return {
+        "id": row["id"],
+        "created_at": stamps.iso(row["created_at"]),
+        "schema_version": SCHEMA_VERSION,
+        "job_status": row["job_status"],
+        "model": row["model"],
+        "drift_detected": row["drift_detected"],
+        "tags": row["tags"],
+        "parameters": row["parameters"],
+    }
+
+
+def _advance(connection: Connection, experiment: int, steps: int, irregular: bool) -> int:
+    """Lock the experiment's cursor and move it on; the first of the `steps` numbers that are ours."""
+    values: dict[str, Any] = {"seq": cursors.c.seq + steps}
+    if irregular:
+        values["irregular"] = True
+    move = update(cursors).where(cursors.c.experiment == experiment).values(values)
+    return int(connection.execute(move.returning(cursors.c.seq)).scalar_one()) - steps + 1
+
+
+def _row(experiment: int, seq: int, job: Job) -> dict[str, Any]:
+    return {
+        "id": str(uuid.uuid4()),
+        "experiment": experiment,
+        "seq": seq,
+        "created_at": stamps.now(),
+        "stream": _fitting(STREAM, job["parameters"].get("stream")),
+        "event_id": _fitting(EVENT_ID, job["parameters"].get("event_id")),
+        **job,
+    }
+
+
+def _fitting(pattern: Any, value: Any) -> str | None:
+    return value if isinstance(value, str) and pattern.match(value) else None
+
+
+def _irregular(job: Job) -> bool:
+    """Whether the columns for stream and event id cannot hold what the parameters say."""
+    parameters = job["parameters"]
+    return any(
+        key in parameters and _fitting(pattern, parameters[key]) is None
+        for key, pattern in (("stream", STREAM), ("event_id", EVENT_ID))
+    )
+
+
+def _by_event(connection: Connection, experiment: int, events: list[str]) -> dict[str, Job]:
+    found: dict[str, Job] = {}
+    for start in range(0, len(events), _CHUNK):
+        query = select(drifts).where(
+            drifts.c.experiment == experiment,
+            drifts.c.event_id.in_(events[start : start + _CHUNK]),
+        )
+        found |= {row["event_id"]: row for row in connection.execute(query).mappings()}
+    return found
+
+
+def _insert(connection: Connection, experiment: int, rows: list[dict[str, Any]]) -> None:
+    for i, row in enumerate(rows):
+        row["created_at"] = max(row["created_at"], rows[i - 1]["created_at"] + 1 if i else 0)
+    connection.execute(insert(drifts), rows)
+    if any(row["tags"] for row in rows):
+        _insert_tags(connection, _with_numbers(connection, rows))
+    _count(connection, experiment, rows, 1)
+
+
+def _with_numbers(connection: Connection, rows: list[dict[str, Any]]) -> list[Job]:
+    ids, numbers = [row["id"] for row in rows], {}
+    for start in range(0, len(ids), _CHUNK):
+        query = select(drifts.c.id, drifts.c.number).where(
+            drifts.c.id.in_(ids[start : start + _CHUNK])
+        )
+        numbers |= dict(connection.execute(query).tuples().all())
+    return [row | {"number": numbers[row["id"]]} for row in rows]
+
+
+def _insert_tags(connection: Connection, rows: Iterable[Job]) -> None:
+    entries = [
+        {
+            "experiment": row["experiment"],
+            "tag": tag,
+            "created_at": row["created_at"],
+            "drift": row["number"],
+        }
+        for row in rows
+        for tag in dict.fromkeys(row["tags"])
+    ]
+    if entries:
+        connection.execute(insert(drift_tags), entries)
+
+
+def _count(connection: Connection, experiment: int, rows: Iterable[Job], sign: int) -> None:
+    rows = list(rows)
+    kinds = Counter((r["stream"] or "", r["job_status"], r["drift_detected"]) for r in rows)
+    tags = Counter(tag for r in rows for tag in dict.fromkeys(r["tags"]))
+    _add(
+        connection,
+        tallies,
+        [
+            {
+                "experiment": experiment,
+                "stream": s,
+                "job_status": j,
+                "drift_detected": d,
+                "jobs": sign * n,
+            }
+            for (s, j, d), n in kinds.items()
+        ],
+    )
+    _add(
+        connection,
+        tag_tallies,
+        [{"experiment": experiment, "tag": tag, "jobs": sign * n} for tag, n in tags.items()],
+    )
+
+
+def _add(connection: Connection, table: Table, entries: list[dict[str, Any]]) -> None:
+    if not entries:
+        return
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    keys = list(table.primary_key)
+    upsert = dialect.insert(table)
+    upsert = upsert.on_conflict_do_update(
+        index_elements=keys, set_={"jobs": table.c.jobs + upsert.excluded.jobs}
+    )
+    connection.execute(upsert, entries)

@@ -1,0 +1,278 @@
+"""JSON inside SQL, said alike for SQLite and PostgreSQL.
+
+A `Value` is a place in a JSON column: expressions for its type and its content. Types go by SQLite's names
+or PostgreSQL's; `Dialect.kinds` translates.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Float,
+    FromClause,
+    Integer,
+    Numeric,
+    Text,
+    and_,
+    case,
+    cast,
+    func,
+    literal,
+    literal_column,
+    select,
+    true,
+    type_coerce,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+__all__ = ["Dialect", "Place", "PostgresJson", "SqliteJson", "Value"]
+
+Expression = ColumnElement[Any]
+_PLAIN_KEY = re.compile(r"[A-Za-z0-9_ -]+\Z")
+
+
+@dataclass(frozen=True)
+class Value:
+    """A place in a document. `type` is NULL where there is nothing."""
+
+    type: Expression
+    content: Expression
+    column: Expression | None = None  # SQLite: the document that `path` leads into
+    path: str = ""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A value found by one more FROM item (or none), where `condition` holds."""
+
+    value: Value
+    source: FromClause | None
+    condition: Expression
+
+    def where(self, condition: Expression) -> Place:
+        """The same place under another condition."""
+        return Place(self.value, self.source, condition)
+
+
+def _json(text: str) -> Expression:
+    return cast(literal_column(f"'{text}'", Text), JSONB)
+
+
+# The path to a value itself; and type names. Constants of ours, so they may stand in the statement.
+_CONTENT = literal_column("'{}'")
+
+
+def _name(kind: str) -> Expression:
+    return literal_column(f"'{kind}'", Text)
+
+
+class Dialect(ABC):
+    """What a database says differently."""
+
+    kinds: ClassVar[dict[str, tuple[str, ...]]]
+
+    def __init__(self) -> None:
+        self._names = (f"j{i}" for i in itertools.count(1))
+
+    def is_a(self, value: Value, kind: str) -> Expression:
+        """Whether `value` is there and of `kind`; never NULL."""
+        return func.coalesce(value.type.in_([_name(k) for k in self.kinds[kind]]), literal(False))
+
+    @abstractmethod
+    def root(self, column: Expression) -> Value:
+        """The whole document in `column`."""
+
+    @abstractmethod
+    def child(self, value: Value, key: str) -> Value | None:
+        """The member `key` of an object (of anything else: nothing). None if SQL cannot say it in place."""
+
+    @abstractmethod
+    def member(self, value: Value, key: str) -> Place:
+        """The member `key` of an object, as a row."""
+
+    @abstractmethod
+    def item(self, value: Value, index: int) -> Place:
+        """The element `index` of an array, as a row."""
+
+    @abstractmethod
+    def elements(self, value: Value) -> Place:
+        """A row for each element of an array; none for anything else."""
+
+    @abstractmethod
+    def self_or_elements(self, value: Value) -> Place:
+        """A row for each element of an array; of an object itself one; none for anything else."""
+
+    @abstractmethod
+    def count(self, value: Value) -> Expression:
+        """How many members an object has."""
+
+    @abstractmethod
+    def length(self, value: Value) -> Expression:
+        """How many members an array has."""
+
+    @abstractmethod
+    def number(self, value: Value) -> Expression:
+        """The number; NULL for anything else."""
+
+    @abstractmethod
+    def number_literal(self, number: int | float) -> Expression:
+        """A number to compare `number` with."""
+
+    @abstractmethod
+    def text(self, value: Value) -> Expression:
+        """The text; NULL for anything else."""
+
+    @abstractmethod
+    def boolean(self, value: Value, wanted: bool) -> Expression:
+        """Whether it is the boolean `wanted`; never NULL."""
+
+
+class SqliteJson(Dialect):
+    """SQLite's JSON functions, which read text."""
+
+    kinds: ClassVar = {
+        "array": ("array",),
+        "object": ("object",),
+        "null": ("null",),
+        "boolean": ("true", "false"),
+        "number": ("integer", "real"),
+        "text": ("text",),
+    }
+
+    def root(self, column: Expression) -> Value:
+        return Value(func.json_type(column, type_=Text), type_coerce(column, Text), column, "$")
+
+    def child(self, value: Value, key: str) -> Value | None:
+        if value.column is None or not _PLAIN_KEY.match(key):
+            return None
+        column, path = value.column, f'{value.path}."{key}"'
+        content = func.json_extract(column, path, type_=Text)
+        return Value(func.json_type(column, path, type_=Text), content, column, path)
+
+    def _each(self, source: Expression) -> Place:
+        rows = func.json_each(source).table_valued("key", "value", "type", name=next(self._names))
+        return Place(Value(rows.c.type, rows.c.value), rows, rows.c.key)
+
+    def _only(self, value: Value, kind: str) -> Expression:
+        return case((value.type == _name(kind), value.content), else_="[]")
+
+    def member(self, value: Value, key: str) -> Place:
+        place = self._each(self._only(value, "object"))
+        return place.where(place.condition == literal(key, Text))
+
+    def item(self, value: Value, index: int) -> Place:
+        place = self._each(self._only(value, "array"))
+        return place.where(place.condition == literal(index, Integer))
+
+    def elements(self, value: Value) -> Place:
+        return self._each(self._only(value, "array")).where(true())
+
+    def self_or_elements(self, value: Value) -> Place:
+        source = case(
+            (value.type == _name("array"), value.content),
+            (value.type == _name("object"), func.json_array(func.json(value.content))),
+            else_="[]",
+        )
+        return self._each(source).where(true())
+
+    def count(self, value: Value) -> Expression:
+        place = self._each(self._only(value, "object"))
+        return select(func.count()).select_from(place.source).scalar_subquery()
+
+    def length(self, value: Value) -> Expression:
+        return func.json_array_length(
+            case((value.type == _name("array"), value.content), else_="[]")
+        )
+
+    def number(self, value: Value) -> Expression:
+        return case((value.type.in_([_name(k) for k in self.kinds["number"]]), value.content))
+
+    def number_literal(self, number: int | float) -> Expression:
+        return literal(number, Integer if isinstance(number, int) else Float)
+
+    def text(self, value: Value) -> Expression:
+        return case((value.type == _name("text"), value.content))
+
+    def boolean(self, value: Value, wanted: bool) -> Expression:
+        return func.coalesce(value.type == _name("true" if wanted else "false"), literal(False))
+
+
+class PostgresJson(Dialect):
+    """PostgreSQL's jsonb."""
+
+    kinds: ClassVar = {
+        "array": ("array",),
+        "object": ("object",),
+        "null": ("null",),
+        "boolean": ("boolean",),
+        "number": ("number",),
+        "text": ("string",),
+    }
+
+    def _value(self, content: Expression) -> Value:
+        return Value(func.jsonb_typeof(content, type_=Text), content)
+
+    def root(self, column: Expression) -> Value:
+        return self._value(column)
+
+    def child(self, value: Value, key: str) -> Value | None:
+        return self._value(value.content.op("->", return_type=JSONB())(literal(key, Text)))
+
+    def member(self, value: Value, key: str) -> Place:
+        child = self._value(value.content.op("->", return_type=JSONB())(literal(key, Text)))
+        return Place(child, None, child.type.is_not(None))
+
+    def item(self, value: Value, index: int) -> Place:
+        item = self._value(value.content.op("->", return_type=JSONB())(literal(index, Integer)))
+        return Place(item, None, and_(self.is_a(value, "array"), item.type.is_not(None)))
+
+    def elements(self, value: Value) -> Place:
+        return self._rows(case((value.type == _name("array"), value.content), else_=_json("[]")))
+
+    def self_or_elements(self, value: Value) -> Place:
+        source = case(
+            (value.type == _name("array"), value.content),
+            (value.type == _name("object"), func.jsonb_build_array(value.content)),
+            else_=_json("[]"),
+        )
+        return self._rows(source)
+
+    def _rows(self, source: Expression) -> Place:
+        rows = func.jsonb_array_elements(source).table_valued(
+            Column("value", JSONB), name=next(self._names)
+        )
+        return Place(self._value(rows.c.value), rows, true())
+
+    def count(self, value: Value) -> Expression:
+        keys = func.jsonb_object_keys(
+            case((value.type == _name("object"), value.content), else_=_json("{}"))
+        )
+        rows = keys.table_valued("key", name=next(self._names))
+        return select(func.count()).select_from(rows).scalar_subquery()
+
+    def length(self, value: Value) -> Expression:
+        return func.jsonb_array_length(
+            case((value.type == _name("array"), value.content), else_=_json("[]"))
+        )
+
+    def number(self, value: Value) -> Expression:
+        return case((value.type == _name("number"), cast(self._unquoted(value), Numeric)))
+
+    def number_literal(self, number: int | float) -> Expression:
+        return cast(literal(repr(number), Text), Numeric)
+
+    def text(self, value: Value) -> Expression:
+        return case((value.type == _name("string"), self._unquoted(value))).collate("C")
+
+    def _unquoted(self, value: Value) -> Expression:
+        return value.content.op("#>>", return_type=Text())(_CONTENT)
+
+    def boolean(self, value: Value, wanted: bool) -> Expression:
+        return func.coalesce(value.content == _json("true" if wanted else "false"), literal(False))

@@ -1,0 +1,87 @@
+"""Changes to an experiment's jobs as they happen, as server-sent events.
+
+Every process polls the database by `drifts.seq`, so it does not matter which one took a job in.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import anyio
+from sqlalchemy import select
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from lenswatch.server import jobs
+from lenswatch.server.database import Database
+from lenswatch.server.experiments import require
+from lenswatch.server.models import cursors, drifts
+from lenswatch.server.operations import Call, Operations, Services, Who
+
+__all__ = ["operations"]
+
+POLL_SECONDS = 0.5
+HEARTBEAT_SECONDS = 15.0
+_AT_ONCE = 200
+
+operations = Operations()
+
+
+@operations.get(
+    "/experiment/{experiment_id}/drift/live",
+    who=Who.ANYBODY,
+    own=True,
+    returns="text/event-stream",
+    refusals=(403, 404),
+)
+def follow(call: Call) -> Response:
+    """Server-sent events: each is the JSON of a job stored or changed since the connection was made."""
+    number = require("Read", call)["number"]
+    after = _cursor(call, number)
+    events = _events(call.request, call.services, number, after)
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(events, media_type="text/event-stream", headers=headers)
+
+
+def _cursor(call: Call, number: int) -> int:
+    """Where to go on: after the event that the browser saw last, or from now."""
+    last = call.request.headers.get("last-event-id", "")
+    if last.isdigit() and len(last) < 19:
+        return int(last)
+    query = select(cursors.c.seq).where(cursors.c.experiment == number)
+    return int(call.connection.execute(query).scalar_one())
+
+
+async def _events(
+    request: Request, services: Services, number: int, after: int
+) -> AsyncIterator[str]:
+    yield "retry: 2000\n\n"
+    spoken = time.monotonic()
+    while not services.stopping.is_set():
+        rows = await anyio.to_thread.run_sync(
+            _changes, services.database, number, after, limiter=services.limiter
+        )
+        for row in rows:
+            after = row["seq"]
+            yield f"id: {after}\ndata: {json.dumps(jobs.record(row))}\n\n"
+        if rows:
+            spoken = time.monotonic()
+        elif time.monotonic() - spoken > HEARTBEAT_SECONDS:
+            spoken = time.monotonic()
+            yield ": still here\n\n"
+        if len(rows) < _AT_ONCE:
+            await anyio.sleep(POLL_SECONDS)
+
+
+def _changes(database: Database, number: int, after: int) -> list[Any]:
+    query = (
+        select(drifts)
+        .where(drifts.c.experiment == number, drifts.c.seq > after)
+        .order_by(drifts.c.seq)
+        .limit(_AT_ONCE)
+    )
+    with database.read() as connection:
+        return list(connection.execute(query).mappings())

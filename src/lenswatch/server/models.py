@@ -1,0 +1,185 @@
+"""The tables.
+
+Stamps are whole microseconds since 1970 in UTC: exact, comparable and indexable on every database.
+`drifts.seq` counts the changes within an experiment; it is handed out under the row lock of `cursors`, so
+that it is in the order of commits and a reader who polls by it never misses a change.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+__all__ = [
+    "cursors",
+    "drift_tags",
+    "drifts",
+    "experiments",
+    "metadata",
+    "permissions",
+    "pictures",
+    "tag_tallies",
+    "tallies",
+    "users",
+]
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite counts rows by itself only in a column of type INTEGER.
+_NUMBER = BigInteger().with_variant(Integer, "sqlite")
+# Text compares by code point everywhere; PostgreSQL's default would follow the machine's language.
+_TEXT = Text().with_variant(Text(collation="C"), "postgresql")
+_ID = String(36).with_variant(String(36, collation="C"), "postgresql")
+_STATUS = String(9).with_variant(String(9, collation="C"), "postgresql")
+_STREAM = String(64).with_variant(String(64, collation="C"), "postgresql")
+_TAG = String(20).with_variant(String(20, collation="C"), "postgresql")
+_JSON = JSON().with_variant(JSONB, "postgresql")
+
+
+def _experiment(**options: bool) -> Column[int]:
+    return Column(
+        "experiment", _NUMBER, ForeignKey("experiments.number", ondelete="CASCADE"), **options
+    )
+
+
+users = Table(
+    "users",
+    metadata,
+    Column("number", _NUMBER, primary_key=True),
+    Column("id", _ID, nullable=False, unique=True),
+    Column("created_at", BigInteger, nullable=False),
+    Column("subject", _TEXT, nullable=False),
+    Column("issuer", _TEXT, nullable=False),
+    Column("email", _TEXT, nullable=False),
+    UniqueConstraint("subject", "issuer"),
+)
+
+experiments = Table(
+    "experiments",
+    metadata,
+    Column("number", _NUMBER, primary_key=True),
+    Column("id", _ID, nullable=False, unique=True),
+    Column("created_at", BigInteger, nullable=False),
+    Column("name", _TEXT, nullable=False),
+    # Names may be longer than an index entry; their digest may not.
+    Column("name_digest", String(64), nullable=False, unique=True),
+    Column("description", _TEXT),
+    Column("public", Boolean, nullable=False),
+    Column("permissions", _JSON, nullable=False),
+    Index(None, "created_at", "number"),
+)
+
+# The same entries as experiments.permissions, one a row, for finding what somebody may read.
+permissions = Table(
+    "permissions",
+    metadata,
+    _experiment(primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("entity_digest", String(64), nullable=False),
+    Column("level", String(6), nullable=False),
+    Index(None, "entity_digest"),
+)
+
+# One row per experiment, locked by whoever changes its jobs.
+cursors = Table(
+    "cursors",
+    metadata,
+    _experiment(primary_key=True, autoincrement=False),
+    Column("seq", BigInteger, nullable=False),
+    # Whether a job has ever had a `stream` or `event_id` that its column cannot hold.
+    Column("irregular", Boolean, nullable=False),
+)
+
+drifts = Table(
+    "drifts",
+    metadata,
+    Column("number", _NUMBER, primary_key=True),
+    Column("id", _ID, nullable=False, unique=True),
+    _experiment(nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("job_status", _STATUS, nullable=False),
+    Column("model", _TEXT, nullable=False),
+    Column("drift_detected", Boolean, nullable=False),
+    Column("stream", _STREAM),
+    Column("event_id", _STREAM),
+    Column("tags", _JSON, nullable=False),
+    Column("parameters", _JSON, nullable=False),
+    CheckConstraint("job_status IN ('Running', 'Completed', 'Failed')", name="job_status"),
+    UniqueConstraint("experiment", "event_id"),
+    Index(None, "experiment", "seq"),
+    Index(None, "experiment", "created_at", "number"),
+    Index(None, "experiment", "job_status", "created_at", "number"),
+    Index(None, "experiment", "drift_detected", "created_at", "number"),
+    Index(None, "experiment", "stream", "created_at", "number"),
+)
+
+# WITHOUT ROWID: the primary key is the index that finds the newest jobs with a tag.
+drift_tags = Table(
+    "drift_tags",
+    metadata,
+    _experiment(primary_key=True),
+    Column("tag", _TAG, primary_key=True),
+    Column("created_at", BigInteger, primary_key=True),
+    Column(
+        "drift",
+        _NUMBER,
+        ForeignKey("drifts.number", ondelete="CASCADE"),
+        primary_key=True,
+        index=True,
+    ),
+    sqlite_with_rowid=False,
+)
+
+# Exact numbers of jobs, kept by the transactions that change jobs: no page has to count a million rows.
+tallies = Table(
+    "tallies",
+    metadata,
+    _experiment(primary_key=True),
+    Column("stream", _STREAM, primary_key=True),  # "" for none
+    Column("job_status", _STATUS, primary_key=True),
+    Column("drift_detected", Boolean, primary_key=True),
+    Column("jobs", BigInteger, nullable=False),
+)
+
+tag_tallies = Table(
+    "tag_tallies",
+    metadata,
+    _experiment(primary_key=True),
+    Column("tag", _TAG, primary_key=True),
+    Column("jobs", BigInteger, nullable=False),
+)
+
+pictures = Table(
+    "pictures",
+    metadata,
+    Column("drift", _NUMBER, ForeignKey("drifts.number", ondelete="CASCADE"), primary_key=True),
+    Column("media_type", String(32), nullable=False),
+    Column("etag", String(64), nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+)

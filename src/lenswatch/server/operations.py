@@ -1,0 +1,210 @@
+"""An operation of the API: who may call it, what it takes, and the order in which that is judged.
+
+The order is the contract's: token (401), claims (403), body and query string (422, 400); then, in one
+database transaction, registered (403), experiment (404), permission (403), drift (404), conflict (409).
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import anyio
+from marshmallow import Schema
+from sqlalchemy import Connection
+from starlette.convertors import CONVERTOR_TYPES, Convertor, register_url_convertor
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from lenswatch.server import bodies
+from lenswatch.server.auth import Authenticator, Caller, Identity
+from lenswatch.server.database import Database
+from lenswatch.server.errors import Refusal
+from lenswatch.server.reading import read_body
+
+__all__ = ["Call", "Operation", "Operations", "Services", "Who", "reply"]
+
+
+class Who(enum.Enum):
+    """Who may call an operation at all; what is more is judged by the operation."""
+
+    ANYBODY = "anybody"  # a bad token counts as none
+    KNOWN = "known"  # a valid token
+    REGISTERED = "registered"  # and a user record
+
+
+@dataclass
+class Services:
+    """What the operations of one application share."""
+
+    database: Database
+    authenticator: Authenticator
+    max_body_bytes: int
+    limiter: anyio.CapacityLimiter
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass
+class Call:
+    """One request, judged as far as that is possible without the database; then with it."""
+
+    request: Request
+    services: Services
+    identity: Identity | None
+    body: Any
+    args: Mapping[str, Any]
+    connection: Connection = field(init=False)
+    caller: Caller | None = field(init=False, default=None)
+
+    @property
+    def experiment_id(self) -> str:
+        """The experiment's id in the path, lower case."""
+        return str(self.request.path_params["experiment_id"])
+
+    @property
+    def drift_id(self) -> str:
+        """The drift's id in the path, lower case."""
+        return str(self.request.path_params["drift_id"])
+
+
+Handler = Callable[[Call], Response]
+_H = TypeVar("_H", bound=Handler)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One method on one path."""
+
+    method: str
+    path: str
+    handler: Handler
+    who: Who
+    body: Schema | None
+    raw_body: bool
+    args: Schema | None
+    writes: bool
+    own: bool  # not in the contract: under /api/latest only
+    success: int
+    returns: str | None  # the name of a schema in the OpenAPI document
+    refusals: tuple[int, ...]
+    documents: Mapping[str, Any]
+
+    async def endpoint(self, request: Request) -> Response:
+        """Answer a request."""
+        services: Services = request.app.state.services
+        identity = await self._identify(services, request)
+        raw = (
+            await read_body(request, services.max_body_bytes) if self.body or self.raw_body else b""
+        )
+        call = Call(request, services, identity, raw, {})
+        return await anyio.to_thread.run_sync(self._run, call, limiter=services.limiter)
+
+    async def _identify(self, services: Services, request: Request) -> Identity | None:
+        try:
+            return await services.authenticator.identify(
+                request, required=self.who in _TOKEN_NEEDED
+            )
+        except Refusal:
+            if self.who is Who.ANYBODY:
+                return None
+            raise
+
+    def _run(self, call: Call) -> Response:
+        self._judge(call)
+        transaction = call.services.database.write if self.writes else call.services.database.read
+        with transaction() as connection:
+            call.connection = connection
+            call.caller = call.services.authenticator.caller(connection, call.identity)
+            if self.who is Who.REGISTERED and (call.caller is None or not call.caller.user_id):
+                raise Refusal(403, "User not registered.")
+            return self.handler(call)
+
+    def _judge(self, call: Call) -> None:
+        complaints: dict[str, Any] = {}
+        if self.args:
+            first = {
+                key: call.request.query_params.getlist(key)[0] for key in call.request.query_params
+            }
+            call.args = _collect(complaints, self.args, first, "query")
+        if self.body:
+            data = bodies.parse_json(call.body, call.request.headers.get("content-type", ""))
+            call.body = _collect(complaints, self.body, data, "json")
+        if complaints:
+            raise Refusal(422, errors=complaints)
+
+
+_TOKEN_NEEDED = frozenset({Who.KNOWN, Who.REGISTERED})
+
+
+def _collect(complaints: dict[str, Any], schema: Schema, data: Any, where: str) -> dict[str, Any]:
+    try:
+        return bodies.load(schema, data, where)
+    except Refusal as refusal:
+        complaints |= refusal.errors or {}
+        return {}
+
+
+class Operations:
+    """A list of operations, filled by decorators."""
+
+    def __init__(self) -> None:
+        self.all: list[Operation] = []
+
+    def add(
+        self,
+        method: str,
+        path: str,
+        *,
+        who: Who,
+        returns: str | None = None,
+        body: Schema | None = None,
+        raw_body: bool = False,
+        args: Schema | None = None,
+        writes: bool = False,
+        own: bool = False,
+        success: int = 200,
+        refusals: tuple[int, ...] = (),
+        **documents: Any,
+    ) -> Callable[[_H], _H]:
+        """Make the decorated function the handler of `method` on `path`."""
+
+        def register(handler: _H) -> _H:
+            self.all.append(
+                Operation(
+                    method, path, handler, who, body, raw_body, args, writes, own,
+                    success, returns, refusals, documents,
+                )
+            )  # fmt: skip
+            return handler
+
+        return register
+
+    get = functools.partialmethod(add, "GET")
+    put = functools.partialmethod(add, "PUT")
+    post = functools.partialmethod(add, "POST")
+    delete = functools.partialmethod(add, "DELETE")
+
+
+class _UuidConvertor(Convertor[str]):
+    """A UUID with its dashes, in any letter case; handed on in lower case."""
+
+    regex = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
+
+    def convert(self, value: str) -> str:
+        return value.lower()
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+if "lower_uuid" not in CONVERTOR_TYPES:
+    register_url_convertor("lower_uuid", _UuidConvertor())
+
+
+def reply(record: Any, code: int = 200, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """A JSON answer."""
+    return JSONResponse(record, code, headers=headers)

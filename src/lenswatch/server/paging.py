@@ -1,0 +1,59 @@
+"""Pages of a search: their query string, and the header that tells where one is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from marshmallow import Schema, fields, validate
+from sqlalchemy import ColumnElement, Select
+from starlette.responses import JSONResponse
+
+__all__ = ["page_schema", "paged", "slice_of"]
+
+_FAR = 2**62  # no table has so many rows
+
+
+def page_schema(*sort_by: str) -> Schema:
+    """The query string of a search that can be sorted by these."""
+    return Schema.from_dict(
+        {
+            "page": fields.Integer(load_default=1, validate=validate.Range(min=1)),
+            "page_size": fields.Integer(load_default=10, validate=validate.Range(min=1, max=100)),
+            "order_by": fields.String(
+                load_default="desc", validate=validate.OneOf(("asc", "desc"))
+            ),
+            "sort_by": fields.String(load_default="created_at", validate=validate.OneOf(sort_by)),
+        },
+        name="Page",
+    )()
+
+
+def slice_of(
+    query: Select[Any], args: Mapping[str, Any], sort: Sequence[ColumnElement[Any]]
+) -> Select[Any]:
+    """`query` in order, cut to the page that `args` ask for."""
+    order = [c.desc() if args["order_by"] == "desc" else c.asc() for c in sort]
+    start = min((args["page"] - 1) * args["page_size"], _FAR)
+    return query.order_by(*order).limit(args["page_size"]).offset(start)
+
+
+def paged(records: list[dict[str, Any]], total: int, args: Mapping[str, Any]) -> JSONResponse:
+    """The records of one page, with the X-Pagination header."""
+    return JSONResponse(records, headers={"X-Pagination": json.dumps(_position(total, args))})
+
+
+def _position(total: int, args: Mapping[str, Any]) -> dict[str, int]:
+    page, last = args["page"], -(-total // args["page_size"])
+    position = {"total": total, "total_pages": last}
+    if total == 0:
+        return position
+    position |= {"first_page": 1, "last_page": last}
+    if page <= last:
+        position["page"] = page
+    if page > 1:
+        position["previous_page"] = page - 1
+    if page < last:
+        position["next_page"] = page + 1
+    return position

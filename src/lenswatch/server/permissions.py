@@ -1,0 +1,55 @@
+"""Who may do what with an experiment. Read is part of Edit, Edit of Manage."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import ColumnElement, or_, select, true
+
+from lenswatch.server.auth import Caller
+from lenswatch.server.bodies import LEVELS
+from lenswatch.server.models import experiments, permissions
+
+__all__ = ["digest", "level", "may", "readable", "with_manager"]
+
+Entry = Mapping[str, str]
+
+
+def digest(name: str) -> str:
+    """A fixed-length stand-in for text of any length, for unique constraints and look-ups."""
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+def level(entries: Iterable[Entry], caller: Caller | None) -> int:
+    """The caller's rank by a permission list: 0 for none, 1 to 3 for Read, Edit, Manage."""
+    entities = caller.entities if caller else frozenset()
+    ranks = (LEVELS.index(e["level"]) + 1 for e in entries if e["entity"] in entities)
+    return max(ranks, default=0)
+
+
+def may(wanted: str, experiment: Mapping[str, Any], caller: Caller | None) -> bool:
+    """Whether `caller` has at least the level `wanted` on `experiment`."""
+    if caller and caller.admin:
+        return True
+    if wanted == "Read" and experiment["public"]:
+        return True
+    return level(experiment["permissions"], caller) > LEVELS.index(wanted)
+
+
+def with_manager(entries: list[dict[str, str]], caller: Caller) -> list[dict[str, str]]:
+    """`entries`, with Manage for `caller` where they would not have it."""
+    if level(entries, caller) == len(LEVELS):
+        return entries
+    return [*entries, {"entity": str(caller.user_id), "level": "Manage"}]
+
+
+def readable(caller: Caller | None) -> ColumnElement[bool]:
+    """The condition on `experiments` rows that `caller` may read."""
+    if caller and caller.admin:
+        return true()
+    entities = [digest(entity) for entity in caller.entities] if caller else []
+    listed = select(permissions.c.experiment).where(permissions.c.entity_digest.in_(entities))
+    public = experiments.c.public.is_(True)
+    return or_(public, experiments.c.number.in_(listed)) if entities else public

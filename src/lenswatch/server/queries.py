@@ -1,0 +1,321 @@
+"""The query language: a Mongo-style document, read into a tree.
+
+Understood: equality (with a value, with a member of an array, with a whole array or object; null also finds
+what is absent), `$eq $ne $gt $gte $lt $lte $in $nin $not $exists $all $size $elemMatch $regex $options $and $or
+$nor` and dotted paths. Everything else is refused by name. `lenswatch.server.conditions` makes SQL of the tree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from marshmallow import ValidationError
+
+from lenswatch.server.bodies import storable
+from lenswatch.server.errors import invalid
+
+__all__ = [
+    "AllOf",
+    "AnyOf",
+    "Compare",
+    "Elements",
+    "Equal",
+    "Exists",
+    "Match",
+    "Node",
+    "Not",
+    "OneOf",
+    "Pattern",
+    "Predicate",
+    "Size",
+    "parse_query",
+]
+
+MAX_DEPTH = 8  # of nested operators
+MAX_TESTS = 100  # comparisons in one query
+MAX_LIST = 200  # values of one $in, $nin, $all
+MAX_PATH = 8  # components of a path
+MAX_INDICES = 3  # of which whole numbers
+MAX_TEXT = 4096
+
+
+@dataclass(frozen=True)
+class Equal:
+    """The value, or a member of it, equals `value`."""
+
+    value: Any
+
+
+@dataclass(frozen=True)
+class Compare:
+    """The value, or a member of it, is of the type of `value` and less or greater."""
+
+    operator: Literal["$gt", "$gte", "$lt", "$lte"]
+    value: str | int | float | bool
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """The value, or a member of it, equals one of `values`."""
+
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """The value, or a member of it, is text in which `regex` is found."""
+
+    regex: str
+    options: str
+
+
+@dataclass(frozen=True)
+class Exists:
+    """The path leads to something."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """The value is an array of `length` members."""
+
+    length: int
+
+
+@dataclass(frozen=True)
+class Elements:
+    """The value is an array and one member satisfies `node`; as an object when `objects`, else as it is."""
+
+    node: Node
+    objects: bool
+
+
+Predicate = Equal | Compare | OneOf | Pattern | Exists | Size | Elements
+
+
+@dataclass(frozen=True)
+class Match:
+    """What `path` leads to satisfies `predicate`. An empty path is the value itself, members not looked at."""
+
+    path: tuple[str, ...]
+    predicate: Predicate
+
+
+@dataclass(frozen=True)
+class AllOf:
+    """Every part holds; with no part, always."""
+
+    parts: tuple[Node, ...]
+
+
+@dataclass(frozen=True)
+class AnyOf:
+    """At least one part holds; with no part, never."""
+
+    parts: tuple[Node, ...]
+
+
+@dataclass(frozen=True)
+class Not:
+    """The part does not hold."""
+
+    part: Node
+
+
+Node = Match | AllOf | AnyOf | Not
+
+
+def parse_query(document: Mapping[str, Any]) -> Node:
+    """The tree of a query document.
+
+    Raises:
+        Refusal: 422 that names the operator or field at fault.
+    """
+    return _Parser().document(document, 0)
+
+
+def _refuse(name: str, text: str) -> Exception:
+    return invalid("json", {name: [text]})
+
+
+class _Parser:
+    def __init__(self) -> None:
+        self.tests = 0
+
+    def document(self, document: Mapping[str, Any], depth: int) -> Node:
+        parts = []
+        for key, value in document.items():
+            if depth > MAX_DEPTH:
+                raise _refuse(key, f"Nested deeper than {MAX_DEPTH} levels.")
+            if key in _JUNCTIONS:
+                parts.append(self._junction(key, value, depth))
+            elif key.startswith("$"):
+                raise _refuse(key, "Unknown operator.")
+            else:
+                parts.append(self.field(_path(key), value, depth, key))
+        return parts[0] if len(parts) == 1 else AllOf(tuple(parts))
+
+    def _junction(self, name: str, value: Any, depth: int) -> Node:
+        if not isinstance(value, list) or not value or not all(isinstance(v, dict) for v in value):
+            raise _refuse(name, "Must be a list of one or more objects.")
+        return _JUNCTIONS[name](tuple(self.document(v, depth + 1) for v in value))
+
+    def field(self, path: tuple[str, ...], value: Any, depth: int, name: str) -> Node:
+        if isinstance(value, dict) and any(key.startswith("$") for key in value):
+            return self.operators(path, value, depth, name)
+        return self._test(path, Equal(_literal(name, value)), name)
+
+    def operators(
+        self, path: tuple[str, ...], tests: Mapping[str, Any], depth: int, name: str
+    ) -> Node:
+        if depth > MAX_DEPTH:
+            raise _refuse(name, f"Nested deeper than {MAX_DEPTH} levels.")
+        parts = []
+        for operator, value in tests.items():
+            if operator == "$options":
+                if "$regex" not in tests:
+                    raise _refuse(operator, "Only beside $regex.")
+            elif operator == "$not":
+                parts.append(self._negation(path, value, depth))
+            elif operator == "$elemMatch":
+                parts.append(self._test(path, self._elements(value, depth), operator))
+            elif operator == "$regex":
+                parts.append(self._test(path, _pattern(value, tests.get("$options", "")), operator))
+            elif operator in _OPERATORS:
+                parts.append(self._operator(path, operator, value))
+            else:
+                raise _refuse(operator, "Unknown operator.")
+        return parts[0] if len(parts) == 1 else AllOf(tuple(parts))
+
+    def _negation(self, path: tuple[str, ...], value: Any, depth: int) -> Node:
+        if (
+            not isinstance(value, dict)
+            or not value
+            or not all(key.startswith("$") for key in value)
+        ):
+            raise _refuse("$not", "Must be an object of operators.")
+        return Not(self.operators(path, value, depth + 1, "$not"))
+
+    def _elements(self, value: Any, depth: int) -> Elements:
+        if not isinstance(value, dict):
+            raise _refuse("$elemMatch", "Must be an object.")
+        if value and all(key.startswith("$") and key not in _JUNCTIONS for key in value):
+            return Elements(self.operators((), value, depth + 1, "$elemMatch"), objects=False)
+        return Elements(self.document(value, depth + 1), objects=True)
+
+    def _operator(self, path: tuple[str, ...], operator: str, value: Any) -> Node:
+        predicates, join, negate = _OPERATORS[operator](operator, value)
+        tests = tuple(self._test(path, predicate, operator) for predicate in predicates)
+        node = tests[0] if len(tests) == 1 else join(tests)
+        return Not(node) if negate else node
+
+    def _test(self, path: tuple[str, ...], predicate: Predicate, name: str) -> Match:
+        self.tests += len(predicate.values) if isinstance(predicate, OneOf) else 1
+        self.tests += _weight(predicate.value) if isinstance(predicate, Equal) else 0
+        if self.tests > MAX_TESTS + (MAX_LIST if isinstance(predicate, OneOf) else 0):
+            raise _refuse(name, f"The query is too large: over {MAX_TESTS} comparisons.")
+        return Match(path, predicate)
+
+
+_JUNCTIONS: dict[str, Callable[[tuple[Node, ...]], Node]] = {
+    "$and": AllOf,
+    "$or": AnyOf,
+    "$nor": lambda parts: Not(AnyOf(parts)),
+}
+
+_Reading = tuple[list[Predicate], Callable[[tuple[Node, ...]], Node], bool]
+
+
+def _path(key: str) -> tuple[str, ...]:
+    path = tuple(key.split("."))
+    if not all(path) or any(part.startswith("$") for part in path):
+        raise _refuse(key, "Not a valid path.")
+    if len(path) > MAX_PATH:
+        raise _refuse(key, f"The path has over {MAX_PATH} components.")
+    if sum(part.isdigit() for part in path) > MAX_INDICES:
+        raise _refuse(key, f"The path has over {MAX_INDICES} positions.")
+    _literal(key, key)
+    return path
+
+
+def _literal(name: str, value: Any) -> Any:
+    try:
+        kept = storable(value)
+    except ValidationError as error:
+        raise invalid("json", {name: error.messages}) from None
+    if isinstance(kept, str) and len(kept) > MAX_TEXT:
+        raise _refuse(name, f"Longer than {MAX_TEXT} characters.")
+    return kept
+
+
+def _weight(value: Any) -> int:
+    """How many values there are within `value`."""
+    if isinstance(value, list):
+        return sum(1 + _weight(item) for item in value)
+    if isinstance(value, dict):
+        return sum(1 + _weight(item) for item in value.values())
+    return 0
+
+
+def _read_equal(name: str, value: Any) -> _Reading:
+    return [Equal(_literal(name, value))], AllOf, name == "$ne"
+
+
+def _read_compare(name: str, value: Any) -> _Reading:
+    if not isinstance(value, str | int | float):
+        raise _refuse(name, "Must be a text, a number or a boolean.")
+    return [Compare(name, _literal(name, value))], AllOf, False  # type: ignore[arg-type]
+
+
+def _read_one_of(name: str, value: Any) -> _Reading:
+    values = [_literal(name, item) for item in _list(name, value)]
+    simple = tuple(v for v in values if isinstance(v, str | int | float))
+    rest: list[Predicate] = [Equal(v) for v in values if not isinstance(v, str | int | float)]
+    return [OneOf(simple), *rest], AnyOf, name == "$nin"
+
+
+def _read_all(name: str, value: Any) -> _Reading:
+    values = [Equal(_literal(name, item)) for item in _list(name, value)]
+    return [*values] or [OneOf(())], AllOf, False
+
+
+def _read_exists(name: str, value: Any) -> _Reading:
+    if not isinstance(value, bool | int | float):
+        raise _refuse(name, "Not a valid boolean.")
+    return [Exists()], AllOf, not value
+
+
+def _read_size(name: str, value: Any) -> _Reading:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**31:
+        raise _refuse(name, "Must be a whole number, 0 or more.")
+    return [Size(value)], AllOf, False
+
+
+def _list(name: str, value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise _refuse(name, "Not a valid list.")
+    if len(value) > MAX_LIST:
+        raise _refuse(name, f"Longer than {MAX_LIST} values.")
+    return value
+
+
+def _pattern(regex: Any, options: Any) -> Pattern:
+    raise _refuse("$regex", "Not supported yet.")
+
+
+_OPERATORS: dict[str, Callable[[str, Any], _Reading]] = {
+    "$eq": _read_equal,
+    "$ne": _read_equal,
+    "$gt": _read_compare,
+    "$gte": _read_compare,
+    "$lt": _read_compare,
+    "$lte": _read_compare,
+    "$in": _read_one_of,
+    "$nin": _read_one_of,
+    "$all": _read_all,
+    "$exists": _read_exists,
+    "$size": _read_size,
+}

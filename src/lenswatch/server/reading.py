@@ -1,0 +1,57 @@
+"""Reading a request's body: not more than is allowed, and not for ever."""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette.requests import ClientDisconnect, Request
+
+from lenswatch.server.errors import Refusal
+
+__all__ = ["read_body"]
+
+BODY_SECONDS = 30.0  # for a whole body
+_DRAIN_SECONDS = 3.0
+_DRAIN_FACTOR = 32
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """The body. Over `limit` bytes: 413; not all there in time: 408."""
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await _read(request, limit)
+    except TimeoutError:
+        raise Refusal(
+            408, "The body did not arrive in time.", headers={"Connection": "close"}
+        ) from None
+    except ClientDisconnect:
+        raise Refusal(400, "The body ended early.") from None
+
+
+async def _read(request: Request, limit: int) -> bytes:
+    length = request.headers.get("content-length", "")
+    chunks, size = [], 0
+    if not (length.isdigit() and int(length[:20]) > limit):
+        async for chunk in request.stream():
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > limit:
+                break
+        else:
+            return b"".join(chunks)
+    chunks.clear()
+    await _drain(request, limit)
+    raise Refusal(413, f"The body is over {limit} bytes.", headers={"Connection": "close"})
+
+
+async def _drain(request: Request, limit: int) -> None:
+    """Take in the rest, within reason: a client that is still sending would miss the answer."""
+    left = limit * _DRAIN_FACTOR
+    try:
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            async for chunk in request.stream():
+                left -= len(chunk)
+                if left < 0:
+                    return
+    except (TimeoutError, ClientDisconnect, RuntimeError):
+        return

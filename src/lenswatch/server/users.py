@@ -1,0 +1,134 @@
+"""Users and entitlements."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+from starlette.responses import Response
+
+from lenswatch.server import stamps
+from lenswatch.server.auth import Identity
+from lenswatch.server.bodies import QueryBody
+from lenswatch.server.conditions import Fields, compile_query
+from lenswatch.server.errors import conflict, forbidden
+from lenswatch.server.models import users
+from lenswatch.server.operations import Call, Operations, Who, reply
+from lenswatch.server.paging import page_schema, paged, slice_of
+from lenswatch.server.queries import parse_query
+
+__all__ = ["ensure_user", "operations"]
+
+operations = Operations()
+_FIELDS = Fields(
+    texts={
+        "_id": users.c.id,
+        "subject": users.c.subject,
+        "issuer": users.c.issuer,
+        "email": users.c.email,
+    },
+    stamps={"created_at": users.c.created_at},
+)
+
+
+@operations.post(
+    "/user", who=Who.KNOWN, writes=True, success=201, returns="User", refusals=(401, 403, 409)
+)
+def register(call: Call) -> Response:
+    """Register the sender of the token."""
+    assert call.identity
+    if not call.identity.user:
+        raise forbidden()
+    try:
+        _insert(call.connection, call.identity)
+    except IntegrityError:
+        raise conflict("User already exists.") from None
+    return reply(_record(_of(call.connection, call.identity)), 201)
+
+
+@operations.get("/user/self", who=Who.REGISTERED, returns="User", refusals=(401, 403))
+def read_self(call: Call) -> Response:
+    """The caller's user record."""
+    assert call.identity
+    return reply(_record(_of(call.connection, call.identity)))
+
+
+@operations.put("/user/self", who=Who.REGISTERED, writes=True, returns="User", refusals=(401, 403))
+def update_self(call: Call) -> Response:
+    """Take over the e-mail address from the identity provider."""
+    assert call.identity
+    change = update(users).where(_is(call.identity)).values(email=call.identity.email)
+    call.connection.execute(change)
+    return reply(_record(_of(call.connection, call.identity)))
+
+
+@operations.post(
+    "/user/search",
+    who=Who.KNOWN,
+    body=QueryBody(),
+    args=page_schema("created_at", "email", "subject", "issuer"),
+    returns="User[]",
+    refusals=(401, 403, 422),
+)
+def search_users(call: Call) -> Response:
+    """Search users. Administrators only."""
+    if not (call.identity and call.identity.admin):
+        raise forbidden()
+    condition = compile_query(parse_query(call.body), _FIELDS, call.connection.dialect.name)
+    total = call.connection.execute(
+        select(func.count()).select_from(users).where(condition)
+    ).scalar_one()
+    page = slice_of(
+        select(users).where(condition), call.args, [users.c[call.args["sort_by"]], users.c.number]
+    )
+    return paged([_record(row) for row in call.connection.execute(page)], total, call.args)
+
+
+@operations.get("/entitlement", who=Who.REGISTERED, returns="Entitlements", refusals=(401, 403))
+def read_entitlements(call: Call) -> Response:
+    """The caller's entitlements."""
+    assert call.identity
+    return reply({"items": sorted(call.identity.entitlements)})
+
+
+@operations.get("/entitlements", who=Who.REGISTERED, returns="Entitlements", refusals=(401, 403))
+def read_entitlements_plural(call: Call) -> Response:
+    """The same, where the published client asks for it."""
+    return read_entitlements(call)
+
+
+def ensure_user(connection: Connection, identity: Identity) -> None:
+    """Register `identity` if it is not."""
+    if connection.execute(select(users.c.id).where(_is(identity))).first() is None:
+        _insert(connection, identity)
+
+
+def _insert(connection: Connection, identity: Identity) -> None:
+    record = {
+        "id": str(uuid.uuid4()),
+        "created_at": stamps.now(),
+        "subject": identity.subject,
+        "issuer": identity.issuer,
+        "email": identity.email,
+    }
+    connection.execute(insert(users).values(record))
+
+
+def _is(identity: Identity) -> Any:
+    return (users.c.subject == identity.subject) & (users.c.issuer == identity.issuer)
+
+
+def _of(connection: Connection, identity: Identity) -> Row[Any]:
+    return connection.execute(select(users).where(_is(identity))).one()
+
+
+def _record(row: Row[Any]) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "created_at": stamps.iso(row.created_at),
+        "subject": row.subject,
+        "issuer": row.issuer,
+        "email": row.email,
+    }
