@@ -78,13 +78,14 @@ class EncoderConfig:
     """The autoencoder and its training."""
 
     latent_dim: int = _key(32, _AT_LEAST_2)
-    epochs: int = _key(40, _POSITIVE)
+    epochs: int = _key(30, _POSITIVE)
     batch_size: int = _key(16, _POSITIVE)
     learning_rate: float = _key(2e-3, _POSITIVE)
     sparsity_weight: float = _key(1e-4, _NOT_NEGATIVE)
     patience: int = _key(6, _POSITIVE)  # epochs without progress before training stops
     validation_share: float = _key(0.2, _SHARE)  # the last part of the pictures, by time
     seed: int = _key(0, _NOT_NEGATIVE)
+    threads: int = _key(1, _POSITIVE)  # one gives the same weights on any number of cores
 
 
 @dataclass(frozen=True)
@@ -203,7 +204,7 @@ def load_config(path: str | Path | None = None, environ: Mapping[str, str] | Non
     `LENSWATCH_<TABLE>_<KEY>` variables override the file; any other `LENSWATCH_*` variable warns.
 
     Raises:
-        ConfigError: a named file that is missing, an unknown key, a value of the wrong type or range.
+        ConfigError: a named file is missing, a key unknown, a value of the wrong type or range.
     """
     environ = os.environ if environ is None else environ
     named = path or environ.get("LENSWATCH_CONFIG")
@@ -212,8 +213,7 @@ def load_config(path: str | Path | None = None, environ: Mapping[str, str] | Non
         raise ConfigError(f"{file}: no such configuration file; name an existing one with --config")
     document = _parse(file) if file.is_file() else {}
     _override(document, environ)
-    config = _table(Config, document, "")
-    config = dataclasses.replace(config, root=file.resolve().parent)
+    config: Config = dataclasses.replace(_table(Config, document, ""), root=file.resolve().parent)
     _judge_together(config)
     return config
 

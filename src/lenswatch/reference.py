@@ -1,0 +1,283 @@
+"""The reference: what training leaves in `storage/reference/<digest>/`, immutable and verified.
+
+A folder holds `autoencoder.pth` (a state dict), `clean_embeddings.pth` ((n, d) float32),
+`transform.json`, `bandwidth.json` and `manifest.json`. The digest is taken over the first four; the
+manifest gives the digest of each file, of the list of training pictures, and how all was made.
+`storage/reference/current` names the one in use.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import pickle
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from lenswatch.autoencoder import Autoencoder
+from lenswatch.config import TransformConfig
+from lenswatch.detector import FittedMMD
+from lenswatch.errors import ArtefactError
+from lenswatch.layout import current_digest, model_version, reference_folder
+
+__all__ = [
+    "Reference",
+    "list_digest",
+    "load_pair",
+    "load_reference",
+    "save_reference",
+]
+
+WEIGHTS, EMBEDDINGS = "autoencoder.pth", "clean_embeddings.pth"
+TRANSFORM, BANDWIDTH, MANIFEST = "transform.json", "bandwidth.json", "manifest.json"
+COVERED = (WEIGHTS, EMBEDDINGS, TRANSFORM, BANDWIDTH)
+DIGEST_LENGTH = 16  # hexadecimal digits of a SHA-256
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Everything that judging a picture needs, apart from thresholds.
+
+    Attributes:
+        autoencoder: its `encoder` is in evaluation mode.
+        embeddings: (n, d) float32, of the clean pictures, in time order.
+        transform: how a picture becomes the encoder's input.
+        sigma: bandwidth of the Gaussian kernel.
+        names: of the clean pictures, one for each embedding (empty for a pair from elsewhere).
+        digest: set by saving and loading; it names the folder and the model version of drift jobs.
+    """
+
+    autoencoder: Autoencoder
+    embeddings: npt.NDArray[np.float32]
+    transform: TransformConfig
+    sigma: float
+    names: tuple[str, ...] = ()
+    digest: str = ""
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def model(self) -> str:
+        """The model version that goes on every drift job."""
+        return model_version(self.digest)
+
+    def detector(self, window_size: int) -> FittedMMD:
+        """The MMD detector on this reference."""
+        return FittedMMD.fit(self.embeddings, window_size, self.sigma)
+
+
+def save_reference(storage: Path, reference: Reference, manifest: Mapping[str, Any]) -> Reference:
+    """Write a reference to a temporary folder, rename it into place, then make it current.
+
+    The same encoder, embeddings, transform and bandwidth have the same digest and are kept once.
+    """
+    folder = reference_folder(storage)
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=folder))
+    try:
+        for name, content in _contents(reference).items():
+            _write(temporary / name, content)
+        files = {name: _file_digest(temporary / name) for name in COVERED}
+        digest = _digest(files)
+        document = {"digest": digest, "files": files, "pictures": list(reference.names), **manifest}
+        _write(temporary / MANIFEST, json.dumps(document, indent=2).encode())
+        temporary.chmod(0o755)
+        _rename_into_place(temporary, folder / digest)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    _make_current(folder, digest)
+    return dataclasses.replace(reference, digest=digest, manifest=document)
+
+
+def load_reference(storage: Path, digest: str | None = None) -> Reference:
+    """Load and verify a reference; the current one unless `digest` names another.
+
+    Raises:
+        ArtefactError: there is none, or a file is missing, cut off or not the one that was saved.
+    """
+    digest = digest or current_digest(storage)
+    if digest is None:
+        raise ArtefactError(
+            f"{storage}: there is no reference yet; make one with `lenswatch train`"
+        )
+    folder = reference_folder(storage) / digest
+    manifest = _verified_manifest(folder, digest)
+    transform = _transform(folder / TRANSFORM)
+    embeddings = _load_embeddings(folder / EMBEDDINGS)
+    return Reference(
+        autoencoder=_load_autoencoder(folder / WEIGHTS, transform.resize),
+        embeddings=embeddings,
+        transform=transform,
+        sigma=float(_read_json(folder / BANDWIDTH)["sigma"]),
+        names=tuple(manifest.get("pictures", ())),
+        digest=digest,
+        manifest=manifest,
+    )
+
+
+def load_pair(
+    weights: Path, embeddings: Path, transform: TransformConfig, sigma: float | None
+) -> Reference:
+    """A reference from the two files that the DriftWatch tutorial's code saves.
+
+    `weights` is the state dict of a `lenswatch.autoencoder.Autoencoder`; `embeddings` an (n, d)
+    tensor or a list of (1, d) tensors. `sigma` is fitted by the median heuristic when None.
+    """
+    loaded = _load_embeddings(embeddings)
+    autoencoder = _load_autoencoder(weights, transform.resize)
+    if autoencoder.latent_dim != loaded.shape[1]:
+        raise ArtefactError(
+            f"{embeddings}: embeddings of {loaded.shape[1]} dimensions, but the encoder in {weights} "
+            f"makes {autoencoder.latent_dim}; give the pair that one training saved"
+        )
+    fitted = FittedMMD.fit(loaded, sigma=sigma)
+    return Reference(autoencoder, loaded, transform, sigma or fitted.kernel.keywords["sigma"])  # type: ignore[attr-defined]
+
+
+def list_digest(names: Iterable[str]) -> str:
+    """The digest of a list of pictures' names, in order."""
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()
+
+
+def _contents(reference: Reference) -> dict[str, bytes]:
+    transform = dataclasses.asdict(reference.transform)
+    return {
+        WEIGHTS: _torch_bytes(reference.autoencoder.state_dict()),
+        EMBEDDINGS: _torch_bytes(torch.from_numpy(np.ascontiguousarray(reference.embeddings))),
+        TRANSFORM: json.dumps(transform, sort_keys=True).encode(),
+        BANDWIDTH: json.dumps({"kernel": "gaussian", "sigma": reference.sigma}).encode(),
+    }
+
+
+def _torch_bytes(value: Any) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    return buffer.getvalue()
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _rename_into_place(temporary: Path, target: Path) -> None:
+    try:
+        temporary.rename(target)
+    except OSError:
+        if not target.is_dir():
+            raise
+        _verified_manifest(target, target.name)  # the same content is there already
+
+
+def _make_current(folder: Path, digest: str) -> None:
+    temporary = folder / f".current-{os.getpid()}"
+    _write(temporary, digest.encode())
+    temporary.replace(folder / "current")
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _file_digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ArtefactError(f"{path}: cannot be read: {error.strerror}; train again") from None
+
+
+def _digest(files: Mapping[str, str]) -> str:
+    text = "".join(f"{name} {files[name]}\n" for name in COVERED)
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGEST_LENGTH]
+
+
+def _verified_manifest(folder: Path, digest: str) -> dict[str, Any]:
+    manifest = _read_json(folder / MANIFEST)
+    stated = manifest.get("files")
+    if not isinstance(stated, dict):
+        raise ArtefactError(f"{folder / MANIFEST}: lists no files; train again")
+    files = {name: _file_digest(folder / name) for name in COVERED}
+    for name, found in files.items():
+        if found != stated.get(name):
+            raise ArtefactError(
+                f"{folder / name}: is not the file that was saved (SHA-256 {found[:12]}…, the manifest "
+                f"says {str(stated.get(name))[:12]}…); restore it or train again"
+            )
+    if _digest(files) != digest:
+        raise ArtefactError(f"{folder}: its files have the digest {_digest(files)}; train again")
+    return manifest
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ArtefactError(f"{path}: cannot be read: {error.strerror}; train again") from None
+    except ValueError as error:
+        raise ArtefactError(f"{path}: is damaged: {error}; restore it or train again") from None
+    if not isinstance(document, dict):
+        raise ArtefactError(f"{path}: is damaged: no JSON object; restore it or train again")
+    return document
+
+
+def _transform(path: Path) -> TransformConfig:
+    document = _read_json(path)
+    return TransformConfig(**{key: tuple(value) for key, value in document.items()})
+
+
+def _torch_load(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise ArtefactError(f"{path}: no such file") from None
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ArtefactError(
+            f"{path}: cannot be loaded: {reason}; restore it or train again"
+        ) from None
+
+
+def _load_embeddings(path: Path) -> npt.NDArray[np.float32]:
+    """(n, d) float32 from a tensor of that shape or from a list of (d,) or (1, d) tensors."""
+    loaded = _torch_load(path)
+    try:
+        rows = (
+            loaded if torch.is_tensor(loaded) else torch.stack([row.reshape(-1) for row in loaded])
+        )
+        embeddings = rows.detach().to(torch.float32).numpy()
+    except (TypeError, AttributeError, RuntimeError) as error:
+        raise ArtefactError(f"{path}: holds no list of embeddings: {error}") from None
+    if embeddings.ndim != 2 or len(embeddings) < 2 or not np.isfinite(embeddings).all():
+        raise ArtefactError(
+            f"{path}: {embeddings.shape} is no (n, d) of two or more finite embeddings"
+        )
+    return embeddings
+
+
+def _load_autoencoder(path: Path, size: tuple[int, int]) -> Autoencoder:
+    state = _torch_load(path)
+    try:
+        bias = state["decoder.0.weight"]
+        autoencoder = Autoencoder(size, int(bias.shape[1]))
+        autoencoder.load_state_dict(state)
+    except (KeyError, TypeError, AttributeError, IndexError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ArtefactError(
+            f"{path}: holds the weights of another network than lenswatch.autoencoder.Autoencoder for "
+            f"pictures of {size[0]} x {size[1]} ({reason})"
+        ) from None
+    return autoencoder.eval()
