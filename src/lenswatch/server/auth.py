@@ -69,13 +69,13 @@ class LocalAuthenticator:
 
     identity = Identity("local", "urn:lenswatch:local", "local@localhost", frozenset(), admin=True)
 
-    async def identify(self, request: Request, *, required: bool) -> Identity | None:
+    async def identify(self, _request: Request, *, required: bool) -> Identity | None:  # noqa: ARG002
         """The local user, whatever the request carries."""
         return self.identity
 
     def caller(self, connection: Connection, identity: Identity | None) -> Caller | None:
         """The local user's record, which `users.ensure_user` made on start."""
-        return find_caller(connection, self.identity)
+        return find_caller(connection, identity)
 
 
 def find_caller(connection: Connection, identity: Identity | None) -> Caller | None:

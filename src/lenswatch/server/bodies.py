@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from typing import Any, ClassVar, cast
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
@@ -17,6 +17,7 @@ __all__ = [
     "DriftBody",
     "ExperimentBody",
     "QueryBody",
+    "complaints",
     "load",
     "parse_json",
     "storable",
@@ -31,22 +32,22 @@ _EXACT_FROM = 1e16  # from here on PostgreSQL's jsonb writes a whole float as a 
 class Text(fields.String):
     """Text that both databases can keep: no NUL, no lone surrogates."""
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
-        text: str = super()._deserialize(value, attr, data, **kwargs)
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
+        text: str = super()._deserialize(value, *args, **kwargs)
         if problem := _text_problem(text):
             raise ValidationError(problem)
         return text
 
 
-class JsonObject(fields.Dict):
+class JsonObject(fields.Field):
     """Any JSON object that both databases can keep."""
 
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Any, **kwargs: Any
-    ) -> dict[str, Any]:
+    default_error_messages: ClassVar = {"invalid": "Not a valid mapping type."}
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise self.make_error("invalid")
-        return storable(value)  # type: ignore[no-any-return]
+        return cast(dict[str, Any], storable(value))
 
 
 def _not_blank(text: str) -> None:
@@ -98,13 +99,18 @@ def load(schema: Schema, data: Any, where: str) -> dict[str, Any]:
     try:
         return schema.load(data, unknown=EXCLUDE if where == "query" else None)  # type: ignore[no-any-return]
     except ValidationError as error:
-        raise invalid(where, text_keys(error.normalized_messages())) from None
+        raise invalid(where, complaints(error)) from None
 
 
-def text_keys(messages: Any) -> Any:
-    """Complaints with list positions as text, as JSON has them anyway."""
+def complaints(error: ValidationError) -> dict[str, Any]:
+    """What `error` complains of, by field; list positions are text, as JSON has them anyway."""
+    messages = error.messages if isinstance(error.messages, dict) else {"_schema": error.messages}
+    return cast(dict[str, Any], _text_keys(messages))
+
+
+def _text_keys(messages: Any) -> Any:
     if isinstance(messages, dict):
-        return {str(key): text_keys(value) for key, value in messages.items()}
+        return {str(key): _text_keys(value) for key, value in messages.items()}
     return messages
 
 
@@ -150,14 +156,14 @@ def storable(value: Any, depth: int = 0) -> Any:
 
 
 def _each(items: dict[str, Any], depth: int, kind: type) -> Any:
-    kept, complaints = {}, {}
+    kept, problems = {}, {}
     for key, item in items.items():
         try:
             kept[key] = storable(item, depth + 1)
         except ValidationError as error:
-            complaints[key] = error.messages
-    if complaints:
-        raise ValidationError(complaints)
+            problems[key] = error.messages
+    if problems:
+        raise ValidationError(problems)
     return kept if kind is dict else list(kept.values())
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from starlette.responses import Response
 
 from lenswatch.server import jobs, search
-from lenswatch.server.bodies import BatchBody, DriftBody, QueryBody, text_keys
+from lenswatch.server.bodies import BatchBody, DriftBody, QueryBody, complaints
 from lenswatch.server.errors import conflict, not_found
 from lenswatch.server.experiments import require
 from lenswatch.server.models import drifts
@@ -25,7 +25,7 @@ operations = Operations()
 _DRIFT = DriftBody()
 
 
-def find_drift(call: Call, experiment: Mapping[str, Any]) -> Mapping[str, Any]:
+def find_drift(call: Call, experiment: Mapping[Any, Any]) -> Mapping[Any, Any]:
     """The row of the drift in the path, or 404."""
     query = select(drifts).where(
         drifts.c.id == call.drift_id, drifts.c.experiment == experiment["number"]
@@ -62,7 +62,7 @@ def search_drifts(call: Call) -> Response:
     refusals=(401, 403, 404, 422),
 )
 def create_drift(call: Call) -> Response:
-    """Record a job. One whose `parameters.event_id` the experiment has already is answered by the stored one."""
+    """Record a job. A repeated `parameters.event_id` is answered by the job that is stored."""
     experiment = require("Edit", call)
     [(row, _)] = jobs.store(call.connection, experiment["number"], [call.body])
     return reply(jobs.record(row), 201)
@@ -93,8 +93,7 @@ def _judge(position: int, body: Any) -> dict[str, Any]:
     try:
         return {"position": position, "job": _DRIFT.load(body)}
     except ValidationError as error:
-        errors = text_keys(error.normalized_messages())
-        return {"position": position, "status": 422, "errors": {"json": errors}}
+        return {"position": position, "status": 422, "errors": {"json": complaints(error)}}
 
 
 @operations.get(

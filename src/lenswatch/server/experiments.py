@@ -35,7 +35,7 @@ _FIELDS = Fields(
 )
 
 
-def find(call: Call) -> Mapping[str, Any]:
+def find(call: Call) -> Mapping[Any, Any]:
     """The row of the experiment in the path, or 404."""
     query = select(experiments).where(experiments.c.id == call.experiment_id)
     row = call.connection.execute(query).mappings().first()
@@ -44,7 +44,7 @@ def find(call: Call) -> Mapping[str, Any]:
     return row
 
 
-def require(wanted: str, call: Call) -> Mapping[str, Any]:
+def require(wanted: str, call: Call) -> Mapping[Any, Any]:
     """The row of the experiment in the path, on which the caller has the level `wanted`; or 404 or 403."""
     experiment = find(call)
     if not may(wanted, experiment, call.caller):
@@ -169,7 +169,7 @@ def _store_permissions(call: Call, number: int, entries: list[dict[str, str]]) -
         call.connection.execute(insert(permissions), rows)
 
 
-def _record(row: Row[Any] | Mapping[str, Any]) -> dict[str, Any]:
+def _record(row: Row[Any] | Mapping[Any, Any]) -> dict[str, Any]:
     fields = row if isinstance(row, Mapping) else row._mapping
     record = {
         "id": fields["id"],

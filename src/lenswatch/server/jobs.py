@@ -20,7 +20,7 @@ from lenswatch.wire import EVENT_ID, SCHEMA_VERSION, STREAM
 
 __all__ = ["change", "record", "remove", "store"]
 
-Job = Mapping[str, Any]
+Job = Mapping[Any, Any]
 _CHUNK = 500  # values of one IN
 
 
@@ -148,7 +148,8 @@ def _insert(connection: Connection, experiment: int, rows: list[dict[str, Any]])
 
 
 def _with_numbers(connection: Connection, rows: list[dict[str, Any]]) -> list[Job]:
-    ids, numbers = [row["id"] for row in rows], {}
+    ids = [row["id"] for row in rows]
+    numbers: dict[str, int] = {}
     for start in range(0, len(ids), _CHUNK):
         query = select(drifts.c.id, drifts.c.number).where(
             drifts.c.id.in_(ids[start : start + _CHUNK])

@@ -66,7 +66,7 @@ def _json(text: str) -> Expression:
 
 
 # The path to a value itself; and type names. Constants of ours, so they may stand in the statement.
-_CONTENT = literal_column("'{}'")
+_CONTENT: Expression = literal_column("'{}'")
 
 
 def _name(kind: str) -> Expression:
@@ -184,6 +184,7 @@ class SqliteJson(Dialect):
 
     def count(self, value: Value) -> Expression:
         place = self._each(self._only(value, "object"))
+        assert place.source is not None
         return select(func.count()).select_from(place.source).scalar_subquery()
 
     def length(self, value: Value) -> Expression:

@@ -12,7 +12,6 @@ from typing import Any
 
 import anyio
 from sqlalchemy import select
-from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from lenswatch.server import jobs
@@ -41,7 +40,7 @@ def follow(call: Call) -> Response:
     """Server-sent events: each is the JSON of a job stored or changed since the connection was made."""
     number = require("Read", call)["number"]
     after = _cursor(call, number)
-    events = _events(call.request, call.services, number, after)
+    events = _events(call.services, number, after)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(events, media_type="text/event-stream", headers=headers)
 
@@ -55,9 +54,7 @@ def _cursor(call: Call, number: int) -> int:
     return int(call.connection.execute(query).scalar_one())
 
 
-async def _events(
-    request: Request, services: Services, number: int, after: int
-) -> AsyncIterator[str]:
+async def _events(services: Services, number: int, after: int) -> AsyncIterator[str]:
     yield "retry: 2000\n\n"
     spoken = time.monotonic()
     while not services.stopping.is_set():

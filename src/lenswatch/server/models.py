@@ -59,9 +59,15 @@ _TAG = String(20).with_variant(String(20, collation="C"), "postgresql")
 _JSON = JSON().with_variant(JSONB, "postgresql")
 
 
-def _experiment(**options: bool) -> Column[int]:
+def _experiment(*, primary_key: bool = False) -> Column[int]:
+    owner = ForeignKey("experiments.number", ondelete="CASCADE")
     return Column(
-        "experiment", _NUMBER, ForeignKey("experiments.number", ondelete="CASCADE"), **options
+        "experiment",
+        _NUMBER,
+        owner,
+        primary_key=primary_key,
+        nullable=False,
+        autoincrement=False,
     )
 
 
@@ -107,7 +113,7 @@ permissions = Table(
 cursors = Table(
     "cursors",
     metadata,
-    _experiment(primary_key=True, autoincrement=False),
+    _experiment(primary_key=True),
     Column("seq", BigInteger, nullable=False),
     # Whether a job has ever had a `stream` or `event_id` that its column cannot hold.
     Column("irregular", Boolean, nullable=False),
@@ -118,7 +124,7 @@ drifts = Table(
     metadata,
     Column("number", _NUMBER, primary_key=True),
     Column("id", _ID, nullable=False, unique=True),
-    _experiment(nullable=False),
+    _experiment(),
     Column("seq", BigInteger, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("job_status", _STATUS, nullable=False),

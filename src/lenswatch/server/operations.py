@@ -7,7 +7,6 @@ database transaction, registered (403), experiment (404), permission (403), drif
 from __future__ import annotations
 
 import enum
-import functools
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -91,7 +90,6 @@ class Operation:
     success: int
     returns: str | None  # the name of a schema in the OpenAPI document
     refusals: tuple[int, ...]
-    documents: Mapping[str, Any]
 
     async def endpoint(self, request: Request) -> Response:
         """Answer a request."""
@@ -168,7 +166,6 @@ class Operations:
         own: bool = False,
         success: int = 200,
         refusals: tuple[int, ...] = (),
-        **documents: Any,
     ) -> Callable[[_H], _H]:
         """Make the decorated function the handler of `method` on `path`."""
 
@@ -176,17 +173,28 @@ class Operations:
             self.all.append(
                 Operation(
                     method, path, handler, who, body, raw_body, args, writes, own,
-                    success, returns, refusals, documents,
+                    success, returns, refusals,
                 )
             )  # fmt: skip
             return handler
 
         return register
 
-    get = functools.partialmethod(add, "GET")
-    put = functools.partialmethod(add, "PUT")
-    post = functools.partialmethod(add, "POST")
-    delete = functools.partialmethod(add, "DELETE")
+    def get(self, path: str, **options: Any) -> Callable[[_H], _H]:
+        """`add` for GET."""
+        return self.add("GET", path, **options)
+
+    def put(self, path: str, **options: Any) -> Callable[[_H], _H]:
+        """`add` for PUT."""
+        return self.add("PUT", path, **options)
+
+    def post(self, path: str, **options: Any) -> Callable[[_H], _H]:
+        """`add` for POST."""
+        return self.add("POST", path, **options)
+
+    def delete(self, path: str, **options: Any) -> Callable[[_H], _H]:
+        """`add` for DELETE."""
+        return self.add("DELETE", path, **options)
 
 
 class _UuidConvertor(Convertor[str]):

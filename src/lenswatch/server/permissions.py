@@ -29,7 +29,7 @@ def level(entries: Iterable[Entry], caller: Caller | None) -> int:
     return max(ranks, default=0)
 
 
-def may(wanted: str, experiment: Mapping[str, Any], caller: Caller | None) -> bool:
+def may(wanted: str, experiment: Mapping[Any, Any], caller: Caller | None) -> bool:
     """Whether `caller` has at least the level `wanted` on `experiment`."""
     if caller and caller.admin:
         return True

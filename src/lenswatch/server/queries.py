@@ -1,8 +1,9 @@
 """The query language: a Mongo-style document, read into a tree.
 
-Understood: equality (with a value, with a member of an array, with a whole array or object; null also finds
-what is absent), `$eq $ne $gt $gte $lt $lte $in $nin $not $exists $all $size $elemMatch $regex $options $and $or
-$nor` and dotted paths. Everything else is refused by name. `lenswatch.server.conditions` makes SQL of the tree.
+Understood: equality (with a value, with a member of an array, with a whole array or object; null also
+finds what is absent), `$eq $ne $gt $gte $lt $lte $in $nin $not $exists $all $size $elemMatch $regex $options
+$and $or $nor` and dotted paths. Everything else is refused by name. `lenswatch.server.conditions` makes SQL
+of the tree.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ Predicate = Equal | Compare | OneOf | Pattern | Exists | Size | Elements
 
 @dataclass(frozen=True)
 class Match:
-    """What `path` leads to satisfies `predicate`. An empty path is the value itself, members not looked at."""
+    """What `path` leads to satisfies `predicate`. An empty path: the value itself, without its members."""
 
     path: tuple[str, ...]
     predicate: Predicate

@@ -40,8 +40,8 @@ def _check_address(config: Config) -> None:
     server = config.server
     if server.auth.mode == "none" and not is_loopback(server.host):
         raise ServerError(
-            f'server.host = "{server.host}" can be reached from other machines, and server.auth.mode = "none" '
-            'lets everybody in; set server.auth.mode to "keys" or "oidc", or server.host to 127.0.0.1'
+            f'server.host = "{server.host}" can be reached from other machines, and server.auth.mode = '
+            '"none" lets everybody in; set the mode to "keys" or "oidc", or the host to 127.0.0.1'
         )
 
 
