@@ -82,9 +82,15 @@ class TrackingError(LenswatchError):
 class TrackingUnavailable(TrackingError):  # noqa: N818
     """Unreachable, slow or failing: worth another try."""
 
+    status: int = 0  # of the answer; 0: there was none
+    reached: bool = False  # the server may have carried the request out
+    retry_after: float = 0.0  # seconds that the server asked us to wait
+
 
 class TrackingRefused(TrackingError):  # noqa: N818
     """It answered 4xx: another try will not help."""
+
+    status: int = 0  # of the answer
 
 
 class ServerError(LenswatchError):

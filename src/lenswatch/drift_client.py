@@ -1,0 +1,251 @@
+"""The DriftWatch REST contract, from the asking side.
+
+Works with our tracking server and with an original one, which has no batches, no pictures and no
+unique event ids.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+
+from lenswatch.credentials import Credentials
+from lenswatch.drift_replies import (
+    BatchResult,
+    Json,
+    batch_results,
+    judged,
+    record,
+    records,
+    unreachable,
+)
+from lenswatch.errors import ConfigError, TrackingRefused
+from lenswatch.plain import to_json
+from lenswatch.wire import DriftJob
+
+__all__ = ["BatchResult", "Experiment", "TrackingClient"]
+
+CONNECT_TIMEOUT = 5.0  # seconds, or `timeout` when that is shorter
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment as the tracking server describes it."""
+
+    id: str
+    name: str
+    description: str = ""
+    public: bool = False
+    permissions: list[Json] = field(default_factory=list)
+    created_at: str = ""
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Experiment:
+        """What a server sent, less any field that we do not know."""
+        return cls(**{name: record[name] for name in cls.__dataclass_fields__ if name in record})
+
+
+class TrackingClient:
+    """One tracking server. Keeps connections open; any number of threads may share one client.
+
+    Raises (from every method):
+        TrackingUnavailable: unreachable, slow, failing or no DriftWatch server.
+        TrackingRefused: it answered 4xx.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        api_version: str = "latest",
+        auth: Credentials | None = None,
+        timeout: float = 10.0,
+    ) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ConfigError(f"{url!r} is no address of a tracking server; write http://HOST:PORT")
+        self.url = url.rstrip("/")
+        self._base = f"{self.url}/api/{api_version}"
+        self._trust_env = parts.hostname not in LOOPBACK  # proxies are for what is far away
+        self._auth = auth or Credentials()
+        self._timeout = (min(CONNECT_TIMEOUT, timeout), timeout)
+        self._local = threading.local()
+        self._lacks: set[str] = set()  # extensions that this server was seen not to have
+
+    def close(self) -> None:
+        """Close this thread's connections."""
+        if session := getattr(self._local, "session", None):
+            session.close()
+            self._local.session = None
+
+    def register(self) -> None:
+        """Make the bearer of the token a user, or bring the user's e-mail address up to date."""
+        try:
+            self._request("POST", "/user")
+        except TrackingRefused as refused:
+            if refused.status != 409:
+                raise
+            self._request("PUT", "/user/self")
+
+    def create_experiment(
+        self,
+        name: str,
+        description: str = "",
+        public: bool = False,
+        permissions: Sequence[Mapping[str, str]] = (),
+    ) -> Experiment:
+        """A new experiment; a name that is taken is refused with status 409."""
+        body = {
+            "name": name,
+            "description": description,
+            "public": public,
+            "permissions": list(permissions),
+        }
+        return Experiment.from_json(self._object("POST", "/experiment", body))
+
+    def find_experiment(self, name: str) -> Experiment | None:
+        """The experiment with exactly this name; the oldest, should a server have several."""
+        params = {"page": 1, "page_size": 1, "order_by": "asc"}
+        found = self._list("/experiment/search", {"name": name}, params)
+        return Experiment.from_json(found[0]) if found else None
+
+    def ensure_experiment(self, name: str, description: str = "", public: bool = False) -> str:
+        """The id of the experiment with this name, which is created when it is missing."""
+        found = self.find_experiment(name)
+        if found:
+            return found.id
+        try:
+            return self.create_experiment(name, description, public).id
+        except TrackingRefused as refused:
+            if refused.status != 409:
+                raise
+        found = self.find_experiment(name)  # somebody else was faster, or it is hidden from us
+        if found:
+            return found.id
+        hidden = TrackingRefused(
+            f"{self.url}: the experiment {name!r} exists, but we may not read it; ask its managers "
+            "for Edit permission, or set tracking.experiment to another name"
+        )
+        hidden.status = 403
+        raise hidden
+
+    def post_drift(self, experiment: str, job: DriftJob | Mapping[str, Any]) -> Json:
+        """Store a drift job; the record that the server made of it."""
+        return self._object("POST", f"/experiment/{experiment}/drift", _body(job))
+
+    def put_drift(self, experiment: str, drift: str, job: DriftJob | Mapping[str, Any]) -> Json:
+        """Replace a drift job."""
+        return self._object("PUT", f"/experiment/{experiment}/drift/{drift}", _body(job))
+
+    def search_drifts(
+        self, experiment: str, query: Mapping[str, Any], limit: int = 10
+    ) -> list[Json]:
+        """The newest drift jobs that match a query, at most `limit` (1 to 100)."""
+        params = {"page": 1, "page_size": limit}
+        return self._list(f"/experiment/{experiment}/drift/search", query, params)
+
+    def find_event(self, experiment: str, event_id: str) -> Json | None:
+        """The drift job that carries this event id, if the server has it."""
+        found = self.search_drifts(experiment, {"parameters.event_id": event_id}, limit=1)
+        return found[0] if found else None
+
+    def post_batch(
+        self, experiment: str, jobs: Sequence[Mapping[str, Any]]
+    ) -> list[BatchResult] | None:
+        """Store several drift jobs at once; None when this server takes no batches."""
+        path = f"/experiment/{experiment}/drift/batch"
+        body = to_json({"drifts": list(jobs)}).encode()
+        response = self._extension("POST", path, "batch", body, "application/json")
+        return None if response is None else batch_results(response, len(jobs))
+
+    def put_image(self, experiment: str, drift: str, jpeg: bytes) -> bool:
+        """Give a drift job its picture; False when this server takes no pictures."""
+        path = f"/experiment/{experiment}/drift/{drift}/image"
+        return self._extension("PUT", path, "image", jpeg, "image/jpeg") is not None
+
+    def takes_batches(self) -> bool:
+        """Whether the server takes batches, as far as was seen; then its event ids are unique too."""
+        return "batch" not in self._lacks
+
+    def look_again(self) -> None:
+        """Forget which extensions were missing: the server may have been replaced."""
+        self._lacks.clear()
+
+    def _extension(
+        self, method: str, path: str, name: str, data: bytes, content_type: str
+    ) -> requests.Response | None:
+        """Use an extension of ours; None, from then on without asking, where there is none."""
+        if name in self._lacks:
+            return None
+        try:
+            return self._request(method, path, data=data, content_type=content_type)
+        except TrackingRefused as refused:
+            # A known path's 404 says in words what was not found; an unknown path's does not.
+            if refused.status == 405 or (
+                refused.status == 404 and "not found." not in str(refused)
+            ):
+                self._lacks.add(name)
+                return None
+            raise
+
+    def _object(self, method: str, path: str, body: Json) -> Json:
+        return record(self._request(method, path, data=to_json(body).encode()))
+
+    def _list(self, path: str, query: Mapping[str, Any], params: Mapping[str, Any]) -> list[Json]:
+        data = to_json(query).encode()
+        return records(self._request("POST", path, params=params, data=data, again=True))
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        data: bytes | None = None,
+        content_type: str = "application/json",
+        again: bool = False,
+    ) -> requests.Response:
+        """Ask once; once more where that is harmless and a kept connection or a token had ended."""
+        headers = {"Content-Type": content_type} if data is not None else {}
+        again = again or method in {"GET", "PUT"}
+        for last_try in (False, True):
+            try:
+                response = self._session().request(
+                    method,
+                    self._base + path,
+                    params=params,
+                    data=data,
+                    headers=headers,
+                    auth=self._auth,
+                    timeout=self._timeout,
+                    allow_redirects=False,
+                )
+            except requests.ConnectionError as error:
+                if last_try or not again or isinstance(error, requests.Timeout):
+                    raise unreachable(error, self._base + path) from error
+            except requests.RequestException as error:
+                raise unreachable(error, self._base + path) from error
+            else:
+                if response.status_code != 401 or last_try or not self._auth.renew():
+                    break
+        return judged(response)
+
+    def _session(self) -> requests.Session:
+        """This thread's session; connections must not be shared with a forked process either."""
+        if getattr(self._local, "owner", None) != os.getpid() or not self._local.session:
+            self._local.owner = os.getpid()
+            self._local.session = requests.Session()
+            self._local.session.trust_env = self._trust_env
+            self._local.session.headers["Accept"] = "application/json"
+        session: requests.Session = self._local.session
+        return session
+
+
+def _body(job: DriftJob | Mapping[str, Any]) -> Json:
+    return job.to_json() if isinstance(job, DriftJob) else dict(job)

@@ -1,0 +1,229 @@
+"""Recording drift jobs from Python, in the words of the published `drift-monitor` client.
+
+    >>> import lenswatch
+    >>> lenswatch.register(accept_terms=True)  # doctest: +SKIP
+    >>> lenswatch.new_experiment("harbour", "Camera at the pier", public=True)  # doctest: +SKIP
+    >>> with lenswatch.DriftMonitor("harbour", "model_1") as monitor:  # doctest: +SKIP
+    ...     monitor(True, {"distance": 0.21})
+
+Read from the environment at each call, never when the module is imported: `DRIFT_MONITOR_URL`,
+`DRIFT_MONITOR_MYTOKEN` (without one: no authentication), `DRIFT_MONITOR_API_VERSION` ("v1"),
+`DRIFT_MONITOR_TIMEOUT` (10 seconds) and `MYTOKEN_SERVER` (https://mytok.eu).
+
+The node itself does not wait for any of this: it puts its jobs into the outbox.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from types import TracebackType
+from typing import Any
+
+from lenswatch.config import TrackingConfig
+from lenswatch.credentials import BearerToken, Credentials, Mytoken
+from lenswatch.drift_client import Experiment, TrackingClient
+from lenswatch.errors import ConfigError, InputError, TrackingRefused, TrackingUnavailable
+from lenswatch.wire import DriftJob, JobStatus, new_event_id
+
+__all__ = [
+    "DriftMonitor",
+    "Experiment",
+    "ExperimentExists",
+    "ExperimentNotFound",
+    "TrackingClient",
+    "client_for",
+    "find_experiment",
+    "new_experiment",
+    "register",
+]
+
+logger = logging.getLogger(__name__)
+
+MYTOKEN_SERVER = "https://mytok.eu"
+
+
+class ExperimentExists(TrackingRefused, ValueError):  # noqa: N818 - as its parent
+    """Another experiment has the name already."""
+
+
+class ExperimentNotFound(TrackingRefused, ValueError):  # noqa: N818
+    """No experiment has the name."""
+
+
+def client_for(config: TrackingConfig, environ: Mapping[str, str] | None = None) -> TrackingClient:
+    """The client that the settings ask for; a mytoken comes from `DRIFT_MONITOR_MYTOKEN`.
+
+    Raises:
+        ConfigError: no usable url, or no token for the kind of authentication.
+    """
+    environ = os.environ if environ is None else environ
+    auth: Credentials | None = None
+    if config.auth == "token":
+        if not config.token:
+            raise ConfigError('tracking.auth = "token" needs tracking.token')
+        auth = BearerToken(config.token)
+    elif config.auth == "mytoken":
+        mytoken = environ.get("DRIFT_MONITOR_MYTOKEN", "")
+        if not mytoken:
+            raise ConfigError('tracking.auth = "mytoken" needs the variable DRIFT_MONITOR_MYTOKEN')
+        auth = Mytoken(environ.get("MYTOKEN_SERVER", MYTOKEN_SERVER), mytoken, config.timeout)
+    return TrackingClient(config.url, config.api_version, auth, config.timeout)
+
+
+def register(accept_terms: bool = False) -> None:
+    """Make the bearer of the token a user of the tracking server, or refresh its e-mail address.
+
+    Raises:
+        ValueError: the terms of service were not accepted.
+    """
+    if not accept_terms:
+        raise InputError("registering means accepting the terms of service: accept_terms=True")
+    _client().register()
+
+
+def new_experiment(
+    name: str,
+    description: str,
+    public: bool = False,
+    permissions: Sequence[Mapping[str, str]] | None = None,
+) -> Experiment:
+    """Create an experiment.
+
+    Raises:
+        ExperimentExists: the name is taken; also a ValueError.
+    """
+    try:
+        return _client().create_experiment(name, description, public, permissions or ())
+    except TrackingRefused as refused:
+        if refused.status != 409:
+            raise
+        taken = ExperimentExists(f"the experiment {name!r} exists already: {refused}")
+        taken.status = 409
+        raise taken from refused
+
+
+def find_experiment(experiment_name: str) -> Experiment:
+    """The experiment with this name.
+
+    Raises:
+        ExperimentNotFound: there is none that we may read; also a ValueError.
+    """
+    found = _client().find_experiment(experiment_name)
+    if found is None:
+        missing = ExperimentNotFound(
+            f"no experiment {experiment_name!r}; make it with new_experiment, or ask to read it"
+        )
+        missing.status = 404
+        raise missing
+    return found
+
+
+class DriftMonitor:
+    """A drift job that is Running inside a `with`, and Completed or Failed after it.
+
+    Call it with the verdict and the parameters; NaN and infinities are sent as null, numpy values
+    as Python's. An exception in the body makes the job Failed and passes on.
+
+    A tracking server that cannot be reached, or no longer accepts the token, never makes the body
+    fail: that is logged as a warning, and the job is sent once more at the end. What is wrong with
+    the call itself (no such experiment, a tag that is too long, no address) is raised.
+    """
+
+    def __init__(
+        self, experiment_name: str, model_id: str, tags: Sequence[str] | None = None
+    ) -> None:
+        self._experiment_name = experiment_name
+        self._model = model_id
+        self._tags = tuple(tags or ())
+        self._active = False
+
+    def __enter__(self) -> DriftMonitor:
+        self._client = _client()
+        self._experiment: str | None = None
+        self._drift: str | None = None
+        self._event_id = new_event_id()
+        self._detected = False
+        self._parameters: dict[str, Any] = {}
+        try:
+            self._send("Running")
+        except (TrackingUnavailable, TrackingRefused) as error:
+            _warn_or_raise(error)
+        self._active = True
+        return self
+
+    def __call__(self, detected: bool, parameters: Mapping[str, Any]) -> None:
+        """Set the verdict and the parameters that are sent at the end."""
+        if not self._active:
+            raise RuntimeError("a DriftMonitor is called inside its `with` block")
+        self._detected = bool(detected)
+        self._parameters = dict(parameters)
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if not self._active:
+            raise RuntimeError("a DriftMonitor ends where its `with` block ends")
+        self._active = False
+        try:
+            self._send("Failed" if exc_type else "Completed")
+        except (TrackingUnavailable, TrackingRefused) as error:
+            _warn_or_raise(error, keep_quiet=exc_type is not None)
+
+    def _send(self, status: JobStatus) -> None:
+        """Post the job, or replace it where the server has it already."""
+        if self._experiment is None:
+            self._experiment = find_experiment(self._experiment_name).id
+        if self._drift is None and status != "Running":  # did it arrive without our hearing of it?
+            record = self._client.find_event(self._experiment, self._event_id)
+            self._drift = record["id"] if record else None
+        job = self._job(status)
+        if self._drift is None:
+            self._drift = self._client.post_drift(self._experiment, job)["id"]
+        else:
+            self._client.put_drift(self._experiment, self._drift, job)
+
+    def _job(self, status: JobStatus) -> DriftJob:
+        parameters = {"event_id": self._event_id, **self._parameters}
+        return DriftJob(status, self._model, self._detected, self._tags, parameters)
+
+
+def _warn_or_raise(error: TrackingUnavailable | TrackingRefused, keep_quiet: bool = False) -> None:
+    """A server's trouble must not become the inference's; a mistake of the caller's must show."""
+    lapsed = isinstance(error, TrackingRefused) and error.status in {401, 403}
+    if not (isinstance(error, TrackingUnavailable) or lapsed or keep_quiet):
+        raise error
+    logger.warning("the drift job is not recorded: %s", error)
+
+
+def _client() -> TrackingClient:
+    url = os.environ.get("DRIFT_MONITOR_URL", "")
+    if not url:
+        raise ConfigError("DRIFT_MONITOR_URL is not set; set it to the tracking server's address")
+    return _cached_client(
+        url,
+        os.environ.get("DRIFT_MONITOR_API_VERSION", "v1"),
+        os.environ.get("DRIFT_MONITOR_MYTOKEN", ""),
+        os.environ.get("MYTOKEN_SERVER", MYTOKEN_SERVER),
+        os.environ.get("DRIFT_MONITOR_TIMEOUT", "10"),
+    )
+
+
+@lru_cache(maxsize=8)
+def _cached_client(
+    url: str, api_version: str, mytoken: str, mytoken_server: str, timeout_text: str
+) -> TrackingClient:
+    """One client for one set of variables, so that connections and access tokens are kept."""
+    try:
+        timeout = float(timeout_text)
+    except ValueError:
+        timeout = 0.0
+    if not 0 < timeout < 86_400:
+        raise ConfigError(f"DRIFT_MONITOR_TIMEOUT = {timeout_text!r}: expected seconds, above 0")
+    auth = Mytoken(mytoken_server, mytoken, timeout) if mytoken else None
+    return TrackingClient(url, api_version, auth, timeout)
