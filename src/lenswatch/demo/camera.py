@@ -40,7 +40,12 @@ def stamp(picture: Image.Image, moment: datetime) -> None:
     text = f"REEF-CAM 1   {moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
     place = (round(0.8 * size), round(0.6 * size))
     ImageDraw.Draw(picture).text(
-        place, text, (240, 244, 240), _font(size), stroke_width=max(1, size // 12), stroke_fill=(16, 24, 26)
+        place,
+        text,
+        (240, 244, 240),
+        _font(size),
+        stroke_width=max(1, size // 12),
+        stroke_fill=(16, 24, 26),
     )
 
 

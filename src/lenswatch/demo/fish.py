@@ -105,6 +105,7 @@ class Swimmer:
 
 def swimmers(scene: Scene, seed: int, seconds: float) -> Iterator[Swimmer]:
     """Every fish near the view at a time."""
+    aspect = scene.camera.width / scene.camera.focal / 2.0
     for lane, traffic in enumerate(TRAFFIC):
         offset = seconds + 37.0 * lane
         slot, into = int(offset // traffic.slot), offset % traffic.slot
@@ -112,17 +113,18 @@ def swimmers(scene: Scene, seed: int, seconds: float) -> Iterator[Swimmer]:
         if rng.random() > traffic.chance:
             continue
         members = int(rng.integers(traffic.group[0], traffic.group[1] + 1))
-        way = _staying if traffic.home else _crossing
-        yield from way(traffic, rng, members, into, scene)
+        if traffic.home:
+            yield from _staying(traffic, traffic.home, rng, members, into)
+        else:
+            yield from _crossing(traffic, rng, members, into, aspect)
 
 
 def _crossing(
-    traffic: _Traffic, rng: np.random.Generator, members: int, into: float, scene: Scene
+    traffic: _Traffic, rng: np.random.Generator, members: int, into: float, aspect: float
 ) -> Iterator[Swimmer]:
     """A group on a gently winding way from one side to the other."""
     distance = float(rng.uniform(*traffic.distance))
     height = SEABED + float(rng.uniform(*traffic.height))
-    aspect = scene.camera.width / scene.camera.focal / 2.0
     side, slant = float(rng.choice([-1.0, 1.0])), float(rng.normal(0.0, 0.9))
     sway, length = rng.uniform(0.0, 2.0 * np.pi, 3), SPECIES[traffic.species].metres
 
@@ -144,11 +146,10 @@ def _crossing(
 
 
 def _staying(
-    traffic: _Traffic, rng: np.random.Generator, members: int, into: float, scene: Scene
+    traffic: _Traffic, at: Point, rng: np.random.Generator, members: int, into: float
 ) -> Iterator[Swimmer]:
     """A group milling about its home, each on its own winding loop."""
-    assert traffic.home is not None
-    home = np.array([traffic.home[0], SEABED + traffic.home[1], traffic.home[2]])
+    home = np.array([at[0], SEABED + at[1], at[2]])
     reach = np.array([0.75, 0.32, 0.5]) * (1.0 + 0.5 * (traffic.species == "bream"))
     for _ in range(members):
         centre, phase = rng.normal(0.0, 0.55, 3) * reach, rng.uniform(0.0, 2.0 * np.pi, 3)
@@ -183,7 +184,7 @@ def _bent(drawing: Image.Image, length: float, yaw: float, beat: float) -> Image
     Its body is cut into upright strips; each is as narrow as its heading makes it, and as high
     as its distance makes it.
     """
-    strips = 10 if length > 40 else 5
+    strips = 10 if length > 40 else 4
     along = (np.arange(strips) + 0.5) / strips
     heading = yaw + (0.06 + 0.55 * along**2) * np.sin(beat - 3.2 * along)
     edges = np.concatenate([[0.0], np.cumsum(np.cos(heading))]) / strips

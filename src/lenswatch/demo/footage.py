@@ -11,7 +11,7 @@ from PIL import Image
 
 from lenswatch.demo import camera, fish, light, water
 from lenswatch.demo.lens import foul
-from lenswatch.demo.plants import MEADOW
+from lenswatch.demo.plants import MEADOW, Tuft
 from lenswatch.demo.scene import Scene, render
 from lenswatch.errors import InputError
 
@@ -73,11 +73,12 @@ def draw_frame(footage: Footage, i: int) -> Image.Image:
 def _underwater(scene: Scene, lit: light.Light, seed: int, now: float) -> Image.Image:
     """The scene with everything that moves in it, painted from far to near."""
     picture = water.backdrop(scene, lit, seed, now)
-    for thing in sorted([*fish.swimmers(scene, seed, now), *MEADOW], key=lambda t: -t.distance):
-        if isinstance(thing, fish.Swimmer):
-            thing.draw(picture, scene, lit)
-        else:
+    things: list[fish.Swimmer | Tuft] = [*fish.swimmers(scene, seed, now), *MEADOW]
+    for thing in sorted(things, key=lambda each: -each.distance):
+        if isinstance(thing, Tuft):
             thing.draw(picture, scene, lit, seed, now)
+        else:
+            thing.draw(picture, scene, lit)
     water.snow(picture, lit, seed, now)
     return picture
 

@@ -1,7 +1,8 @@
 """A lens that fouls: smudges, algae and filaments spread from a corner, then veil and blur.
 
-Each growth has an arrival map: at what fouling (0..1) it reaches each place. What a fouling
-shows is a smooth threshold on these maps, so growth never goes back as fouling rises.
+Each growth has an arrival map: when it reaches each place. What a fouling shows is a smooth
+threshold on these maps, so growth never goes back as fouling rises. Growth leads (it follows the
+fouling to the power 0.7), veil and blur come after.
 """
 
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from lenswatch.demo.noise import Array, fractal, generator, smoothstep
 __all__ = ["foul"]
 
 NEVER = 9.0
+_SMOOTH = Image.Resampling.BILINEAR
 STRANDS = 420
 
 
@@ -34,50 +36,56 @@ def foul(picture: Image.Image, fouling: float, seed: int) -> Image.Image:
     if fouling <= 0.0:
         return picture
     growth = _growth(picture.size, seed)
-    cover = _cover(growth, fouling)
-    smudge = 0.75 * smoothstep(0.0, 0.30, fouling - growth.smudges)
-    glow = picture.resize((32, 18), Image.Resampling.BOX).filter(ImageFilter.BoxBlur(2))
-    seen = _blurred(picture, fouling, np.maximum(smudge, cover))
-    veil = 0.52 * min(fouling, 1.0) ** 1.25
-    veiled = _mask(1.0 - (1.0 - veil) * (1.0 - 0.42 * smudge), picture.size)
-    seen.paste(_spread(_milky(glow), picture), mask=veiled)
-    lit = ImageChops.multiply(growth.colour, _spread(_brightened(glow), picture))
-    seen.paste(lit, mask=_mask(cover, picture.size))
+    grown = fouling**0.7
+    cover = _cover(growth, grown)
+    smudge = 0.75 * smoothstep(0.0, 0.30, grown - growth.smudges)
+    veil = (1.0 - cover) * (1.0 - (1.0 - 0.52 * fouling**1.25) * (1.0 - 0.42 * smudge))
+    blur = (1.0 - cover - veil) * _defocus(fouling, np.maximum(smudge, cover))
+    soft = _soft(picture, growth, fouling, (blur, veil, cover))
+    seen = picture.copy()
+    seen.paste(soft.resize(picture.size, _SMOOTH), mask=_mask(blur + veil + cover, picture.size))
     return seen
 
 
-def _cover(growth: _Growth, fouling: float) -> Array:
+def _soft(
+    picture: Image.Image, growth: _Growth, fouling: float, shares: tuple[Array, Array, Array]
+) -> Image.Image:
+    """All that is without detail, at half size: blurred scene, veil and algae in their shares."""
+    blur, veil, cover = shares
+    soft = picture.reduce(2)
+    radius = soft.width / 480.0 * (0.8 + 5.0 * fouling)
+    soft = soft.filter(ImageFilter.BoxBlur(radius)).filter(ImageFilter.BoxBlur(0.6 * radius))
+    glow = picture.resize((32, 18), Image.Resampling.BOX).filter(ImageFilter.BoxBlur(2))
+    part = veil / np.maximum(blur + veil, 1e-4)
+    soft.paste(_milky(glow).resize(soft.size, _SMOOTH), mask=_mask(part, soft.size))
+    lit = ImageChops.multiply(growth.colour, _brightened(glow).resize(soft.size, _SMOOTH))
+    part = cover / np.maximum(blur + veil + cover, 1e-4)
+    soft.paste(lit, mask=_mask(part, soft.size))
+    return soft
+
+
+def _defocus(fouling: float, local: Array) -> Array:
+    """How far the scene is out of focus: first behind the growth, then everywhere."""
+    everywhere = smoothstep(0.12, 0.75, np.array([[fouling]], np.float32))
+    return np.asarray(np.maximum(everywhere, np.minimum(1.4 * local, 1.0)), np.float32)
+
+
+def _cover(growth: _Growth, grown: float) -> Array:
     """How much of the light the algae and filaments keep, 0..1."""
-    film = smoothstep(0.0, 0.25, fouling - growth.algae) * growth.thickness
-    strands = 0.62 * smoothstep(0.0, 0.10, fouling - growth.strands)
+    film = smoothstep(0.0, 0.25, grown - growth.algae) * growth.thickness
+    strands = 0.55 * smoothstep(0.0, 0.10, grown - growth.strands)
     soft = Image.fromarray(np.asarray(strands * 255.0).astype(np.uint8))
     radius = 0.0022 * soft.width
     strands = np.asarray(soft.filter(ImageFilter.GaussianBlur(radius)), np.float32) / 255.0
     return np.asarray(1.0 - (1.0 - film) * (1.0 - strands), np.float32)
 
 
-def _blurred(picture: Image.Image, fouling: float, local: Array) -> Image.Image:
-    """Out of focus, first behind the growth, then everywhere."""
-    factor = max(1, round(picture.width / 480))
-    small = picture.reduce(factor)
-    radius = small.width / 480.0 * (0.9 + 3.2 * fouling)
-    soft = small.filter(ImageFilter.BoxBlur(radius)).filter(ImageFilter.BoxBlur(0.6 * radius))
-    soft = soft.resize(picture.size, Image.Resampling.BILINEAR)
-    everywhere = float(smoothstep(0.12, 0.75, np.array([fouling], np.float32))[0])
-    if everywhere >= 1.0:
-        return soft
-    weight = np.maximum(everywhere, np.minimum(1.4 * local, 1.0))
-    return Image.composite(soft, picture, _mask(np.asarray(weight, np.float32), picture.size))
-
-
-def _spread(glow: Image.Image, picture: Image.Image) -> Image.Image:
-    return glow.resize(picture.size, Image.Resampling.BILINEAR)
-
-
 def _milky(glow: Image.Image) -> Image.Image:
     """Light scattered by a film: the glow, a little greener and greyer."""
     tones = ((0.86, 26), (0.92, 18), (0.80, 14))
-    return glow.point([min(255, round(v * gain + lift)) for gain, lift in tones for v in range(256)])
+    return glow.point(
+        [min(255, round(v * gain + lift)) for gain, lift in tones for v in range(256)]
+    )
 
 
 def _brightened(glow: Image.Image) -> Image.Image:
@@ -89,22 +97,22 @@ def _brightened(glow: Image.Image) -> Image.Image:
 @lru_cache(maxsize=2)
 def _growth(size: tuple[int, int], seed: int) -> _Growth:
     """Where and when things grow, for pictures of `size` (width, height)."""
-    width, height = max(16, size[0] // 2), max(16, size[1] // 2)
+    width, height = (size[0] + 1) // 2, (size[1] + 1) // 2
     shape = (height, width)
     x = np.linspace(0.0, width / height, width, dtype=np.float32)[None, :]
     y = np.linspace(1.0, 0.0, height, dtype=np.float32)[:, None]
     away = np.hypot(x + 0.05, y + 0.05) / np.hypot(width / height, 1.0)
     rng = generator(seed, 100)
     lobes, fuzz = fractal(rng, shape, 3, 4, 0.55), fractal(rng, shape, 14, 4, 0.7)
-    front = 0.015 + 0.95 * away + 0.085 * lobes + 0.020 * fuzz
+    front = 0.94 * away + 0.014 * fuzz + 0.085 * lobes * np.minimum(3.0 * away, 1.0)
     algae = np.minimum(front, _colonies(rng, x, y, away) + 0.03 * fuzz)
-    thickness = np.clip(0.74 + 0.11 * fuzz + 0.10 * lobes - 0.12 * away, 0.2, 0.95)
+    thickness = np.clip(0.76 + 0.06 * fuzz + 0.07 * lobes - 0.12 * away, 0.2, 0.95)
     return _Growth(
         algae=np.asarray(np.maximum(algae, 0.01), np.float32),
         thickness=np.asarray(thickness, np.float32),
         smudges=_smudges(rng, x, y, away),
         strands=_strands(rng, shape, front),
-        colour=_colour(rng, size),
+        colour=_colour(rng, shape),
     )
 
 
@@ -141,7 +149,10 @@ def _strands(rng: np.random.Generator, shape: tuple[int, int], front: Array) -> 
     picture = Image.new("F", (width, height), NEVER)
     draw = ImageDraw.Draw(picture)
     for _ in range(STRANDS):
-        column, row = float(rng.random()) ** 1.4 * width, (1.0 - float(rng.random()) ** 1.4) * height
+        column, row = (
+            float(rng.random()) ** 1.4 * width,
+            (1.0 - float(rng.random()) ** 1.4) * height,
+        )
         begin = float(front[min(int(row), height - 1), min(int(column), width - 1)]) + 0.05
         heading, bend = float(rng.normal(-0.65, 0.65)), float(rng.normal(0.0, 0.09))
         pace, wide = float(rng.uniform(0.008, 0.018)) * height, int(rng.integers(1, 3))
@@ -153,17 +164,15 @@ def _strands(rng: np.random.Generator, shape: tuple[int, int], front: Array) -> 
     return np.asarray(picture, np.float32)
 
 
-def _colour(rng: np.random.Generator, size: tuple[int, int]) -> Image.Image:
+def _colour(rng: np.random.Generator, shape: tuple[int, int]) -> Image.Image:
     """Olive to brown, mottled, as it looks with white light behind."""
-    shape = (max(16, size[1] // 2), max(16, size[0] // 2))
     mix = smoothstep(-1.6, 1.6, fractal(rng, shape, 3, 5, 0.6))[..., None]
     fine = fractal(rng, shape, 22, 4, 0.8)[..., None]
     olive, brown = np.array([104.0, 116.0, 44.0]), np.array([126.0, 96.0, 46.0])
-    value = (olive * (1.0 - mix) + brown * mix) * (1.0 + 0.13 * fine)
-    picture = Image.fromarray(np.clip(value, 0.0, 255.0).astype(np.uint8))
-    return picture.resize(size, Image.Resampling.BICUBIC)
+    value = (olive * (1.0 - mix) + brown * mix) * (1.0 + 0.08 * fine)
+    return Image.fromarray(np.clip(value, 0.0, 255.0).astype(np.uint8))
 
 
 def _mask(values: Array, size: tuple[int, int]) -> Image.Image:
     mask = Image.fromarray(np.asarray(np.clip(values, 0.0, 1.0) * 255.0).astype(np.uint8))
-    return mask.resize(size, Image.Resampling.BILINEAR)
+    return mask if mask.size == size else mask.resize(size, _SMOOTH)

@@ -10,6 +10,9 @@ from lenswatch.demo.noise import Array, wander
 __all__ = ["Light", "at"]
 
 HOUR = 3600.0
+EXPOSURE = 1.08
+CONTRAST = 0.05
+"""How far the camera's tone curve bends: darker shadows, brighter lights."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +35,11 @@ class Light:
         return red, green, blue
 
     def curve(self) -> list[int]:
-        """The gains as a table for Image.point on an RGB picture."""
-        steps = np.arange(256, dtype=np.float32)
-        tables = [np.clip(steps * gain + 0.5, 0, 255).astype(np.uint8) for gain in self.gains()]
-        return [int(value) for table in tables for value in table]
+        """The gains and the camera's contrast as a table for Image.point on an RGB picture."""
+        values = np.outer(self.gains(), np.linspace(0.0, 1.0, 256))
+        bent = EXPOSURE * values - CONTRAST * np.sin(2.0 * np.pi * np.clip(values, 0.0, 1.0))
+        table: list[int] = np.rint(255.0 * np.clip(bent, 0.0, 1.0)).astype(int).ravel().tolist()
+        return table
 
 
 def at(moment: datetime, seed: int, night: bool) -> Light:

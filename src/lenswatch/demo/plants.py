@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
@@ -71,7 +72,7 @@ def _seen(tuft: Tuft, scene: Scene, lamp: float, seed: int) -> Image.Image:
 def _drawn(tuft: Tuft, camera: Camera, seed: int) -> Image.Image:
     """The tuft standing straight, RGBA, its foot at `FOOT` of the height."""
     scale = camera.focal / tuft.distance
-    width, height = (tuft.spread * 2.4 + tuft.height * 1.6) * scale, tuft.height * 1.32 * scale
+    width, height = (tuft.spread * 2.1 + tuft.height * 1.2) * scale, tuft.height * 1.32 * scale
     size = (max(4, round(width)), max(4, round(height)))
     fine = (size[0] * FINE, size[1] * FINE)
     picture = Image.new("RGBA", fine, (70, 72, 30, 0))
@@ -80,7 +81,10 @@ def _drawn(tuft: Tuft, camera: Camera, seed: int) -> Image.Image:
     rng = generator(seed, 80 + tuft.number)
     roots = np.sort(rng.normal(0.0, 0.42, tuft.blades)) * tuft.spread * scale
     for k in rng.permutation(tuft.blades).tolist():
-        root = (size[0] / 2.0 + float(roots[k]), FOOT * size[1] + float(rng.normal(0.0, 0.012)) * size[1])
+        root = (
+            size[0] / 2.0 + float(roots[k]),
+            FOOT * size[1] + float(rng.normal(0.0, 0.012)) * size[1],
+        )
         tall = tuft.height * scale * float(np.clip(rng.normal(0.8, 0.18), 0.3, 1.1))
         _blade(draw, rng, root, tall, max(0.011 * scale * float(rng.uniform(0.6, 1.2)), 0.7))
     return picture.resize(size, Image.Resampling.BOX)
@@ -110,7 +114,9 @@ def _blade(
     lean, curl = float(rng.normal(0.0, 0.20)), float(rng.normal(0.0, 0.34))
     x = (root[0] + tall * (lean * part + curl * part**2.4)) * FINE
     y = (root[1] - tall * part * (1.0 - 0.28 * abs(curl) * part)) * FINE
-    half = 0.5 * wide * FINE * (1.0 - 0.75 * part**3) * (0.75 + 0.25 * np.cos(5.0 * part + lean * 9))
+    half = (
+        0.5 * wide * FINE * (1.0 - 0.75 * part**3) * (0.75 + 0.25 * np.cos(5.0 * part + lean * 9))
+    )
     tone, brown = float(rng.uniform(0.72, 1.18)), float(rng.random()) ** 2
     fresh, worn = np.array([88.0, 122.0, 44.0]), np.array([150.0, 122.0, 74.0])
     for k in range(steps - 1):
@@ -118,7 +124,12 @@ def _blade(
         value = (fresh * (1.0 - age) + worn * age) * tone * (0.34 + 0.66 * float(part[k]) ** 0.7)
         colour = (int(value[0]), int(value[1]), int(value[2]), 255)
         a, b = k, k + 1
-        corners = [(x[a] - half[a], y[a]), (x[a] + half[a], y[a]), (x[b] + half[b], y[b]), (x[b] - half[b], y[b])]
+        corners = [
+            (x[a] - half[a], y[a]),
+            (x[a] + half[a], y[a]),
+            (x[b] + half[b], y[b]),
+            (x[b] - half[b], y[b]),
+        ]
         draw.polygon(corners, fill=colour)
 
 
@@ -130,10 +141,10 @@ def _swayed(drawing: Image.Image, push: tuple[float, float]) -> Image.Image:
 
     def shift(row: int) -> float:
         up = max(0.0, FOOT - row / height)
-        return -height * (push[0] * up**1.7 + push[1] * float(np.sin(4.0 * up)))
+        return -height * float(push[0] * up**1.7 + push[1] * np.sin(4.0 * up))
 
     mesh = []
-    for top, low in zip(edges, edges[1:], strict=False):
+    for top, low in pairwise(edges):
         a, b = shift(top), shift(low)
         mesh.append(((0, top, width, low), (a, top, b, low, width + b, low, width + a, top)))
     return drawing.transform(drawing.size, Image.Transform.MESH, mesh, Image.Resampling.BILINEAR)

@@ -42,7 +42,7 @@ def _body(species: Species, s: Array, q: Array) -> Image.Image:
     """Skin with markings and scales, shaded as a rounded flank lit from above."""
     top, flank, under = (np.array(colour, np.float32) for colour in species.colours)
     upper = smoothstep(0.10, 0.85, q)[..., None]
-    lower = smoothstep(-0.05, -0.80, -np.abs(q) * (q < 0))[..., None] * (q < 0)[..., None]
+    lower = smoothstep(0.05, 0.80, -q)[..., None]
     rgb = flank * (1.0 - upper) + top * upper
     rgb = rgb * (1.0 - lower) + under * lower
     rgb = species.markings(s, q, np.asarray(rgb, np.float32))
@@ -51,7 +51,9 @@ def _body(species: Species, s: Array, q: Array) -> Image.Image:
     shine = 0.22 * np.exp(-(((q - 0.42) / 0.16) ** 2)) * smoothstep(0.05, 0.3, s)
     scales = 1.0 + 0.07 * np.sin(150.0 * s + 9.0 * q) * np.sin(150.0 * s - 9.0 * q) * (s > 0.2)
     mottle = 1.0 + 0.05 * fractal(generator(3), (s.shape[0], s.shape[1]), 8, 3)
-    gill = 1.0 - 0.35 * np.exp(-(((s - 0.195 - 0.035 * (1 - q * q)) / 0.006) ** 2)) * (np.abs(q) < 0.75)
+    gill = 1.0 - 0.35 * np.exp(-(((s - 0.195 - 0.035 * (1 - q * q)) / 0.006) ** 2)) * (
+        np.abs(q) < 0.75
+    )
     mouth = 1.0 - 0.5 * np.exp(-(((q + 0.25) / 0.09) ** 2)) * (s < 0.055)
     value = (light * scales * mottle * gill * mouth)[..., None] * rgb + shine[..., None]
     return Image.fromarray((np.clip(value, 0.0, 1.0) * 255.0).astype(np.uint8))
@@ -80,7 +82,9 @@ def _pectoral(species: Species, picture: Image.Image) -> None:
     """The side fin, half transparent, behind the gill."""
     layer = Image.new("RGBA", picture.size, _rgba(species.fin, 0.0))
     points = [(0.25, -0.012), (0.34, 0.008), (0.40, -0.03), (0.37, -0.06), (0.27, -0.035)]
-    ImageDraw.Draw(layer).polygon([_pixel(*point) for point in points], fill=_rgba(species.fin, 0.62))
+    ImageDraw.Draw(layer).polygon(
+        [_pixel(*point) for point in points], fill=_rgba(species.fin, 0.62)
+    )
     picture.alpha_composite(layer.filter(ImageFilter.GaussianBlur(1.6)))
 
 
@@ -89,7 +93,9 @@ def _eye(species: Species, picture: Image.Image) -> None:
     draw = ImageDraw.Draw(picture)
     for part, colour in ((1.0, (0.62, 0.58, 0.42)), (0.68, (0.03, 0.03, 0.04))):
         draw.ellipse(_disc(x, y, radius * part), fill=_rgba(colour, 1.0))
-    draw.ellipse(_disc(x - 0.25 * radius, y + 0.3 * radius, 0.17 * radius), fill=_rgba((1, 1, 1), 0.8))
+    draw.ellipse(
+        _disc(x - 0.25 * radius, y + 0.3 * radius, 0.17 * radius), fill=_rgba((1, 1, 1), 0.8)
+    )
 
 
 def _along() -> Array:

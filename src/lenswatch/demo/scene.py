@@ -68,7 +68,7 @@ def render(width: int, height: int, seed: int) -> Scene:
         direct=_difference(ambient, ambient + sun * clear, camera),
         lamplit=_picture(lamplit, camera),
         water=_reduced(np.sqrt(water), camera),
-        depth=_depth_map(solids.depth, camera),
+        depth=_depth_map(solids.depth),
         places=_places(solids),
     )
 
@@ -108,11 +108,15 @@ def _sand(rng: np.random.Generator, x: Array, z: Array) -> tuple[Array, Array]:
     fade = 1.0 - smoothstep(5.5, 12.0, z)
     rough = fade * (0.55 + 0.45 * np.tanh(sample(patch, x / 7.0 + 0.4, z / 7.0)))
     speck = sample(grain, x / 1.1, z / 1.1) * (1.0 - smoothstep(4.0, 9.0, z))
-    normal = np.stack([0.05 * speck - 0.03 * rough * slope, np.ones_like(x), -0.42 * rough * slope], -1)
+    normal = np.stack(
+        [0.05 * speck - 0.03 * rough * slope, np.ones_like(x), -0.42 * rough * slope], -1
+    )
     normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
     tone = 1.0 + 0.10 * rough * crest + 0.055 * speck + 0.09 * sample(patch, x / 2.3, z / 2.3)
     film = smoothstep(0.1, 1.5, sample(patch, x / 6.0, z / 6.0 + 0.5))[..., None]
-    sand = np.array([0.76, 0.67, 0.50], np.float32) * (1 - film) + film * np.array([0.42, 0.43, 0.30], np.float32)
+    sand = np.array([0.76, 0.67, 0.50], np.float32) * (1 - film) + film * np.array(
+        [0.42, 0.43, 0.30], np.float32
+    )
     return np.asarray(sand * tone[..., None], np.float32), np.asarray(normal, np.float32)
 
 
@@ -218,7 +222,10 @@ def _water(camera: Camera) -> Array:
     x = (np.arange(camera.width, dtype=np.float32) / camera.width)[None, :]
     down = smoothstep(-0.25, 0.62, y)
     glow = np.exp(-(((x - 0.36) / 0.42) ** 2)) * np.exp(-(((y + 0.12) / 0.40) ** 2))
-    high, low = np.array([0.060, 0.42, 0.55], np.float32), np.array([0.010, 0.140, 0.225], np.float32)
+    high, low = (
+        np.array([0.060, 0.42, 0.55], np.float32),
+        np.array([0.010, 0.140, 0.225], np.float32),
+    )
     colour = high * (1.0 - down)[..., None] + low * down[..., None]
     warm = np.array([0.22, 0.42, 0.36], np.float32)
     return np.asarray(colour + glow[..., None] * warm, np.float32)
@@ -248,7 +255,7 @@ def _difference(ambient: Array, full: Array, camera: Camera) -> Image.Image:
     return Image.fromarray(np.rint(added).astype(np.uint8))
 
 
-def _depth_map(depth: Array, camera: Camera) -> Image.Image:
+def _depth_map(depth: Array) -> Image.Image:
     tenths = np.minimum(depth[::OVERSAMPLING, ::OVERSAMPLING] * 10.0, 255.0)
     return Image.fromarray(tenths.astype(np.uint8))
 

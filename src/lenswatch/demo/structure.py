@@ -1,6 +1,7 @@
 """What stands on the sea bed: the observatory's frame and instruments, a reef block, stones."""
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -165,7 +166,9 @@ def _anemones(site: _Site, start: Point, end: Point) -> None:
         for _ in range(46):
             lean = _unit(site.rng.standard_normal(3)) * 0.075 * size
             tip = (x + lean[0], top + abs(lean[1]) + 0.02 * size, z + lean[2])
-            site.solids.tube((x, top, z), _point(np.array(tip)), 0.0042 * size, _varied(site.rng, tint))
+            site.solids.tube(
+                (x, top, z), _point(np.array(tip)), 0.0042 * size, _varied(site.rng, tint)
+            )
 
 
 def _cable(site: _Site, at: tuple[float, float]) -> None:
@@ -173,10 +176,14 @@ def _cable(site: _Site, at: tuple[float, float]) -> None:
     x, z = at
     along = np.linspace(0.0, 1.0, 26)
     points = [
-        (x - 4.6 * s, SEABED + 0.03 + 0.015 * float(np.sin(9.0 * s)), z - 0.9 * s + 0.22 * float(np.sin(5.5 * s)))
+        (
+            x - 4.6 * s,
+            SEABED + 0.03 + 0.015 * float(np.sin(9.0 * s)),
+            z - 0.9 * s + 0.22 * float(np.sin(5.5 * s)),
+        )
         for s in along.tolist()
     ]
-    for start, end in zip(points, points[1:], strict=False):
+    for start, end in pairwise(points):
         site.solids.rod(start, end, 0.03, BLACK)
         site.bars.append(Bar(start, end, 0.04))
         site.overgrow(start, end, 0.027, 0.35)
@@ -188,7 +195,10 @@ def _reef_block(site: _Site, at: tuple[float, float], yaw: float) -> None:
     for level, half, turn in ((0.42, 0.62, yaw), (1.16, 0.46, yaw + 0.5)):
         middle = SEABED + level
         _hollow_block(site, (x, middle, z), half, turn)
-    for fan, size in (((x - 0.5, SEABED + 0.8, z - 0.45), 0.5), ((x + 0.42, SEABED + 0.78, z - 0.3), 0.38)):
+    for fan, size in (
+        ((x - 0.5, SEABED + 0.8, z - 0.45), 0.5),
+        ((x + 0.42, SEABED + 0.78, z - 0.3), 0.38),
+    ):
         _branch(site, fan, 1.57, size * 0.42, 6, (0.62, 0.16, 0.34))
     _branch(site, (x + 0.05, SEABED + 1.6, z - 0.3), 1.5, 0.17, 6, (0.80, 0.52, 0.12))
 
@@ -216,7 +226,9 @@ def _hollow_block(site: _Site, centre: Point, half: float, yaw: float) -> None:
     for side in (-1.0, 1.0):
         left, right = placed(-half, side * tall, -half), placed(half, side * tall, -half)
         site.overgrow(left, right, thick * 1.05, 1.5)
-        site.overgrow(placed(side * half, -tall, -half), placed(side * half, tall, -half), thick, 1.4)
+        site.overgrow(
+            placed(side * half, -tall, -half), placed(side * half, tall, -half), thick, 1.4
+        )
         site.bars.append(Bar(left, right, thick))
 
 
@@ -271,7 +283,11 @@ def _starfish(site: _Site, at: tuple[float, float], reach: float) -> None:
     for turn in np.arange(5) * 1.2566 + float(site.rng.uniform(0.0, 1.2)):
         for part in np.linspace(0.0, 1.0, 12).tolist():
             bend = float(turn) + 0.25 * part
-            spot = (x + reach * part * float(np.cos(bend)), SEABED + 0.012, z + reach * part * float(np.sin(bend)))
+            spot = (
+                x + reach * part * float(np.cos(bend)),
+                SEABED + 0.012,
+                z + reach * part * float(np.sin(bend)),
+            )
             radius = reach * (0.20 - 0.13 * part)
             site.solids.ellipsoid(spot, (radius, 0.8 * radius, radius), (0.86, 0.34, 0.16))
 
@@ -289,7 +305,9 @@ def _point(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Point:
     return float(values[0]), float(values[1]), float(values[2])
 
 
-def _unit(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _unit(
+    values: np.ndarray[tuple[int], np.dtype[np.float64]],
+) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     return values / max(float(np.linalg.norm(values)), 1e-9)
 
 

@@ -44,7 +44,7 @@ def backdrop(scene: Scene, light: Light, seed: int, seconds: float) -> Image.Ima
     grey = _upscaled(rays * 127.0, scene)
     sunlit = ImageChops.multiply(_doubled(scene), Image.merge("RGB", (grey, grey, grey)))
     picture = ImageChops.add(scene.ambient, sunlit)
-    shafts = _upscaled(_shafts(scene, seed, seconds) * (255.0 * light.sun), scene)
+    shafts = _upscaled(_shafts(seed, seconds) * (255.0 * light.sun), scene)
     picture.paste(SHAFT, mask=shafts)
     return Image.blend(picture, scene.lamplit, light.lamp) if light.lamp > 0.001 else picture
 
@@ -91,7 +91,7 @@ def _caustics(scene: Scene, seed: int, seconds: float) -> Array:
     return np.asarray(1.0 + shown * (1.9 * gathered - 0.42), np.float32)
 
 
-def _shafts(scene: Scene, seed: int, seconds: float) -> Array:
+def _shafts(seed: int, seconds: float) -> Array:
     """Rays of sun slanting down from the surface, in 0..1, coarse."""
     width, height = 120, 68
     x = np.arange(width, dtype=np.float32)[None, :] / width - 0.36
