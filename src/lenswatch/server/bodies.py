@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
@@ -42,11 +42,9 @@ class Text(fields.String):
 class JsonObject(fields.Field):
     """Any JSON object that both databases can keep."""
 
-    default_error_messages: ClassVar = {"invalid": "Not a valid mapping type."}
-
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
-            raise self.make_error("invalid")
+            raise ValidationError("Not a valid mapping type.")
         return cast(dict[str, Any], storable(value))
 
 
