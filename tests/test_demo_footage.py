@@ -139,7 +139,7 @@ def test_fouling_takes_contrast_and_sharpness_step_by_step():
 def test_growth_begins_in_a_corner_and_ends_everywhere():
     little, much = change(fouled(0.0), fouled(0.15)), change(fouled(0.0), fouled(1.0))
     corner, opposite = (slice(-40, None), slice(0, 60)), (slice(0, 60), slice(-120, None))
-    assert little[corner].mean() > 10.0
+    assert little[corner].mean() > 6.0
     assert little[opposite].mean() < 0.2 * little[corner].mean()
     assert much[opposite].mean() > 5.0 > little[opposite].mean()
 

@@ -51,10 +51,12 @@ class Footage:
 
     def fouling_at(self, i: int) -> float:
         """Dirt on the lens in frame `i`."""
-        if not isinstance(self.fouling, tuple):
-            return self.fouling(i)
-        low, high = self.fouling
-        return low + (high - low) * i / max(1, self.frames - 1)
+        if isinstance(self.fouling, tuple):
+            low, high = self.fouling
+            degree = low + (high - low) * i / max(1, self.frames - 1)
+        else:
+            degree = self.fouling(i)
+        return min(1.0, max(0.0, degree))
 
 
 def draw_frame(footage: Footage, i: int) -> Image.Image:

@@ -2,7 +2,7 @@
 
 Each growth has an arrival map: when it reaches each place. What a fouling shows is a smooth
 threshold on these maps, so growth never goes back as fouling rises. Growth leads (it follows the
-fouling to the power 0.7), veil and blur come after.
+fouling to the power 0.8), veil and blur come after.
 """
 
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ def foul(picture: Image.Image, fouling: float, seed: int) -> Image.Image:
     if fouling <= 0.0:
         return picture
     growth = _growth(picture.size, seed)
-    grown = fouling**0.7
+    grown = fouling**0.8
     cover = _cover(growth, grown)
     smudge = 0.75 * smoothstep(0.0, 0.30, grown - growth.smudges)
     veil = (1.0 - cover) * (1.0 - (1.0 - 0.52 * fouling**1.25) * (1.0 - 0.42 * smudge))

@@ -55,7 +55,7 @@ def render(width: int, height: int, seed: int) -> Scene:
     solids, bars = build(fine, seed)
     shade = _seabed(solids, bars, seed)
     _roughen(solids, seed)
-    distance = np.minimum(solids.depth, 60.0) * np.linalg.norm(solids.rays, axis=2)
+    distance = np.minimum(solids.depth, 60.0) * _length(solids.rays)
     clear = np.exp(-distance[..., None] * ATTENUATION)
     water = _water(fine)
     sky, sun = _daylight(solids, shade)
@@ -67,7 +67,7 @@ def render(width: int, height: int, seed: int) -> Scene:
         ambient=_picture(ambient, camera),
         direct=_difference(ambient, ambient + sun * clear, camera),
         lamplit=_picture(lamplit, camera),
-        water=_reduced(np.sqrt(water), camera),
+        water=_reduced(np.sqrt(water)),
         depth=_depth_map(solids.depth),
         places=_places(solids),
     )
@@ -81,10 +81,10 @@ def _seabed(solids: Solids, bars: list[Bar], seed: int) -> Array:
     below = rays[first:]
     z = SEABED / below[..., 1]
     x = below[..., 0] * z
-    swell = 0.05 * sample(fractal(rng, (128, 128), 3, 3), x / 9.0, z / 9.0)
-    z = (SEABED + swell) / below[..., 1]
-    x = below[..., 0] * z
     coarse = (slice(None, None, OVERSAMPLING),) * 2
+    swell = sample(fractal(rng, (128, 128), 3, 3), x[coarse] / 9.0, z[coarse] / 9.0)
+    z = (SEABED + 0.05 * _repeated(swell, x)) / below[..., 1]
+    x = below[..., 0] * z
     colour, normal = (_repeated(part, x) for part in _sand(rng, x[coarse], z[coarse]))
     shade = np.zeros(solids.depth.shape, np.float32)
     shade[first:] = _shadows(bars, x, z)
@@ -203,14 +203,15 @@ def _crevices(depth: Array) -> Array:
 def _lamplight(solids: Solids, distance: Array) -> Array:
     """The scene lit from the camera alone: near things bright, the water behind them black."""
     camera = solids.camera
-    toward = solids.rays / np.linalg.norm(solids.rays, axis=2, keepdims=True)
-    facing = np.maximum(-np.einsum("ijk,ijk->ij", solids.normal, toward), 0.0) ** 0.7
+    toward = solids.rays / _length(solids.rays)[..., None]
+    facing = np.maximum(-np.einsum("ijk,ijk->ij", solids.normal, toward), 0.0)
     x = (np.arange(camera.width) / camera.width - 0.56)[None, :]
     y = (np.arange(camera.height) / camera.height - 0.62)[:, None]
     beam = np.exp(-(x * x * 5.0 + y * y * 4.5)).astype(np.float32)
-    falloff = 1.0 / (1.0 + (distance / 3.6) ** 3)
+    near = distance / 3.6
+    falloff = 1.0 / (1.0 + near * near * near)
     reach = np.exp(-2.0 * distance[..., None] * ATTENUATION * 0.62)
-    lit = solids.colour * (2.7 * facing * beam * falloff)[..., None] * reach * LAMP
+    lit = solids.colour * (2.5 * np.sqrt(facing) * beam * falloff)[..., None] * reach * LAMP
     lit[~np.isfinite(solids.depth)] = 0.0
     glow = beam[..., None] * np.array([0.006, 0.020, 0.022], np.float32)
     return np.asarray(lit + glow + np.array([0.001, 0.004, 0.006], np.float32), np.float32)
@@ -231,15 +232,20 @@ def _water(camera: Camera) -> Array:
     return np.asarray(colour + glow[..., None] * warm, np.float32)
 
 
-def _reduced(values: Array, camera: Camera) -> Array:
+def _length(vectors: Array) -> Array:
+    return np.asarray(np.sqrt(np.einsum("ijk,ijk->ij", vectors, vectors)))
+
+
+def _reduced(values: Array) -> Array:
     """Average the oversampled pixels."""
-    shape = (camera.height, OVERSAMPLING, camera.width, OVERSAMPLING, 3)
-    return np.asarray(values.reshape(shape).mean(axis=(1, 3)), np.float32)
+    steps = range(OVERSAMPLING)
+    total = sum(values[i::OVERSAMPLING, j::OVERSAMPLING] for i in steps for j in steps)
+    return np.asarray(total, np.float32) / np.float32(OVERSAMPLING**2)
 
 
 def _encoded(linear: Array, camera: Camera) -> Array:
     """Linear light as the camera's pixel values, 0..255."""
-    reduced = np.clip(_reduced(linear, camera), 0.0, 1.0)
+    reduced = np.clip(_reduced(linear), 0.0, 1.0)
     x = np.linspace(-1.0, 1.0, camera.width, dtype=np.float32)[None, :, None]
     y = np.linspace(-1.0, 1.0, camera.height, dtype=np.float32)[:, None, None]
     return np.asarray(255.0 * reduced**GAMMA * (1.0 - VIGNETTE * (x * x + y * y)))

@@ -92,9 +92,12 @@ def _observatory(site: _Site, at: tuple[float, float]) -> None:
     feet = [at_corner(corner, 1.0, ground) for corner in corners]
     tops = [at_corner(corner, 0.55, roof) for corner in corners]
     middles = [_between(foot, top, 0.5) for foot, top in zip(feet, tops, strict=True)]
-    for foot, top in zip(feet, tops, strict=True):
+    for corner, foot, top in zip(corners, feet, tops, strict=True):
         site.solids.box((foot[0], SEABED + 0.05, foot[2]), (0.2, 0.09, 0.2), yaw, CONCRETE)
-        site.overgrow(_moved(foot, -0.18), _moved(foot, 0.18), 0.1, 1.1)
+        edge = at_corner((corner[0] - 0.2, corner[1] - 0.2), 1.0, SEABED + 0.12)
+        other = at_corner((corner[0] + 0.2, corner[1] - 0.2), 1.0, SEABED + 0.12)
+        site.overgrow(edge, other, 0.04, 1.4)
+        site.overgrow(_moved(foot, -0.02), _moved(foot, 0.18), 0.1, 1.1)
         site.rod(foot, top, 0.042, STEEL, 1.0)
     for i in range(4):
         site.rod(feet[i], feet[(i + 1) % 4], 0.034, STEEL, 1.0)
@@ -224,11 +227,11 @@ def _hollow_block(site: _Site, centre: Point, half: float, yaw: float) -> None:
             top = placed(side * half, tall, other * half)
             site.bars.append(Bar((top[0], SEABED, top[2]), top, thick))
     for side in (-1.0, 1.0):
-        left, right = placed(-half, side * tall, -half), placed(half, side * tall, -half)
-        site.overgrow(left, right, thick * 1.05, 1.5)
-        site.overgrow(
-            placed(side * half, -tall, -half), placed(side * half, tall, -half), thick, 1.4
-        )
+        out, high = half + thick, side * tall + thick
+        left, right = placed(-out, high, -out), placed(out, high, -out)
+        site.overgrow(left, right, 0.04, 0.95)
+        site.overgrow(_moved(left, -2.0 * thick), _moved(right, -2.0 * thick), 0.035, 0.5)
+        site.overgrow(placed(side * out, -tall, -out), placed(side * out, tall, -out), 0.045, 0.9)
         site.bars.append(Bar(left, right, thick))
 
 
