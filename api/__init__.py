@@ -1,0 +1,72 @@
+"""The DEEPaaS module: what `deepaas-run` finds through the entry point `deepaas.v2.model`.
+
+DEEPaaS imports this module in its parent process, which must stay small, and calls `warm`, `predict`
+and `train` in spawned worker processes; torch is imported there and nowhere else.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from lenswatch.api import parent
+from lenswatch.api.schemas import Prediction, predict_fields, train_fields
+
+from lenswatch import __version__
+
+__all__ = [
+    "get_metadata",
+    "get_predict_args",
+    "get_train_args",
+    "predict",
+    "schema",
+    "train",
+    "warm",
+]
+
+log = logging.getLogger(__name__)
+
+schema = Prediction
+get_predict_args = predict_fields
+get_train_args = train_fields
+
+
+def get_metadata() -> dict[str, Any]:
+    """What `GET /v2/models/lenswatch/` says of the module."""
+    return {
+        "id": "lenswatch",
+        "name": "lenswatch",
+        "description": (
+            "Notices that a camera's pictures no longer look like the ones its vision model was made for."
+        ),
+        "license": "Apache-2.0",
+        "author": "The Lenswatch authors",
+        "version": __version__,
+    }
+
+
+def warm() -> None:
+    """Load the current reference, if there is one, so that the first picture need not wait.
+
+    Called once in each worker at the start; a worker that is replaced later warms itself.
+    """
+    from lenswatch.api import worker
+
+    worker.warm()
+
+
+def predict(**arguments: Any) -> dict[str, Any]:
+    """Judge one uploaded picture; see `lenswatch.api.schemas` for arguments and answer."""
+    from lenswatch.api import worker
+
+    return worker.predict(**arguments)
+
+
+def train(**arguments: Any) -> dict[str, Any]:
+    """Train on the configured clean pictures and make the new reference current."""
+    from lenswatch.api import worker
+
+    return worker.train(**arguments)
+
+
+parent.attach()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import cast
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -72,4 +70,5 @@ def _pad_to_multiple(size: tuple[int, int]) -> nn.Module:
 def encode(encoder: nn.Module, planes: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """(n, 3, height, width) float32 -> (n, latent_dim) float32, without gradients."""
     with torch.inference_mode():
-        return cast("npt.NDArray[np.float32]", encoder(torch.from_numpy(planes)).numpy())
+        embeddings: npt.NDArray[np.float32] = encoder(torch.from_numpy(planes)).numpy()
+    return embeddings

@@ -34,6 +34,7 @@ __all__ = [
     "TransformConfig",
     "UploadConfig",
     "load_config",
+    "setting_names",
 ]
 
 # Variables with the LENSWATCH_ prefix that are no setting of config.toml.
@@ -169,7 +170,7 @@ class ServerConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """All settings. `root` is the folder that relative paths start from."""
+    """All settings. Relative paths start from `root`, the folder of `file` where there is one."""
 
     transform: TransformConfig = field(default_factory=TransformConfig)
     camera_state: CameraStateConfig = field(default_factory=CameraStateConfig)
@@ -181,6 +182,7 @@ class Config:
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     server: ServerConfig = field(default_factory=ServerConfig)
     root: Path = field(default=Path(), metadata={"table": False})
+    file: Path | None = field(default=None, metadata={"table": False})
 
     @property
     def storage_path(self) -> Path:
@@ -216,6 +218,11 @@ def load_config(path: str | Path | None = None, environ: Mapping[str, str] | Non
     config: Config = dataclasses.replace(_table(Config, document, ""), root=file.resolve().parent)
     _judge_together(config)
     return config
+
+
+def setting_names() -> list[str]:
+    """The path of every key: `detector.window_size` and so on."""
+    return [".".join(path) for path, _ in _variables(Config, ()).values()]
 
 
 def _parse(file: Path) -> dict[str, Any]:

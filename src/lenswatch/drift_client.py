@@ -166,8 +166,16 @@ class TrackingClient:
 
     def put_image(self, experiment: str, drift: str, jpeg: bytes) -> bool:
         """Give a drift job its picture; False when this server takes no pictures."""
-        path = f"/experiment/{experiment}/drift/{drift}/image"
-        return self._extension("PUT", path, "image", jpeg, "image/jpeg") is not None
+        path, asked = f"/experiment/{experiment}/drift/{drift}", "image" not in self._lacks
+        if self._extension("PUT", f"{path}/image", "image", jpeg, "image/jpeg") is not None:
+            return True
+        if (
+            asked
+        ):  # is it only this path that does not exist, or did a proxy answer for all of them?
+            self._lacks.discard("image")
+            self._request("GET", path)
+            self._lacks.add("image")
+        return False
 
     def takes_batches(self) -> bool:
         """Whether the server takes batches, as far as was seen; then its event ids are unique too."""

@@ -47,6 +47,8 @@ def judged(response: requests.Response) -> requests.Response:
         text += f"; it moved to {response.headers.get('Location')}: set the address to that"
     refused = TrackingRefused(text)
     refused.status = status
+    # A known path's 404 says in words what was not found; an unknown path's does not.
+    refused.gone = status == 404 and text.endswith(" not found.")
     raise refused
 
 

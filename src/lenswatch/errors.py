@@ -91,6 +91,7 @@ class TrackingRefused(TrackingError):  # noqa: N818
     """It answered 4xx: another try will not help."""
 
     status: int = 0  # of the answer
+    gone: bool = False  # a DriftWatch server said that there is no such record
 
 
 class ServerError(LenswatchError):

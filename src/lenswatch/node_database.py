@@ -96,7 +96,10 @@ _TABLES_1 = (
         id INTEGER PRIMARY KEY AUTOINCREMENT, posted_at REAL NOT NULL,
         due_at REAL NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0,
         tried INTEGER NOT NULL DEFAULT 0, drift_id TEXT, parked_because TEXT, job TEXT NOT NULL)""",
-    "CREATE INDEX outbox_waiting ON outbox (id) WHERE parked_because IS NULL",
+    # Three queues in one table; a row is in exactly one of them.
+    "CREATE INDEX outbox_jobs ON outbox (id) WHERE parked_because IS NULL AND drift_id IS NULL",
+    """CREATE INDEX outbox_pictures ON outbox (id)
+        WHERE parked_because IS NULL AND drift_id IS NOT NULL""",
     "CREATE INDEX outbox_parked ON outbox (id) WHERE parked_because IS NOT NULL",
     """CREATE TABLE pictures (
         outbox_id INTEGER PRIMARY KEY REFERENCES outbox (id) ON DELETE CASCADE,

@@ -18,7 +18,7 @@ from lenswatch.calibration_file import Calibration, load_calibration
 from lenswatch.config import Config
 from lenswatch.detector import Entry, FittedMMD, Window
 from lenswatch.errors import InputError
-from lenswatch.images import Picture, encoder_input, read_picture
+from lenswatch.images import Picture, encoder_input, read_picture, read_picture_file
 from lenswatch.intake import Request, clean_name, iso_utc, open_store, record_refusal, repeat
 from lenswatch.layout import calibration_folder, current_digest
 from lenswatch.reference import Reference, load_reference
@@ -54,8 +54,8 @@ class Node:
     def reference(self) -> Reference:
         return self._reference
 
-    def observe(self, data: bytes, request: Request) -> dict[str, Any]:
-        """Judge one picture and record it; the answer to send.
+    def observe(self, source: bytes | Path, request: Request) -> dict[str, Any]:
+        """Judge one picture, given as bytes or as a file, and record it; the answer to send.
 
         Raises:
             InputError: the picture or the request cannot be used. It is recorded as a Failed job (and
@@ -68,7 +68,7 @@ class Node:
                 return repeat(first)
         self._refresh()
         try:
-            picture = read_picture(data, self._reference.transform.resize, self.config.upload)
+            picture = self._read(source)
             entry = self._fitted.entry(self._encode(picture))
         except InputError as error:
             record_refusal(self.store, self.config, request, error)
@@ -113,6 +113,12 @@ class Node:
         digest = current_digest(self.config.storage_path)
         if digest is not None and digest != self._reference.digest:
             self._load(load_reference(self.config.storage_path, digest))
+
+    def _read(self, source: bytes | Path) -> Picture:
+        size, limits = self._reference.transform.resize, self.config.upload
+        if isinstance(source, Path):
+            return read_picture_file(source, size, limits)
+        return read_picture(source, size, limits)
 
     def _encode(self, picture: Picture) -> Any:
         transform = self._reference.transform

@@ -27,7 +27,7 @@ import torch
 
 from lenswatch.autoencoder import Autoencoder
 from lenswatch.config import TransformConfig
-from lenswatch.detector import FittedMMD
+from lenswatch.detector import FittedMMD, median_distance
 from lenswatch.errors import ArtefactError
 from lenswatch.layout import current_digest, model_version, reference_folder
 
@@ -140,8 +140,9 @@ def load_pair(
             f"{embeddings}: embeddings of {loaded.shape[1]} dimensions, but the encoder in {weights} "
             f"makes {autoencoder.latent_dim}; give the pair that one training saved"
         )
-    fitted = FittedMMD.fit(loaded, sigma=sigma)
-    return Reference(autoencoder, loaded, transform, sigma or fitted.kernel.keywords["sigma"])  # type: ignore[attr-defined]
+    sigma = sigma or median_distance(loaded.astype(np.float64))
+    FittedMMD.fit(loaded, sigma=sigma)  # refuses a blind kernel
+    return Reference(autoencoder, loaded, transform, sigma)
 
 
 def list_digest(names: Iterable[str]) -> str:

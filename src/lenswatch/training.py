@@ -27,25 +27,16 @@ from lenswatch.config import Config, EncoderConfig, TransformConfig
 from lenswatch.detector import median_distance
 from lenswatch.errors import BlindKernelError, ConfigError, ImageError, InputError
 from lenswatch.images import encoder_input, read_picture_file
+from lenswatch.progress import Step
 from lenswatch.reference import Reference, list_digest, save_reference
 
-__all__ = ["Epoch", "Step", "build_reference", "embed", "find_pictures", "train"]
+__all__ = ["Epoch", "build_reference", "embed", "find_pictures", "train"]
 
 FEWEST_PICTURES = 24  # clean ones: two windows and a little to learn from
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".jp2", ".ppm"}
 
 Pixels = npt.NDArray[np.uint8]
 Embeddings = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step of a long task: `done` of `total`, and what to say of it."""
-
-    task: str
-    done: int
-    total: int
-    detail: str = ""
 
 
 @dataclass(frozen=True)
@@ -220,7 +211,9 @@ def _train_steps(
         try:
             epoch = next(run)
         except StopIteration as stop:
-            yield Step("training", config.encoder.epochs, config.encoder.epochs)
+            yield Step(
+                "training", epochs[-1].number, epochs[-1].number
+            )  # it may have stopped early
             return stop.value, epochs
         epochs.append(epoch)
         detail = (

@@ -36,8 +36,8 @@ EVENT_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}\Z")
 class DriftJob:
     """One inference call as the tracking server records it.
 
-    `parameters` is any JSON object; Lenswatch puts `event_id`, `stream` and `captured_at` there, the
-    distance, and the thresholds it was compared with.
+    `parameters` is any JSON object; Lenswatch puts `event_id`, `stream` and `captured_at` there,
+    the distance, and the thresholds it was compared with.
     """
 
     job_status: JobStatus

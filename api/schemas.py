@@ -1,0 +1,126 @@
+"""The arguments and the answer of the DEEPaaS hooks, as marshmallow fields."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields, validate
+
+from lenswatch.config import load_config
+from lenswatch.wire import EVENT_ID, STREAM
+
+__all__ = ["Prediction", "predict_fields", "train_fields"]
+
+
+class Upload(fields.Field):
+    """A file in a multipart form."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
+        if not hasattr(value, "filename"):
+            raise ValidationError("Send the picture as a file (multipart/form-data).")
+        return super()._deserialize(value, attr, data, **kwargs)
+
+
+def predict_fields() -> dict[str, fields.Field]:
+    """The arguments of `predict`."""
+    return {
+        "input_file": Upload(
+            required=True,
+            metadata={"type": "file", "location": "form", "description": "The picture to judge."},
+        ),
+        "stream": fields.Str(
+            load_default="default",
+            validate=validate.Regexp(
+                STREAM,
+                error="Use 1 to 64 of a-z, 0-9, '.', '_', '-', beginning with a letter or digit.",
+            ),
+            metadata={"description": "The camera that the picture comes from."},
+        ),
+        "drift_distance": fields.Float(
+            load_default=None,
+            metadata={"description": "Fixed rule for this call: drift when distance is above it."},
+        ),
+        "warning_distance": fields.Float(
+            load_default=None,
+            metadata={
+                "description": "Fixed rule for this call: warning when distance is above it."
+            },
+        ),
+        "event_id": fields.Str(
+            load_default=None,
+            validate=validate.Regexp(
+                EVENT_ID, error="Use 1 to 64 of A-Z, a-z, 0-9, '.', '_', ':', '-'."
+            ),
+            metadata={
+                "description": "Names this call; a retry with the same id counts nothing twice."
+            },
+        ),
+        "captured_at": fields.AwareDateTime(
+            format="iso",
+            default_timezone=UTC,
+            load_default=None,
+            metadata={
+                "description": "When the picture was taken (ISO 8601; UTC without an offset)."
+            },
+        ),
+    }
+
+
+def train_fields() -> dict[str, fields.Field]:
+    """The arguments of `train`; their defaults are those of config.toml."""
+    encoder = load_config().encoder
+    return {
+        "epochs": fields.Int(
+            load_default=encoder.epochs,
+            validate=validate.Range(min=1, max=10_000),
+            metadata={"description": "Passes over the clean pictures, at most."},
+        ),
+        "learning_rate": fields.Float(
+            load_default=encoder.learning_rate,
+            validate=validate.Range(min=0, min_inclusive=False),
+            metadata={"description": "Step size of the Adam optimiser."},
+        ),
+        "seed": fields.Int(
+            load_default=encoder.seed,
+            validate=validate.Range(min=0),
+            metadata={"description": "The same seed and pictures give the same reference."},
+        ),
+    }
+
+
+class Window(Schema):
+    """How much of the sliding window is filled."""
+
+    filled = fields.Int(required=True, metadata={"description": "Pictures in the window."})
+    size = fields.Int(required=True, metadata={"description": "Pictures that fill it."})
+
+
+class Prediction(Schema):
+    """The answer of `predict`."""
+
+    drift = fields.Bool(required=True, metadata={"description": "The pictures have drifted."})
+    warning = fields.Bool(required=True, metadata={"description": "They may be about to."})
+    distance = fields.Float(
+        required=True,
+        allow_none=True,
+        metadata={
+            "description": "Unbiased MMD² to the clean pictures; null until the window is full."
+        },
+    )
+    drift_distance = fields.Float(
+        required=True, allow_none=True, metadata={"description": "The threshold for drift."}
+    )
+    warning_distance = fields.Float(
+        required=True, allow_none=True, metadata={"description": "The threshold for warning."}
+    )
+    calibrated = fields.Bool(
+        required=True,
+        metadata={"description": "False: provisional thresholds, too little footage."},
+    )
+    window = fields.Nested(Window, required=True)
+    stream = fields.Str(required=True)
+    event_id = fields.Str(required=True)
+    model = fields.Str(required=True, metadata={"description": "The reference that judged."})
+    image_name = fields.Str(required=True)
+    captured_at = fields.Str(required=True)

@@ -1,0 +1,105 @@
+"""What runs in DEEPaaS' worker processes, where torch is."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import logging
+import multiprocessing
+import re
+import tempfile
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lenswatch.config import load_config
+from lenswatch.errors import ArtefactError
+from lenswatch.intake import Request
+from lenswatch.pipeline import Node
+from lenswatch.stream_calibration import calibrate_stream
+from lenswatch.training import build_reference, find_pictures
+
+__all__ = ["predict", "train", "warm"]
+
+log = logging.getLogger(__name__)
+
+_UPLOAD = re.compile(r"tmp[a-z0-9_]{8}\Z")  # how DEEPaaS names the files it makes
+
+
+@functools.cache
+def _node() -> Node:
+    """This process's node. A worker is used for one call at a time."""
+    torch.set_num_threads(1)
+    return Node(load_config())
+
+
+def warm() -> None:
+    """Load the reference; without one, say so and let the API start (`train` makes the first)."""
+    try:
+        node = _node()
+    except ArtefactError as error:
+        log.warning("%s", error)
+        return
+    node.calibration("default")
+
+
+def predict(
+    input_file: Any,
+    stream: str = "default",
+    drift_distance: float | None = None,
+    warning_distance: float | None = None,
+    event_id: str | None = None,
+    captured_at: datetime | None = None,
+) -> dict[str, Any]:
+    """Judge one upload, and delete the temporary file that DEEPaaS put it into."""
+    path = Path(input_file.filename)
+    try:
+        request = Request(
+            stream=stream,
+            event_id=event_id,
+            captured_at=captured_at,
+            drift_distance=drift_distance,
+            warning_distance=warning_distance,
+            image_name=input_file.original_filename or path.name,
+        )
+        return _node().observe(path, request)
+    finally:
+        if _is_temporary(path):
+            path.unlink(missing_ok=True)
+
+
+def train(epochs: int, learning_rate: float, seed: int) -> dict[str, Any]:
+    """Train on `camera_state.clean` and make the new reference current; what came of it."""
+    config = load_config()
+    encoder = dataclasses.replace(
+        config.encoder, epochs=epochs, learning_rate=learning_rate, seed=seed
+    )
+    config = dataclasses.replace(config, encoder=encoder)
+    pictures = find_pictures(config.image_folder, config.camera_state.clean)
+    run = build_reference(config, pictures)
+    while True:
+        try:
+            step = next(run)
+            log.info("%s %d/%d %s", step.task, step.done, step.total, step.detail)
+        except StopIteration as stop:
+            reference = stop.value
+            break
+    threshold = calibrate_stream(config, reference).thresholds["mmd"]
+    return {
+        "model": reference.model,
+        "pictures": len(pictures),
+        "metrics": dict(reference.manifest["metrics"]),
+        "drift_distance": threshold.drift,
+        "warning_distance": threshold.warning,
+        "calibrated": threshold.calibrated,
+    }
+
+
+def _is_temporary(path: Path) -> bool:
+    """Whether DEEPaaS made the file. `deepaas-cli` passes the user's own."""
+    in_worker = multiprocessing.parent_process() is not None
+    return (
+        in_worker and path.parent == Path(tempfile.gettempdir()) and bool(_UPLOAD.match(path.name))
+    )

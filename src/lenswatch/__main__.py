@@ -1,0 +1,5 @@
+"""`python -m lenswatch`: the lenswatch command."""
+
+from lenswatch.cli import main
+
+main()

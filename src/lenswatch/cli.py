@@ -1,0 +1,278 @@
+"""The `lenswatch` command. It translates: what is done is done elsewhere."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from lenswatch import __version__
+from lenswatch.config import Config, load_config
+from lenswatch.console import follow, say
+from lenswatch.errors import InputError, LenswatchError
+
+__all__ = ["main"]
+
+
+class _Commands(click.Group):
+    """Errors of ours become one line on standard error and exit code 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except LenswatchError as error:
+            click.echo(f"lenswatch: {error}", err=True)
+            ctx.exit(1)
+
+
+def _load(_ctx: click.Context, _parameter: click.Parameter, value: Path | None) -> Config:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        config = load_config(value)
+    for warning in caught:
+        click.echo(f"lenswatch: warning: {warning.message}", err=True)
+    return config
+
+
+with_config = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    callback=_load,
+    help="Settings file; else $LENSWATCH_CONFIG, else ./config.toml.",
+)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def main() -> None:
+    """Notice that a camera's pictures no longer look like the ones its model was made for."""
+    logging.basicConfig(level=logging.WARNING, format="lenswatch: %(message)s")
+
+
+@main.command()
+@with_config
+@click.option("--port", default=5000, show_default=True, help="Of DEEPaaS.")
+@click.option("--server-port", type=int, help="Of the tracking server; else server.port.")
+@click.option("--workers", default=1, show_default=True, help="DEEPaaS worker processes.")
+def up(config: Config, port: int, server_port: int | None, workers: int) -> None:
+    """Start everything: sample footage, training, tracking server, DEEPaaS, replay.
+
+    What is there already is kept: your own pictures, your reference, your records.
+    """
+    from lenswatch.up import Addresses
+    from lenswatch.up import up as run
+
+    run(config, Addresses(node_port=port, server_port=server_port or config.server.port), workers)
+
+
+@main.command()
+@with_config
+def train(config: Config) -> None:
+    """Train on the clean pictures, make the new reference current, and calibrate it."""
+    from lenswatch.training import build_reference, find_pictures
+
+    pictures = find_pictures(config.image_folder, config.camera_state.clean)
+    reference = follow(build_reference(config, pictures))
+    say(f"reference {reference.digest} from {len(pictures)} clean pictures")
+    _calibrate(config, "default", ())
+
+
+@main.command()
+@with_config
+@click.option("--stream", default="default", show_default=True, help="The camera to calibrate.")
+@click.argument(
+    "folder", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path)
+)
+def calibrate(config: Config, stream: str, folder: Path | None) -> None:
+    """Find thresholds for the expected run time, from clean footage.
+
+    Without FOLDER the clean pictures of the reference serve, for all streams. With it, the stream's
+    own clean pictures.
+    """
+    from lenswatch.training import find_pictures
+
+    pictures = find_pictures(folder, ["*"], key="FOLDER") if folder else []
+    _calibrate(config, stream, pictures)
+
+
+def _calibrate(config: Config, stream: str, pictures: Any) -> None:
+    from lenswatch.reference import load_reference
+    from lenswatch.stream_calibration import calibrate_stream
+
+    reference = load_reference(config.storage_path)
+    threshold = calibrate_stream(config, reference, stream, pictures).thresholds["mmd"]
+    say(
+        f"stream {stream}: drift above {threshold.drift:.4f}, warning above {threshold.warning:.4f}"
+        + ("" if threshold.calibrated else " (provisional)")
+    )
+    for note in threshold.notes:
+        say(f"note: {note}")
+
+
+@main.command()
+@with_config
+@click.option("--stream", default="default", show_default=True, help="The camera they come from.")
+@click.option("--drift-distance", type=float, help="Fixed rule: drift above it.")
+@click.option("--warning-distance", type=float, help="Fixed rule: warning above it.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.argument("path", type=click.Path(exists=True, path_type=Path))
+def predict(
+    config: Config,
+    stream: str,
+    drift_distance: float | None,
+    warning_distance: float | None,
+    as_json: bool,
+    path: Path,
+) -> None:
+    """Judge one picture, or a folder of them in the order of their names, without a server."""
+    from lenswatch.intake import Request
+    from lenswatch.pipeline import Node
+    from lenswatch.training import find_pictures
+
+    pictures = find_pictures(path, ["*"], key="PATH") if path.is_dir() else [path]
+    node, refused = Node(config), 0
+    for picture in pictures:
+        request = Request(
+            stream=stream,
+            drift_distance=drift_distance,
+            warning_distance=warning_distance,
+            image_name=picture.name,
+        )
+        try:
+            answer = node.observe(picture, request)
+        except InputError as error:
+            if not path.is_dir():
+                raise
+            refused += 1
+            click.echo(f"lenswatch: {picture.name}: {error}", err=True)
+            continue
+        say(json.dumps(answer) if as_json else _line(answer))
+    _deliver(config, node)
+    if refused:
+        raise InputError(f"{refused} of {len(pictures)} pictures were refused")
+
+
+def _line(answer: dict[str, Any]) -> str:
+    verdict = "drift" if answer["drift"] else "warning" if answer["warning"] else "clean"
+    distance = "window filling" if answer["distance"] is None else f"{answer['distance']:.4f}"
+    return f"{answer['image_name']:<40} {distance:>14}  {verdict}"
+
+
+def _deliver(config: Config, node: Any) -> None:
+    """Send what was recorded, if the tracking server is there; else it waits in the outbox."""
+    from lenswatch.outbox import Sender
+
+    if not config.tracking.url:
+        return
+    Sender(node.store, config.tracking).drain(timeout=5)
+    waiting = node.store.waiting()
+    if waiting:
+        click.echo(
+            f"lenswatch: {waiting} drift jobs wait in the outbox for {config.tracking.url}",
+            err=True,
+        )
+
+
+@main.command()
+@with_config
+@click.option("--host", help="Address to listen on; else server.host.")
+@click.option("--port", type=int, help="Port to listen on; else server.port.")
+@click.option("--database", help="SQLAlchemy URL; else server.database.")
+@click.option("--root-path", help="Path that a proxy serves it under; else server.root_path.")
+@click.option("--migrate/--no-migrate", default=True, help="Bring an older database up to date.")
+def server(
+    config: Config,
+    host: str | None,
+    port: int | None,
+    database: str | None,
+    root_path: str | None,
+    migrate: bool,
+) -> None:
+    """Run the tracking server."""
+    from lenswatch.server.run import serve
+
+    before = config.server
+    settings = dataclasses.replace(
+        before,
+        host=before.host if host is None else host,
+        port=before.port if port is None else port,
+        database=before.database if database is None else database,
+        root_path=before.root_path if root_path is None else root_path,
+    )
+    serve(dataclasses.replace(config, server=settings), migrate=migrate)
+
+
+@main.command()
+@with_config
+def status(config: Config) -> None:
+    """Show the reference, the streams and what waits to be sent."""
+    from lenswatch.intake import open_store
+    from lenswatch.layout import current_digest
+    from lenswatch.outbox_rows import OutboxRows
+
+    say(f"storage     {config.storage_path}")
+    say(f"reference   {current_digest(config.storage_path) or 'none yet: lenswatch train'}")
+    store = open_store(config)
+    say(f"tracking    {config.tracking.url or 'off'}")
+    counts = OutboxRows(store).counts()
+    say(
+        f"outbox      {counts.pending} jobs and {counts.pictures} pictures waiting, {counts.parked} parked"
+    )
+    table = Table("stream", "reference", "images", "last image (UTC)")
+    for each in store.streams():
+        stamp = f"{each.updated_at:%Y-%m-%d %H:%M:%S}"
+        table.add_row(each.stream, each.digest, str(each.images), stamp)
+    if table.row_count:
+        Console().print(table)
+
+
+@main.command()
+@with_config
+@click.argument("stream")
+def reset(config: Config, stream: str) -> None:
+    """Clear a stream's window: after its lens was cleaned, say."""
+    from lenswatch.intake import open_store
+
+    with open_store(config).begin() as transaction:
+        cleared = transaction.delete_windows(stream)
+    if not cleared:
+        raise InputError(
+            f"stream {stream!r} has no window; `lenswatch status` lists those that have"
+        )
+    say(f"stream {stream}: window cleared; its next picture starts a new one")
+
+
+@main.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+def demo(folder: Path) -> None:
+    """Draw the sample footage into FOLDER: clean, later and dirty."""
+    from lenswatch.demo.replay import draw_demo
+
+    follow(draw_demo(folder))
+    say(f"drawn: {folder}/clean, {folder}/later, {folder}/dirty")
+
+
+@main.command()
+@with_config
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+def adopt(config: Config, folder: Path) -> None:
+    """Make the tutorial's pair in FOLDER the reference: autoencoder.pth and clean_embeddings.pth."""
+    from lenswatch.reference import EMBEDDINGS, WEIGHTS, load_pair, save_reference
+
+    sigma = None if config.detector.sigma == "median" else float(config.detector.sigma)
+    pair = load_pair(folder / WEIGHTS, folder / EMBEDDINGS, config.transform, sigma)
+    reference = save_reference(config.storage_path, pair, {"source": str(folder)})
+    say(f"reference {reference.digest} from {len(reference.embeddings)} clean embeddings")
+    _calibrate(config, "default", ())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,116 @@
+"""config.toml and LENSWATCH_* variables."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from lenswatch.config import Config, load_config, setting_names
+from lenswatch.errors import ConfigError
+
+ROOT = Path(__file__).parent.parent
+
+
+def write(tmp_path, text):
+    file = tmp_path / "config.toml"
+    file.write_text(text)
+    return file
+
+
+def test_without_a_file_the_defaults_hold(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = load_config(environ={})
+    assert config.detector.window_size == 12
+    assert config.transform.resize == (216, 384)
+    assert config.alarm.drift_distance is None
+    assert config.storage_path == tmp_path / "storage"
+    assert config.file is None
+
+
+def test_the_files_of_a_folder_are_relative_to_it(tmp_path):
+    file = write(tmp_path, '[storage]\npath = "data"\n[camera_state]\nfolder = "frames"')
+    config = load_config(file, {})
+    assert config.image_folder == tmp_path / "data" / "frames"
+    assert config.file == file
+
+
+def test_the_variable_names_the_file(tmp_path):
+    file = write(tmp_path, "[detector]\nwindow_size = 5")
+    assert load_config(environ={"LENSWATCH_CONFIG": str(file)}).detector.window_size == 5
+
+
+def test_a_named_file_must_exist(tmp_path):
+    with pytest.raises(ConfigError, match=r"nowhere\.toml.*--config"):
+        load_config(tmp_path / "nowhere.toml", {})
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[detector]\nwindow_sise = 12", "detector.window_sise: unknown key; did you mean detector.window_size?"),
+        ("[detecter]\nx = 1", "detecter: unknown key; did you mean detector?"),
+        ("[server.auth]\nmodee = 'x'", "server.auth.modee: unknown key; did you mean server.auth.mode?"),
+        ("[detector]\nwindow_size = 'many'", "detector.window_size = 'many': expected a whole number"),
+        ("[detector]\nwindow_size = true", "detector.window_size = True: expected a whole number"),
+        ("[detector]\nwindow_size = 1", "detector.window_size = 1: must be 2 or more"),
+        ("[detector]\nsigma = 'mean'", "detector.sigma = 'mean': expected a number or \"median\""),
+        ("[detector]\nsigma = -1", "detector.sigma = -1.0: must be"),
+        ("[transform]\nresize = [216]", "transform.resize = [216]: expected a list of 2, each a whole number"),
+        ("[transform]\nstd = [0, 1, 1]", "transform.std"),
+        ("[encoder]\nlearning_rate = nan", "encoder.learning_rate = nan: expected a number"),
+        ("detector = 3", "detector = 3: expected a table"),
+        ("[camera_state]\nclean = 'a.jpg'", "camera_state.clean = 'a.jpg': expected a list, each a text"),
+        ("[tracking]\nauth = 'password'", 'tracking.auth = \'password\': expected "none" or "mytoken" or "token"'),
+        ("[alarm]\nwarning_distance = 0.2\ndrift_distance = 0.1", "alarm.warning_distance = 0.2 is above"),
+        ("[alarm]\nwarning_distance = 0.2", "alarm.drift_distance"),
+        ("not toml", "not valid TOML"),
+    ],
+)
+def test_what_cannot_be_used_is_named_with_its_value(tmp_path, text, says):
+    with pytest.raises(ConfigError) as refusal:
+        load_config(write(tmp_path, text), {})
+    assert says in str(refusal.value)
+
+
+def test_variables_override_the_file(tmp_path):
+    file = write(tmp_path, "[alarm]\nexpected_run_time = 50")
+    config = load_config(
+        file,
+        {
+            "LENSWATCH_ALARM_EXPECTED_RUN_TIME": "500",
+            "LENSWATCH_DETECTOR_SIGMA": "0.3",
+            "LENSWATCH_DETECTOR_WARM_START": "false",
+            "LENSWATCH_TRANSFORM_RESIZE": "120, 160",
+            "LENSWATCH_TRACKING_TAGS": "reef, cam1",
+            "LENSWATCH_SERVER_AUTH_MODE": "keys",
+            "LENSWATCH_TRACKING_EXPERIMENT": "42",
+        },
+    )
+    assert config.alarm.expected_run_time == 500
+    assert config.detector.sigma == 0.3
+    assert config.detector.warm_start is False
+    assert config.transform.resize == (120, 160)
+    assert config.tracking.tags == ("reef", "cam1")
+    assert config.server.auth.mode == "keys"
+    assert config.tracking.experiment == "42"
+
+
+def test_a_variable_of_the_wrong_type_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="LENSWATCH_DETECTOR_WINDOW_SIZE = 'a dozen'"):
+        load_config(write(tmp_path, ""), {"LENSWATCH_DETECTOR_WINDOW_SIZE": "a dozen"})
+
+
+def test_an_unknown_variable_warns_and_names_the_nearest(tmp_path):
+    with pytest.warns(UserWarning, match="did you mean LENSWATCH_DETECTOR_WINDOW_SIZE"):
+        load_config(write(tmp_path, ""), {"LENSWATCH_DETECTOR_WINDOWSIZE": "3"})
+
+
+def test_the_settings_that_come_with_the_project_are_valid():
+    config = load_config(ROOT / "config.toml", {})
+    assert isinstance(config, Config)
+
+
+def test_every_key_is_documented():
+    text = (ROOT / "docs" / "configuration.md").read_text()
+    documented = set(re.findall(r"^\| `([a-z_.]+)` \|", text, flags=re.M))
+    assert documented == set(setting_names())
