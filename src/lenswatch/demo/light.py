@@ -50,8 +50,9 @@ def at(moment: datetime, seed: int, night: bool) -> Light:
     cloud = 0.5 + 0.5 * float(np.tanh(1.4 * wander(seed + 11, seconds, 1.6 * HOUR)))
     murk = wander(seed + 12, seconds, 5.0 * HOUR)
     lamp, day = _lamp(hour) if night else (0.0, 1.0)
-    level = (0.80 + 0.20 * noon) * (1.0 - 0.10 * cloud) * (1.0 + 0.025 * murk) * day
-    return Light(level, 1.0 - noon, (1.0 - 0.72 * cloud) * (0.45 + 0.55 * noon) * day, lamp)
+    level = (0.87 + 0.13 * noon) * (1.0 - 0.10 * cloud) * (1.0 + 0.025 * murk) * day
+    sun = (1.0 - 0.72 * cloud) * (0.65 + 0.35 * noon) * day
+    return Light(level, 0.7 * (1.0 - noon), sun, lamp)
 
 
 def _lamp(hour: float) -> tuple[float, float]:
