@@ -165,6 +165,7 @@ class ServerConfig:
     root_path: str = ""
     max_body_bytes: int = _key(8 * 2**20, _POSITIVE)
     cors_origins: tuple[str, ...] = ()
+    log_level: Literal["debug", "info", "warning"] = "warning"  # "info": a line for each request
     auth: AuthConfig = field(default_factory=AuthConfig)
 
 

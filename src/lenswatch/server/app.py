@@ -2,35 +2,49 @@
 
 from __future__ import annotations
 
-import importlib.util
-import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import anyio
 import anyio.to_thread
 from fastapi import FastAPI
-from sqlalchemy.exc import DBAPIError
+from itsdangerous import URLSafeTimedSerializer
+from sqlalchemy.exc import DBAPIError, TimeoutError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.staticfiles import StaticFiles
 
 from lenswatch.config import Config
 from lenswatch.errors import ServerError
-from lenswatch.server import drifts, experiments, images, live, openapi, overview, users
-from lenswatch.server.auth import Authenticator, LocalAuthenticator
-from lenswatch.server.database import POOL_SIZE, Database, prepare
-from lenswatch.server.errors import Refusal, refusal
+from lenswatch.server import (
+    account_pages,
+    drifts,
+    experiments,
+    images,
+    live,
+    openapi,
+    overview,
+    pages,
+    users,
+)
+from lenswatch.server.account_pages import Account
+from lenswatch.server.auth import Authenticator, LocalAuthenticator, TokenAuthenticator
+from lenswatch.server.database import POOL_SIZE, Database, prepare, shared_secret
+from lenswatch.server.errors import Refusal, forbidden, refusal
 from lenswatch.server.guard import LoopbackOnly
+from lenswatch.server.keys import KeyBearer
+from lenswatch.server.logs import make_log
+from lenswatch.server.metrics import CONTENT_TYPE, Metrics
+from lenswatch.server.observe import ROUTE, Observe
+from lenswatch.server.oidc import OidcBearer
+from lenswatch.server.oidc_login import OidcLogin
 from lenswatch.server.operations import Operation, Services
+from lenswatch.server.sessions import SessionStore
 
 __all__ = ["create_app"]
 
-_log = logging.getLogger(__name__)
 _MESSAGES = {404: "Not found.", 503: "The database does not answer."}
 _CORS_METHODS = ("GET", "OPTIONS", "PUT", "POST", "PATCH", "DELETE")
 _CORS_HEADERS = ("Authorization", "Content-Type", "Accept")
@@ -41,10 +55,11 @@ def create_app(config: Config, *, migrate: bool = True) -> FastAPI:
     """The ASGI application for `config`. Brings the database up to date, unless `migrate` is off.
 
     Raises:
-        ServerError: the database cannot be used.
+        ServerError: the database or the settings in `server.auth` cannot be used.
     """
+    _check_auth(config)
     prepare(config.database_url, migrate=migrate)
-    services = _services(config)
+    database = Database(config.database_url)
     app = FastAPI(
         title="Lenswatch",
         openapi_url=None,
@@ -53,38 +68,51 @@ def create_app(config: Config, *, migrate: bool = True) -> FastAPI:
         redirect_slashes=False,
         lifespan=_lifespan,
     )
+    app.state.log = make_log(config.server.log_level)
+    app.state.metrics = Metrics(database)
+    services = Services(
+        database,
+        _authenticator(config, database, app),
+        config.server.max_body_bytes,
+        anyio.CapacityLimiter(POOL_SIZE),
+    )
     app.state.services = services
-    app.state.config = config
-    operations = [
-        operation
-        for module in (users, experiments, drifts, images, overview, live)
-        for operation in module.operations.all
-    ]
-    app.add_route("/healthz", _healthz)
-    app.add_route("/readyz", _readyz)
-    contract = [operation for operation in operations if not operation.own]
-    app.mount("/api/v1", _api("v1", contract, services))
-    app.mount("/api/latest", _api("latest", operations, services))
-    _add_pages(app)
+    _add_api(app, services)
+    app.include_router(pages.router)
+    if config.server.auth.mode != "none":
+        app.include_router(account_pages.router)
     _answer_errors(app)
     _add_middleware(app, config)
     return app
 
 
-def _services(config: Config) -> Services:
-    database = Database(config.database_url)
-    limiter = anyio.CapacityLimiter(POOL_SIZE)
-    return Services(
-        database, _authenticator(config, database), config.server.max_body_bytes, limiter
-    )
+def _check_auth(config: Config) -> None:
+    auth = config.server.auth
+    if auth.mode == "oidc" and not auth.issuers:
+        raise ServerError(
+            'server.auth.mode = "oidc" needs server.auth.issuers, the addresses of the identity providers'
+        )
+    if auth.mode == "oidc" and not auth.user_entitlements:
+        raise ServerError(
+            'server.auth.mode = "oidc" needs server.auth.user_entitlements: which entitlements make '
+            'somebody a user; ["*"] takes every account of the issuers'
+        )
 
 
-def _authenticator(config: Config, database: Database) -> Authenticator:
-    if config.server.auth.mode != "none":
-        raise ServerError(f'server.auth.mode = "{config.server.auth.mode}": not there yet')
-    with database.write() as connection:
-        users.ensure_user(connection, LocalAuthenticator.identity)
-    return LocalAuthenticator()
+def _authenticator(config: Config, database: Database, app: FastAPI) -> Authenticator:
+    auth = config.server.auth
+    if auth.mode == "none":
+        with database.write() as connection:
+            users.ensure_user(connection, LocalAuthenticator.identity)
+        return LocalAuthenticator()
+    key_bearer = KeyBearer(database)
+    sessions = SessionStore(database, key_bearer.refresh)
+    secret = shared_secret(database)
+    oidc_bearer = OidcBearer(auth) if auth.mode == "oidc" else None
+    login = OidcLogin(auth, oidc_bearer, secret) if oidc_bearer else None
+    signer = URLSafeTimedSerializer(secret, salt="lenswatch.form")
+    app.state.account = Account(database, sessions, key_bearer, login, signer)
+    return TokenAuthenticator([key_bearer, *([oidc_bearer] if oidc_bearer else [])], sessions)
 
 
 @asynccontextmanager
@@ -93,6 +121,20 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     services: Services = app.state.services
     services.stopping.set()
     await anyio.to_thread.run_sync(services.database.close)
+
+
+def _add_api(app: FastAPI, services: Services) -> None:
+    operations = [
+        operation
+        for module in (users, experiments, drifts, images, overview, live)
+        for operation in module.operations.all
+    ]
+    app.add_route("/healthz", _healthz)
+    app.add_route("/readyz", _readyz)
+    app.add_route("/metrics", _metrics)
+    contract = [operation for operation in operations if not operation.own]
+    app.mount("/api/v1", _api("v1", contract, services))
+    app.mount("/api/latest", _api("latest", operations, services))
 
 
 def _api(version: str, operations: Iterable[Operation], services: Services) -> FastAPI:
@@ -105,7 +147,9 @@ def _api(version: str, operations: Iterable[Operation], services: Services) -> F
         by_path.setdefault(operation.path, {})[operation.method] = operation
     for path, methods in by_path.items():
         api.add_route(
-            path.replace("_id}", "_id:lower_uuid}"), _dispatcher(methods), methods=list(methods)
+            path.replace("_id}", "_id:lower_uuid}"),
+            _dispatcher(path, methods),
+            methods=list(methods),
         )
 
     def specification(request: Request) -> Response:
@@ -117,8 +161,9 @@ def _api(version: str, operations: Iterable[Operation], services: Services) -> F
     return api
 
 
-def _dispatcher(methods: dict[str, Operation]) -> Any:
+def _dispatcher(path: str, methods: dict[str, Operation]) -> Any:
     async def endpoint(request: Request) -> Response:
+        request.scope[ROUTE] = path
         method = "GET" if request.method == "HEAD" else request.method
         return await methods[method].endpoint(request)
 
@@ -129,6 +174,7 @@ def _answer_errors(app: FastAPI) -> None:
     app.add_exception_handler(Refusal, _answer_refusal)
     app.add_exception_handler(HTTPException, _answer_http)
     app.add_exception_handler(DBAPIError, _answer_database)
+    app.add_exception_handler(TimeoutError, _answer_database)
     app.add_exception_handler(Exception, _answer_crash)
 
 
@@ -139,15 +185,19 @@ async def _answer_refusal(_request: Request, error: Exception) -> Response:
 
 async def _answer_http(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return refusal(error.status_code, _MESSAGES.get(error.status_code), headers=error.headers)
+    message = _MESSAGES.get(error.status_code)
+    return refusal(error.status_code, message, headers=error.headers)
 
 
 async def _answer_database(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, DBAPIError)
-    if error.connection_invalidated or "locked" in str(error.orig):
-        return refusal(503, _MESSAGES[503], headers={"Retry-After": "2"})
-    _log.error("The database refused a statement", exc_info=error)
-    return refusal(500)
+    if isinstance(error, DBAPIError) and not _is_outage(error):
+        raise error
+    return refusal(503, _MESSAGES[503], headers={"Retry-After": "2"})
+
+
+def _is_outage(error: DBAPIError) -> bool:
+    """Whether the database is away or overloaded, rather than our statement wrong."""
+    return error.connection_invalidated or type(error).__name__ == "OperationalError"
 
 
 async def _answer_crash(_request: Request, _error: Exception) -> Response:
@@ -166,18 +216,22 @@ def _readyz(request: Request) -> Response:
     return JSONResponse({"status": "ok"})
 
 
-def _add_pages(app: FastAPI) -> None:
-    if importlib.util.find_spec("lenswatch.server.pages") is None:
-        return
-    from lenswatch.server.pages import router
-
-    app.include_router(router)
-    static = Path(__file__).with_name("static")
-    if static.is_dir():
-        app.mount("/static", StaticFiles(directory=static), name="static")
+async def _metrics(request: Request) -> Response:
+    """For administrators, and for API keys that may read everywhere."""
+    services: Services = request.app.state.services
+    identity = await services.authenticator.identify(request, required=True)
+    if identity is None or not (
+        identity.admin or (identity.grant and identity.grant.experiments is None)
+    ):
+        raise forbidden()
+    text = await anyio.to_thread.run_sync(request.app.state.metrics.exposition)
+    return Response(text, media_type=CONTENT_TYPE)
 
 
 def _add_middleware(app: FastAPI, config: Config) -> None:
+    """The last one added is the outermost."""
+    if config.server.auth.mode == "none":
+        app.add_middleware(LoopbackOnly, origins=config.server.cors_origins)
     if config.server.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -187,5 +241,4 @@ def _add_middleware(app: FastAPI, config: Config) -> None:
             expose_headers=_EXPOSED,
             max_age=100,
         )
-    if config.server.auth.mode == "none":
-        app.add_middleware(LoopbackOnly, origins=config.server.cors_origins)
+    app.add_middleware(Observe, log=app.state.log, metrics=app.state.metrics)

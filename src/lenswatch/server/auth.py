@@ -1,21 +1,52 @@
 """Who calls.
 
-An `Identity` is what a request proves about its sender; a `Caller` is an identity together with the user
-record and the rights it has. Every mode of `server.auth` ends in these two, so that permissions are judged
-by one code.
+An `Identity` is what a request proves about its sender; a `Caller` is an identity together with its user
+record. API keys, access tokens, browser sessions and the local user of mode `none` all end in these two, so
+that permissions are judged by one code.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import anyio
+import anyio.to_thread
 from sqlalchemy import Connection, select
 from starlette.requests import Request
 
+from lenswatch.server.errors import unauthorized
 from lenswatch.server.models import users
 
-__all__ = ["Authenticator", "Caller", "Identity", "LocalAuthenticator"]
+__all__ = [
+    "LEVELS",
+    "Authenticator",
+    "Bearer",
+    "Caller",
+    "Grant",
+    "Identity",
+    "LocalAuthenticator",
+    "TokenAuthenticator",
+    "find_caller",
+    "is_user",
+]
+
+LEVELS = ("Read", "Edit", "Manage")
+
+
+@dataclass(frozen=True)
+class Grant:
+    """What an API key may do: a level, on all experiments or on some by id."""
+
+    level: str
+    experiments: frozenset[str] | None = None
+
+    def rank(self, experiment_id: str) -> int:
+        """0 for nothing, 1 to 3 for Read, Edit, Manage."""
+        if self.experiments is not None and experiment_id not in self.experiments:
+            return 0
+        return LEVELS.index(self.level) + 1
 
 
 @dataclass(frozen=True)
@@ -28,6 +59,7 @@ class Identity:
     entitlements: frozenset[str] = frozenset()
     user: bool = True  # holds a user entitlement
     admin: bool = False  # holds an admin entitlement
+    grant: Grant | None = None  # an API key's; it takes the place of permission lists
 
 
 @dataclass(frozen=True)
@@ -60,22 +92,65 @@ class Authenticator(Protocol):
             Refusal: 401 for a bad or missing token, 403 for one without the claims we need.
         """
 
-    def caller(self, connection: Connection, identity: Identity | None) -> Caller | None:
-        """`identity` with its user record."""
-
 
 class LocalAuthenticator:
     """Mode `none`: everybody who reaches this loopback address is the one local user."""
 
-    identity = Identity("local", "urn:lenswatch:local", "local@localhost", frozenset(), admin=True)
+    identity = Identity("local", "urn:lenswatch:local", "local@localhost", admin=True)
 
-    async def identify(self, _request: Request, *, required: bool) -> Identity | None:  # noqa: ARG002
+    async def identify(self, request: Request, *, required: bool) -> Identity | None:  # noqa: ARG002
         """The local user, whatever the request carries."""
         return self.identity
 
-    def caller(self, connection: Connection, identity: Identity | None) -> Caller | None:
-        """The local user's record, which `users.ensure_user` made on start."""
-        return find_caller(connection, identity)
+
+class Bearer(Protocol):
+    """One kind of bearer token."""
+
+    def knows(self, token: str) -> bool:
+        """Whether `token` looks like one of its kind."""
+
+    def identify(self, token: str) -> Identity:
+        """Whose token it is. May ask the database and the network.
+
+        Raises:
+            Refusal: 401 or 403.
+        """
+
+
+class Sessions(Protocol):
+    """Browser sessions."""
+
+    def identify(self, request: Request) -> Identity | None:
+        """Who is logged in."""
+
+
+class TokenAuthenticator:
+    """Bearer tokens of several kinds, and browser sessions."""
+
+    def __init__(self, bearers: Sequence[Bearer], sessions: Sessions) -> None:
+        self.bearers = bearers
+        self.sessions = sessions
+        self._limiter = anyio.CapacityLimiter(8)  # identity providers may be slow
+
+    async def identify(self, request: Request, *, required: bool) -> Identity | None:
+        """Who sent the token, or is logged in."""
+        identity = await anyio.to_thread.run_sync(self._identify, request, limiter=self._limiter)
+        if identity is None and required:
+            raise unauthorized()
+        return identity
+
+    def _identify(self, request: Request) -> Identity | None:
+        header = request.headers.get("authorization")
+        if header is None:
+            return self.sessions.identify(request)
+        scheme, _, token = header.partition(" ")
+        token = token.strip()
+        if scheme != "Bearer" or not token:
+            raise unauthorized()
+        for bearer in self.bearers:
+            if bearer.knows(token):
+                return bearer.identify(token)
+        raise unauthorized("User identity could not be determined")
 
 
 def find_caller(connection: Connection, identity: Identity | None) -> Caller | None:
@@ -86,3 +161,8 @@ def find_caller(connection: Connection, identity: Identity | None) -> Caller | N
         users.c.subject == identity.subject, users.c.issuer == identity.issuer
     )
     return Caller(identity, connection.execute(query).scalar())
+
+
+def is_user(entitlements: frozenset[str], wanted: Sequence[str]) -> bool:
+    """Whether one of the `wanted` is held; "*" stands for any account."""
+    return "*" in wanted or not entitlements.isdisjoint(wanted)

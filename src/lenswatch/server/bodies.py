@@ -8,11 +8,11 @@ from typing import Any, cast
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
+from lenswatch.server.auth import LEVELS
 from lenswatch.server.errors import Refusal, invalid
 from lenswatch.wire import JOB_STATUSES, TAG_LENGTH
 
 __all__ = [
-    "LEVELS",
     "BatchBody",
     "DriftBody",
     "ExperimentBody",
@@ -23,7 +23,6 @@ __all__ = [
     "storable",
 ]
 
-LEVELS = ("Read", "Edit", "Manage")
 MAX_DEPTH = 64
 _INT64 = 2**63
 _EXACT_FROM = 1e16  # from here on PostgreSQL's jsonb writes a whole float as a whole number

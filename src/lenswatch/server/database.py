@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -20,12 +21,14 @@ from alembic.config import Config as AlembicConfig
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, select, text
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from lenswatch.errors import ServerError
+from lenswatch.server.models import settings
 
-__all__ = ["Database", "QueryTimeout", "prepare"]
+__all__ = ["Database", "prepare", "shared_secret"]
 
 BUSY_TIMEOUT_MS = 60_000
 POOL_SIZE = 16
@@ -65,8 +68,14 @@ class Database:
         self.engine.dispose()
 
 
-class QueryTimeout(Exception):  # noqa: N818
-    """A query took longer than it may."""
+def shared_secret(database: Database) -> str:
+    """A secret that all processes on this database share, made at first need."""
+    fresh = {"name": "secret", "value": secrets.token_urlsafe(32)}
+    dialect = sqlite if database.sqlite else postgresql
+    with database.write() as connection:
+        connection.execute(dialect.insert(settings).values(fresh).on_conflict_do_nothing())
+        query = select(settings.c.value).where(settings.c.name == "secret")
+        return str(connection.execute(query).scalar_one())
 
 
 def prepare(url: str, *, migrate: bool = True) -> None:

@@ -17,7 +17,7 @@ from lenswatch.server.errors import conflict, forbidden, not_found
 from lenswatch.server.models import cursors, experiments, permissions
 from lenswatch.server.operations import Call, Operations, Who, reply
 from lenswatch.server.paging import page_schema, paged, slice_of
-from lenswatch.server.permissions import digest, may, readable, with_manager
+from lenswatch.server.permissions import digest, may, may_create, readable, with_manager
 from lenswatch.server.queries import parse_query
 
 __all__ = ["find", "operations", "require"]
@@ -83,7 +83,7 @@ def search_experiments(call: Call) -> Response:
 def create_experiment(call: Call) -> Response:
     """Create an experiment. The caller manages it."""
     assert call.caller
-    if not call.caller.identity.user:
+    if not may_create(call.caller):
         raise forbidden()
     record = {
         "id": str(uuid.uuid4()),

@@ -26,13 +26,17 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 __all__ = [
+    "api_keys",
     "cursors",
     "drift_tags",
     "drifts",
     "experiments",
+    "key_experiments",
     "metadata",
     "permissions",
     "pictures",
+    "sessions",
+    "settings",
     "tag_tallies",
     "tallies",
     "users",
@@ -188,4 +192,41 @@ pictures = Table(
     Column("width", Integer, nullable=False),
     Column("height", Integer, nullable=False),
     Column("data", LargeBinary, nullable=False),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("number", _NUMBER, primary_key=True),
+    Column("id", _ID, nullable=False, unique=True),
+    Column("name", String(100), nullable=False, unique=True),
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("level", String(6), nullable=False),
+    Column("everywhere", Boolean, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("revoked_at", BigInteger),
+)
+
+key_experiments = Table(
+    "key_experiments",
+    metadata,
+    Column("key", _NUMBER, ForeignKey("api_keys.number", ondelete="CASCADE"), primary_key=True),
+    _experiment(primary_key=True),
+)
+
+# Browser sessions, by the digest of their cookie. `identity` is what the log-in proved.
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("identity", _JSON, nullable=False),
+    Column("expires_at", BigInteger, nullable=False, index=True),
+)
+
+# Small things that all processes share, such as the secret that signs log-in cookies.
+settings = Table(
+    "settings",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("value", Text, nullable=False),
 )

@@ -9,7 +9,8 @@ from typing import Any
 
 from marshmallow import Schema, fields, validate
 
-from lenswatch.server.bodies import LEVELS, BatchBody, DriftBody, ExperimentBody, QueryBody
+from lenswatch.server.auth import LEVELS
+from lenswatch.server.bodies import BatchBody, DriftBody, ExperimentBody, QueryBody
 from lenswatch.server.operations import Operation, Who
 from lenswatch.wire import JOB_STATUSES, TAG_LENGTH
 

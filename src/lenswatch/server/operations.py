@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from lenswatch.server import bodies
-from lenswatch.server.auth import Authenticator, Caller, Identity
+from lenswatch.server.auth import Authenticator, Caller, Identity, find_caller
 from lenswatch.server.database import Database
 from lenswatch.server.errors import Refusal
 from lenswatch.server.reading import read_body
@@ -106,8 +106,8 @@ class Operation:
             return await services.authenticator.identify(
                 request, required=self.who in _TOKEN_NEEDED
             )
-        except Refusal:
-            if self.who is Who.ANYBODY:
+        except Refusal as refusal:
+            if self.who is Who.ANYBODY and refusal.code in (401, 403):
                 return None
             raise
 
@@ -116,7 +116,7 @@ class Operation:
         transaction = call.services.database.write if self.writes else call.services.database.read
         with transaction() as connection:
             call.connection = connection
-            call.caller = call.services.authenticator.caller(connection, call.identity)
+            call.caller = find_caller(connection, call.identity)
             if self.who is Who.REGISTERED and (call.caller is None or not call.caller.user_id):
                 raise Refusal(403, "User not registered.")
             return self.handler(call)

@@ -8,11 +8,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, or_, select, true
 
-from lenswatch.server.auth import Caller
-from lenswatch.server.bodies import LEVELS
+from lenswatch.server.auth import LEVELS, Caller
 from lenswatch.server.models import experiments, permissions
 
-__all__ = ["digest", "level", "may", "readable", "with_manager"]
+__all__ = ["digest", "may", "may_create", "rank", "readable", "with_manager"]
 
 Entry = Mapping[str, str]
 
@@ -22,8 +21,8 @@ def digest(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()
 
 
-def level(entries: Iterable[Entry], caller: Caller | None) -> int:
-    """The caller's rank by a permission list: 0 for none, 1 to 3 for Read, Edit, Manage."""
+def rank(entries: Iterable[Entry], caller: Caller | None) -> int:
+    """What a permission list gives: 0 for nothing, 1 to 3 for Read, Edit, Manage."""
     entities = caller.entities if caller else frozenset()
     ranks = (LEVELS.index(e["level"]) + 1 for e in entries if e["entity"] in entities)
     return max(ranks, default=0)
@@ -35,12 +34,24 @@ def may(wanted: str, experiment: Mapping[Any, Any], caller: Caller | None) -> bo
         return True
     if wanted == "Read" and experiment["public"]:
         return True
-    return level(experiment["permissions"], caller) > LEVELS.index(wanted)
+    if caller and caller.identity.grant:
+        held = caller.identity.grant.rank(experiment["id"])
+    else:
+        held = rank(experiment["permissions"], caller)
+    return held > LEVELS.index(wanted)
+
+
+def may_create(caller: Caller) -> bool:
+    """Whether `caller` may create experiments: every user, and keys that may edit everywhere."""
+    grant = caller.identity.grant
+    if grant:
+        return grant.experiments is None and grant.level != "Read"
+    return caller.identity.user
 
 
 def with_manager(entries: list[dict[str, str]], caller: Caller) -> list[dict[str, str]]:
     """`entries`, with Manage for `caller` where they would not have it."""
-    if level(entries, caller) == len(LEVELS):
+    if rank(entries, caller) == len(LEVELS):
         return entries
     return [*entries, {"entity": str(caller.user_id), "level": "Manage"}]
 
@@ -49,7 +60,10 @@ def readable(caller: Caller | None) -> ColumnElement[bool]:
     """The condition on `experiments` rows that `caller` may read."""
     if caller and caller.admin:
         return true()
+    public = experiments.c.public.is_(True)
+    if caller and caller.identity.grant:
+        scope = caller.identity.grant.experiments
+        return true() if scope is None else or_(public, experiments.c.id.in_(scope))
     entities = [digest(entity) for entity in caller.entities] if caller else []
     listed = select(permissions.c.experiment).where(permissions.c.entity_digest.in_(entities))
-    public = experiments.c.public.is_(True)
     return or_(public, experiments.c.number.in_(listed)) if entities else public

@@ -20,6 +20,21 @@ def text(length: int) -> sa.types.TypeEngine[str]:
 
 def upgrade() -> None:
     op.create_table(
+        "api_keys",
+        sa.Column("number", NUMBER, nullable=False),
+        sa.Column("id", text(36), nullable=False),
+        sa.Column("name", sa.String(length=100), nullable=False),
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("level", sa.String(length=6), nullable=False),
+        sa.Column("everywhere", sa.Boolean(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("revoked_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("number", name=op.f("pk_api_keys")),
+        sa.UniqueConstraint("digest", name=op.f("uq_api_keys_digest")),
+        sa.UniqueConstraint("id", name=op.f("uq_api_keys_id")),
+        sa.UniqueConstraint("name", name=op.f("uq_api_keys_name")),
+    )
+    op.create_table(
         "experiments",
         sa.Column("number", NUMBER, nullable=False),
         sa.Column("id", text(36), nullable=False),
@@ -38,6 +53,20 @@ def upgrade() -> None:
         "experiments",
         ["created_at", "number"],
         unique=False,
+    )
+    op.create_table(
+        "sessions",
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("identity", JSON, nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("digest", name=op.f("pk_sessions")),
+    )
+    op.create_index(op.f("ix_sessions_expires_at"), "sessions", ["expires_at"], unique=False)
+    op.create_table(
+        "settings",
+        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_settings")),
     )
     op.create_table(
         "users",
@@ -68,7 +97,7 @@ def upgrade() -> None:
         "drifts",
         sa.Column("number", NUMBER, nullable=False),
         sa.Column("id", text(36), nullable=False),
-        sa.Column("experiment", NUMBER, nullable=False),
+        sa.Column("experiment", NUMBER, autoincrement=False, nullable=False),
         sa.Column("seq", sa.BigInteger(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("job_status", text(9), nullable=False),
@@ -117,8 +146,23 @@ def upgrade() -> None:
         unique=False,
     )
     op.create_table(
+        "key_experiments",
+        sa.Column("key", NUMBER, nullable=False),
+        sa.Column("experiment", NUMBER, autoincrement=False, nullable=False),
+        sa.ForeignKeyConstraint(
+            ["experiment"],
+            ["experiments.number"],
+            name=op.f("fk_key_experiments_experiment"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["key"], ["api_keys.number"], name=op.f("fk_key_experiments_key"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("key", "experiment", name=op.f("pk_key_experiments")),
+    )
+    op.create_table(
         "permissions",
-        sa.Column("experiment", NUMBER, nullable=False),
+        sa.Column("experiment", NUMBER, autoincrement=False, nullable=False),
         sa.Column("position", sa.Integer(), nullable=False),
         sa.Column("entity_digest", sa.String(length=64), nullable=False),
         sa.Column("level", sa.String(length=6), nullable=False),
@@ -135,7 +179,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "tag_tallies",
-        sa.Column("experiment", NUMBER, nullable=False),
+        sa.Column("experiment", NUMBER, autoincrement=False, nullable=False),
         sa.Column("tag", text(20), nullable=False),
         sa.Column("jobs", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(
@@ -148,7 +192,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "tallies",
-        sa.Column("experiment", NUMBER, nullable=False),
+        sa.Column("experiment", NUMBER, autoincrement=False, nullable=False),
         sa.Column("stream", text(64), nullable=False),
         sa.Column("job_status", text(9), nullable=False),
         sa.Column("drift_detected", sa.Boolean(), nullable=False),
@@ -165,7 +209,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "drift_tags",
-        sa.Column("experiment", NUMBER, nullable=False),
+        sa.Column("experiment", NUMBER, autoincrement=False, nullable=False),
         sa.Column("tag", text(20), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("drift", NUMBER, nullable=False),
@@ -201,6 +245,10 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     for table in (
+        "settings",
+        "sessions",
+        "key_experiments",
+        "api_keys",
         "pictures",
         "drift_tags",
         "tallies",
