@@ -1,0 +1,84 @@
+"""Numbers for Prometheus: requests and latencies of this server, jobs by experiment and verdict."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+from sqlalchemy import select
+
+from lenswatch.server.database import Database
+from lenswatch.server.models import experiments, tallies
+
+__all__ = ["CONTENT_TYPE", "Metrics"]
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class Metrics:
+    """The metrics of one application."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.registry = CollectorRegistry()
+        labels = ("method", "route")
+        self.requests = Counter(
+            "lenswatch_requests", "Requests answered.", (*labels, "status"), registry=self.registry
+        )
+        self.seconds = Histogram(
+            "lenswatch_request_seconds",
+            "Seconds to an answer's first byte.",
+            labels,
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+
+    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count an answered request."""
+        self.requests.labels(method, route, str(status)).inc()
+        self.seconds.labels(method, route).observe(seconds)
+
+    def exposition(self) -> bytes:
+        """The text that Prometheus reads; of all worker processes together where there are several."""
+        registry = self.registry
+        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        jobs = CollectorRegistry()
+        jobs.register(_Jobs(self.database))
+        return generate_latest(registry) + generate_latest(jobs)
+
+
+class _Jobs(Collector):
+    """Jobs by experiment and verdict, as the database has them now."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def describe(self) -> list[Metric]:
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        family = CounterMetricFamily(
+            "lenswatch_jobs", "Drift jobs stored.", labels=("experiment", "stream", "verdict")
+        )
+        query = select(experiments.c.id, tallies).join(tallies).where(tallies.c.jobs > 0)
+        sums: dict[tuple[str, str, str], int] = {}
+        with self.database.read() as connection:
+            for row in connection.execute(query):
+                labels = (row.id, row.stream, _verdict(row.job_status, row.drift_detected))
+                sums[labels] = sums.get(labels, 0) + row.jobs
+        for labels, jobs in sorted(sums.items()):
+            family.add_metric(labels, jobs)
+        yield family
+
+
+def _verdict(job_status: str, drift_detected: bool) -> str:
+    if job_status != "Completed":
+        return job_status.lower()
+    return "drift" if drift_detected else "clean"

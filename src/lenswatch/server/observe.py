@@ -1,0 +1,65 @@
+"""What is noted of every request: an id, a log line, the metrics; and what becomes of a crash."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from typing import Any
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from lenswatch.server.errors import refusal
+from lenswatch.server.metrics import Metrics
+
+__all__ = ["ROUTE", "Observe"]
+
+ROUTE = "lenswatch.route"  # where an endpoint leaves the path it stands for
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
+
+
+class Observe:
+    """The outermost middleware."""
+
+    def __init__(self, app: ASGIApp, log: Any, metrics: Metrics) -> None:
+        self.app = app
+        self.log = log
+        self.metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass `scope` on, and note what came of it."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if _REQUEST_ID.match(given) else uuid.uuid4().hex
+        started, status = time.perf_counter(), 0
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+                self._note(scope, request_id, status, time.perf_counter() - started)
+            await send(message)
+
+        try:
+            await self.app(scope, receive, noting)
+        except Exception:
+            self.log.exception("crash", request_id=request_id, path=scope["path"])
+            if not status:
+                await refusal(500)(scope, receive, noting)
+
+    def _note(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
+        route = scope.get(ROUTE, "other")
+        self.metrics.observe(scope["method"] if route != "other" else "any", route, status, seconds)
+        level = self.log.warning if status >= 500 else self.log.info
+        level(
+            "request",
+            request_id=request_id,
+            method=scope["method"],
+            path=scope["path"],
+            status=status,
+            milliseconds=round(seconds * 1000, 1),
+        )

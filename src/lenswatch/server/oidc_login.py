@@ -1,0 +1,122 @@
+"""Logging in with a provider: Authorization Code with PKCE (RFC 7636), state and nonce.
+
+What must survive the visit to the provider travels in a signed cookie that lives ten minutes.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
+from authlib.oauth2.rfc7636 import create_s256_code_challenge
+from itsdangerous import BadData, URLSafeTimedSerializer
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from lenswatch.config import AuthConfig
+from lenswatch.server.auth import Identity
+from lenswatch.server.errors import Refusal, not_found, unauthorized
+from lenswatch.server.oidc import Issuer, OidcBearer, identity_of, tls_context
+from lenswatch.server.sessions import cookie_options
+
+__all__ = ["OidcLogin"]
+
+COOKIE = "lenswatch_login"
+LOGIN_SECONDS = 600
+_FAILED = "The log-in did not succeed; please try again."
+
+
+class OidcLogin:
+    """The two requests of a log-in: `begin` sends the browser away, `finish` gets it back."""
+
+    def __init__(self, config: AuthConfig, bearer: OidcBearer, secret: str) -> None:
+        self.config = config
+        self.bearer = bearer
+        self._signer = URLSafeTimedSerializer(secret, salt="lenswatch.login")
+        self._client = httpx.Client(verify=tls_context(), timeout=5.0, follow_redirects=False)
+
+    def issuer(self, position: int) -> Issuer:
+        """The configured issuer at `position`, or 404."""
+        if not self.config.client_id or not 0 <= position < len(self.bearer.issuers):
+            raise not_found("Provider")
+        return self.bearer.issuers[position]
+
+    def begin(self, request: Request, position: int, callback: str) -> Response:
+        """To the provider."""
+        document = self.issuer(position).document()
+        visit = {
+            "issuer": position,
+            "state": secrets.token_urlsafe(24),
+            "nonce": secrets.token_urlsafe(24),
+            "verifier": secrets.token_urlsafe(48),
+        }
+        address = prepare_grant_uri(
+            str(document.get("authorization_endpoint", "")),
+            client_id=self.config.client_id,
+            response_type="code",
+            redirect_uri=callback,
+            scope="openid email profile",
+            state=visit["state"],
+            nonce=visit["nonce"],
+            code_challenge=create_s256_code_challenge(visit["verifier"]),
+            code_challenge_method="S256",
+        )
+        response = RedirectResponse(address, 303)
+        signed = self._signer.dumps(visit)
+        response.set_cookie(COOKIE, str(signed), max_age=LOGIN_SECONDS, **cookie_options(request))
+        return response
+
+    def finish(self, request: Request, callback: str) -> Identity:
+        """Who came back. 401 if nobody did."""
+        visit = self._visit(request)
+        given = request.query_params
+        if not secrets.compare_digest(given.get("state", "").encode(), visit["state"].encode()):
+            raise unauthorized(_FAILED)
+        if "code" not in given:
+            raise unauthorized(_FAILED)
+        issuer = self.issuer(visit["issuer"])
+        tokens = self._exchange(issuer, given["code"], visit["verifier"], callback)
+        claims = self.bearer.verify_id_token(
+            issuer, str(tokens.get("id_token", "")), self.config.client_id, visit["nonce"]
+        )
+        info = issuer.userinfo(str(tokens.get("access_token", "")))
+        if info.get("sub") != claims["sub"]:
+            raise unauthorized(_FAILED)
+        return identity_of(issuer, info, claims, self.config)
+
+    def _visit(self, request: Request) -> dict[str, Any]:
+        try:
+            visit = self._signer.loads(request.cookies.get(COOKIE, ""), max_age=LOGIN_SECONDS)
+        except BadData:
+            raise unauthorized(_FAILED) from None
+        assert isinstance(visit, dict)
+        return visit
+
+    def _exchange(
+        self, issuer: Issuer, code: str, verifier: str, callback: str
+    ) -> Mapping[str, Any]:
+        form = {
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": callback,
+            "code_verifier": verifier,
+            "client_id": self.config.client_id,
+        }
+        secret = self.config.client_secret
+        auth = (
+            httpx.BasicAuth(self.config.client_id, secret) if secret else httpx.USE_CLIENT_DEFAULT
+        )
+        if secret:
+            del form["client_id"]
+        address = str(issuer.document().get("token_endpoint", ""))
+        try:
+            answer = self._client.post(address, data=form, auth=auth)
+            tokens = answer.json()
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError):
+            raise Refusal(503, f"The identity provider {issuer.address} does not answer.") from None
+        if answer.status_code != 200 or not isinstance(tokens, dict):
+            raise unauthorized(_FAILED)
+        return tokens
