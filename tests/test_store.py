@@ -19,13 +19,9 @@ import pytest
 from lenswatch import store as store_module
 from lenswatch.errors import StoreError
 from lenswatch.store import Answer, NodeStore
-from lenswatch.wire import DriftJob, new_event_id
+from node_processes import count_up, drift_job, stop_in_the_middle
 
 SPAWN = multiprocessing.get_context("spawn")
-
-
-def job(event_id: str = "e1", **parameters: Any) -> DriftJob:
-    return DriftJob("Completed", "lenswatch@ab", parameters={"event_id": event_id, **parameters})
 
 
 @pytest.fixture
@@ -52,14 +48,14 @@ def test_what_was_put_in_one_transaction_is_read_back(store: NodeStore, path: Pa
         assert transaction.window("demo", "ab") is None
         transaction.put_window("demo", "ab", b"state")
         transaction.put_answer("e1", Answer(200, {"drift": False, "distance": None}))
-        transaction.post(job(), b"jpeg")
+        transaction.post(drift_job(), b"jpeg")
         assert transaction.window("demo", "ab") == b"state"
     store.close()
     again = NodeStore(path)
     assert again.window("demo", "ab") == b"state"
     assert again.answer("e1") == Answer(200, {"drift": False, "distance": None})
     (text,) = rows(path, "SELECT job FROM outbox")[0]
-    assert json.loads(text) == job().to_json()
+    assert json.loads(text) == drift_job().to_json()
     assert rows(path, "SELECT data FROM pictures") == [(b"jpeg",)]
 
 
@@ -68,7 +64,7 @@ def test_an_exception_undoes_all_of_it(store: NodeStore, path: Path) -> None:
         with store.begin() as transaction:
             transaction.put_window("demo", "ab", b"state")
             transaction.put_answer("e1", Answer(200, {}))
-            transaction.post(job(), b"jpeg")
+            transaction.post(drift_job(), b"jpeg")
             raise FileNotFoundError("the caller's own trouble")
 
     with pytest.raises(FileNotFoundError, match="own trouble"):
@@ -117,7 +113,7 @@ def test_a_second_answer_to_an_event_is_refused(store: NodeStore) -> None:
 
 def test_what_is_no_json_never_gets_into_the_file(store: NodeStore, path: Path) -> None:
     with store.begin() as transaction:
-        transaction.post(job(distance=float("nan")))
+        transaction.post(drift_job(distance=float("nan")))
         transaction.put_answer("e1", Answer(200, {"distance": float("-inf")}))
     (text,) = rows(path, "SELECT job FROM outbox")[0]
     assert json.loads(text)["parameters"]["distance"] is None
@@ -127,13 +123,13 @@ def test_what_is_no_json_never_gets_into_the_file(store: NodeStore, path: Path) 
 def test_without_a_tracking_server_no_job_is_kept(path: Path) -> None:
     store = NodeStore(path, keep_outbox=False)
     with store.begin() as transaction:
-        transaction.post(job(), b"jpeg")
+        transaction.post(drift_job(), b"jpeg")
     assert rows(path, "SELECT * FROM outbox") == rows(path, "SELECT * FROM pictures") == []
 
 
 def test_a_posted_job_wakes_the_sender_once_it_is_committed(store: NodeStore) -> None:
     with store.begin() as transaction:
-        transaction.post(job())
+        transaction.post(drift_job())
         assert not store.posted.is_set()
     assert store.posted.is_set()
 
@@ -237,28 +233,16 @@ def test_a_writer_that_never_ends_is_reported_after_the_time_out(path: Path) -> 
         assert waiter.window("demo", "ab") is None  # readers do not wait
 
 
-def _count_up(path: Path, stream: str, times: int, ready: Any) -> None:
-    """Open the file together with others, then add one to the window's number, again and again."""
-    ready.wait()
-    store = NodeStore(path)
-    for _ in range(times):
-        with store.begin() as transaction:
-            value = int(transaction.window(stream, "ab") or b"0")
-            transaction.put_window(stream, "ab", str(value + 1).encode())
-            transaction.post(job(new_event_id()))
-    store.close()
-
-
 def test_no_update_is_lost_between_processes_and_threads(path: Path) -> None:
     processes, threads, times = 3, 3, 40
     ready = SPAWN.Barrier(processes + threads)
     workers: list[Any] = [
-        SPAWN.Process(target=_count_up, args=(path, "demo", times, ready)) for _ in range(processes)
+        SPAWN.Process(target=count_up, args=(path, "demo", times, ready)) for _ in range(processes)
     ]
     for worker in workers:
         worker.start()
     for _ in range(threads):
-        workers.append(threading.Thread(target=_count_up, args=(path, "demo", times, ready)))
+        workers.append(threading.Thread(target=count_up, args=(path, "demo", times, ready)))
         workers[-1].start()
     for worker in workers:
         worker.join(60)
@@ -285,19 +269,6 @@ def test_threads_of_one_store_take_turns(store: NodeStore) -> None:
     assert store.window("demo", "ab") == b"400"
 
 
-def _stop_in_the_middle(path: Path, where: str, reached: Any) -> None:
-    store = NodeStore(path)
-    with store.begin() as transaction:
-        transaction.put_window("demo", "ab", b"2")
-        transaction.put_answer("e2", Answer(200, {}))
-        transaction.post(job("e2"), b"jpeg")
-        if where == "before commit":
-            reached.set()
-            signal.pause()
-    reached.set()
-    signal.pause()
-
-
 @pytest.mark.parametrize(("where", "counts"), [("before commit", 0), ("after commit", 1)])
 def test_a_killed_process_leaves_all_of_an_image_or_nothing(
     store: NodeStore, path: Path, where: str, counts: int
@@ -305,7 +276,7 @@ def test_a_killed_process_leaves_all_of_an_image_or_nothing(
     with store.begin() as transaction:
         transaction.put_window("demo", "ab", b"1")
     reached = SPAWN.Event()
-    worker = SPAWN.Process(target=_stop_in_the_middle, args=(path, where, reached))
+    worker = SPAWN.Process(target=stop_in_the_middle, args=(path, where, reached))
     worker.start()
     assert reached.wait(30)
     assert worker.pid is not None

@@ -1,0 +1,241 @@
+"""A DriftWatch server that misbehaves when told to. For what our own server does right, use that.
+
+Without `extensions` it is like an original one: no batches, no pictures, and a job posted twice is
+there twice.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+Fault = Callable[["Handler"], bool]  # whether the request is dealt with
+
+
+class Stub:
+    """The records, and what is to go wrong."""
+
+    def __init__(self, extensions: bool = True) -> None:
+        self.extensions = extensions
+        self.experiments: dict[str, dict[str, Any]] = {}
+        self.drifts: dict[str, dict[str, Any]] = {}
+        self.images: dict[str, bytes] = {}
+        self.requests: list[tuple[str, str]] = []
+        self.tokens: list[str | None] = []
+        self.fault: Fault | None = None
+        self.refuse: Callable[[dict[str, Any]], int] = lambda job: 0  # a status for a job, or 0
+        self.changed = threading.Condition()
+        self.released = threading.Event()  # ends all requests that hang
+        self.url = ""
+
+    def event_ids(self) -> list[str]:
+        with self.changed:
+            return [drift["parameters"].get("event_id") for drift in self.drifts.values()]
+
+    def wait_for(self, condition: Callable[[], bool], timeout: float = 20.0) -> bool:
+        """Wait until the condition holds, looking after every request."""
+        with self.changed:
+            return self.changed.wait_for(condition, timeout)
+
+    def asked(self, method: str, ending: str) -> int:
+        return sum(m == method and p.split("?")[0].endswith(ending) for m, p in self.requests)
+
+    def answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
+        for pattern, route in ROUTES:
+            found = re.fullmatch(pattern, f"{method} {path.split('?')[0]}")
+            if found and (self.extensions or not route.__name__.startswith("ext_")):
+                return route(self, body, *found.groups())
+        return 404, {"code": 404, "status": "Not Found"}
+
+    def search_experiments(self, body: Any) -> tuple[int, Any]:
+        return 200, [e for e in self.experiments.values() if e["name"] == body["name"]]
+
+    def create_experiment(self, body: Any) -> tuple[int, Any]:
+        if any(e["name"] == body["name"] for e in self.experiments.values()):
+            return 409, {"code": 409, "message": "Name conflict."}
+        record = {"id": str(uuid.uuid4()), "created_at": "2026-06-01T08:00:00", **body}
+        self.experiments[record["id"]] = record
+        return 201, record
+
+    def post_drift(self, body: Any, experiment: str) -> tuple[int, Any]:
+        if experiment not in self.experiments:
+            return 404, {"code": 404, "message": "Experiment not found."}
+        status = self.refuse(body)
+        if status:
+            return status, {"code": status, "errors": {"json": {"tags": {"0": ["Too long."]}}}}
+        known = self._known(body) if self.extensions else None
+        record = known or {**body, "id": str(uuid.uuid4()), "experiment": experiment}
+        self.drifts[record["id"]] = record
+        return 200 if known else 201, record
+
+    def _known(self, body: Any) -> dict[str, Any] | None:
+        event_id = body["parameters"].get("event_id")
+        same = (d for d in self.drifts.values() if d["parameters"].get("event_id") == event_id)
+        return next(same, None)
+
+    def ext_batch(self, body: Any, experiment: str) -> tuple[int, Any]:
+        if experiment not in self.experiments:
+            return 404, {"code": 404, "message": "Experiment not found."}
+        results = []
+        for position, job in enumerate(body["drifts"]):
+            status, record = self.post_drift(job, experiment)
+            results.append({"position": position, "status": status, "id": record.get("id")})
+            results[-1]["errors"] = record.get("errors")
+        return 200, {"results": results}
+
+    def search_drifts(self, body: Any, experiment: str) -> tuple[int, Any]:
+        ((path, value),) = body.items()
+        key = path.removeprefix("parameters.")
+        return 200, [d for d in self.drifts.values() if d["parameters"].get(key) == value]
+
+    def put_drift(self, body: Any, experiment: str, drift: str) -> tuple[int, Any]:
+        if drift not in self.drifts:
+            return 404, {"code": 404, "message": "Drift not found."}
+        self.drifts[drift] |= body
+        return 200, self.drifts[drift]
+
+    def get_drift(self, body: Any, experiment: str, drift: str) -> tuple[int, Any]:
+        if drift not in self.drifts:
+            return 404, {"code": 404, "message": "Drift not found."}
+        return 200, self.drifts[drift]
+
+    def ext_image(self, body: Any, experiment: str, drift: str) -> tuple[int, Any]:
+        if drift not in self.drifts:
+            return 404, {"code": 404, "message": "Drift not found."}
+        self.images[self.drifts[drift]["parameters"]["event_id"]] = body
+        return 200, {"id": drift}
+
+    def register(self, body: Any) -> tuple[int, Any]:
+        return 409, {"code": 409, "message": "User already exists."}
+
+    def update_user(self, body: Any) -> tuple[int, Any]:
+        return 200, {"id": "u"}
+
+
+ID = "([0-9a-f-]{36})"
+EXPERIMENT = f"/api/[a-z0-9]+/experiment/{ID}"
+ROUTES: list[tuple[str, Any]] = [
+    ("POST /api/[a-z0-9]+/experiment/search", Stub.search_experiments),
+    ("POST /api/[a-z0-9]+/experiment", Stub.create_experiment),
+    ("POST /api/[a-z0-9]+/user", Stub.register),
+    ("PUT /api/[a-z0-9]+/user/self", Stub.update_user),
+    (f"POST {EXPERIMENT}/drift", Stub.post_drift),
+    (f"POST {EXPERIMENT}/drift/batch", Stub.ext_batch),
+    (f"POST {EXPERIMENT}/drift/search", Stub.search_drifts),
+    (f"PUT {EXPERIMENT}/drift/{ID}", Stub.put_drift),
+    (f"GET {EXPERIMENT}/drift/{ID}", Stub.get_drift),
+    (f"PUT {EXPERIMENT}/drift/{ID}/image", Stub.ext_image),
+]
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One connection."""
+
+    protocol_version = "HTTP/1.1"
+    stub: Stub
+
+    def dispatch(self) -> None:
+        raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        is_json = self.headers.get("Content-Type") == "application/json"
+        self.body = _parsed(raw) if is_json else raw
+        with self.stub.changed:
+            self.stub.requests.append((self.command, self.path))
+            self.stub.tokens.append(self.headers.get("Authorization"))
+            fault = self.stub.fault
+        if not (fault and fault(self)):
+            self.reply(*self.carry_out())
+        with self.stub.changed:
+            self.stub.changed.notify_all()
+
+    do_GET = do_POST = do_PUT = dispatch  # noqa: N815 - names that http.server wants
+
+    def carry_out(self) -> tuple[int, Any]:
+        with self.stub.changed:
+            return self.stub.answer(self.command, self.path, self.body)
+
+    def reply(self, status: int, body: Any, **headers: str) -> None:
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.send_header("Content-Type", "application/json")
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.write(data)
+
+    def hang_up(self) -> None:
+        """End the connection without an answer."""
+        self.close_connection = True
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+def _parsed(raw: bytes) -> Any:
+    def never(name: str) -> Any:
+        raise AssertionError(f"{name} is not JSON")
+
+    return json.loads(raw, parse_constant=never)
+
+
+@contextmanager
+def serving(stub: Stub, port: int = 0) -> Iterator[Stub]:
+    """The stub on a free port, or on this one."""
+    handler = type("BoundHandler", (Handler,), {"stub": stub})
+    server = ThreadingHTTPServer(("127.0.0.1", port), handler)
+    server.daemon_threads = True
+    stub.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield stub
+    finally:
+        stub.released.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+# Faults
+
+
+def answers(status: int, times: int = 10**9, **headers: str) -> Fault:
+    """The next requests get this status and are not carried out."""
+    left = [times]
+
+    def fault(handler: Handler) -> bool:
+        left[0] -= 1
+        if left[0] < 0:
+            return False
+        handler.reply(status, {"code": status, "message": "as told"}, **headers)
+        return True
+
+    return fault
+
+
+def never_answers(handler: Handler) -> bool:
+    """Take the request and fall silent."""
+    handler.stub.released.wait(60)
+    handler.hang_up()
+    return True
+
+
+def dies_after_storing(ending: str, times: int = 1) -> Fault:
+    """Carry the next such requests out, and hang up instead of answering."""
+    left = [times]
+
+    def fault(handler: Handler) -> bool:
+        if not handler.path.endswith(ending) or left[0] <= 0:
+            return False
+        left[0] -= 1
+        handler.carry_out()
+        handler.hang_up()
+        return True
+
+    return fault

@@ -1,0 +1,52 @@
+"""What tests run in processes of their own. Imported by the children, so it is no test module."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+from lenswatch.config import TrackingConfig
+from lenswatch.outbox import Sender
+from lenswatch.store import Answer, NodeStore
+from lenswatch.wire import DriftJob, new_event_id
+
+
+def drift_job(event_id: str = "e1", **parameters: Any) -> DriftJob:
+    parameters = {"event_id": event_id, "stream": "demo", **parameters}
+    return DriftJob("Completed", "lenswatch@ab", parameters=parameters)
+
+
+def count_up(path: Path, stream: str, times: int, ready: Any) -> None:
+    """Open the file together with others, then add one to the window's number, again and again."""
+    ready.wait(30)
+    store = NodeStore(path)
+    for _ in range(times):
+        with store.begin() as transaction:
+            value = int(transaction.window(stream, "ab") or b"0")
+            transaction.put_window(stream, "ab", str(value + 1).encode())
+            transaction.post(drift_job(new_event_id()))
+    store.close()
+
+
+def stop_in_the_middle(path: Path, where: str, reached: Any) -> None:
+    """Write an image's results and wait to be killed, before or after the commit."""
+    store = NodeStore(path)
+    with store.begin() as transaction:
+        transaction.put_window("demo", "ab", b"2")
+        transaction.put_answer("e2", Answer(200, {}))
+        transaction.post(drift_job("e2"), b"jpeg")
+        if where == "before commit":
+            reached.set()
+            signal.pause()
+    reached.set()
+    signal.pause()
+
+
+def send(path: Path, url: str, started: Any, **options: Any) -> None:
+    """Be the sender of a node.db until killed."""
+    store = NodeStore(path)
+    sender = Sender(store, TrackingConfig(url=url), **options)
+    sender.start()
+    started.set()
+    signal.pause()
