@@ -63,7 +63,7 @@ def plotly_style_ids() -> tuple[str, ...]:
 
 
 def _plotly_source() -> bytes:
-    from plotly.offline import get_plotlyjs  # noqa: PLC0415 - 5 MB that only the dashboard needs
+    from plotly.offline import get_plotlyjs
 
     return bytes(get_plotlyjs().encode())
 

@@ -74,6 +74,15 @@ class ExperimentApi {
     return json(`${this.url}/drift/${encodeURIComponent(id)}`);
   }
 
+  /** Whether the picture of a job is there; asked of the series, as a picture's own address would
+   *  answer 404 and leave an error in the browser's console. */
+  async hasImage({ id, created_at: createdAt }, stream) {
+    const before = new Date(Date.parse(createdAt) + 1).toISOString();
+    const where = `stream=${encodeURIComponent(stream)}&limit=50&before=${encodeURIComponent(before)}`;
+    const columns = await json(`${this.url}/series?${where}`);
+    return columns.image[columns.id.indexOf(id)] === true;
+  }
+
   imageUrl(id) {
     return `${this.url}/drift/${encodeURIComponent(id)}/image`;
   }

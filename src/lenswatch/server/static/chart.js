@@ -6,6 +6,7 @@ import { plotly } from "./plotly.js";
 import { layoutFor, tracesFor } from "./figure.js";
 
 const CONFIG = { displayModeBar: false, responsive: true, showTips: false, doubleClick: "reset" };
+const SOON = 100; // milliseconds: what changes together is drawn once
 
 export class Chart {
   /**
@@ -29,7 +30,7 @@ export class Chart {
   }
 
   #later() {
-    if (!this.timer && this.wanted) this.timer = setTimeout(() => this.#draw(), 60);
+    if (!this.timer && this.wanted) this.timer = setTimeout(() => this.#draw(), SOON);
   }
 
   async #draw() {

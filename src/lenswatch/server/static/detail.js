@@ -13,7 +13,7 @@ export class Detail {
   /**
    * @param {HTMLElement} panel
    * @param {Object} actions
-   * @param {(id: string) => string} actions.imageUrl
+   * @param {Object} actions.api of the experiment
    * @param {(id: string) => string} actions.link the address to share
    * @param {(id: string, steps: number) => void} actions.step to an older (-1) or newer (1) job
    * @param {() => void} actions.follow show the newest job again
@@ -22,8 +22,8 @@ export class Detail {
     this.panel = panel;
     this.actions = actions;
     this.shown = "";
-    panel.addEventListener("keydown", (event) => {
-      if (event.key === "Escape") actions.follow();
+    document.addEventListener("keydown", ({ key, target }) => {
+      if (key === "Escape" && !target.closest("input, select")) actions.follow();
     });
   }
 
@@ -37,7 +37,7 @@ export class Detail {
     const state = JSON.stringify([record, place]);
     if (state === this.shown) return;
     this.shown = state;
-    const { figure, light } = pictureOf(record, this.actions.imageUrl(record.id));
+    const { figure, light } = pictureOf(record, this.actions.api);
     const held = this.panel.contains(document.activeElement) ? document.activeElement.dataset.act : null;
     put(
       this.panel,
@@ -60,7 +60,14 @@ export class Detail {
   #head(record, { pinned, older, newer }) {
     const act = (name, text, label, onclick, enabled = true) => h(
       "button",
-      { type: "button", dataset: { act: name }, "aria-label": label, title: label, onclick, disabled: !enabled },
+      {
+        type: "button",
+        dataset: { act: name },
+        "aria-label": label,
+        title: label,
+        disabled: !enabled,
+        onclick,
+      },
       text,
     );
     const { step, follow } = this.actions;
@@ -142,7 +149,8 @@ function facts(record) {
 function parameters(record) {
   const entries = Object.entries(parametersOf(record)).filter(([name]) => !DRAWN_ELSEWHERE.has(name));
   if (entries.length === 0) return h("p", { class: "quiet" }, "The job has no parameters.");
-  const rows = entries.map(([name, value]) => h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, readable(value))));
+  const rows = entries.map(([name, value]) =>
+    h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, readable(value))));
   return h("details", { open: matchMedia("(min-width: 68rem)").matches },
     h("summary", {}, "Parameters"), h("table", { class: "parameters" }, h("tbody", {}, ...rows)));
 }

@@ -45,7 +45,15 @@ export function layoutFor(points, node, zoomKey) {
     hoverlabel: { bgcolor: ink.surface, bordercolor: ink.line, font: { color: ink.text }, align: "left" },
     // Dragging on a touch screen scrolls the page.
     dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
-    xaxis: { ...axis, type: "date", showgrid: false, showline: true, ticks: "outside", ticklen: 4, anchor: "free" },
+    xaxis: {
+      ...axis,
+      type: "date",
+      showgrid: false,
+      showline: true,
+      ticks: "outside",
+      ticklen: 4,
+      anchor: "free",
+    },
     yaxis: { ...axis, domain: [hasLane(points) ? 0.1 : 0, 1], nticks: 6, zeroline: true },
     yaxis2: { domain: [0, 0.07], range: [0, 1], fixedrange: true, visible: false },
     annotations: [
@@ -57,7 +65,7 @@ export function layoutFor(points, node, zoomKey) {
 
 function inks(node) {
   const style = getComputedStyle(node);
-  const names = ["text", "quiet", "line", "grid", "surface", "clean", "warning", "drift", "failed", "running"];
+  const names = ["text", "quiet", "line", "grid", "surface", ...Object.keys(SYMBOLS)];
   return Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
 }
 
@@ -106,9 +114,9 @@ function markers(points, verdict, ink) {
       line: { color: ink.surface, width: verdict === "running" ? 2 : 0.5 },
     },
     customdata: shown.map((p) => [p.id, number(p.distance), localTime(p.time), utcTime(p.time)]),
-    hovertemplate: inLane
-      ? `<b>${verdict}</b><br>%{customdata[2]}<br>%{customdata[3]}<extra></extra>`
-      : `<b>${verdict}</b>  distance %{customdata[1]}<br>%{customdata[2]}<br>%{customdata[3]}<extra></extra>`,
+    // Line breaks only: plotly styles other markup in a way that the page's policy forbids.
+    hovertemplate: `${verdict}${inLane ? "" : ", distance %{customdata[1]}"}`
+      + "<br>%{customdata[2]}<br>%{customdata[3]}<extra></extra>",
   };
 }
 

@@ -19,7 +19,7 @@ export function toQuery(selection) {
   return { ...query, ...between(bound(selection.from, 0), bound(selection.to, 1)) };
 }
 
-export function splitTags(text) {
+function splitTags(text) {
   return (text ?? "").split(",").map((tag) => tag.trim()).filter(Boolean);
 }
 

@@ -6,7 +6,7 @@ import { Filters, toQuery } from "./filters.js";
 import { showPager } from "./pager.js";
 import { JobTable, tagsOf } from "./table.js";
 
-const SOON = 250; // milliseconds: jobs that arrive together cost one search
+const SOON = 300; // milliseconds: jobs that arrive together cost two searches
 
 export class Jobs {
   /**
@@ -18,7 +18,8 @@ export class Jobs {
    * @param {(error: Error) => void} actions.onError
    */
   constructor(api, { linkTo, onPick, onChange, onError }) {
-    Object.assign(this, { api, onChange, onError, asked: 0, timer: 0, missed: 0, rows: [], tags: new Set() });
+    Object.assign(this, { api, onChange, onError, tags: new Set() });
+    Object.assign(this, { asked: 0, timer: 0, again: false, missed: 0 });
     this.table = new JobTable(byId("jobs"), linkTo, onPick);
     this.filters = new Filters(byId("filters"), (changes) => onChange({ ...changes, page: "" }));
     byId("newer-jobs").addEventListener("click", () => onChange({ page: "" }));
@@ -42,14 +43,18 @@ export class Jobs {
   }
 
   /** A job came: show it on the first page; say so on later ones, where rows should not jump. */
-  arrived(selection, streams) {
-    if (pageOf(selection) > 1) {
+  arrived(streams) {
+    if (pageOf(this.selection) > 1) {
       this.missed += 1;
       this.#showMissed();
-    } else if (!this.timer) {
+    } else if (this.timer) {
+      this.again = true;
+    } else {
+      this.show(this.selection, streams());
       this.timer = setTimeout(() => {
-        this.timer = 0;
-        this.show(this.selection, streams());
+        const again = this.again;
+        Object.assign(this, { timer: 0, again: false });
+        if (again) this.arrived(streams);
       }, SOON);
     }
   }
@@ -60,7 +65,6 @@ export class Jobs {
   }
 
   #draw({ rows, pagination }, streams) {
-    this.rows = rows;
     rows.flatMap(tagsOf).forEach((tag) => this.tags.add(tag));
     this.filters.offer(streams, [...this.tags]);
     this.table.show(rows, this.selection.job);

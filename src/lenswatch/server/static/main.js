@@ -21,7 +21,7 @@ const api = new Api(base).experiment(experiment);
 const watchlist = new Watchlist(api);
 const chart = new Chart(byId("plot"), byId("unzoom"), (id) => pick(id));
 const detail = new Detail(byId("detail"), {
-  imageUrl: (id) => api.imageUrl(id),
+  api,
   link: (id) => shareable({ ...selection, stream: watchlist.stream, job: id }),
   step: (id, steps) => pick(watchlist.beside(id, steps)?.id),
   follow: () => select({ job: "" }),
@@ -37,7 +37,7 @@ let selection = readAddress();
 let name = "";
 let pinned = null; // the record of selection.job
 let span = 0; // how many jobs the chart shows; 0 is all
-let newest = ""; // what the first page of jobs said when last asked
+let newest = ""; // what `ask` said when everything was last fetched
 
 /** Change what is selected, in the address and on the page. */
 async function select(changes, { step = false } = {}) {
@@ -61,9 +61,8 @@ function pick(id, stream = watchlist.stream, record = null) {
   if (!id) return;
   pinned = record ?? pinned;
   select({ job: id, stream }, { step: true }).then(() => {
-    if (byId("detail").getBoundingClientRect().top > innerHeight * 0.8 || byId("detail").getBoundingClientRect().bottom < 80) {
-      byId("detail").scrollIntoView({ block: "start" });
-    }
+    const { top, bottom } = byId("detail").getBoundingClientRect();
+    if (top > innerHeight * 0.8 || bottom < 80) byId("detail").scrollIntoView({ block: "start" });
   });
 }
 
@@ -87,6 +86,7 @@ async function load() {
 
 /** Fetch everything anew. */
 async function refresh() {
+  newest = await ask().catch(() => "");
   await load();
   if (selection.job && !pinned) await pin();
   await jobs.show(selection, streamNames());
@@ -127,19 +127,23 @@ function streamNames() {
 function arrived(record) {
   watchlist.apply(record);
   if (pinned?.id === record.id) pinned = record;
-  jobs.arrived(selection, streamNames);
+  jobs.arrived(streamNames);
   draw();
 }
 
 /** Ask whether something was missed, and if so fetch everything anew. */
 async function catchUp() {
-  const { rows, pagination } = await api.search({}, 1).catch((error) => {
+  const now = await ask().catch((error) => {
     report(error);
     throw error;
   });
-  const now = JSON.stringify([rows, pagination.total]);
   if (now !== newest || !byId("notice").hidden) await refresh();
-  newest = now;
+}
+
+/** The newest jobs of all streams, as text to compare. */
+async function ask() {
+  const { rows, pagination } = await api.search({}, 1);
+  return JSON.stringify([rows, pagination.total]);
 }
 
 function report(error) {

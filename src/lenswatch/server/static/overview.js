@@ -7,7 +7,7 @@ import { showPager } from "./pager.js";
 import { byUrgency, nameOf, sentence, stateOf, verdictOf } from "./streams.js";
 import { wireCopyButton } from "./welcome.js";
 
-const AGAIN = 5000; // milliseconds
+const AGAIN = 2000; // milliseconds
 const STREAMS_SHOWN = 4;
 
 const { base } = document.body.dataset;
@@ -26,7 +26,8 @@ async function refresh() {
       return;
     }
     show(rows, pagination);
-    await Promise.all(rows.map(showState));
+    const verdicts = await Promise.all(rows.map(showState));
+    document.title = titleOf(verdicts.filter((verdict) => verdict === "drift").length);
     report(null);
   } catch (error) {
     report(error);
@@ -66,6 +67,7 @@ function newCard(experiment) {
   return item;
 }
 
+/** @returns {Promise<string>} the most urgent verdict among its streams */
 async function showState(experiment) {
   const entries = await api.experiment(experiment.id).streams();
   const states = entries.map(stateOf).sort(byUrgency);
@@ -73,6 +75,12 @@ async function showState(experiment) {
   put(item.querySelector(".states"), ...states.slice(0, STREAMS_SHOWN).map(line));
   const more = states.length > STREAMS_SHOWN ? `${states.length - STREAMS_SHOWN} more streams; ` : "";
   item.querySelector(".last").textContent = more + activity(states);
+  return states.length ? verdictOf(states[0]) : "";
+}
+
+function titleOf(drifting) {
+  if (drifting === 0) return "Experiments · Lenswatch";
+  return `◆ drift in ${drifting} ${drifting === 1 ? "experiment" : "experiments"} · Lenswatch`;
 }
 
 function line(state) {

@@ -14,7 +14,11 @@ export function showPager(nav, pagination, onTurn, words) {
   nav.hidden = pages < 2 && page < 2;
   const first = (page - 1) * size + 1;
   const button = (text, target) =>
-    h("button", { type: "button", disabled: target < 1 || target > pages, onclick: () => onTurn(target) }, text);
+    h(
+      "button",
+      { type: "button", disabled: target < 1 || target > pages, onclick: () => onTurn(target) },
+      text,
+    );
   put(
     nav,
     button(words.newer, page - 1),

@@ -2,7 +2,7 @@
 
 import { h, put } from "./dom.js";
 import { isNumber, number, parseTime } from "./format.js";
-import { parametersOf } from "./verdict.js";
+import { parametersOf, streamOf } from "./verdict.js";
 
 const RETRIES = [700, 1500, 3000]; // milliseconds: a picture follows its job shortly after
 const FRESH = 15_000;
@@ -11,35 +11,37 @@ const STRONGEST = 4; // standardised deviations are clipped there
 /**
  * A figure that shows the job's picture, or says why it cannot.
  * @param {Object} record
- * @param {string} url
+ * @param {Object} api of the experiment
  * @returns {{figure: HTMLElement, light: (cells: number[][]) => void}}
  */
-export function pictureOf(record, url) {
+export function pictureOf(record, api) {
   const map = deviationMap(parametersOf(record).deviations);
   const frame = h("div", { class: "frame" });
   const name = parametersOf(record).image_name;
   const caption = h("figcaption", { class: "quiet" }, typeof name === "string" ? name : "");
   const figure = h("figure", { class: "picture" }, frame, caption);
   if (map) caption.append(toggle(map));
-  load(frame, map, url, record.created_at);
+  put(frame, h("p", { class: "absent quiet" }, "Loading the picture…"));
+  load(frame, map, record, api);
   return { figure, light: (cells) => light(map, cells) };
 }
 
-function load(frame, map, url, createdAt) {
-  const image = h("img", { alt: "The picture of this job" });
-  let tries = 0;
+async function load(frame, map, record, api, tries = 0) {
+  const there = await api.hasImage(record, streamOf(record)).catch(() => false);
+  const age = Date.now() - (parseTime(record.created_at) ?? 0);
+  if (there) show(frame, map, api.imageUrl(record.id));
+  else if (age >= FRESH || tries >= RETRIES.length) miss(frame, map);
+  else setTimeout(() => frame.isConnected && load(frame, map, record, api, tries + 1), RETRIES[tries]);
+}
+
+function show(frame, map, url) {
+  const image = h("img", { alt: "The picture of this job", src: url });
   image.addEventListener("load", () => put(frame, image, map));
-  image.addEventListener("error", () => {
-    const age = Date.now() - (parseTime(createdAt) ?? 0);
-    if (age < FRESH && tries < RETRIES.length) {
-      setTimeout(() => frame.isConnected && (image.src = `${url}?try=${tries}`), RETRIES[tries]);
-      tries += 1;
-    } else {
-      put(frame, h("p", { class: "absent quiet" }, "No picture was kept of this job."), map);
-    }
-  });
-  put(frame, h("p", { class: "absent quiet" }, "Loading the picture…"));
-  image.src = url;
+  image.addEventListener("error", () => miss(frame, map));
+}
+
+function miss(frame, map) {
+  put(frame, h("p", { class: "absent quiet" }, "No picture was kept of this job."), map);
 }
 
 function toggle(map) {

@@ -58,7 +58,7 @@ export function verdictOf(state) {
 /** "drift since 10:42, distance 0.31, threshold 0.12" */
 export function sentence(state, now = new Date()) {
   const { judged, since, earlier } = state;
-  if (!judged) return state.failed ? "every image so far failed" : "no verdict yet";
+  if (!judged) return unjudged(state);
   const began = since ? ` since ${earlier ? "before " : ""}${shortTime(since, now)}` : "";
   const threshold = judged.verdict === "warning" ? judged.warningDistance : judged.driftDistance;
   const parts = [judged.verdict === "clean" ? "clean" : judged.verdict + began];
@@ -66,6 +66,11 @@ export function sentence(state, now = new Date()) {
   if (threshold !== null) parts.push(`threshold ${number(threshold)}`);
   const failed = pointOf(state.last).verdict === "failed" ? "; the last image failed" : "";
   return parts.join(", ") + failed;
+}
+
+function unjudged({ last, total, failed }) {
+  if (!last || pointOf(last).verdict !== "failed") return "no verdict yet";
+  return failed >= total ? "every image so far failed" : "the last image failed";
 }
 
 /** Drifting streams first, then by name. */

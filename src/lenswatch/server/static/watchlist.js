@@ -13,14 +13,25 @@ export class Watchlist {
     this.states = new Map();
     this.stream = null; // the one on the chart
     this.points = [];
-    this.arrived = new Set();
+    this.arrived = new Set(); // ids of the jobs taken in since
+    this.late = null;
   }
 
   /** Fetch everything; `wanted` is the stream to chart, else the one that most needs a look. */
   async load(wanted) {
+    const late = []; // what arrives meanwhile may be missing from the answers
+    this.late = late;
     const entries = await this.api.streams();
     const states = new Map(entries.map(stateOf).map((state) => [state.stream, state]));
     const stream = wanted ?? mostUrgent(states);
+    const points = await this.#look(states, stream);
+    if (this.late !== late) return; // a later call has taken over
+    Object.assign(this, { states, stream, points, arrived: new Set(), late: null });
+    late.forEach((record) => this.apply(record));
+  }
+
+  /** Fetch the points of `stream`, and those that finish the sentences of others. */
+  async #look(states, stream) {
     const others = [...states.values()].filter((state) => state.stream !== stream && needsPoints(state));
     const [points] = await Promise.all([
       stream === null ? [] : this.#fetch(stream, CHARTED),
@@ -29,16 +40,16 @@ export class Watchlist {
       }),
     ]);
     if (states.has(stream)) states.set(stream, withPoints(states.get(stream), points));
-    Object.assign(this, { states, stream, points });
+    return points;
   }
 
   /** Take in one job that came or changed. */
   apply(record) {
+    this.late?.push(record);
     const stream = streamOf(record);
     const state = this.states.get(stream) ?? stateOf({ stream, total: 0, failed: 0, last: null });
-    const isNew = !this.arrived.has(record.id) && state.last?.id !== record.id && !this.#charted(record.id);
+    this.states.set(stream, withRecord(state, record, this.#isNew(record, state)));
     this.arrived.add(record.id);
-    this.states.set(stream, withRecord(state, record, isNew));
     this.stream ??= stream;
     if (stream === this.stream) this.points = insert(this.points, pointOf(record)).slice(-CHARTED);
   }
@@ -54,8 +65,9 @@ export class Watchlist {
     return at < 0 ? null : this.points[at + steps] ?? null;
   }
 
-  #charted(id) {
-    return this.points.some((point) => point.id === id);
+  #isNew({ id }, state) {
+    return !this.arrived.has(id) && state.last?.id !== id
+      && !this.points.some((point) => point.id === id);
   }
 
   async #fetch(stream, limit) {

@@ -1,0 +1,515 @@
+"""The dashboard in a real browser, on a real server with a database of its own."""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import requests
+from PIL import Image
+from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
+
+CHROMIUM = shutil.which("chromium")
+WIDTHS = [360, 800, 1400]
+START = datetime(2026, 6, 1, 8, 0, tzinfo=UTC)  # 10:00 in Berlin, where the browser is
+HOSTILE = "<script>document.title='owned'</script><img src=x onerror=document.title='owned'>"
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+FLAGS += ["--disable-component-update", "--disable-sync"]
+SERVE = """
+import sys
+from lenswatch.config import load_config
+from lenswatch.server.run import serve
+serve(load_config(sys.argv[1]))
+"""
+SERVE_BELOW_A_PATH = """
+import sys, uvicorn
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from lenswatch.config import load_config
+from lenswatch.server.app import create_app
+config = load_config(sys.argv[1])
+app = Starlette(routes=[Mount("/cameras/reef", create_app(config))])
+uvicorn.run(app, port=config.server.port, log_level="error")
+"""
+
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="no chromium on PATH; on Debian: apt-get install chromium"
+)
+
+
+class Server:
+    """The tracking server as its own process, and what a node does to it."""
+
+    def __init__(self, folder: Path, script: str = SERVE, prefix: str = "") -> None:
+        self.script, self.port = script, free_port()
+        self.root = f"http://127.0.0.1:{self.port}{prefix}"
+        self.settings = folder / "config.toml"
+        database = folder / "server.db"
+        self.settings.write_text(
+            f'[server]\nport = {self.port}\ndatabase = "sqlite:///{database}"\n', encoding="utf-8"
+        )
+        self.session = requests.Session()
+        self.start()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen([sys.executable, "-c", self.script, str(self.settings)])
+        wait_for_port(self.port, self.process)
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(20)
+
+    def experiment(self, name: str = "", description: str = "") -> str:
+        body = {"name": name or f"Reef {uuid.uuid4()}", "description": description, "public": True}
+        return self._post("/experiment", body)["id"]
+
+    def job(self, experiment: str, **changes: object) -> dict:
+        return self._post(f"/experiment/{experiment}/drift", job(**changes))
+
+    def jobs(self, experiment: str, jobs: list[dict]) -> list[str]:
+        reply = self._post(f"/experiment/{experiment}/drift/batch", {"drifts": jobs})
+        return [result["id"] for result in reply["results"]]
+
+    def picture(self, experiment: str, drift: str) -> None:
+        target = io.BytesIO()
+        Image.new("RGB", (320, 180), (20, 90, 120)).save(target, "JPEG")
+        url = f"{self.root}/api/latest/experiment/{experiment}/drift/{drift}/image"
+        headers = {"Content-Type": "image/jpeg"}
+        self.session.put(url, target.getvalue(), headers=headers, timeout=20).raise_for_status()
+
+    def page_of(self, experiment: str) -> str:
+        return f"{self.root}/experiment/{experiment}"
+
+    def _post(self, path: str, body: dict) -> dict:
+        reply = self.session.post(f"{self.root}/api/latest{path}", json=body, timeout=20)
+        reply.raise_for_status()
+        return reply.json()
+
+
+def job(
+    minute: int = 0,
+    distance: float | None = 0.01,
+    stream: str = "demo",
+    status: str = "Completed",
+    tags: tuple[str, ...] = (),
+    **parameters: object,
+) -> dict:
+    """A drift job as the node sends it; drift is above 0.12, warning above 0.06."""
+    captured = START + timedelta(minutes=minute)
+    values = {
+        "event_id": str(uuid.uuid4()),
+        "stream": stream,
+        "captured_at": captured.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "image_name": f"frame_{minute:04}.jpg",
+    }
+    if status == "Completed":
+        values |= {"distance": distance, "drift_distance": 0.12, "warning_distance": 0.06}
+    return {
+        "job_status": status,
+        "model": "lenswatch@0123456789abcdef",
+        "drift_detected": status == "Completed" and distance is not None and distance > 0.12,
+        "tags": list(tags),
+        "parameters": values | parameters,
+    }
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def wait_for_port(port: int, process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    pytest.fail(f"the server did not start (exit code {process.poll()})")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory) -> Iterator[Server]:
+    yield from serving(Server(tmp_path_factory.mktemp("server")))
+
+
+@pytest.fixture
+def fresh_server(tmp_path) -> Iterator[Server]:
+    yield from serving(Server(tmp_path))
+
+
+def serving(server: Server) -> Iterator[Server]:
+    try:
+        yield server
+    finally:
+        server.stop()
+        server.session.close()
+
+
+@pytest.fixture(scope="module")
+def context() -> Iterator[BrowserContext]:
+    """One browser for all tests: it keeps the files that the pages load."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        context = browser.new_context(
+            viewport={"width": 1400, "height": 900}, timezone_id="Europe/Berlin", locale="en-GB"
+        )
+        context.set_default_timeout(15_000)
+        yield context
+        browser.close()
+
+
+@pytest.fixture
+def any_page(context) -> Iterator[Page]:
+    """A page whose console may say anything."""
+    page = context.new_page()
+    yield page
+    page.close()
+
+
+@pytest.fixture
+def page(any_page) -> Iterator[Page]:
+    """A page whose console must stay free of errors."""
+    problems: list[str] = []
+    any_page.on("pageerror", lambda error: problems.append(str(error)))
+    any_page.on(
+        "console",
+        lambda message: message.type in ("error", "warning") and problems.append(message.text),
+    )
+    yield any_page
+    assert problems == []
+
+
+@pytest.fixture
+def ramp(server) -> str:
+    """An experiment of 40 jobs: clean, then rising into drift from minute 30, one failed."""
+    experiment = server.experiment()
+    jobs = [job(minute, 0.01 + max(0, minute - 24) * 0.02) for minute in range(40)]
+    jobs[12] = job(12, status="Failed", error="frame_0012.jpg: the file ends too early")
+    server.jobs(experiment, jobs)
+    return experiment
+
+
+def rows(page: Page):
+    return page.locator("#jobs tbody tr")
+
+
+def field(page: Page, name: str):
+    return page.locator(f"#filters [name={name}]")
+
+
+def opened(page: Page, address: str) -> Page:
+    page.goto(address)
+    expect(page.locator("#live")).to_have_text("live")
+    return page
+
+
+def test_the_present_state_is_a_sentence_and_in_the_title(server, page, ramp):
+    opened(page, server.page_of(ramp))
+    stream = page.get_by_role("button", name=re.compile("^demo"))
+    expect(stream).to_contain_text(
+        "demo: drift since 2026-06-01 10:30, distance 0.31, threshold 0.12"
+    )
+    expect(stream).to_contain_text("40 jobs")
+    expect(page).to_have_title(re.compile("drift: demo · Reef"))
+
+
+def test_the_chart_has_every_job_and_both_thresholds(server, page, ramp):
+    opened(page, server.page_of(ramp))
+    expect(page.locator("#plot .points path")).to_have_count(40)
+    expect(page.locator("#plot .annotation-text")).to_have_text(["drift 0.12", "warning 0.06"])
+    expect(page.locator("#plot")).to_have_attribute(
+        "aria-label", re.compile("40 jobs, 10 with drift")
+    )
+    page.get_by_role("button", name="Last 50").click()
+    expect(page.get_by_role("button", name="Last 50")).to_have_attribute("aria-pressed", "true")
+
+
+def test_a_click_on_a_point_opens_its_job(server, page, ramp):
+    opened(page, server.page_of(ramp))
+    expect(page.locator("#plot .points path")).to_have_count(40)
+    box = page.locator("#plot .points path").first.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    expect(page.locator("#plot .hoverlayer")).to_contain_text("2026-06-01 08:00:00 UTC")
+    page.mouse.down()
+    page.mouse.up()
+    expect(page.locator("#detail")).to_contain_text("frame_0000.jpg")
+
+
+def test_zooming_in_can_be_undone(server, page, ramp):
+    opened(page, server.page_of(ramp))
+    area = page.locator("#plot .nsewdrag").first.bounding_box()
+    page.mouse.move(area["x"] + 100, area["y"] + 30)
+    page.mouse.down()
+    page.mouse.move(area["x"] + 300, area["y"] + 120, steps=4)
+    page.mouse.up()
+    page.get_by_role("button", name="Reset zoom").click()
+    expect(page.get_by_role("button", name="Reset zoom")).to_be_hidden()
+
+
+def test_a_job_appears_within_two_seconds_of_its_arrival(server, page, ramp):
+    opened(page, server.page_of(ramp))
+    expect(rows(page)).to_have_count(25)
+    delays = []
+    for minute in (41, 42, 43):
+        server.job(ramp, minute=minute, distance=minute / 100)
+        stored = time.monotonic()
+        expect(rows(page).first).to_contain_text(f"0.{minute}00")
+        expect(page.locator("#streams")).to_contain_text(f"distance 0.{minute}")
+        delays.append(time.monotonic() - stored)
+    assert sorted(delays)[1] < 2
+    expect(page.locator("#plot .points path")).to_have_count(43)
+    expect(page.locator("#detail")).to_contain_text("Newest job")
+    expect(page.locator("#detail")).to_contain_text("frame_0043.jpg")
+
+
+def test_a_job_of_a_new_stream_appears_too(server, page, ramp):
+    opened(page, server.page_of(ramp))
+    server.job(ramp, minute=42, stream="harbour")
+    expect(page.get_by_role("button", name=re.compile("^harbour: clean"))).to_be_visible()
+
+
+def test_a_running_job_is_replaced_by_its_outcome(server, page, ramp):
+    opened(page, server.page_of(ramp))
+    running = server.job(ramp, minute=43, status="Running")
+    expect(rows(page).first).to_contain_text("running")
+    body = job(43, 0.02)
+    url = f"{server.root}/api/latest/experiment/{ramp}/drift/{running['id']}"
+    server.session.put(url, json=body, timeout=20).raise_for_status()
+    expect(rows(page).first).to_contain_text("clean")
+    expect(page.locator("#streams")).to_contain_text("41 jobs")
+
+
+def test_the_picture_of_a_job_is_shown_even_when_it_follows_later(server, page):
+    experiment = server.experiment()
+    server.job(experiment)
+    opened(page, server.page_of(experiment))
+    later = server.job(experiment, minute=1)
+    expect(page.locator("#detail")).to_contain_text("frame_0001.jpg")
+    server.picture(experiment, later["id"])
+    picture = page.get_by_alt_text("The picture of this job")
+    expect(picture).to_be_visible()
+    assert picture.evaluate("image => image.naturalWidth") == 320
+
+
+def test_a_job_without_a_picture_says_so(server, page, ramp):
+    opened(page, server.page_of(ramp))
+    absent = page.get_by_text("No picture was kept of this job.")
+    expect(absent).to_be_visible(timeout=10_000)  # it waits a little for one that follows
+
+
+def test_causes_and_the_map_say_what_changed_and_where(server, page):
+    experiment = server.experiment()
+    cause = {"name": "blurred", "strength": 5.1, "cells": [[0, 4], [1, 4]]}
+    deviations = [[0.1] * 5 for _ in range(4)]
+    deviations[0][4] = 3.8
+    kept = server.job(experiment, distance=0.4, causes=[cause], deviations=deviations)
+    server.picture(experiment, kept["id"])
+    opened(page, server.page_of(experiment))
+    expect(page.locator(".map span")).to_have_count(20)
+    expect(page.locator(".map")).to_have_attribute("aria-label", re.compile("row 1, column 5: 3.8"))
+    page.get_by_text("blurred, upper right").focus()
+    page.locator(".causes li").hover()
+    expect(page.locator(".map .lit")).to_have_count(2)
+    page.get_by_label("where it deviates").uncheck()
+    expect(page.locator(".map")).to_be_hidden()
+
+
+def test_a_failed_job_says_why(server, page, ramp):
+    opened(page, server.page_of(ramp))
+    field(page, "status").select_option("Failed")
+    expect(rows(page)).to_have_count(1)
+    rows(page).get_by_role("link").click()
+    expect(page.locator("#detail")).to_contain_text("frame_0012.jpg: the file ends too early")
+
+
+def test_what_others_wrote_is_shown_as_text(server, page):
+    experiment = server.experiment(f"{HOSTILE}{uuid.uuid4()}", HOSTILE)
+    server.job(experiment, tags=("<b>bold</b>",), **{HOSTILE: HOSTILE, "image_name": HOSTILE})
+    server.job(
+        experiment, minute=1, stream=HOSTILE, causes=[{"name": HOSTILE, "strength": HOSTILE}]
+    )
+    server.job(experiment, minute=2, distance=None, captured_at=HOSTILE)
+    opened(page, server.page_of(experiment))
+    for stream in page.locator("#streams button").all():
+        stream.click()
+        expect(stream).to_have_attribute("aria-pressed", "true")
+    page.get_by_role("button", name="Clear").click()
+    expect(rows(page)).to_have_count(3)
+    for i in range(3):
+        rows(page).nth(i).get_by_role("link").click()
+        expect(rows(page).nth(i)).to_have_attribute("aria-selected", "true")
+        expect(page.locator("#detail h2")).to_have_text("Job")
+    expect(page.locator("#name")).to_contain_text(HOSTILE)
+    expect(page.locator("#detail .parameters")).to_contain_text(HOSTILE)
+    assert page.locator("img[src=x], main script, b").count() == 0
+    expect(page).to_have_title(re.compile("Lenswatch"))
+
+
+def test_filters_ask_the_server(server, page):
+    experiment = server.experiment()
+    jobs = [job(m, 0.2 if m % 10 == 0 else 0.01, tags=("night",) * (m % 4 == 0)) for m in range(60)]
+    jobs += [job(m, stream="harbour") for m in range(5)] + [job(61, status="Failed", error="cut")]
+    server.jobs(experiment, jobs)
+    opened(page, server.page_of(experiment))
+    total, clear = page.locator("#jobs-count"), page.get_by_role("button", name="Clear")
+    expect(total).to_have_text("66")
+    for name, value, found in [
+        ("status", "Failed", 1),
+        ("drift", "yes", 6),
+        ("stream", "harbour", 5),
+    ]:
+        field(page, name).select_option(value)
+        expect(total).to_have_text(str(found))
+        clear.click()
+        expect(total).to_have_text("66")
+    fields = [("tag", "night", 15), ("from", "2026-06-01T10:30", 7), ("to", "2026-06-01T10:40", 3)]
+    for name, value, found in fields:
+        field(page, name).fill(value)
+        field(page, name).blur()
+        expect(total).to_have_text(str(found))
+    field(page, "tag").fill("nowhere")
+    field(page, "tag").press("Enter")
+    expect(page.get_by_text("No job matches these filters.")).to_be_visible()
+
+
+def test_pages_turn_and_new_jobs_do_not_move_an_older_page(server, page, ramp):
+    opened(page, server.page_of(ramp))
+    page.get_by_role("button", name="Older", exact=True).click()
+    expect(rows(page)).to_have_count(15)
+    expect(page.locator("#pager")).to_contain_text("26–40 of 40")
+    server.job(ramp, minute=50, distance=0.02)
+    page.get_by_role("button", name="1 new job").click()
+    expect(rows(page)).to_have_count(25)
+    expect(rows(page).first).to_contain_text("0.0200")
+
+
+def test_a_link_shows_the_same_selection(server, page, ramp):
+    opened(page, server.page_of(ramp))
+    field(page, "drift").select_option("yes")
+    expect(rows(page)).to_have_count(10)
+    rows(page).nth(3).get_by_role("link").click()
+    expect(page.locator("#detail")).to_contain_text("frame_0036.jpg")
+    address = page.url
+    page.goto("about:blank")
+    opened(page, address)
+    expect(rows(page)).to_have_count(10)
+    expect(rows(page).nth(3)).to_have_attribute("aria-selected", "true")
+    expect(page.locator("#detail")).to_contain_text("frame_0036.jpg")
+
+
+def test_the_back_button_goes_to_the_job_before(server, page, ramp):
+    opened(page, server.page_of(ramp))
+    for i in (2, 5):
+        rows(page).nth(i).get_by_role("link").click()
+        expect(page.locator("#detail")).to_contain_text(f"frame_{39 - i:04}.jpg")
+    page.go_back()
+    expect(page.locator("#detail")).to_contain_text("frame_0037.jpg")
+    page.go_back()
+    expect(page.locator("#detail h2")).to_have_text("Newest job")
+
+
+def test_the_keyboard_reaches_and_steps_through_jobs(server, page, ramp):
+    opened(page, server.page_of(ramp))
+    field(page, "to").focus()
+    link = rows(page).first.get_by_role("link")
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        if link.evaluate("link => link === document.activeElement"):
+            break
+    page.keyboard.press("Enter")
+    expect(page.locator("#detail h2")).to_have_text("Job")
+    page.get_by_role("button", name="Older job of this stream").press("Enter")
+    expect(page.locator("#detail")).to_contain_text("frame_0038.jpg")
+    page.keyboard.press("Enter")
+    expect(page.locator("#detail")).to_contain_text("frame_0037.jpg")
+    page.keyboard.press("Escape")
+    expect(page.locator("#detail h2")).to_have_text("Newest job")
+
+
+def test_times_are_local_with_utc_beside_them(server, page, ramp):
+    opened(page, server.page_of(ramp))
+    time_of_first = rows(page).first.locator("time")
+    expect(time_of_first).to_have_text("2026-06-01 10:39:00")
+    expect(time_of_first).to_have_attribute("title", "2026-06-01 08:39:00 UTC")
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_nothing_is_wider_than_the_window(server, page, width):
+    experiment = server.experiment(f"{'W' * 300}{uuid.uuid4()}", "d" * 300)
+    long = {"stream": "s" * 64, "image_name": "i" * 300, "nested": {"k" * 80: ["v" * 300]}}
+    server.job(experiment, distance=0.3, tags=("t" * 20,) * 6, **{"p" * 120: "v" * 300}, **long)
+    page.set_viewport_size({"width": width, "height": 800})
+    for address in (server.page_of(experiment), f"{server.root}/?all"):
+        page.goto(address)
+        expect(page.get_by_text("WWWW").first).to_be_visible()
+        expect(page.get_by_text("ssss").first).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    expect(page.locator("#notice")).to_be_hidden()
+
+
+def test_the_overview_lists_experiments_with_their_state(server, page, ramp):
+    name = server.session.get(f"{server.root}/api/latest/experiment/{ramp}", timeout=20).json()[
+        "name"
+    ]
+    server.experiment()  # more than one: the page stays
+    page.goto(f"{server.root}/?all")
+    while not page.get_by_role("link", name=name).is_visible():
+        page.get_by_role("button", name="Later").click()
+    card = page.get_by_role("listitem").filter(has_text=name)
+    expect(card).to_contain_text("demo: drift, distance 0.31, threshold 0.12")
+    page.get_by_role("link", name=name).click()
+    expect(page.locator("#name")).to_have_text(name)
+
+
+def test_an_unknown_experiment_is_said_to_be_so(server, any_page):
+    any_page.goto(server.page_of(str(uuid.uuid4())))
+    expect(any_page.get_by_role("alert")).to_have_text("Experiment not found.")
+
+
+def test_it_works_below_a_path(tmp_path, page):
+    server = Server(tmp_path, SERVE_BELOW_A_PATH, "/cameras/reef")
+    try:
+        experiment = server.experiment()
+        server.job(experiment, distance=0.4)
+        page.goto(f"{server.root}/")
+        expect(page).to_have_url(server.page_of(experiment))
+        expect(page.locator("#live")).to_have_text("live")
+        expect(page.locator("#plot .points path")).to_have_count(1)
+        page.get_by_role("link", name="Lenswatch").click()
+        expect(page).to_have_url(f"{server.root}/?all")
+        expect(page.get_by_role("listitem").first).to_contain_text("demo: drift")
+    finally:
+        server.stop()
+        server.session.close()
+
+
+def test_the_first_job_and_an_outage(fresh_server, any_page):
+    page, server = any_page, fresh_server
+    page.goto(server.root)
+    expect(page.locator("#welcome")).to_contain_text("curl -F input_file=@IMAGE.jpg")
+    experiment = server.experiment("Only one")
+    expect(page).to_have_url(server.page_of(experiment))
+    expect(page.locator("#welcome")).to_contain_text("No drift job yet")
+    expect(page.locator("#live")).to_have_text("live")
+    server.job(experiment, distance=0.02)
+    expect(rows(page)).to_have_count(1, timeout=2000)
+    server.stop()
+    expect(page.locator("#live")).to_have_text("reconnecting")
+    expect(page.get_by_role("alert")).to_have_text("The server does not answer. Trying again…")
+    expect(rows(page)).to_have_count(1)
+    server.start()
+    server.job(experiment, minute=1, distance=0.03)
+    expect(rows(page)).to_have_count(2)
+    expect(page.get_by_role("alert")).to_be_hidden()
+    expect(page.locator("#live")).to_have_text("live")
