@@ -64,7 +64,7 @@ class Sender:
         self._thread = threading.Thread(target=self._run, name="outbox-sender", daemon=True)
         self._failures = 0  # in a row
         self._trouble = ""  # the kind of what is wrong, while something is
-        self._sent = False  # in the last turn
+        self._sent = False  # since the file was last shrunk
 
     def start(self) -> None:
         """Begin to send."""
@@ -157,9 +157,7 @@ class Sender:
         sent = self._delivery.once()
         if sent:
             self._all_is_well()
-        elif self._sent:
-            self._rows.shrink()
-        self._sent = sent
+        self._sent = sent or (self._sent and self._rows.shrink())
         return sent
 
     def _tell(self) -> None:

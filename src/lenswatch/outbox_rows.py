@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
@@ -218,13 +219,22 @@ class OutboxRows:
             )
             connection.execute(statement, row)
 
-    def shrink(self, pages: int = 2000) -> None:
-        """Give the space of deleted rows back to the file system, a little at a time."""
+    def shrink(self, pages: int = 1000) -> bool:
+        """Give some space of deleted rows back to the file system; whether there may be more.
+
+        What a node in use needs again before long (`pages`) is left to it.
+        """
         with self._store.read() as connection:
             free = int(connection.exec_driver_sql("PRAGMA freelist_count").scalar_one())
-        if free > pages:
-            with self._store.begin() as transaction:
-                transaction.connection.exec_driver_sql(f"PRAGMA incremental_vacuum({pages})")
+            if free <= pages:
+                return False
+            # As a script: the driver would run this pragma for one page only.
+            driver = cast(sqlite3.Connection, connection.connection.driver_connection)
+            try:
+                driver.executescript(f"PRAGMA incremental_vacuum({pages})")
+            except sqlite3.Error:  # somebody else is writing for long: there is no hurry
+                return False
+            return True
 
 
 def _of(row_id: int) -> sa.Update:
