@@ -39,8 +39,12 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 def attach() -> None:
     """Add ours to DEEPaaS' application, when this process has one (workers have none)."""
     app = getattr(sys.modules.get("deepaas.api"), "APP", None)
-    if app is not None:
+    if app is None:
+        return
+    try:
         Parent(load_config()).attach(app)
+    except LenswatchError as error:  # DEEPaaS would serve its own test model instead
+        raise SystemExit(f"lenswatch: {error}") from None
 
 
 class Parent:
@@ -53,7 +57,7 @@ class Parent:
 
     def attach(self, app: web.Application) -> None:
         """To be called before the application starts."""
-        app.middlewares.append(web.middleware(self._middleware))
+        app.middlewares.append(self._middleware())
         app.router.add_get("/healthz", self._health)
         app.on_startup.append(self._start)
         app.on_cleanup.append(self._stop)
@@ -81,9 +85,17 @@ class Parent:
         state = {"status": "ok", "model": model_version(digest), "reference": digest is not None}
         return web.json_response(state)
 
-    async def _middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if not (request.method == "POST" and request.path.endswith(PREDICT)):
+    def _middleware(self) -> Any:
+        @web.middleware
+        async def json_refusals(request: web.Request, handler: Handler) -> web.StreamResponse:
+            if request.method == "POST" and request.path.endswith(PREDICT):
+                return await self._answer(request, handler)
             return await handler(request)
+
+        return json_refusals
+
+    async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Whatever goes wrong is answered in JSON."""
         try:
             return await self._predict(request, handler)
         except LenswatchError as error:

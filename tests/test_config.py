@@ -47,21 +47,42 @@ def test_a_named_file_must_exist(tmp_path):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("[detector]\nwindow_sise = 12", "detector.window_sise: unknown key; did you mean detector.window_size?"),
+        (
+            "[detector]\nwindow_sise = 12",
+            "detector.window_sise: unknown key; did you mean detector.window_size?",
+        ),
         ("[detecter]\nx = 1", "detecter: unknown key; did you mean detector?"),
-        ("[server.auth]\nmodee = 'x'", "server.auth.modee: unknown key; did you mean server.auth.mode?"),
-        ("[detector]\nwindow_size = 'many'", "detector.window_size = 'many': expected a whole number"),
+        (
+            "[server.auth]\nmodee = 'x'",
+            "server.auth.modee: unknown key; did you mean server.auth.mode?",
+        ),
+        (
+            "[detector]\nwindow_size = 'many'",
+            "detector.window_size = 'many': expected a whole number",
+        ),
         ("[detector]\nwindow_size = true", "detector.window_size = True: expected a whole number"),
         ("[detector]\nwindow_size = 1", "detector.window_size = 1: must be 2 or more"),
         ("[detector]\nsigma = 'mean'", "detector.sigma = 'mean': expected a number or \"median\""),
         ("[detector]\nsigma = -1", "detector.sigma = -1.0: must be"),
-        ("[transform]\nresize = [216]", "transform.resize = [216]: expected a list of 2, each a whole number"),
+        (
+            "[transform]\nresize = [216]",
+            "transform.resize = [216]: expected a list of 2, each",
+        ),
         ("[transform]\nstd = [0, 1, 1]", "transform.std"),
         ("[encoder]\nlearning_rate = nan", "encoder.learning_rate = nan: expected a number"),
         ("detector = 3", "detector = 3: expected a table"),
-        ("[camera_state]\nclean = 'a.jpg'", "camera_state.clean = 'a.jpg': expected a list, each a text"),
-        ("[tracking]\nauth = 'password'", 'tracking.auth = \'password\': expected "none" or "mytoken" or "token"'),
-        ("[alarm]\nwarning_distance = 0.2\ndrift_distance = 0.1", "alarm.warning_distance = 0.2 is above"),
+        (
+            "[camera_state]\nclean = 'a.jpg'",
+            "camera_state.clean = 'a.jpg': expected a list, each a text",
+        ),
+        (
+            "[tracking]\nauth = 'password'",
+            'tracking.auth = \'password\': expected "none" or "mytoken"',
+        ),
+        (
+            "[alarm]\nwarning_distance = 0.2\ndrift_distance = 0.1",
+            "alarm.warning_distance = 0.2 is above",
+        ),
         ("[alarm]\nwarning_distance = 0.2", "alarm.drift_distance"),
         ("not toml", "not valid TOML"),
     ],

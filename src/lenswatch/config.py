@@ -216,7 +216,11 @@ def load_config(path: str | Path | None = None, environ: Mapping[str, str] | Non
         raise ConfigError(f"{file}: no such configuration file; name an existing one with --config")
     document = _parse(file) if file.is_file() else {}
     _override(document, environ)
-    config: Config = dataclasses.replace(_table(Config, document, ""), root=file.resolve().parent)
+    config: Config = dataclasses.replace(
+        _table(Config, document, ""),
+        root=file.resolve().parent,
+        file=file.resolve() if file.is_file() else None,
+    )
     _judge_together(config)
     return config
 

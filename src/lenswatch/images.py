@@ -26,7 +26,7 @@ from lenswatch.errors import ImageError, ImageTooLarge
 __all__ = ["Picture", "check_size", "encoder_input", "read_picture", "read_picture_file"]
 
 # Raster formats that Pillow decodes by itself: no interpreters (EPS), no vector formats.
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "MPO", "JPEG2000", "PPM")
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "JPEG2000", "PPM")
 SMALLEST_SIDE = 16  # pixels; below it there is nothing to compare
 THUMBNAIL_SIDE = 512  # pixels, what the tracking server keeps at most
 _SWAPPED = (5, 6, 7, 8)  # EXIF orientations that exchange width and height

@@ -173,7 +173,8 @@ class DriftMonitor:
         try:
             self._send("Failed" if exc_type else "Completed")
         except (TrackingUnavailable, TrackingRefused) as error:
-            _warn_or_raise(error, keep_quiet=exc_type is not None)
+            deleted = isinstance(error, TrackingRefused) and error.gone
+            _warn_or_raise(error, keep_quiet=deleted or exc_type is not None)
 
     def _send(self, status: JobStatus) -> None:
         """Post the job, or replace it where the server has it already."""

@@ -194,30 +194,20 @@ def _running(commands: Sequence[_Command]) -> Iterator[list[_Child]]:
 
 
 def _end(children: Sequence[_Child]) -> None:
-    """SIGTERM to every process group, then SIGKILL to what is left."""
+    """SIGTERM to each server, which ends its workers; then SIGKILL to what is left of its group.
+
+    Workers get no SIGTERM of their own: DEEPaaS replaces a worker that ends, and then waits for it.
+    """
     for child in children:
-        _signal_group(child, signal.SIGTERM)
+        child.process.terminate()
     deadline = time.monotonic() + STOP_WITHIN
-    while time.monotonic() < deadline and any(_group_lives(child) for child in children):
-        for child in children:
-            child.process.poll()  # reaps it
-        time.sleep(POLL)
     for child in children:
-        _signal_group(child, signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.process.wait(max(0.0, deadline - time.monotonic()))
+    for child in children:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.process.pid, signal.SIGKILL)
         child.process.wait()
-
-
-def _signal_group(child: _Child, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.process.pid, number)
-
-
-def _group_lives(child: _Child) -> bool:
-    try:
-        os.killpg(child.process.pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def _await_healthy(children: Sequence[_Child], addresses: Addresses) -> None:

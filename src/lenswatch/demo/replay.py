@@ -1,6 +1,7 @@
 """The demonstration's pictures: what a new installation trains on, and what it replays.
 
-A day of the clean camera to learn from; then the next morning, clean at first, while the lens fouls.
+Two days of the clean camera to learn from, so that each half holds a whole day and calibration sees
+all its light; then a third day, clean at first, on which the lens fouls.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ __all__ = ["STREAM", "draw_demo", "replay", "replay_pictures"]
 
 STREAM = "demo"
 START = datetime(2026, 6, 1, 6, tzinfo=UTC)
-INTERVAL = timedelta(minutes=3)
-CLEAN, LATER, FOULED = 400, 60, 90
+INTERVAL = timedelta(minutes=8)
+CLEAN, LATER, FOULED = 360, 48, 72
 PROCESSES = 2
 
 

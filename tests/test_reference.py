@@ -1,0 +1,152 @@
+"""The artefact: immutable, verified, replaced as a whole."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from conftest import SIZE
+from lenswatch.autoencoder import Autoencoder, encode
+from lenswatch.config import TransformConfig
+from lenswatch.errors import ArtefactError, BlindKernelError
+from lenswatch.layout import current_digest
+from lenswatch.reference import load_pair, load_reference, save_reference
+
+FILES = ["autoencoder.pth", "clean_embeddings.pth", "transform.json", "bandwidth.json"]
+
+
+def folder_of(config):
+    return config.storage_path / "reference" / current_digest(config.storage_path)
+
+
+def test_what_is_loaded_encodes_as_what_was_saved(trained):
+    first, second = load_reference(trained.storage_path), load_reference(trained.storage_path)
+    planes = np.random.default_rng(0).normal(size=(1, 3, *SIZE)).astype(np.float32)
+    assert np.array_equal(
+        encode(first.autoencoder.encoder, planes), encode(second.autoencoder.encoder, planes)
+    )
+    assert first.embeddings.shape == (60, 8)
+    assert first.model == f"lenswatch@{first.digest}"
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
+def test_a_file_that_was_touched_is_refused_by_name(trained, name, damage):
+    path = folder_of(trained) / name
+    content = bytearray(path.read_bytes())
+    if damage == "flip":
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    elif damage == "truncate":
+        path.write_bytes(content[: len(content) // 2])
+    else:
+        path.unlink()
+    with pytest.raises(ArtefactError, match=name):
+        load_reference(trained.storage_path)
+
+
+def test_a_forged_manifest_does_not_help(trained):
+    folder = folder_of(trained)
+    (folder / "bandwidth.json").write_text('{"sigma": 99}')
+    manifest = json.loads((folder / "manifest.json").read_text())
+    from lenswatch.reference import _file_digest
+
+    manifest["files"]["bandwidth.json"] = _file_digest(folder / "bandwidth.json")
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ArtefactError, match="digest"):
+        load_reference(trained.storage_path)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", "not json"])
+def test_a_damaged_manifest_is_named(trained, content):
+    (folder_of(trained) / "manifest.json").write_text(content)
+    with pytest.raises(ArtefactError, match=r"manifest\.json"):
+        load_reference(trained.storage_path)
+
+
+def test_without_a_reference_the_error_says_how_to_make_one(config):
+    with pytest.raises(ArtefactError, match="lenswatch train"):
+        load_reference(config.storage_path)
+
+
+def test_saving_the_same_again_keeps_one_folder(trained):
+    reference = load_reference(trained.storage_path)
+    again = save_reference(trained.storage_path, reference, {})
+    folders = [p for p in (trained.storage_path / "reference").iterdir() if p.is_dir()]
+    assert again.digest == reference.digest
+    assert len(folders) == 1
+
+
+def test_another_bandwidth_is_another_reference_and_the_old_one_stays(trained):
+    old = load_reference(trained.storage_path)
+    new = save_reference(trained.storage_path, dataclasses.replace(old, sigma=old.sigma * 2), {})
+    assert new.digest != old.digest
+    assert current_digest(trained.storage_path) == new.digest
+    assert load_reference(trained.storage_path, old.digest).sigma == old.sigma
+
+
+def test_nothing_in_the_artefact_is_executed(trained, tmp_path):
+    """A pickle that would run code is refused: weights_only."""
+
+    class Evil:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "ran"), "w"))
+
+    pair = tmp_path / "pair"
+    pair.mkdir()
+    torch.save(Evil(), pair / "autoencoder.pth")
+    torch.save([torch.zeros(1, 8)] * 4, pair / "clean_embeddings.pth")
+    with pytest.raises(ArtefactError, match=r"autoencoder\.pth"):
+        load_pair(
+            pair / "autoencoder.pth",
+            pair / "clean_embeddings.pth",
+            TransformConfig(resize=SIZE),
+            None,
+        )
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """What the tutorial's own code saves: a state dict, and a list of (1, d) tensors."""
+    torch.manual_seed(1)
+    autoencoder = Autoencoder(SIZE, 8)
+    autoencoder.eval()
+    dataset = torch.randn(20, 3, *SIZE)
+    clean_embeddings = []
+    for image in dataset:
+        with torch.no_grad():
+            clean_embeddings.append(autoencoder.encoder(image.unsqueeze(0)))
+    torch.save(autoencoder.state_dict(), tmp_path / "autoencoder.pth")
+    torch.save(clean_embeddings, tmp_path / "clean_embeddings.pth")
+    return tmp_path
+
+
+def test_the_tutorials_pair_loads_and_becomes_a_reference(pair, config):
+    loaded = load_pair(
+        pair / "autoencoder.pth", pair / "clean_embeddings.pth", config.transform, None
+    )
+    saved = save_reference(config.storage_path, loaded, {"source": "tutorial"})
+    back = load_reference(config.storage_path)
+    assert back.digest == saved.digest
+    assert back.embeddings.shape == (20, 8)
+    assert back.sigma > 0
+
+
+def test_a_pair_that_does_not_belong_together_is_refused(pair, config):
+    torch.save([torch.randn(1, 5) for _ in range(9)], pair / "clean_embeddings.pth")
+    with pytest.raises(ArtefactError, match="5 dimensions"):
+        load_pair(pair / "autoencoder.pth", pair / "clean_embeddings.pth", config.transform, None)
+
+
+def test_another_networks_weights_are_refused(pair, config):
+    torch.save(torch.nn.Linear(3, 3).state_dict(), pair / "autoencoder.pth")
+    with pytest.raises(ArtefactError, match="another network"):
+        load_pair(pair / "autoencoder.pth", pair / "clean_embeddings.pth", config.transform, None)
+
+
+def test_a_pair_with_a_blind_bandwidth_is_refused(pair, config):
+    with pytest.raises(BlindKernelError, match="sigma = "):
+        load_pair(pair / "autoencoder.pth", pair / "clean_embeddings.pth", config.transform, 1e-9)
