@@ -138,6 +138,7 @@ class Handler(BaseHTTPRequestHandler):
     """One connection."""
 
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # an answer is one packet
     stub: Stub
 
     def dispatch(self) -> None:
