@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from lenswatch.config import TrackingConfig
+from lenswatch.config import Config, ServerConfig, TrackingConfig
 from lenswatch.outbox import Sender
 from lenswatch.store import Answer, NodeStore
 from lenswatch.wire import DriftJob, new_event_id
@@ -43,10 +43,18 @@ def stop_in_the_middle(path: Path, where: str, reached: Any) -> None:
     signal.pause()
 
 
-def send(path: Path, url: str, started: Any, **options: Any) -> None:
+def send(path: Path, config: TrackingConfig, started: Any, **options: Any) -> None:
     """Be the sender of a node.db until killed."""
     store = NodeStore(path)
-    sender = Sender(store, TrackingConfig(url=url), **options)
+    sender = Sender(store, config, **options)
     sender.start()
     started.set()
     signal.pause()
+
+
+def serve_tracking(root: Path, port: int) -> None:
+    """Be the tracking server, its database in `root`, until killed."""
+    from lenswatch.server.run import serve
+
+    server = ServerConfig(port=port, database=f"sqlite:///{root / 'server.db'}")
+    serve(Config(server=server, root=root))

@@ -331,9 +331,9 @@ def test_a_sender_killed_while_it_waits_for_the_answer_leaves_one_record(
     with serving(Stub(extensions)) as stub:
         stub.fault = stores_and_falls_silent
         post(store, "e1", "e2")
-        started = SPAWN.Event()
+        started, config = SPAWN.Event(), TrackingConfig(url=stub.url)
         options = QUICK | {"lease_seconds": 1.0}
-        child = SPAWN.Process(target=send, args=(store.path, stub.url, started), kwargs=options)
+        child = SPAWN.Process(target=send, args=(store.path, config, started), kwargs=options)
         child.start()
         assert arrived.wait(30)
         assert child.pid is not None
