@@ -235,6 +235,17 @@ def test_a_refused_job_is_parked_and_blocks_nobody(
         one.stop()
 
 
+def test_a_series_of_refused_jobs_is_spoken_of_once(store, stub, sender, caplog) -> None:
+    stub.refuse = lambda job: 422
+    post(store, *(f"e{i}" for i in range(250)))
+    one = sender(stub.url)
+    assert one.drain(20)
+    assert one.counts().parked == 250
+    (said,) = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert "parked" in said
+    assert "Too long" in said
+
+
 def test_a_batch_that_is_too_large_as_a_whole_goes_singly(store, stub, sender) -> None:
     def too_large(handler: Handler) -> bool:
         if not handler.path.endswith("/batch") or len(handler.body["drifts"]) < 2:

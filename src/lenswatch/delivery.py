@@ -8,6 +8,7 @@ is parked in the end.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -25,6 +26,7 @@ PICTURES = 5  # pictures between two batches
 SUSPECTS = 3  # failures in a row after which it is the server, and not the job
 BLOCKED = 5  # times that the same jobs may block the queue before others are tried
 GIVE_UP = 5  # failures of a job, while others got through, after which it is parked
+QUIET = 60.0  # seconds after the last parked job in which others are not spoken of
 REFUSALS = frozenset({400, 413, 415, 422})  # that are about the job; any other is about us
 
 
@@ -70,6 +72,7 @@ class Delivery:
         self._experiment: str | None = None
         self._batch = BATCH
         self._blocked = 0
+        self._quiet_until = 0.0
 
     def once(self) -> bool:
         """Send a batch of jobs and a few pictures; whether there were any.
@@ -221,9 +224,11 @@ class Delivery:
         self._rows.settle(
             outcome.done, outcome.arrived, outcome.parked, outcome.delayed, outcome.blamed
         )
-        if outcome.parked:
+        if outcome.parked and time.monotonic() > self._quiet_until:  # thousands may be alike
             reason = next(iter(outcome.parked.values()))
-            logger.warning("%d drift job(s) parked: %s", len(outcome.parked), reason)
+            logger.warning("drift jobs are parked (see `lenswatch status`), such as: %s", reason)
+        if outcome.parked:
+            self._quiet_until = time.monotonic() + QUIET
 
 
 def _may_be_the_jobs_fault(unavailable: TrackingUnavailable) -> bool:
