@@ -19,9 +19,9 @@ export class Api {
     this.root = `${base}/api/latest`;
   }
 
-  /** One page of experiments, in the order of their making. */
+  /** One page of experiments, newest first. */
   experiments(page = 1) {
-    return this.#search(`${this.root}/experiment/search`, {}, page, "&order_by=asc");
+    return this.search(`${this.root}/experiment/search`, {}, page);
   }
 
   /** What can be asked of one experiment. */
@@ -29,19 +29,14 @@ export class Api {
     return new ExperimentApi(this, `${this.root}/experiment/${encodeURIComponent(id)}`);
   }
 
-  async #search(url, query, page, more = "") {
-    const address = `${url}?page=${page}&page_size=${PAGE_SIZE}${more}`;
-    const reply = await send(address, {
+  async search(url, query, page) {
+    const reply = await send(`${url}?page=${page}&page_size=${PAGE_SIZE}`, {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify(query),
     });
     const pagination = JSON.parse(reply.headers.get("X-Pagination") ?? "{}");
     return { rows: await reply.json(), pagination: { page, size: PAGE_SIZE, ...pagination } };
-  }
-
-  searchDrifts(url, query, page) {
-    return this.#search(`${url}/drift/search`, query, page);
   }
 }
 
@@ -67,15 +62,17 @@ class ExperimentApi {
 
   /** One page of jobs, newest first. */
   search(query, page) {
-    return this.api.searchDrifts(this.url, query, page);
+    return this.api.search(`${this.url}/drift/search`, query, page);
   }
 
   job(id) {
     return json(`${this.url}/drift/${encodeURIComponent(id)}`);
   }
 
-  /** Whether the picture of a job is there; asked of the series, as a picture's own address would
-   *  answer 404 and leave an error in the browser's console. */
+  /**
+   * Whether the picture of a job is there. The series tells; a picture's own address would answer
+   * 404, which leaves an error in the browser's console.
+   */
   async hasImage({ id, created_at: createdAt }, stream) {
     const before = new Date(Date.parse(createdAt) + 1).toISOString();
     const where = `stream=${encodeURIComponent(stream)}&limit=50&before=${encodeURIComponent(before)}`;

@@ -5,6 +5,7 @@ import { Api } from "./api.js";
 import { Chart } from "./chart.js";
 import { Detail } from "./detail.js";
 import { byId } from "./dom.js";
+import { count } from "./format.js";
 import { Jobs } from "./jobs.js";
 import { watch } from "./live.js";
 import { nameOf, showStreams } from "./streams.js";
@@ -101,12 +102,18 @@ function draw() {
   document.title = titleOf([...states.values()], name);
   if (empty) return;
   drawStreams();
-  byId("chart-stream").textContent = nameOf(stream);
+  byId("chart-stream").textContent = chartedWords(states.get(stream), points.length);
   chart.show({ stream: nameOf(stream), points, count: span, selected: selection.job });
   jobs.select(selection.job);
   const record = selection.job ? pinned : watchlist.newest;
   if (record) detail.show(record, placeOf(record));
   else if (!selection.job) detail.say("This stream has no job yet.");
+}
+
+/** "demo", and how much of it the chart has when that is not all. */
+function chartedWords({ stream, total } = { stream: selection.stream, total: 0 }, charted) {
+  const part = charted < total ? `, newest ${count(charted)} of ${count(total)} jobs` : "";
+  return nameOf(stream) + part;
 }
 
 function drawStreams() {

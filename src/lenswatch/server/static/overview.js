@@ -46,7 +46,7 @@ function show(rows, pagination) {
   if (items.some((item, i) => byId("experiments").children[i] !== item)) {
     put(byId("experiments"), ...items);
   }
-  showPager(byId("pager"), pagination, turn, { newer: "Earlier", older: "Later" });
+  showPager(byId("pager"), pagination, turn, { newer: "Newer", older: "Older" });
 }
 
 function turn(target) {

@@ -2,7 +2,7 @@
 
 import { arrange, h, put, shape } from "./dom.js";
 import { ago, count, number, parseTime, shortTime } from "./format.js";
-import { pointOf } from "./verdict.js";
+import { decidedByScore, parametersOf, pointOf } from "./verdict.js";
 
 /**
  * @typedef {Object} StreamState
@@ -60,12 +60,24 @@ export function sentence(state, now = new Date()) {
   const { judged, since, earlier } = state;
   if (!judged) return unjudged(state);
   const began = since ? ` since ${earlier ? "before " : ""}${shortTime(since, now)}` : "";
-  const threshold = judged.verdict === "warning" ? judged.warningDistance : judged.driftDistance;
-  const parts = [judged.verdict === "clean" ? "clean" : judged.verdict + began];
-  if (judged.distance !== null) parts.push(`distance ${number(judged.distance)}`);
-  if (threshold !== null) parts.push(`threshold ${number(threshold)}`);
+  const verdict = judged.verdict === "clean" ? "clean" : judged.verdict + began;
   const failed = pointOf(state.last).verdict === "failed" ? "; the last image failed" : "";
-  return parts.join(", ") + failed;
+  return [verdict, ...figures(judged, parametersOf(state.last))].join(", ") + failed;
+}
+
+/** The number that decided, and its threshold. */
+function figures(judged, p) {
+  const warned = judged.verdict === "warning";
+  if (decidedByScore(judged, p)) {
+    const threshold = warned ? p.warning_score : p.drift_score;
+    return [`lens score ${number(p.score)}`, `threshold ${number(threshold)}`];
+  }
+  const threshold = warned ? judged.warningDistance : judged.driftDistance;
+  const provisional = p.calibrated === false ? " (provisional)" : "";
+  return [
+    judged.distance !== null && `distance ${number(judged.distance)}`,
+    threshold !== null && `threshold ${number(threshold)}${provisional}`,
+  ].filter(Boolean);
 }
 
 function unjudged({ last, total, failed }) {

@@ -27,8 +27,8 @@ export class JobTable {
   /** Mark the row of that job. */
   select(id) {
     for (const row of this.body.rows) {
-      if (row.dataset.id === id) row.setAttribute("aria-selected", "true");
-      else row.removeAttribute("aria-selected");
+      if (row.dataset.id === id) row.setAttribute("aria-current", "true");
+      else row.removeAttribute("aria-current");
     }
   }
 

@@ -89,7 +89,17 @@ export function explain(record) {
     return [typeof p.error === "string" && p.error ? p.error : "The job failed and left no reason."];
   }
   if (point.verdict === "running") return ["The job has begun and has not reported back yet."];
-  return [comparison(point), scoreSentence(p), windowSentence(p), provisional(p)].filter(Boolean);
+  const reasons = [comparison(point), scoreSentence(p)];
+  if (decidedByScore(point, p)) reasons.reverse();
+  return [...reasons, windowSentence(p), provisional(p)].filter(Boolean);
+}
+
+/** Whether the lens score says what the distance does not. */
+export function decidedByScore({ verdict, distance, driftDistance, warningDistance }, p) {
+  const [threshold, scoreThreshold] = verdict === "drift"
+    ? [driftDistance, p.drift_score] : [warningDistance, p.warning_score];
+  const byDistance = distance !== null && threshold !== null && distance > threshold;
+  return verdict !== "clean" && !byDistance && isNumber(p.score) && p.score > scoreThreshold;
 }
 
 function comparison({ distance, driftDistance, warningDistance }) {

@@ -1,0 +1,193 @@
+"""A real tracking server and a real browser for the tests beside this file."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import requests
+from PIL import Image
+from playwright.sync_api import BrowserContext, Page, sync_playwright
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+FLAGS += ["--disable-component-update", "--disable-sync"]
+START = datetime(2026, 6, 1, 8, 0, tzinfo=UTC)  # 10:00 in Berlin, where the browser is
+SERVE = """
+import sys
+from lenswatch.config import load_config
+from lenswatch.server.run import serve
+serve(load_config(sys.argv[1]))
+"""
+SERVE_BELOW_A_PATH = """
+import sys, uvicorn
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from lenswatch.config import load_config
+from lenswatch.server.app import create_app
+config = load_config(sys.argv[1])
+app = Starlette(routes=[Mount("/cameras/reef", create_app(config))])
+uvicorn.run(app, port=config.server.port, log_level="error")
+"""
+
+
+class Server:
+    """The tracking server as its own process, and what a node does to it."""
+
+    def __init__(self, folder: Path, script: str = SERVE, prefix: str = "") -> None:
+        self.script, self.port = script, free_port()
+        self.root = f"http://127.0.0.1:{self.port}{prefix}"
+        self.settings = folder / "config.toml"
+        database = folder / "server.db"
+        self.settings.write_text(
+            f'[server]\nport = {self.port}\ndatabase = "sqlite:///{database}"\n', encoding="utf-8"
+        )
+        self.session = requests.Session()
+        self.start()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen([sys.executable, "-c", self.script, str(self.settings)])
+        wait_for_port(self.port, self.process)
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(20)
+
+    def experiment(self, name: str = "", description: str = "") -> str:
+        body = {"name": name or f"Reef {uuid.uuid4()}", "description": description, "public": True}
+        return self._post("/experiment", body)["id"]
+
+    def job(self, experiment: str, **changes: object) -> dict:
+        return self._post(f"/experiment/{experiment}/drift", self.body(**changes))
+
+    def jobs(self, experiment: str, jobs: list[dict]) -> list[str]:
+        reply = self._post(f"/experiment/{experiment}/drift/batch", {"drifts": jobs})
+        return [result["id"] for result in reply["results"]]
+
+    def picture(self, experiment: str, drift: str) -> None:
+        target = io.BytesIO()
+        Image.new("RGB", (320, 180), (20, 90, 120)).save(target, "JPEG")
+        url = f"{self.root}/api/latest/experiment/{experiment}/drift/{drift}/image"
+        headers = {"Content-Type": "image/jpeg"}
+        self.session.put(url, target.getvalue(), headers=headers, timeout=20).raise_for_status()
+
+    def page_of(self, experiment: str) -> str:
+        return f"{self.root}/experiment/{experiment}"
+
+    @staticmethod
+    def body(
+        minute: int = 0,
+        distance: float | None = 0.01,
+        stream: str = "demo",
+        status: str = "Completed",
+        tags: tuple[str, ...] = (),
+        drift_detected: bool | None = None,
+        **parameters: object,
+    ) -> dict:
+        """A drift job as the node sends it; drift is above 0.12, warning above 0.06."""
+        captured = START + timedelta(minutes=minute)
+        values = {
+            "event_id": str(uuid.uuid4()),
+            "stream": stream,
+            "captured_at": captured.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "image_name": f"frame_{minute:04}.jpg",
+        }
+        if status == "Completed":
+            values |= {"distance": distance, "drift_distance": 0.12, "warning_distance": 0.06}
+        if drift_detected is None:
+            drift_detected = status == "Completed" and distance is not None and distance > 0.12
+        return {
+            "job_status": status,
+            "model": "lenswatch@0123456789abcdef",
+            "drift_detected": drift_detected,
+            "tags": list(tags),
+            "parameters": values | parameters,
+        }
+
+    def _post(self, path: str, body: dict) -> dict:
+        reply = self.session.post(f"{self.root}/api/latest{path}", json=body, timeout=20)
+        reply.raise_for_status()
+        return reply.json()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def wait_for_port(port: int, process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    pytest.fail(f"the server did not start (exit code {process.poll()})")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory) -> Iterator[Server]:
+    yield from serving(Server(tmp_path_factory.mktemp("server")))
+
+
+@pytest.fixture
+def fresh_server(tmp_path) -> Iterator[Server]:
+    yield from serving(Server(tmp_path))
+
+
+@pytest.fixture
+def server_below_a_path(tmp_path) -> Iterator[Server]:
+    yield from serving(Server(tmp_path, SERVE_BELOW_A_PATH, "/cameras/reef"))
+
+
+def serving(server: Server) -> Iterator[Server]:
+    try:
+        yield server
+    finally:
+        server.stop()
+        server.session.close()
+
+
+@pytest.fixture(scope="module")
+def context() -> Iterator[BrowserContext]:
+    """One browser for all tests of a file: it keeps what the pages load."""
+    if CHROMIUM is None:
+        pytest.skip("no chromium on PATH; on Debian: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        context = browser.new_context(
+            viewport={"width": 1400, "height": 900}, timezone_id="Europe/Berlin", locale="en-GB"
+        )
+        context.set_default_timeout(15_000)
+        yield context
+        browser.close()
+
+
+@pytest.fixture
+def any_page(context) -> Iterator[Page]:
+    """A page whose console may say anything."""
+    page = context.new_page()
+    yield page
+    page.close()
+
+
+@pytest.fixture
+def page(any_page) -> Iterator[Page]:
+    """A page whose console must stay free of errors."""
+    problems: list[str] = []
+    any_page.on("pageerror", lambda error: problems.append(str(error)))
+    any_page.on(
+        "console",
+        lambda message: message.type in ("error", "warning") and problems.append(message.text),
+    )
+    yield any_page
+    assert problems == []
