@@ -13,20 +13,17 @@ from lenswatch.wire import EVENT_ID, STREAM
 __all__ = ["Prediction", "predict_fields", "train_fields"]
 
 
-class Upload(fields.Field):
-    """A file in a multipart form."""
-
-    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
-        if not hasattr(value, "filename"):
-            raise ValidationError("Send the picture as a file (multipart/form-data).")
-        return super()._deserialize(value, attr, data, **kwargs)
+def _is_upload(value: Any) -> None:
+    if not hasattr(value, "filename"):
+        raise ValidationError("Send the picture as a file (multipart/form-data).")
 
 
 def predict_fields() -> dict[str, fields.Field]:
     """The arguments of `predict`."""
     return {
-        "input_file": Upload(
+        "input_file": fields.Field(  # this very class: deepaas-cli asks for it
             required=True,
+            validate=_is_upload,
             metadata={"type": "file", "location": "form", "description": "The picture to judge."},
         ),
         "stream": fields.Str(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
-import multiprocessing
 import re
 import tempfile
 from datetime import datetime
@@ -25,7 +24,7 @@ __all__ = ["predict", "train", "warm"]
 
 log = logging.getLogger(__name__)
 
-_UPLOAD = re.compile(r"tmp[a-z0-9_]{8}\Z")  # how DEEPaaS names the files it makes
+_UPLOAD = re.compile(r"tmp[a-z0-9_]{8}\Z")  # how DEEPaaS names the copies it makes
 
 
 @functools.cache
@@ -98,8 +97,5 @@ def train(epochs: int, learning_rate: float, seed: int) -> dict[str, Any]:
 
 
 def _is_temporary(path: Path) -> bool:
-    """Whether DEEPaaS made the file. `deepaas-cli` passes the user's own."""
-    in_worker = multiprocessing.parent_process() is not None
-    return (
-        in_worker and path.parent == Path(tempfile.gettempdir()) and bool(_UPLOAD.match(path.name))
-    )
+    """Whether DEEPaaS made the file, for us to delete (`deepaas-cli` does so, too)."""
+    return path.parent == Path(tempfile.gettempdir()) and bool(_UPLOAD.match(path.name))

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
+import os
 import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+import requests
 from PIL import Image
 
 from lenswatch.config import Config, EncoderConfig, StorageConfig, TrackingConfig, TransformConfig
@@ -19,8 +27,6 @@ SIZE = (64, 96)  # height, width: enough for two cells of the encoder
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch):
     """A developer's own LENSWATCH_* and DRIFT_MONITOR_* variables change no test."""
-    import os
-
     for name in list(os.environ):
         prefixed = name.startswith(("LENSWATCH_", "DRIFT_MONITOR_", "MYTOKEN_"))
         if prefixed and name != "LENSWATCH_TEST_POSTGRES":
@@ -30,8 +36,8 @@ def _no_settings_from_outside(monkeypatch):
 def camera_pixels(i: int, *, blurred: bool = False) -> np.ndarray:
     """Frame `i` of a small fixed camera: a scene, a moving thing, slow light. (64, 96, 3) uint8."""
     rows, columns = np.mgrid[0 : SIZE[0], 0 : SIZE[1]]
-    scene = 110 + 60 * np.sin(columns / 5) * np.cos(rows / 7) + 12 * np.sin(i / 9)
-    thing = 70 * np.exp(-((rows - 32) ** 2 + (columns - (7 * i) % SIZE[1]) ** 2) / 60)
+    scene = 110 + 60 * np.sin(columns / 5) * np.cos(rows / 7) + 3 * np.sin(i / 5)
+    thing = 70 * np.exp(-((rows - 32) ** 2 + (columns - (37 * i) % SIZE[1]) ** 2) / 60)
     noise = np.random.default_rng(i).normal(0, 3, (*SIZE, 3))
     pixels = np.clip((scene + thing)[..., None] * (1.0, 0.9, 0.7) + noise, 0, 255).astype(np.uint8)
     if blurred:
@@ -75,7 +81,7 @@ def config(tmp_path) -> Config:
 
 
 @pytest.fixture(scope="session")
-def _trained_once(tmp_path_factory) -> Path:
+def trained_root(tmp_path_factory) -> Path:
     """A storage folder with 60 clean pictures and a reference trained on them."""
     from lenswatch.stream_calibration import calibrate_stream
     from lenswatch.training import build_reference, find_pictures
@@ -96,9 +102,9 @@ def _trained_once(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def trained(_trained_once, tmp_path) -> Config:
+def trained(trained_root, tmp_path) -> Config:
     """Settings of a node with a reference, in a storage of this test's own."""
-    shutil.copytree(_trained_once / "storage", tmp_path / "storage", dirs_exist_ok=True)
+    shutil.copytree(trained_root / "storage", tmp_path / "storage", dirs_exist_ok=True)
     return small_config(tmp_path)
 
 
@@ -106,3 +112,103 @@ def trained(_trained_once, tmp_path) -> Config:
 def tracked(trained) -> Config:
     """As `trained`, with an outbox that nobody empties."""
     return dataclasses.replace(trained, tracking=TrackingConfig(url="http://127.0.0.1:9"))
+
+
+SETTINGS = """
+[transform]
+resize = [64, 96]
+[encoder]
+latent_dim = 8
+epochs = 4
+batch_size = 8
+[storage]
+path = "storage"
+[tracking]
+url = "{url}"
+[upload]
+max_bytes = 2000000
+"""
+
+
+def write_settings(root: Path, url: str = "") -> Path:
+    """config.toml of the small camera in `root`."""
+    file = root / "config.toml"
+    file.write_text(SETTINGS.format(url=url))
+    return file
+
+
+def free_port() -> int:
+    """A port that nothing listened on a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@dataclasses.dataclass
+class Served:
+    """A running deepaas-run."""
+
+    url: str
+    process: subprocess.Popen
+    root: Path
+    log: Path
+    temporary: Path
+
+    @property
+    def predict_url(self) -> str:
+        return f"{self.url}/v2/models/lenswatch/predict/"
+
+    def predict(self, data, name="frame.jpg", **fields) -> requests.Response:
+        files = {"input_file": (name, data, "image/jpeg")}
+        return requests.post(self.predict_url, files=files, data=fields, timeout=30)
+
+
+def wait_for(url: str, process: subprocess.Popen, log: Path, seconds: float = 120) -> None:
+    """Until `url` answers 200; fails with the log when the process ends first."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        assert process.poll() is None, log.read_text(errors="replace")[-3000:]
+        with contextlib.suppress(requests.RequestException):
+            if requests.get(url, timeout=2).status_code == 200:
+                return
+        time.sleep(0.1)
+    raise AssertionError(f"{url} did not answer: {log.read_text(errors='replace')[-3000:]}")
+
+
+@contextlib.contextmanager
+def deepaas_running(root: Path, *, workers: int = 1):
+    """deepaas-run as a user starts it, with the settings in `root`; ended with all its workers."""
+    log, temporary, port = root / "deepaas.log", root / "tmp", free_port()
+    temporary.mkdir(exist_ok=True)
+    settings = {"LENSWATCH_CONFIG": str(root / "config.toml"), "TMPDIR": str(temporary)}
+    command = [str(Path(sys.executable).with_name("deepaas-run")), "--listen-ip=127.0.0.1"]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [*command, f"--listen-port={port}", f"--workers={workers}"],
+            cwd=root,
+            env={**os.environ, **settings, "OMP_NUM_THREADS": "1"},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_for(f"{url}/healthz", process, log)
+        yield Served(url, process, root, log, temporary)
+    finally:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(8)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@pytest.fixture(scope="session")
+def deepaas(trained_root, tmp_path_factory):
+    """Two DEEPaaS workers on the trained reference, whose tracking server is down."""
+    root = tmp_path_factory.mktemp("served")
+    shutil.copytree(trained_root / "storage", root / "storage")
+    write_settings(root, f"http://127.0.0.1:{free_port()}")
+    with deepaas_running(root, workers=2) as served:
+        yield served

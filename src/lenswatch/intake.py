@@ -48,8 +48,8 @@ class Request:
     warning_distance: float | None = None
     image_name: str = ""
 
-    def check(self) -> None:
-        """Raise InputError when a field cannot be used."""
+    def check_names(self) -> None:
+        """Raise InputError when stream or event id cannot be used: it cannot be recorded then."""
         if not STREAM.match(self.stream):
             raise InputError(
                 f"stream {self.stream!r}: use 1 to 64 of a-z, 0-9, '.', '_', '-', "
@@ -59,6 +59,9 @@ class Request:
             raise InputError(
                 f"event_id {self.event_id!r}: use 1 to 64 of A-Z, a-z, 0-9, '.', '_', ':', '-'"
             )
+
+    def check_distances(self) -> None:
+        """Raise InputError when the distances given make no rule."""
         warning, drift = self.warning_distance, self.drift_distance
         for name, value in (("warning_distance", warning), ("drift_distance", drift)):
             if value is not None and not math.isfinite(value):

@@ -59,15 +59,16 @@ class Node:
 
         Raises:
             InputError: the picture or the request cannot be used. It is recorded as a Failed job (and
-                remembered for a retry) unless the request itself is at fault; the window is untouched.
+                remembered for a retry) unless its stream or event id is at fault; the window is untouched.
         """
-        request.check()
+        request.check_names()
         if request.event_id is not None:
             first = self.store.answer(request.event_id)
             if first is not None:
                 return repeat(first)
         self._refresh()
         try:
+            request.check_distances()
             picture = self._read(source)
             entry = self._fitted.entry(self._encode(picture))
         except InputError as error:
