@@ -18,6 +18,9 @@ import requests
 from PIL import Image
 from playwright.sync_api import BrowserContext, Page, sync_playwright
 
+from lenswatch.config import load_config
+from lenswatch.server.keys import create_key
+
 CHROMIUM = shutil.which("chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 FLAGS += ["--disable-component-update", "--disable-sync"]
@@ -43,16 +46,22 @@ uvicorn.run(app, port=config.server.port, log_level="error")
 class Server:
     """The tracking server as its own process, and what a node does to it."""
 
-    def __init__(self, folder: Path, script: str = SERVE, prefix: str = "") -> None:
+    def __init__(
+        self, folder: Path, script: str = SERVE, prefix: str = "", auth: str = "none"
+    ) -> None:
         self.script, self.port = script, free_port()
         self.root = f"http://127.0.0.1:{self.port}{prefix}"
         self.settings = folder / "config.toml"
-        database = folder / "server.db"
         self.settings.write_text(
-            f'[server]\nport = {self.port}\ndatabase = "sqlite:///{database}"\n', encoding="utf-8"
+            f'[server]\nport = {self.port}\ndatabase = "sqlite:///{folder / "server.db"}"\n'
+            f'[server.auth]\nmode = "{auth}"\n',
+            encoding="utf-8",
         )
         self.session = requests.Session()
         self.start()
+        if auth == "keys":
+            self.key = create_key(load_config(self.settings), "test", level="Admin")[1]
+            self.session.headers["Authorization"] = f"Bearer {self.key}"
 
     def start(self) -> None:
         self.process = subprocess.Popen([sys.executable, "-c", self.script, str(self.settings)])
@@ -62,8 +71,9 @@ class Server:
         self.process.terminate()
         self.process.wait(20)
 
-    def experiment(self, name: str = "", description: str = "") -> str:
-        body = {"name": name or f"Reef {uuid.uuid4()}", "description": description, "public": True}
+    def experiment(self, name: str = "", description: str = "", public: bool = True) -> str:
+        name = name or f"Reef {uuid.uuid4()}"
+        body = {"name": name, "description": description, "public": public}
         return self._post("/experiment", body)["id"]
 
     def job(self, experiment: str, **changes: object) -> dict:
@@ -147,6 +157,11 @@ def fresh_server(tmp_path) -> Iterator[Server]:
 @pytest.fixture
 def server_below_a_path(tmp_path) -> Iterator[Server]:
     yield from serving(Server(tmp_path, SERVE_BELOW_A_PATH, "/cameras/reef"))
+
+
+@pytest.fixture
+def server_with_keys(tmp_path) -> Iterator[Server]:
+    yield from serving(Server(tmp_path, auth="keys"))
 
 
 def serving(server: Server) -> Iterator[Server]:

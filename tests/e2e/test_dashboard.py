@@ -329,6 +329,21 @@ def test_the_overview_lists_experiments_with_their_state(server, page, ramp):
     expect(page.locator("#name")).to_have_text(name)
 
 
+def test_a_private_experiment_shows_after_logging_in(server_with_keys, page):
+    server = server_with_keys
+    experiment = server.experiment("Private", public=False)
+    server.job(experiment, distance=0.4)
+    page.goto(server.root)
+    expect(page.locator("#welcome")).to_be_visible()
+    page.get_by_role("link", name="Log in", exact=True).click()
+    page.get_by_label("API key").fill(server.key)
+    page.get_by_role("button", name="Log in").click()
+    expect(page.locator("#name")).to_have_text("Private")
+    expect(page.locator("#live")).to_have_text("live")
+    expect(page.locator("#streams")).to_contain_text("distance 0.4")
+    expect(page.get_by_role("link", name="API keys")).to_be_visible()
+
+
 def test_an_unknown_experiment_is_said_to_be_so(server, any_page):
     any_page.goto(server.page_of(str(uuid.uuid4())))
     expect(any_page.get_by_role("alert")).to_have_text("Experiment not found.")

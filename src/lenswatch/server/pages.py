@@ -83,12 +83,22 @@ def static(
     return Response(body, media_type=found.media_type, headers=headers)
 
 
+def _account_link(request: Request) -> tuple[str, str] | None:
+    """Where to log in, or what one can do once that is done; None where there are no accounts."""
+    account = getattr(request.app.state, "account", None)
+    if account is None:
+        return None
+    known = account.sessions.identify(request) is not None
+    return ("keys", "API keys") if known else ("login", "Log in")
+
+
 def _page(request: Request, template: str, base: str, **values: str) -> Response:
     context = {
         "base": base,
         "static": f"{base}/static/{assets.digest()}",
         "plotly": assets.PLOTLY,
         "plotly_style_ids": assets.plotly_style_ids(),
+        "account_link": _account_link(request),
         **values,
     }
     return _templates.TemplateResponse(request, template, context, headers=_PAGE_HEADERS)
