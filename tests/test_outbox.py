@@ -137,6 +137,23 @@ def test_with_an_original_server_jobs_go_singly_and_pictures_stay(store, origina
     assert original.asked("POST", "/drift/search") == 0  # nothing was in doubt
 
 
+def test_what_a_server_lacked_is_asked_for_again_after_it_was_away(
+    store, original: Stub, sender
+) -> None:
+    one = sender(original.url)
+    post(store, "e1")
+    assert one.drain(10)
+    original.fault = answers(503)
+    post(store, "e2")
+    assert not one.drain(10)
+    original.extensions = True  # it was away to be replaced by ours
+    original.fault = None
+    assert until(lambda: is_empty(store) and not one.trouble)
+    post(store, "e3", picture=b"jpeg")
+    assert one.drain(10)
+    assert original.images == {"e3": b"jpeg"}
+
+
 def test_a_server_that_is_down_gets_everything_when_it_is_up(store, sender, caplog) -> None:
     caplog.set_level(logging.INFO, "lenswatch.outbox")
     with socket.socket() as taken:
@@ -383,6 +400,12 @@ def test_two_leases_are_never_held_at_once(store: NodeStore) -> None:
     assert gained.wait(5)
     assert not one.held
     two.release()
+
+
+def test_of_many_that_saw_a_free_lease_one_gets_it(store: NodeStore) -> None:
+    now = time.monotonic()
+    assert [Lease(store, "x", 5.0)._take(now) for _ in range(3)] == [True, False, False]
+    assert Lease(store, "x", 5.0)._take(now + 5.0)  # it has ended
 
 
 def test_a_lease_from_before_the_machine_restarted_is_void(store: NodeStore) -> None:

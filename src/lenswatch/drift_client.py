@@ -72,7 +72,8 @@ class TrackingClient:
             raise ConfigError(f"{url!r} is no address of a tracking server; write http://HOST:PORT")
         self.url = url.rstrip("/")
         self._base = f"{self.url}/api/{api_version}"
-        self._trust_env = parts.hostname not in LOOPBACK  # proxies are for what is far away
+        # Proxies named in the environment are for what is far away.
+        self._trust_env = parts.scheme == "https" or parts.hostname not in LOOPBACK
         self._auth = auth or Credentials()
         self._timeout = (min(CONNECT_TIMEOUT, timeout), timeout)
         self._local = threading.local()
