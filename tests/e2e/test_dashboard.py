@@ -37,6 +37,17 @@ def opened(page: Page, address: str) -> Page:
     return page
 
 
+def set_hidden(page: Page, hidden: bool) -> None:
+    """Tell the page that its tab went to the back, or came to the front."""
+    page.evaluate(
+        """hidden => {
+            Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+            document.dispatchEvent(new Event("visibilitychange"));
+        }""",
+        hidden,
+    )
+
+
 def test_the_present_state_is_a_sentence_and_in_the_title(server, page, ramp):
     opened(page, server.page_of(ramp))
     stream = page.get_by_role("button", name=re.compile("^demo"))
@@ -94,6 +105,19 @@ def test_a_job_appears_within_two_seconds_of_its_arrival(server, page, ramp):
     expect(page.locator("#plot .points path")).to_have_count(43)
     expect(page.locator("#detail")).to_contain_text("Newest job")
     expect(page.locator("#detail")).to_contain_text("frame_0043.jpg")
+
+
+def test_a_hidden_tab_gives_up_its_connection_and_keeps_its_title(server, page):
+    experiment = server.experiment()
+    server.job(experiment)
+    opened(page, server.page_of(experiment))
+    expect(page).to_have_title(re.compile("^clean"))
+    set_hidden(page, True)
+    server.job(experiment, minute=1, distance=0.3)
+    expect(page).to_have_title(re.compile("drift: demo"), timeout=15_000)
+    set_hidden(page, False)
+    server.job(experiment, minute=2, distance=0.5)
+    expect(page.locator("#streams")).to_contain_text("distance 0.5")
 
 
 def test_a_job_of_a_new_stream_appears_too(server, page, ramp):

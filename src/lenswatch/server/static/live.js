@@ -1,6 +1,7 @@
 /** New jobs as they arrive: server-sent events, and asking every second while those are away. */
 
-const ASK_EVERY = 1000; // milliseconds
+const ASK_EVERY = 1000; // milliseconds, while there should be events and are none
+const ASK_HIDDEN_EVERY = 5000;
 const REOPEN_AFTER = 5000;
 
 /**
@@ -18,6 +19,7 @@ export function watch(url, { onRecord, catchUp, onState }) {
 
   function open() {
     source?.close();
+    if (document.hidden) return;
     source = new EventSource(url);
     source.onopen = resume;
     source.onerror = interrupted;
@@ -44,14 +46,22 @@ export function watch(url, { onRecord, catchUp, onState }) {
 
   async function ask() {
     await catchUp().catch(() => {});
-    if (asking) asking = setTimeout(ask, ASK_EVERY);
+    if (asking) asking = setTimeout(ask, document.hidden ? ASK_HIDDEN_EVERY : ASK_EVERY);
   }
 
-  document.addEventListener("visibilitychange", () => {
-    if (!document.hidden) catchUp().catch(() => {});
-  });
+  /** Browsers allow few connections to one server: a hidden tab gives its own to the others. */
+  function hide() {
+    source?.close();
+    missed = true;
+    clearTimeout(asking);
+    asking = setTimeout(ask, ASK_HIDDEN_EVERY);
+  }
+
+  document.addEventListener("visibilitychange", () => (document.hidden ? hide() : open()));
   window.addEventListener("pagehide", () => source?.close());
-  open();
+  window.addEventListener("pageshow", (event) => event.persisted && open());
+  if (document.hidden) hide();
+  else open();
 }
 
 function parse(text) {
