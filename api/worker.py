@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import gc
 import logging
 import re
 import tempfile
@@ -31,7 +32,9 @@ _UPLOAD = re.compile(r"tmp[a-z0-9_]{8}\Z")  # how DEEPaaS names the copies it ma
 def _node() -> Node:
     """This process's node. A worker is used for one call at a time."""
     torch.set_num_threads(1)
-    return Node(load_config())
+    node = Node(load_config())
+    gc.freeze()  # torch's many objects live as long as the worker: no need to look through them
+    return node
 
 
 def warm() -> None:

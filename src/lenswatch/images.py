@@ -18,7 +18,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from torch.nn.functional import interpolate
 
 from lenswatch.config import TransformConfig, UploadConfig
 from lenswatch.errors import ImageError, ImageTooLarge
@@ -51,11 +53,17 @@ class Picture:
     captured_at: datetime | None
 
     def pixels(self, size: tuple[int, int]) -> Pixels:
-        """The picture scaled to `size` (height, width): (height, width, 3) uint8."""
-        scaled = self.image
-        if scaled.size != (size[1], size[0]):
-            scaled = scaled.resize((size[1], size[0]), Image.Resampling.BILINEAR)
-        return np.asarray(scaled)
+        """The picture scaled to `size` (height, width): (height, width, 3) uint8.
+
+        Bilinear with antialiasing, as Pillow's, by torch, whose code for 8 bits is several times
+        faster.
+        """
+        pixels = np.array(self.image)
+        if pixels.shape[:2] == size:
+            return pixels
+        planes = torch.from_numpy(pixels).permute(2, 0, 1)[None]
+        scaled = interpolate(planes, size=size, mode="bilinear", antialias=True)
+        return np.ascontiguousarray(scaled[0].permute(1, 2, 0).numpy())
 
     def thumbnail(self, side: int = THUMBNAIL_SIDE) -> bytes:
         """A JPEG of at most `side` pixels, for people to look at."""

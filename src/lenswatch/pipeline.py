@@ -20,7 +20,7 @@ from lenswatch.detector import Entry, FittedMMD, Window
 from lenswatch.errors import InputError
 from lenswatch.images import Picture, encoder_input, read_picture, read_picture_file
 from lenswatch.intake import Request, clean_name, iso_utc, open_store, record_refusal, repeat
-from lenswatch.layout import calibration_folder, current_digest
+from lenswatch.layout import calibration_folder, current_digest, reference_folder
 from lenswatch.reference import Reference, load_reference
 from lenswatch.store import Answer, NodeStore, Transaction
 from lenswatch.stream_calibration import calibrate_stream
@@ -48,6 +48,8 @@ class Node:
         self.config = config
         self.store = store or open_store(config)
         self._calibrations: dict[str, tuple[object, Calibration]] = {}
+        self._current = reference_folder(config.storage_path) / "current"
+        self._current_stamp = _stamp(self._current)
         self._load(load_reference(config.storage_path))
 
     @property
@@ -95,13 +97,14 @@ class Node:
     def calibration(self, stream: str) -> Calibration:
         """The thresholds of a stream, read again when their file was replaced."""
         folder = calibration_folder(self.config.storage_path)
-        stamp = _stamp(folder, self._reference.digest, (stream, "default"))
+        files = [folder / self._reference.digest / f"{name}.json" for name in (stream, "default")]
+        stamp = [_stamp(file) for file in files]
         kept = self._calibrations.get(stream)
         if kept is None or kept[0] != stamp:
             found = load_calibration(folder, self._reference.digest, stream)
             if found is None:
                 found = calibrate_stream(self.config, self._reference)
-                stamp = _stamp(folder, self._reference.digest, (stream, "default"))
+                stamp = [_stamp(file) for file in files]
             kept = self._calibrations[stream] = (stamp, found)
         return kept[1]
 
@@ -111,9 +114,13 @@ class Node:
         self._calibrations.clear()
 
     def _refresh(self) -> None:
+        stamp = _stamp(self._current)
+        if stamp == self._current_stamp:
+            return
         digest = current_digest(self.config.storage_path)
         if digest is not None and digest != self._reference.digest:
             self._load(load_reference(self.config.storage_path, digest))
+        self._current_stamp = stamp
 
     def _read(self, source: bytes | Path) -> Picture:
         size, limits = self._reference.transform.resize, self.config.upload
@@ -196,13 +203,10 @@ def _exceeds(distance: float | None, threshold: float | None) -> bool:
     return distance is not None and threshold is not None and distance > threshold
 
 
-def _stamp(folder: Path, digest: str, streams: tuple[str, ...]) -> object:
-    """Changes whenever the calibration file of one of `streams` is replaced."""
-    found = []
-    for stream in streams:
-        try:
-            status = (folder / digest / f"{stream}.json").stat()
-            found.append((status.st_ino, status.st_mtime_ns))
-        except FileNotFoundError:
-            found.append((0, 0))
-    return tuple(found)
+def _stamp(file: Path) -> tuple[int, int]:
+    """Changes whenever the file is replaced."""
+    try:
+        status = file.stat()
+    except FileNotFoundError:
+        return 0, 0
+    return status.st_ino, status.st_mtime_ns

@@ -1,0 +1,267 @@
+"""The node against the tutorial's way of doing the same."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import psutil
+import requests
+import torch
+from frouros.detectors.data_drift import MMDStreaming as FrourosMMDStreaming
+from frouros.utils.kernels import rbf_kernel
+from PIL import Image
+from torchvision import transforms
+
+from benchmarks.timing import Comparison, compare, milliseconds
+from lenswatch.autoencoder import Autoencoder, encode
+from lenswatch.config import Config, StorageConfig, TrackingConfig
+from lenswatch.demo import Footage, draw_frame
+from lenswatch.detector import MMDStreaming, median_distance
+from lenswatch.images import encoder_input, read_picture
+from lenswatch.intake import Request
+from lenswatch.pipeline import Node
+from lenswatch.reference import Reference, save_reference
+from lenswatch.stream_calibration import calibrate_stream
+
+__all__ = ["detector_update", "parent_memory", "predict_path", "recording"]
+
+PICTURES = 6  # different ones, in turn
+EMBEDDINGS = 400
+
+
+def full_hd_pictures() -> list[bytes]:
+    """JPEG files of 1920 x 1080, quality 90, of the sample footage."""
+    from datetime import UTC, datetime, timedelta
+
+    footage = Footage(PICTURES, datetime(2026, 6, 1, 10, tzinfo=UTC), timedelta(minutes=8))
+    return [_jpeg(draw_frame(footage, i)) for i in range(PICTURES)]
+
+
+def _jpeg(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.resize((1920, 1080), Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+def make_node(root: Path, pictures: list[bytes], *, tracking: bool = True) -> Node:
+    """A node on an untrained encoder: what the weights are does not change how long they take."""
+    config = Config(
+        storage=StorageConfig(path=str(root)),
+        tracking=TrackingConfig(url="http://127.0.0.1:9" if tracking else ""),
+    )
+    torch.manual_seed(0)
+    encoder = Autoencoder(config.transform.resize).eval()
+    size = config.transform.resize
+    planes = [
+        encoder_input(read_picture(p, size, config.upload).pixels(size), config.transform)
+        for p in pictures
+    ]
+    centres = np.concatenate([encode(encoder.encoder, each[None]) for each in planes])
+    rng = np.random.default_rng(0)
+    spread = rng.normal(0, centres.std() + 0.1, (EMBEDDINGS, centres.shape[1]))
+    embeddings = (centres[rng.integers(0, len(centres), EMBEDDINGS)] + spread).astype(np.float32)
+    sigma = median_distance(embeddings.astype(np.float64))
+    reference = save_reference(root, Reference(encoder, embeddings, config.transform, sigma), {})
+    calibrate_stream(config, reference)
+    return Node(config)
+
+
+def in_turn(action: Callable[[bytes], object], pictures: list[bytes]) -> Callable[[], object]:
+    """Calls `action` with the next picture each time."""
+    state = {"next": 0}
+
+    def call() -> object:
+        state["next"] = (state["next"] + 1) % len(pictures)
+        return action(pictures[state["next"]])
+
+    return call
+
+
+def predict_path(root: Path, runs: int = 60) -> Comparison:
+    """From the bytes of a full-HD JPEG to the answer, ours with the store and the drift job."""
+    pictures = full_hd_pictures()
+    node = make_node(root, pictures)
+    return compare(
+        "predict path, 1920x1080 JPEG",
+        in_turn(lambda data: node.observe(data, Request()), pictures),
+        in_turn(_tutorial(node.reference), pictures),
+        2.5,
+        runs,
+    )
+
+
+def _tutorial(reference: Reference) -> Callable[[bytes], object]:
+    """The tutorial's path on the same encoder, reference and bandwidth."""
+    size, transform = reference.transform.resize, reference.transform
+    prepare = transforms.Compose(
+        [
+            transforms.Resize(size),
+            transforms.ToTensor(),
+            transforms.Normalize(transform.mean, transform.std),
+        ]
+    )
+    detector = FrourosMMDStreaming(
+        window_size=12, kernel=partial(rbf_kernel, sigma=reference.sigma)
+    )
+    detector.fit(X=reference.embeddings)
+    for row in reference.embeddings[:12]:
+        detector.update(value=row)
+
+    def predict(data: bytes) -> object:
+        tensor = prepare(Image.open(io.BytesIO(data)).convert("RGB"))
+        with torch.no_grad():
+            embedding = reference.autoencoder.encoder(tensor.unsqueeze(0))[0]
+        return detector.update(value=embedding.numpy())
+
+    return predict
+
+
+def detector_update(n: int, d: int, window: int, goal: float, runs: int) -> Comparison:
+    """One update of the detector alone."""
+    rng = np.random.default_rng(0)
+    reference, values = rng.normal(size=(n, d)), rng.normal(size=(window + runs + 10, d))
+    sigma = median_distance(reference)
+    ours = MMDStreaming(window, sigma)
+    theirs = FrourosMMDStreaming(window, kernel=partial(rbf_kernel, sigma=sigma))
+    for detector in (ours, theirs):
+        detector.fit(X=reference)
+        detector.X_ref = reference
+    for value in values[:window]:
+        ours.update(value)
+        theirs.num_instances += 1
+        theirs.X_queue.enqueue(value=value)
+    mine, his = iter(values[window:]), iter(values[window:])
+    return compare(
+        f"detector update, n_ref {n}, d {d}, window {window}",
+        lambda: ours.update(next(mine)),
+        lambda: theirs.update(value=next(his)),
+        goal,
+        runs,
+    )
+
+
+def recording(root: Path, runs: int = 60) -> Comparison:
+    """What recording a drift job adds to predict, against the published client's three requests."""
+    pictures = full_hd_pictures()
+    with_job = make_node(root / "on", pictures)
+    without = make_node(root / "off", pictures, tracking=False)
+    without_picture = dataclasses.replace(
+        with_job.config, storage=dataclasses.replace(with_job.config.storage, keep_images=False)
+    )
+    recorded = Node(without_picture)
+    with tracking_server(root) as url:
+        experiment = requests.post(
+            f"{url}/experiment", json={"name": "bench", "permissions": []}, timeout=10
+        ).json()["id"]
+        added, trips = [], []
+        for round_ in range(runs + 3):
+            data = pictures[round_ % len(pictures)]
+            on = milliseconds(partial(recorded.observe, data, Request()))
+            off = milliseconds(partial(without.observe, data, Request()))
+            trip = milliseconds(partial(_three_round_trips, url, experiment))
+            if round_ >= 3:
+                added.append(on - off)
+                trips.append(trip)
+    return Comparison(
+        "recording a job, against three HTTP round trips",
+        max(median(added), 1e-3),
+        median(trips),
+        5.0,
+        runs,
+    )
+
+
+def _three_round_trips(url: str, experiment: str) -> None:
+    """What the published client does for each inference: each on a connection of its own."""
+    job = {
+        "job_status": "Running",
+        "model": "m",
+        "drift_detected": False,
+        "parameters": {},
+        "tags": [],
+    }
+    requests.post(f"{url}/experiment/search", json={"name": "bench"}, timeout=10).raise_for_status()
+    reply = requests.post(f"{url}/experiment/{experiment}/drift", json=job, timeout=10)
+    drift = reply.json()["id"]
+    done = {**job, "job_status": "Completed"}
+    requests.put(
+        f"{url}/experiment/{experiment}/drift/{drift}", json=done, timeout=10
+    ).raise_for_status()
+
+
+class tracking_server:  # noqa: N801 - a context manager, read like a function
+    """Our tracking server in a process of its own; gives the address of its API."""
+
+    def __init__(self, root: Path) -> None:
+        self.database, self.port = root / "server.db", _free_port()
+
+    def __enter__(self) -> str:
+        command = [sys.executable, "-m", "lenswatch", "server", "--port", str(self.port)]
+        self.process = subprocess.Popen(
+            [*command, "--database", f"sqlite:///{self.database}"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        _await(f"http://127.0.0.1:{self.port}/healthz")
+        return f"http://127.0.0.1:{self.port}/api/v1"
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()
+        self.process.wait(10)
+
+
+def parent_memory(root: Path) -> float:
+    """Resident memory of DEEPaaS' parent process after ten pictures, in MB."""
+    pictures = full_hd_pictures()
+    make_node(root / "storage", pictures)
+    (root / "config.toml").write_text('[tracking]\nurl = ""\n')
+    port = _free_port()
+    process = subprocess.Popen(
+        [Path(sys.executable).with_name("deepaas-run"), f"--listen-port={port}"],
+        cwd=root,
+        env={**os.environ, "LENSWATCH_CONFIG": str(root / "config.toml")},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        _await(f"http://127.0.0.1:{port}/healthz")
+        url = f"http://127.0.0.1:{port}/v2/models/lenswatch/predict/"
+        for i in range(10):
+            files = {"input_file": pictures[i % len(pictures)]}
+            requests.post(url, files=files, timeout=60).raise_for_status()
+        return psutil.Process(process.pid).memory_info().rss / 1e6
+    finally:
+        process.terminate()
+        process.wait(10)
+        os.killpg(process.pid, signal.SIGKILL) if psutil.pid_exists(process.pid) else None
+
+
+def _await(url: str, seconds: float = 90) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            if requests.get(url, timeout=2).status_code == 200:
+                return
+        except requests.RequestException:
+            time.sleep(0.1)
+    raise TimeoutError(f"{url} did not answer")
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
