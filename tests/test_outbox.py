@@ -466,6 +466,47 @@ def test_a_refused_picture_is_parked_after_its_job_arrived(store, stub, sender) 
     assert "Not a JPEG" in one.parked()[0].reason
 
 
+def test_a_picture_that_breaks_the_server_is_parked_in_the_end(
+    store, stub, sender, monkeypatch
+) -> None:
+    def breaks(handler: Handler) -> bool:
+        if handler.body != b"poison":
+            return False
+        handler.reply(500, {"code": 500})
+        return True
+
+    monkeypatch.setattr(delivery, "GIVE_UP", 1)
+    stub.fault = breaks
+    post(store, "bad", picture=b"poison")
+    one = sender(stub.url)
+    assert not one.drain(10)
+    assert one.parked() == []  # it may be the server
+    post(store, "good", picture=b"jpeg")
+    assert until(lambda: one.counts().parked == 1)
+    assert stub.images == {"good": b"jpeg"}
+    assert one.parked()[0].event_id == "bad"
+
+
+@pytest.mark.parametrize("status", [403, 500, 502])
+def test_no_job_waits_for_pictures_that_cannot_be_sent(store, stub, sender, status, caplog) -> None:
+    def no_pictures(handler: Handler) -> bool:
+        if handler.command != "PUT":
+            return False
+        handler.reply(status, {"code": status})
+        return True
+
+    stub.fault = no_pictures
+    one = sender(stub.url, longest_delay=60.0, first_delay=30.0)
+    post(store, "e1", picture=b"jpeg")
+    assert not one.drain(10)
+    for i in range(2, 5):
+        post(store, f"e{i}", picture=b"jpeg")
+        assert stub.wait_for(lambda i=i: len(stub.drifts) == i, 5)
+    assert until(lambda: one.counts().pictures == 4)
+    assert one.parked() == []
+    assert [r.message.split(":")[0] for r in caplog.records] == ["pictures wait"]
+
+
 def test_a_proxy_that_answers_404_for_everything_loses_no_picture(store, stub, sender) -> None:
     def only_proxy(handler: Handler) -> bool:
         if handler.command == "POST":

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from lenswatch.config import TrackingConfig
 from lenswatch.drift_client import TrackingClient
-from lenswatch.errors import TrackingRefused, TrackingUnavailable
+from lenswatch.errors import TrackingError, TrackingRefused, TrackingUnavailable
 from lenswatch.outbox_rows import OutboxRows, PictureRow, Row
 
 __all__ = ["Delivery"]
@@ -40,6 +40,9 @@ class Outcome:
     delayed: dict[int, float] = field(default_factory=dict)  # seconds
     blamed: bool = True  # the delay counts as the job's failure
 
+    def __bool__(self) -> bool:
+        return bool(self.done or self.arrived or self.parked or self.delayed)
+
     def accept(self, row: Row, drift_id: str) -> None:
         """The server has the job."""
         if row.has_picture:
@@ -64,6 +67,7 @@ class Delivery:
         client: TrackingClient,
         config: TrackingConfig,
         go_on: Callable[[], bool],
+        delays: tuple[float, float] = (0.5, 60.0),
     ) -> None:
         self._rows = rows
         self._client = client
@@ -73,6 +77,10 @@ class Delivery:
         self._batch = BATCH
         self._blocked = 0
         self._quiet_until = 0.0
+        self._delays = delays  # seconds: the first, the longest
+        self._pictures_due = 0.0
+        self._picture_failures = 0
+        self.picture_trouble = ""  # why pictures wait while jobs may not
 
     def once(self) -> bool:
         """Send a batch of jobs and a few pictures; whether there were any.
@@ -83,10 +91,26 @@ class Delivery:
         jobs = self._rows.due(max(self._batch, SUSPECTS))
         if jobs:
             self._send_jobs(jobs)
-        pictures = self._rows.due_pictures(PICTURES) if self._go_on() else []
-        if pictures:
+        return self._send_due_pictures() or bool(jobs)
+
+    def _send_due_pictures(self) -> bool:
+        """Pictures wait by themselves when they cannot be sent: no job waits for a picture."""
+        if not self._go_on() or time.monotonic() < self._pictures_due:
+            return False
+        pictures = self._rows.due_pictures(PICTURES)
+        try:
             self._send_pictures(pictures)
-        return bool(jobs or pictures)
+        except TrackingError as error:
+            if not self.picture_trouble:
+                logger.warning("pictures wait: %s", error)
+            self.picture_trouble = type(error).__name__
+            first, longest = self._delays
+            self._pictures_due = time.monotonic() + min(longest, first * 2**self._picture_failures)
+            self._picture_failures = min(self._picture_failures + 1, 20)
+            return False
+        if pictures:
+            self.picture_trouble, self._picture_failures = "", 0
+        return bool(pictures)
 
     def _send_jobs(self, rows: list[Row]) -> None:
         singly = self._batch == 1
@@ -197,30 +221,39 @@ class Delivery:
             self._settle(Outcome(delayed=later, blamed=False))
 
     def _send_pictures(self, rows: Sequence[PictureRow]) -> None:
-        experiment = self._experiment_id()
+        failed, got_through = Outcome(), False
         for row in rows:
             if not self._go_on():
                 return
-            outcome = Outcome()
             try:
-                data = self._rows.picture(row.id)
-                if data is not None:  # where the server takes no pictures they go no further
-                    self._client.put_image(experiment, row.drift_id, data)
-                outcome.done.append(row.id)
-            except TrackingRefused as refused:
-                if refused.gone:  # the job was deleted over there
-                    outcome.done.append(row.id)
-                elif refused.status in REFUSALS:
-                    outcome.parked[row.id] = f"its picture: {refused}"
-                else:
-                    raise
+                self._settle(self._send_picture(self._experiment_id(), row))
+                got_through = True
             except TrackingUnavailable as unavailable:
-                if unavailable.status != 500:
+                if unavailable.status != 500 or (row is rows[-1] and not got_through):
                     raise
-                outcome.blame(row, f"its picture: {unavailable}")
-            self._settle(outcome)
+                failed.blame(row, f"its picture: {unavailable}")
+        if got_through:
+            self._settle(failed)
+
+    def _send_picture(self, experiment: str, row: PictureRow) -> Outcome:
+        outcome = Outcome()
+        try:
+            data = self._rows.picture(row.id)
+            if data is not None:  # where the server takes no pictures they go no further
+                self._client.put_image(experiment, row.drift_id, data)
+            outcome.done.append(row.id)
+        except TrackingRefused as refused:
+            if refused.gone:  # the job was deleted over there
+                outcome.done.append(row.id)
+            elif refused.status in REFUSALS:
+                outcome.parked[row.id] = f"its picture: {refused}"
+            else:
+                raise
+        return outcome
 
     def _settle(self, outcome: Outcome) -> None:
+        if not outcome:
+            return
         self._rows.settle(
             outcome.done, outcome.arrived, outcome.parked, outcome.delayed, outcome.blamed
         )

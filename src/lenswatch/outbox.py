@@ -54,11 +54,13 @@ class Sender:
         self._client = client or (client_for(config) if config.url else None)
         self._rows = OutboxRows(store)
         self._lease = Lease(store, "sender", lease_seconds, on_gain=self.notify)
+        self._delays = (first_delay, longest_delay)
         self._delivery = (
-            Delivery(self._rows, self._client, config, self._may_send) if self._client else None
+            Delivery(self._rows, self._client, config, self._may_send, self._delays)
+            if self._client
+            else None
         )
         self._poll = poll
-        self._delays = (first_delay, longest_delay)
         self._stopping = threading.Event()
         self._changed = threading.Condition()  # something was sent, or could not be
         self._thread = threading.Thread(target=self._run, name="outbox-sender", daemon=True)
@@ -99,7 +101,7 @@ class Sender:
         deadline = time.monotonic() + timeout
         while not self._rows.is_empty():
             left = deadline - time.monotonic()
-            if left <= 0 or self._trouble:
+            if left <= 0 or self.trouble:
                 return False
             with self._changed:  # rows may also go through another process: look now and then
                 self._changed.wait(min(left, self._poll))
@@ -108,7 +110,7 @@ class Sender:
     @property
     def trouble(self) -> str:
         """Why nothing can be sent at present; empty when all is well or nothing was tried."""
-        return self._trouble
+        return self._trouble or (self._delivery.picture_trouble if self._delivery else "")
 
     def counts(self) -> Counts:
         """How many rows wait, and since when."""
