@@ -109,9 +109,9 @@ class _Compiler:
         if rest:
             return _absent(match.predicate)
         if name in self.fields.texts:
-            return _on_text(self.fields.texts[name], match.predicate)
+            return _on_text(self.fields.texts[name], match.predicate, self.dialect)
         if name in self.fields.constants:
-            return _on_text(literal(self.fields.constants[name]), match.predicate)
+            return _on_text(literal(self.fields.constants[name]), match.predicate, self.dialect)
         if name in self.fields.booleans:
             return _on_boolean(self.fields.booleans[name], match.predicate)
         if name in self.fields.stamps:
@@ -151,30 +151,23 @@ class _Compiler:
 
     def search(self, root: Value, path: tuple[str, ...], predicate: Predicate) -> Expression:
         """The same by looking through every array on the way."""
-        if not path:
-            return self.whole_or_members(root, predicate)
-        ways = [self.step(root, path, predicate, self._members_named)]
-        if path[0].isascii() and path[0].isdigit() and len(path[0]) < 10:
-            ways.append(self.step(root, path, predicate, self._items_at))
-        return or_(*ways)
+        ways: list[list[Place]] = [[]]
+        for key in path:
+            ways = [longer for way in ways for longer in self.onward(way, root, key)]
+        found = [
+            _any_row(way, self.whole_or_members(way[-1].value if way else root, predicate))
+            for way in ways
+        ]
+        return or_(*found)
 
-    def step(
-        self,
-        root: Value,
-        path: tuple[str, ...],
-        predicate: Predicate,
-        way: Callable[[Value, str], list[Place]],
-    ) -> Expression:
-        places = way(root, path[0])
-        rest = self.search(places[-1].value, path[1:], predicate)
-        return _any_row(places, rest)
-
-    def _members_named(self, value: Value, key: str) -> list[Place]:
+    def onward(self, way: list[Place], root: Value, key: str) -> list[list[Place]]:
+        """`way`, longer by `key`: as a member of an object or of objects in an array, or as a position."""
+        value = way[-1].value if way else root
         outer = self.dialect.self_or_elements(value)
-        return [outer, self.dialect.member(outer.value, key)]
-
-    def _items_at(self, value: Value, key: str) -> list[Place]:
-        return [self.dialect.item(value, int(key))]
+        ways = [[*way, outer, self.dialect.member(outer.value, key)]]
+        if key.isascii() and key.isdigit() and len(key) < 10:
+            ways.append([*way, self.dialect.item(value, int(key))])
+        return ways
 
     def whole_or_members(self, value: Value, predicate: Predicate) -> Expression:
         whole = self.whole(value, predicate)
@@ -201,7 +194,9 @@ class _Compiler:
                 inner = self.node(node, place.value)
                 wanted_kind = self.dialect.is_a(place.value, "object") if objects else true()
                 return _any_row([place], and_(wanted_kind, inner))
-        raise invalid("json", {"$regex": ["Not supported here."]})
+            case Pattern(regex, options):
+                return _sure(self.dialect.found(self.dialect.text(value), regex, options))
+        raise AssertionError(predicate)
 
     def equal(self, value: Value, wanted: Any) -> Expression:
         """Whether `value` is there and equals `wanted`, numbers by size and objects in any order."""
@@ -214,21 +209,8 @@ class _Compiler:
                 return _sure(self.dialect.text(value) == wanted)
             case int() | float():
                 return _sure(self.dialect.number(value) == self.dialect.number_literal(wanted))
-            case list():
-                size = and_(
-                    self.dialect.is_a(value, "array"), self.dialect.length(value) == len(wanted)
-                )
-                places = [self.dialect.item(value, i) for i in range(len(wanted))]
-                return and_(size, *map(self._holds, places, wanted))
             case _:
-                size = and_(
-                    self.dialect.is_a(value, "object"), self.dialect.count(value) == len(wanted)
-                )
-                places = [self.dialect.member(value, key) for key in wanted]
-                return and_(size, *map(self._holds, places, wanted.values()))
-
-    def _holds(self, place: Place, wanted: Any) -> Expression:
-        return _any_row([place], self.equal(place.value, wanted))
+                return self.dialect.same(value, wanted)
 
     def compare(self, value: Value, sign: str, wanted: Any) -> Expression:
         if isinstance(wanted, bool):
@@ -269,7 +251,7 @@ def _absent(predicate: Predicate) -> Expression:
     return true() if predicate == Equal(None) else false()
 
 
-def _on_text(column: Expression, predicate: Predicate) -> Expression:
+def _on_text(column: Expression, predicate: Predicate, dialect: Dialect) -> Expression:
     match predicate:
         case Exists():
             return column.is_not(None)
@@ -282,8 +264,8 @@ def _on_text(column: Expression, predicate: Predicate) -> Expression:
         case OneOf(wanted):
             texts = [w for w in wanted if isinstance(w, str)]
             return _sure(column.in_(texts)) if texts else false()
-        case Pattern():
-            raise invalid("json", {"$regex": ["Not supported here."]})
+        case Pattern(regex, options):
+            return _sure(dialect.found(column, regex, options))
     return false()
 
 

@@ -11,6 +11,7 @@ import json
 import math
 import secrets
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -27,13 +28,48 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from lenswatch.errors import ServerError
 from lenswatch.server.models import settings
+from lenswatch.server.regex import compile_regex
 
-__all__ = ["Database", "prepare", "shared_secret"]
+__all__ = ["Database", "QueryRefused", "prepare", "shared_secret"]
 
 BUSY_TIMEOUT_MS = 60_000
 POOL_SIZE = 16
 _INT64 = 2**63
 _MIGRATION_LOCK = 0x1E95  # any number, the same in every process
+
+
+# How SQLite, our function in it, and PostgreSQL say that time is up.
+_GIVEN_UP = ("interrupted", "user-defined function raised", "statement timeout")
+# How they say that a statement is more than they can take.
+_TOO_LARGE = ("parser stack overflow", "tree is too large", "too many SQL variables", "stack depth")
+_STEPS = 20_000  # of SQLite's machine between two looks at the clock
+
+
+class QueryRefused(Exception):  # noqa: N818
+    """The database gave a query up: it took too long, or is too large."""
+
+
+def _searcher(deadline: float) -> Any:
+    def search(regex: str, options: str, text: Any) -> bool | None:
+        return (
+            compile_regex(regex, options).search(text, deadline) if isinstance(text, str) else None
+        )
+
+    return search
+
+
+def _same_json(left: str, right: str) -> bool:
+    return _same(json.loads(left), json.loads(right))
+
+
+def _same(left: Any, right: Any) -> bool:
+    """Equality in which true is not 1, but 1 is 1.0."""
+    match left, right:
+        case (list(), list()):
+            return len(left) == len(right) and all(map(_same, left, right))
+        case (dict(), dict()):
+            return left.keys() == right.keys() and all(_same(left[k], right[k]) for k in left)
+    return isinstance(left, bool) == isinstance(right, bool) and bool(left == right)
 
 
 class Database:
@@ -49,6 +85,38 @@ class Database:
         """A transaction that only reads, and sees one state throughout."""
         with self.engine.connect() as connection, connection.begin():
             yield connection
+
+    @contextmanager
+    def limited(self, connection: Connection, seconds: float) -> Iterator[None]:
+        """Within: what is asked on `connection` is given up after `seconds`.
+
+        Raises:
+            QueryRefused: it was.
+        """
+        try:
+            with self._sqlite_limit(connection, seconds) if self.sqlite else nullcontext():
+                if not self.sqlite:
+                    limit = f"SET LOCAL statement_timeout = {int(seconds * 1000)}"
+                    connection.exec_driver_sql(limit)
+                yield
+        except DBAPIError as error:
+            if any(sign in str(error.orig) for sign in _GIVEN_UP):
+                raise QueryRefused("The query takes too long.") from None
+            if any(sign in str(error.orig) for sign in _TOO_LARGE):
+                raise QueryRefused("The query is too large.") from None
+            raise
+
+    @contextmanager
+    def _sqlite_limit(self, connection: Connection, seconds: float) -> Iterator[None]:
+        driver: Any = connection.connection.driver_connection
+        deadline = time.monotonic() + seconds
+        driver.set_progress_handler(lambda: int(time.monotonic() > deadline), _STEPS)
+        driver.create_function("lenswatch_regex", 3, _searcher(deadline), deterministic=True)
+        driver.create_function("lenswatch_same", 2, _same_json, deterministic=True)
+        try:
+            yield
+        finally:
+            driver.set_progress_handler(None, 0)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:

@@ -154,7 +154,7 @@ def _with_numbers(connection: Connection, rows: list[dict[str, Any]]) -> list[Jo
         query = select(drifts.c.id, drifts.c.number).where(
             drifts.c.id.in_(ids[start : start + _CHUNK])
         )
-        numbers |= dict(connection.execute(query).tuples().all())
+        numbers |= {row.id: row.number for row in connection.execute(query)}
     return [row | {"number": numbers[row["id"]]} for row in rows]
 
 

@@ -7,12 +7,14 @@ or PostgreSQL's; `Dialect.kinds` translates.
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from sqlalchemy import (
+    Boolean,
     Column,
     ColumnElement,
     Float,
@@ -23,14 +25,16 @@ from sqlalchemy import (
     and_,
     case,
     cast,
+    false,
     func,
     literal,
     literal_column,
-    select,
     true,
     type_coerce,
 )
 from sqlalchemy.dialects.postgresql import JSONB
+
+from lenswatch.server.regex import compile_regex
 
 __all__ = ["Dialect", "Place", "PostgresJson", "SqliteJson", "Value"]
 
@@ -110,8 +114,8 @@ class Dialect(ABC):
         """A row for each element of an array; of an object itself one; none for anything else."""
 
     @abstractmethod
-    def count(self, value: Value) -> Expression:
-        """How many members an object has."""
+    def same(self, value: Value, wanted: Any) -> Expression:
+        """Whether it equals an array or object, numbers by size and members in any order; never NULL."""
 
     @abstractmethod
     def length(self, value: Value) -> Expression:
@@ -128,6 +132,10 @@ class Dialect(ABC):
     @abstractmethod
     def text(self, value: Value) -> Expression:
         """The text; NULL for anything else."""
+
+    @abstractmethod
+    def found(self, text: Expression, regex: str, options: str) -> Expression:
+        """Whether the expression is found in `text`; NULL where that is NULL."""
 
     @abstractmethod
     def boolean(self, value: Value, wanted: bool) -> Expression:
@@ -182,10 +190,10 @@ class SqliteJson(Dialect):
         )
         return self._each(source).where(true())
 
-    def count(self, value: Value) -> Expression:
-        place = self._each(self._only(value, "object"))
-        assert place.source is not None
-        return select(func.count()).select_from(place.source).scalar_subquery()
+    def same(self, value: Value, wanted: Any) -> Expression:
+        container = value.type.in_([_name("array"), _name("object")])
+        equal = func.lenswatch_same(value.content, json.dumps(wanted), type_=Boolean)
+        return case((container, equal), else_=false())
 
     def length(self, value: Value) -> Expression:
         return func.json_array_length(
@@ -203,6 +211,9 @@ class SqliteJson(Dialect):
 
     def boolean(self, value: Value, wanted: bool) -> Expression:
         return func.coalesce(value.type == _name("true" if wanted else "false"), literal(False))
+
+    def found(self, text: Expression, regex: str, options: str) -> Expression:
+        return func.lenswatch_regex(regex, options, text, type_=Boolean)
 
 
 class PostgresJson(Dialect):
@@ -251,12 +262,9 @@ class PostgresJson(Dialect):
         )
         return Place(self._value(rows.c.value), rows, true())
 
-    def count(self, value: Value) -> Expression:
-        keys = func.jsonb_object_keys(
-            case((value.type == _name("object"), value.content), else_=_json("{}"))
-        )
-        rows = keys.table_valued("key", name=next(self._names))
-        return select(func.count()).select_from(rows).scalar_subquery()
+    def same(self, value: Value, wanted: Any) -> Expression:
+        document = cast(literal(json.dumps(wanted), Text), JSONB)
+        return func.coalesce(value.content == document, literal(False))
 
     def length(self, value: Value) -> Expression:
         return func.jsonb_array_length(
@@ -277,3 +285,7 @@ class PostgresJson(Dialect):
 
     def boolean(self, value: Value, wanted: bool) -> Expression:
         return func.coalesce(value.content == _json("true" if wanted else "false"), literal(False))
+
+    def found(self, text: Expression, regex: str, options: str) -> Expression:
+        pattern = literal(compile_regex(regex, options).postgres, Text)
+        return text.op("~", return_type=Boolean())(pattern)

@@ -21,11 +21,13 @@ from starlette.responses import JSONResponse, Response
 
 from lenswatch.server import bodies
 from lenswatch.server.auth import Authenticator, Caller, Identity, find_caller
-from lenswatch.server.database import Database
-from lenswatch.server.errors import Refusal
+from lenswatch.server.database import Database, QueryRefused
+from lenswatch.server.errors import Refusal, invalid
 from lenswatch.server.reading import read_body
 
 __all__ = ["Call", "Operation", "Operations", "Services", "Who", "reply"]
+
+QUERY_SECONDS = 5.0  # for one statement of a search
 
 
 class Who(enum.Enum):
@@ -119,7 +121,16 @@ class Operation:
             call.caller = find_caller(connection, call.identity)
             if self.who is Who.REGISTERED and (call.caller is None or not call.caller.user_id):
                 raise Refusal(403, "User not registered.")
+            if isinstance(self.body, bodies.QueryBody):
+                return self._search(call)
             return self.handler(call)
+
+    def _search(self, call: Call) -> Response:
+        try:
+            with call.services.database.limited(call.connection, QUERY_SECONDS):
+                return self.handler(call)
+        except QueryRefused as error:
+            raise invalid("json", {"_schema": [str(error)]}) from None
 
     def _judge(self, call: Call) -> None:
         complaints: dict[str, Any] = {}

@@ -16,6 +16,7 @@ from marshmallow import ValidationError
 
 from lenswatch.server.bodies import storable
 from lenswatch.server.errors import invalid
+from lenswatch.server.regex import RegexError, compile_regex
 
 __all__ = [
     "AllOf",
@@ -304,7 +305,15 @@ def _list(name: str, value: Any) -> list[Any]:
 
 
 def _pattern(regex: Any, options: Any) -> Pattern:
-    raise _refuse("$regex", "Not supported yet.")
+    for name, value in (("$regex", regex), ("$options", options)):
+        if not isinstance(value, str):
+            raise _refuse(name, "Not a valid string.")
+        _literal(name, value)
+    try:
+        compile_regex(regex, options)
+    except RegexError as error:
+        raise _refuse("$regex", str(error)) from None
+    return Pattern(regex, options)
 
 
 _OPERATORS: dict[str, Callable[[str, Any], _Reading]] = {

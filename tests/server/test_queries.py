@@ -1,0 +1,417 @@
+"""The query language: SQL on both databases answers as a plain evaluation in Python does."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Connection, insert, select
+
+from lenswatch.server import jobs, search
+from lenswatch.server.bodies import storable
+from lenswatch.server.database import Database
+from lenswatch.server.errors import Refusal
+from lenswatch.server.models import cursors, drifts, experiments
+from lenswatch.server.queries import parse_query
+from lenswatch.server.regex import RegexError, compile_regex
+
+# ---- the plain evaluation -------------------------------------------------------------------------
+
+EXAMPLES = settings().max_examples  # more with --hypothesis-profile
+COMPARE = {"$gt": operator.gt, "$gte": operator.ge, "$lt": operator.lt, "$lte": operator.le}
+MISSING = object()
+
+
+def kind(value: Any) -> str:
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, int | float):
+        return "number"
+    return type(value).__name__
+
+
+def same(left: Any, right: Any) -> bool:
+    if kind(left) != kind(right):
+        return False
+    if isinstance(left, list):
+        return len(left) == len(right) and all(map(same, left, right))
+    if isinstance(left, dict):
+        return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
+    return bool(left == right)
+
+
+def reach(value: Any, path: list[str]) -> list[Any]:
+    """Everything that a dotted path leads to, through arrays too."""
+    if not path:
+        return [value]
+    head, rest = path[0], path[1:]
+    found: list[Any] = []
+    for item in value if isinstance(value, list) else [value]:
+        if isinstance(item, dict) and head in item:
+            found += reach(item[head], rest)
+    if isinstance(value, list) and head.isdigit() and int(head) < len(value):
+        found += reach(value[int(head)], rest)
+    return found
+
+
+def holds(value: Any, name: str, wanted: Any, options: str) -> bool:
+    """One operator on one value, members not looked at."""
+    if name == "$eq":
+        return same(value, wanted)
+    if name == "$in":
+        return any(same(value, w) for w in wanted)
+    if name in COMPARE:
+        return kind(value) == kind(wanted) and COMPARE[name](value, wanted)
+    if name == "$regex":
+        flags = re.IGNORECASE if "i" in options else 0
+        return isinstance(value, str) and bool(re.search(wanted, value, flags))
+    if name == "$size":
+        return isinstance(value, list) and len(value) == wanted
+    if name == "$elemMatch":
+        if all(key.startswith("$") for key in wanted) and wanted:
+            return isinstance(value, list) and any(
+                operators([v], wanted, deep=False) for v in value
+            )
+        objects = [v for v in value if isinstance(v, dict)] if isinstance(value, list) else []
+        return any(matches(v, wanted) for v in objects)
+    raise AssertionError(name)
+
+
+def operators(values: list[Any], tests: dict[str, Any], deep: bool = True) -> bool:
+    return all(
+        one(values, name, wanted, tests.get("$options", ""), deep)
+        for name, wanted in tests.items()
+        if name != "$options"
+    )
+
+
+def one(values: list[Any], name: str, wanted: Any, options: str, deep: bool) -> bool:
+    if name == "$not":
+        return not operators(values, wanted, deep)
+    if name == "$ne":
+        return not one(values, "$eq", wanted, options, deep)
+    if name == "$nin":
+        return not one(values, "$in", wanted, options, deep)
+    if name == "$exists":
+        return bool(values) == bool(wanted)
+    if name == "$all":
+        return bool(wanted) and all(one(values, "$eq", w, options, deep) for w in wanted)
+    absent = (name == "$eq" and wanted is None) or (name == "$in" and None in wanted)
+    if not values and absent:
+        return True
+    members = name in ("$eq", "$in", "$regex", *COMPARE) and deep
+    candidates = list(values)
+    for value in values:
+        if members and isinstance(value, list):
+            candidates += value
+    return any(holds(value, name, wanted, options) for value in candidates)
+
+
+def matches(document: Any, query: dict[str, Any]) -> bool:
+    for key, wanted in query.items():
+        if key == "$and":
+            held = all(matches(document, q) for q in wanted)
+        elif key == "$or":
+            held = any(matches(document, q) for q in wanted)
+        elif key == "$nor":
+            held = not any(matches(document, q) for q in wanted)
+        else:
+            values = reach(document, key.split("."))
+            tests = (
+                wanted
+                if isinstance(wanted, dict) and any(k[0] == "$" for k in wanted)
+                else {"$eq": wanted}
+            )
+            held = operators(values, tests)
+        if not held:
+            return False
+    return True
+
+
+# ---- random documents and queries -----------------------------------------------------------------
+
+KEYS = ("a", "b", "0", "1", "x y", 'q"', "ü")
+numbers = st.one_of(
+    st.integers(-3, 3),
+    st.sampled_from(
+        [0.5, -0.5, 1.0, 2**53, 2**53 + 1, 2**63 - 1, -(2**63), 1e18, 1e300, -1e-300, 1e16]
+    ),
+    st.floats(allow_nan=False, allow_infinity=False),
+)
+texts = st.sampled_from(
+    ["", "a", "b", "ab", "A", "é", "z", "1", "true", "null", "a\nb", "\\", "'", "😀"]
+)
+scalars = st.one_of(st.none(), st.booleans(), numbers, texts)
+keys = st.sampled_from(KEYS)
+values = st.recursive(
+    scalars,
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(keys, inner, max_size=3)),
+    max_leaves=6,
+)
+documents = st.dictionaries(keys, values, max_size=4)
+paths = st.lists(keys, min_size=1, max_size=3).map(lambda parts: ".".join(["parameters", *parts]))
+comparable = st.one_of(st.booleans(), numbers, texts)
+regexes = st.sampled_from(
+    ["a", "^a", "b$", "a|b", "[^a]", "a.b", "^$", "é", "^.{2}$", "(a|b)+"]
+).map(lambda r: r.replace("$", r"\Z"))
+simple_tests = st.one_of(
+    st.fixed_dictionaries({"$eq": values}),
+    st.fixed_dictionaries({"$ne": values}),
+    st.sampled_from(sorted(COMPARE)).flatmap(
+        lambda name: st.fixed_dictionaries({name: comparable})
+    ),
+    st.fixed_dictionaries({"$in": st.lists(values, max_size=3)}),
+    st.fixed_dictionaries({"$nin": st.lists(values, max_size=3)}),
+    st.fixed_dictionaries({"$exists": st.booleans()}),
+    st.fixed_dictionaries({"$all": st.lists(scalars, max_size=2)}),
+    st.fixed_dictionaries({"$size": st.integers(0, 3)}),
+    st.fixed_dictionaries({"$regex": regexes, "$options": st.sampled_from(["", "i"])}),
+)
+element_tests = st.one_of(
+    simple_tests, st.dictionaries(keys, st.one_of(scalars, simple_tests), max_size=2)
+)
+tests = st.one_of(
+    simple_tests,
+    st.fixed_dictionaries({"$not": simple_tests}),
+    st.fixed_dictionaries({"$elemMatch": element_tests}),
+)
+fields = st.one_of(
+    st.tuples(paths, st.one_of(values.filter(lambda v: not isinstance(v, dict)), tests)),
+    st.tuples(
+        st.just("parameters"), st.one_of(documents, st.fixed_dictionaries({"$ne": documents}))
+    ),
+    st.tuples(
+        st.sampled_from(
+            [
+                "tags",
+                "tags.0",
+                "model",
+                "job_status",
+                "drift_detected",
+                "schema_version",
+                "nope",
+                "model.x",
+            ]
+        ),
+        st.one_of(scalars, tests, st.just(["a", "b"])),
+    ),
+).map(lambda pair: {pair[0]: pair[1]})
+queries = st.recursive(
+    fields,
+    lambda inner: st.tuples(
+        st.sampled_from(["$and", "$or", "$nor"]), st.lists(inner, min_size=1, max_size=2)
+    ).map(lambda pair: {pair[0]: pair[1]}),
+    max_leaves=3,
+)
+records = st.fixed_dictionaries(
+    {
+        "job_status": st.sampled_from(["Running", "Completed", "Failed"]),
+        "model": st.sampled_from(["", "a", "ab", "B", "é"]),
+        "drift_detected": st.booleans(),
+        "tags": st.lists(st.sampled_from(["a", "b", "ab"]), max_size=3),
+        "parameters": documents,
+    }
+)
+
+
+def stored(record: dict[str, Any]) -> dict[str, Any]:
+    return storable(record) | {"schema_version": "1.0.0"}  # type: ignore[no-any-return]
+
+
+def plain(query: Any) -> Any:
+    """The query as Python's `re` and our numbers have it."""
+    return storable(query)
+
+
+def ours(query: Any) -> Any:
+    """The query as a client would send it: `$` is the end, where Python says `\\Z`."""
+    if isinstance(query, dict):
+        return {k: v.replace(r"\Z", "$") if k == "$regex" else ours(v) for k, v in query.items()}
+    return [ours(item) for item in query] if isinstance(query, list) else query
+
+
+@pytest.fixture
+def connection(database_url: str) -> Iterator[Connection]:
+    """A transaction with an experiment in it, on a database that knows `$regex`."""
+    database = Database(database_url)
+    with database.write() as connection, database.limited(connection, 3600):
+        row = {
+            "id": "e",
+            "created_at": 0,
+            "name": "e",
+            "name_digest": "e",
+            "public": True,
+            "permissions": [],
+        }
+        number = connection.execute(
+            insert(experiments).values(row).returning(experiments.c.number)
+        ).scalar_one()
+        connection.execute(insert(cursors).values(experiment=number, seq=0, irregular=False))
+        connection.info["experiment"] = number
+        yield connection
+        connection.rollback()
+    database.close()
+
+
+def ask(connection: Connection, query: Any) -> list[int]:
+    condition = search.condition(connection, parse_query(query))
+    found = connection.execute(select(drifts.c.seq).where(condition).order_by(drifts.c.seq))
+    return list(found.scalars())
+
+
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(st.lists(records, min_size=1, max_size=4), st.lists(queries, min_size=1, max_size=4))
+def test_sql_answers_as_python_does(connection: Connection, documents: Any, asked: Any) -> None:
+    with connection.begin_nested() as savepoint:
+        rows = jobs.store(
+            connection, connection.info["experiment"], [storable(d) for d in documents]
+        )
+        for query in asked:
+            expected = [
+                row["seq"]
+                for document, (row, _) in zip(documents, rows, strict=True)
+                if matches(stored(document), plain(query))
+            ]
+            assert ask(connection, ours(query)) == expected, query
+        savepoint.rollback()
+
+
+@settings(
+    max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.text(alphabet="ab.^$*+?{}2,[]-\\d|()i", max_size=8),
+    st.sampled_from(["", "i", "s", "is"]),
+    st.lists(st.text(alphabet="abAB2.\n-", max_size=5), min_size=1, max_size=5),
+)
+def test_regular_expressions_are_refused_or_answered_alike(
+    connection: Connection, regex: str, options: str, given_texts: list[str]
+) -> None:
+    try:
+        compiled = compile_regex(regex, options)
+    except RegexError:
+        return
+    flags = (re.IGNORECASE if "i" in options else 0) | (re.DOTALL if "s" in options else 0)
+    reference = re.compile(re.sub(r"(?<!\\)((?:\\\\)*)\$(?![^\[]*\])", r"\1\\Z", regex), flags)
+    with connection.begin_nested() as savepoint:
+        made = [
+            {
+                "job_status": "Failed",
+                "model": t,
+                "drift_detected": False,
+                "tags": [],
+                "parameters": {},
+            }
+            for t in given_texts
+        ]
+        rows = jobs.store(connection, connection.info["experiment"], made)
+        found = set(ask(connection, {"model": {"$regex": regex, "$options": options}}))
+        for job, (row, _) in zip(made, rows, strict=True):
+            assert (
+                (row["seq"] in found)
+                == compiled.search(job["model"])
+                == bool(reference.search(job["model"]))
+            )
+        savepoint.rollback()
+
+
+REFUSED = {
+    "$where": {"$where": "sleep(1000)"},
+    "$expr": {"$expr": {"$function": {}}},
+    "$function": {"parameters.a": {"$function": "x"}},
+    "$jsonSchema": {"$jsonSchema": {}},
+    "$text": {"$text": {"$search": "a"}},
+    "$type": {"parameters.a": {"$type": "string"}},
+    "$mod": {"parameters.a": {"$mod": [2, 0]}},
+    "$and": {"$and": []},
+    "$or": {"$or": {"a": 1}},
+    "$nor": {"$nor": [1]},
+    "$in": {"parameters.a": {"$in": 1}},
+    "$nin": {"parameters.a": {"$nin": list(range(201))}},
+    "$all": {"tags": {"$all": "a"}},
+    "$size": {"tags": {"$size": -1}},
+    "$exists": {"tags": {"$exists": "yes"}},
+    "$gt": {"parameters.a": {"$gt": [1]}},
+    "$lte": {"parameters.a": {"$lte": None}},
+    "$not": {"parameters.a": {"$not": 1}},
+    "$elemMatch": {"parameters.a": {"$elemMatch": 1}},
+    "$options": {"model": {"$options": "i"}},
+    "$regex": {"model": {"$regex": "(a"}},
+    "a..b": {"a..b": 1},
+    "parameters.$where": {"parameters.$where": 1},
+    "parameters.a": {"parameters.a": float("inf")},
+    "$eq": {"parameters.a": {"$eq": 2**63}},
+    "created_at": {"created_at": {"$gt": "yesterday"}},
+    ".".join("abcdefghi"): {".".join("abcdefghi"): 1},
+    "a.0.1.2.3": {"a.0.1.2.3": 1},
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_not_understood_is_refused_by_name(connection: Connection, name: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        ask(connection, REFUSED[name])
+    assert refused.value.code == 422
+    assert refused.value.errors is not None
+    assert list(refused.value.errors["json"]) == [name]
+
+
+def test_deep_and_large_queries_are_refused() -> None:
+    deep: dict[str, Any] = {"model": "a"}
+    for _ in range(12):
+        deep = {"$and": [deep]}
+    wide = {"$or": [{"model": str(i)} for i in range(101)]}
+    nested: Any = 1
+    for _ in range(70):
+        nested = [nested]
+    for query in (deep, wide, {"parameters.a": nested}, {"parameters.a": list(range(300))}):
+        with pytest.raises(Refusal) as refused:
+            parse_query(query)
+        assert refused.value.code == 422
+
+
+@pytest.mark.parametrize(
+    "regex",
+    [
+        r"(a)\1",
+        "(?=a)",
+        "(?!a)",
+        "(?<=a)b",
+        "(?i)a",
+        r"\bword",
+        "a{101}",
+        "a{2,1}",
+        "[b-a]",
+        "a**",
+        "*a",
+        "(",
+        ")",
+        "[a",
+        "\\",
+    ],
+)
+def test_expressions_outside_the_subset_are_refused(regex: str) -> None:
+    with pytest.raises(RegexError):
+        compile_regex(regex)
+
+
+def test_no_expression_takes_long() -> None:
+    text = "a" * 50_000
+    for regex in ("(a*)*b", "(a|a)*b", "(a|aa)+$b", "a*a*a*a*b", "((a{0,20}){0,2})*b"):
+        assert not compile_regex(regex).search(text)
+
+
+def test_an_expression_stops_at_its_deadline() -> None:
+    from lenswatch.server.regex import RegexTimeout
+
+    with pytest.raises(RegexTimeout):
+        compile_regex("a").search("b" * 100_000, deadline=0.0)
