@@ -286,7 +286,9 @@ def test_sql_answers_as_python_does(connection: Connection, documents: Any, aske
 
 
 @settings(
-    max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     st.text(alphabet="ab.^$*+?{}2,[]-\\d|()i", max_size=8),

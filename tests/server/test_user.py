@@ -20,7 +20,12 @@ def test_registering_answers_201_with_the_record(anonymous: Any, issuer: Any) ->
 
 def test_the_body_of_a_registration_is_ignored(anonymous: Any, issuer: Any) -> None:
     api = anonymous.as_(issuer.account("ann", "user"))
-    assert api.post("/user", content=b"\xff{", headers={"Content-Type": "application/json"}).status_code == 201
+    assert (
+        api.post(
+            "/user", content=b"\xff{", headers={"Content-Type": "application/json"}
+        ).status_code
+        == 201
+    )
 
 
 def test_registering_twice_is_a_conflict(ann: Any) -> None:
@@ -99,7 +104,9 @@ def test_users_are_sorted_and_paged(root: Any, ann: Any, bob: Any) -> None:
 def test_a_bad_user_search_is_422(root: Any) -> None:
     answer = root.post("/user/search", json={"$where": "1"}, params={"sort_by": "password"})
     assert answer.status_code == 422
-    assert answer.json()["errors"]["query"]["sort_by"] == ["Must be one of: created_at, email, subject, issuer."]
+    assert answer.json()["errors"]["query"]["sort_by"] == [
+        "Must be one of: created_at, email, subject, issuer."
+    ]
 
 
 def test_without_identity_there_is_one_local_user(local: Any) -> None:
