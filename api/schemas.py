@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC
 from typing import Any
 
@@ -11,6 +12,11 @@ from lenswatch.config import load_config
 from lenswatch.wire import EVENT_ID, STREAM
 
 __all__ = ["Prediction", "predict_fields", "train_fields"]
+
+
+def _for_browsers(pattern: re.Pattern[str]) -> str:
+    """The pattern as JavaScript knows it: the Swagger UI checks with it before it sends."""
+    return f"^{pattern.pattern.removesuffix(chr(92) + 'Z')}$"
 
 
 def _is_upload(value: Any) -> None:
@@ -29,7 +35,7 @@ def predict_fields() -> dict[str, fields.Field]:
         "stream": fields.Str(
             load_default="default",
             validate=validate.Regexp(
-                STREAM,
+                _for_browsers(STREAM),
                 error="Use 1 to 64 of a-z, 0-9, '.', '_', '-', beginning with a letter or digit.",
             ),
             metadata={"description": "The camera that the picture comes from."},
@@ -47,7 +53,7 @@ def predict_fields() -> dict[str, fields.Field]:
         "event_id": fields.Str(
             load_default=None,
             validate=validate.Regexp(
-                EVENT_ID, error="Use 1 to 64 of A-Z, a-z, 0-9, '.', '_', ':', '-'."
+                _for_browsers(EVENT_ID), error="Use 1 to 64 of A-Z, a-z, 0-9, '.', '_', ':', '-'."
             ),
             metadata={
                 "description": "Names this call; a retry with the same id counts nothing twice."

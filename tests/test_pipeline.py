@@ -299,3 +299,13 @@ def test_the_job_on_the_wire_holds_only_plain_values(tracked, camera):
     assert json.dumps(jobs(node.store), allow_nan=False)
     assert open_store(tracked).window("default", node.reference.digest)
     assert np.isfinite(jobs(node.store)[0]["parameters"]["distance"])
+
+
+def test_too_few_embeddings_for_thresholds_leave_the_callers_rule(trained, camera):
+    """A pair from elsewhere, say, with a dozen clean embeddings."""
+    node = Node(trained)
+    few = dataclasses.replace(node.reference, embeddings=node.reference.embeddings[:14])
+    save_reference(trained.storage_path, few, {})
+    answer = node.observe(camera(60), Request())
+    assert (answer["drift"], answer["drift_distance"], answer["calibrated"]) == (False, None, False)
+    assert node.observe(camera(60), Request(drift_distance=-2.0))["drift"] is True

@@ -127,7 +127,7 @@ def test_too_few_pictures_are_refused(config, camera):
 def test_a_picture_that_cannot_be_read_is_named(config, camera):
     folder = config.image_folder / "clean"
     folder.mkdir(parents=True)
-    for i in range(30):
+    for i in range(40):
         (folder / f"{i:02}.jpg").write_bytes(camera(i))
     (folder / "07.jpg").write_bytes(b"")
     with pytest.raises(InputError, match=r"07\.jpg.*empty"):

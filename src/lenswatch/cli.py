@@ -170,15 +170,14 @@ def _deliver(config: Config, node: Any) -> None:
     """Send what was recorded, if the tracking server is there; else it waits in the outbox."""
     from lenswatch.outbox import Sender
 
-    if not config.tracking.url:
-        return
-    Sender(node.store, config.tracking).drain(timeout=5)
-    waiting = node.store.waiting()
-    if waiting:
+    sender = Sender(node.store, config.tracking)
+    if not sender.drain(timeout=5):
+        pending = sender.counts().pending
         click.echo(
-            f"lenswatch: {waiting} drift jobs wait in the outbox for {config.tracking.url}",
+            f"lenswatch: {pending} drift jobs wait in the outbox for {config.tracking.url}",
             err=True,
         )
+    sender.stop()
 
 
 @main.command()

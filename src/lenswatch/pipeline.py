@@ -7,6 +7,7 @@ writes the new window, the answer and the drift job. Nothing on this path waits 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,6 +28,8 @@ from lenswatch.stream_calibration import calibrate_stream
 from lenswatch.wire import DriftJob, new_event_id
 
 __all__ = ["Node", "Thresholds"]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -103,10 +106,20 @@ class Node:
         if kept is None or kept[0] != stamp:
             found = load_calibration(folder, self._reference.digest, stream)
             if found is None:
-                found = calibrate_stream(self.config, self._reference)
+                found = self._calibrate()
                 stamp = [_stamp(file) for file in files]
             kept = self._calibrations[stream] = (stamp, found)
         return kept[1]
+
+    def _calibrate(self) -> Calibration:
+        """A reference that came without thresholds gets them, if it has embeddings enough."""
+        try:
+            return calibrate_stream(self.config, self._reference)
+        except InputError as error:
+            log.warning(
+                "no thresholds, only distances given by the caller or the settings: %s", error
+            )
+            return Calibration(self._reference.digest, {})
 
     def _load(self, reference: Reference) -> None:
         self._reference = reference
@@ -154,19 +167,21 @@ class Node:
     def _thresholds(self, request: Request) -> Thresholds:
         """The caller's, else the configuration's, else the calibrated ones."""
         fixed = self.config.alarm
-        mmd = self.calibration(request.stream).thresholds["mmd"]
+        mmd = self.calibration(request.stream).thresholds.get("mmd")
         drift = (
             request.drift_distance if request.drift_distance is not None else fixed.drift_distance
         )
         warning = request.warning_distance
-        if drift is None:
+        if drift is None and mmd is not None:
             drift = mmd.drift if mmd.votes else None
             return Thresholds(mmd.warning if warning is None else warning, drift, mmd.calibrated)
+        if drift is None:
+            return Thresholds(warning, None, False)
         if warning is None:
             warning = (
                 drift if fixed.warning_distance is None else min(fixed.warning_distance, drift)
             )
-        return Thresholds(warning, drift, mmd.calibrated)
+        return Thresholds(warning, drift, True)
 
     def _body(
         self,

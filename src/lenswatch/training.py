@@ -32,7 +32,6 @@ from lenswatch.reference import Reference, list_digest, save_reference
 
 __all__ = ["Epoch", "build_reference", "embed", "find_pictures", "train"]
 
-FEWEST_PICTURES = 24  # clean ones: two windows and a little to learn from
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".jp2", ".ppm"}
 
 Pixels = npt.NDArray[np.uint8]
@@ -77,9 +76,10 @@ def build_reference(config: Config, pictures: Sequence[Path]) -> Generator[Step,
     Raises:
         InputError: too few pictures, or one that cannot be read, named.
     """
-    if len(pictures) < FEWEST_PICTURES:
+    fewest = 3 * config.detector.window_size + 4  # a window in each half, and one between them
+    if len(pictures) < fewest:
         raise InputError(
-            f"{len(pictures)} clean pictures are too few to learn from; give {FEWEST_PICTURES} or more "
+            f"{len(pictures)} clean pictures are too few to learn from; give {fewest} or more "
             "(some hundreds, over a whole day, are better)"
         )
     with tempfile.TemporaryDirectory() as scratch, _one_thread_count(config.encoder.threads):

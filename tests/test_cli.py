@@ -1,0 +1,154 @@
+"""The lenswatch command."""
+
+import json
+
+import numpy as np
+import pytest
+import requests
+import torch
+from click.testing import CliRunner
+
+from conftest import SIZE, free_port, write_settings
+from lenswatch.autoencoder import Autoencoder
+from lenswatch.cli import main
+from lenswatch.layout import current_digest
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Runs a command with the small camera's settings; nothing is sent anywhere."""
+    settings = write_settings(tmp_path)
+
+    def command(*arguments, needs_config=True):
+        extra = ["--config", str(settings)] if needs_config else []
+        return CliRunner().invoke(main, [arguments[0], *extra, *map(str, arguments[1:])])
+
+    return command
+
+
+def test_predict_judges_one_picture(trained, run, tmp_path, camera):
+    (tmp_path / "one.jpg").write_bytes(camera(60))
+    ended = run("predict", tmp_path / "one.jpg")
+    assert ended.exit_code == 0, ended.output
+    assert ended.output.split() == ["one.jpg", pytest.approx(ended.output.split()[1]), "clean"]
+
+
+def test_predict_judges_a_folder_in_order_as_json(trained, run, tmp_path, camera):
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for i in (62, 60, 61):
+        (folder / f"{i}.jpg").write_bytes(camera(i))
+    ended = run("predict", "--json", "--stream", "reef", folder)
+    answers = [json.loads(line) for line in ended.output.splitlines()]
+    assert [answer["image_name"] for answer in answers] == ["60.jpg", "61.jpg", "62.jpg"]
+    assert {answer["stream"] for answer in answers} == {"reef"}
+
+
+def test_a_bad_picture_in_a_folder_is_named_and_the_others_are_judged(
+    trained, run, tmp_path, camera
+):
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(b"")
+    (folder / "b.jpg").write_bytes(camera(60))
+    ended = run("predict", folder)
+    assert ended.exit_code == 1
+    assert "a.jpg: the file is empty" in ended.output
+    assert "b.jpg" in ended.output
+    assert "1 of 2 pictures were refused" in ended.output
+
+
+def test_status_and_reset_tell_of_streams(trained, run, tmp_path, camera):
+    (tmp_path / "one.jpg").write_bytes(camera(60))
+    run("predict", "--stream", "reef", tmp_path / "one.jpg")
+    shown = run("status").output
+    assert "reef" in shown
+    assert current_digest(trained.storage_path) in shown
+    assert "window cleared" in run("reset", "reef").output
+    again = run("reset", "reef")
+    assert again.exit_code == 1
+    assert "no window" in again.output
+
+
+def test_train_makes_a_reference_and_its_thresholds(run, tmp_path, camera):
+    clean = tmp_path / "storage" / "images" / "clean"
+    clean.mkdir(parents=True)
+    for i in range(40):
+        (clean / f"{i:03}.jpg").write_bytes(camera(i))
+    ended = run("train")
+    assert ended.exit_code == 0, ended.output
+    assert "training: 1/4 loss" in ended.output
+    assert "drift above" in ended.output
+    assert current_digest(tmp_path / "storage") in ended.output
+
+
+def test_calibrate_takes_a_streams_own_pictures(trained, run, tmp_path, camera):
+    own = tmp_path / "own"
+    own.mkdir()
+    for i in range(30):
+        (own / f"own-{i:03}.jpg").write_bytes(camera(100 + i))
+    ended = run("calibrate", "--stream", "reef", own)
+    assert ended.exit_code == 0, ended.output
+    assert "stream reef: drift above" in ended.output
+    assert list((tmp_path / "storage" / "calibration").glob("*/reef.json"))
+
+
+def test_the_tutorials_pair_is_adopted(run, tmp_path):
+    torch.manual_seed(0)
+    pair = tmp_path / "pair"
+    pair.mkdir()
+    network = Autoencoder(SIZE, 8)
+    torch.save(network.state_dict(), pair / "autoencoder.pth")
+    rows = np.random.default_rng(0).normal(size=(40, 8)).astype(np.float32)
+    torch.save([torch.from_numpy(row[None]) for row in rows], pair / "clean_embeddings.pth")
+    ended = run("adopt", pair)
+    assert ended.exit_code == 0, ended.output
+    assert "from 40 clean embeddings" in ended.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("train",), "camera_state.clean: 'clean/*' names no picture"),
+        (("calibrate",), "there is no reference yet"),
+        (("status",), None),
+    ],
+)
+def test_what_is_missing_is_one_clear_line(run, arguments, says):
+    ended = run(*arguments)
+    assert ended.exit_code == (1 if says else 0)
+    if says:
+        assert ended.output.startswith("lenswatch: ")
+        assert len(ended.output.splitlines()) == 1
+        assert says in ended.output
+
+
+def test_a_missing_settings_file_is_one_clear_line(tmp_path):
+    ended = CliRunner().invoke(main, ["status", "--config", str(tmp_path / "none.toml")])
+    assert ended.exit_code == 1
+    assert ended.output.startswith("lenswatch: ")
+    assert "--config" in ended.output
+
+
+def test_every_command_is_in_the_readme():
+    from pathlib import Path
+
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    missing = [name for name in main.commands if f"lenswatch {name}" not in readme]
+    assert missing == []
+
+
+def test_predict_without_a_tracking_server_keeps_the_jobs(trained, tmp_path, camera):
+    url = f"http://127.0.0.1:{free_port()}"
+    settings = write_settings(tmp_path, url)
+    (tmp_path / "one.jpg").write_bytes(camera(60))
+    command = ["predict", "--config", str(settings), str(tmp_path / "one.jpg")]
+    ended = CliRunner().invoke(main, command)
+    assert ended.exit_code == 0
+    assert f"1 drift jobs wait in the outbox for {url}" in ended.output
+    with pytest.raises(requests.ConnectionError):
+        requests.get(url, timeout=1)
+    assert (
+        "1 jobs and 0 pictures waiting"
+        in CliRunner().invoke(main, ["status", "--config", str(settings)]).output
+    )
