@@ -5,9 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
-import numpy.typing as npt
+from typing import Any
 
 from lenswatch.autoencoder import encode
 from lenswatch.calibration import Threshold, calibrate_mmd, calibrate_scores
@@ -73,9 +71,8 @@ def _against_reference(config: Config, reference: Reference, pictures: Sequence[
     )
 
 
-def _embedding(config: Config, reference: Reference, path: Path) -> npt.NDArray[np.float32]:
+def _embedding(config: Config, reference: Reference, path: Path) -> Any:
     size = reference.transform.resize
     pixels = read_picture_file(path, size, config.upload).pixels(size)
-    return encode(reference.autoencoder.encoder, encoder_input(pixels, reference.transform)[None])[
-        0
-    ]
+    planes = encoder_input(pixels, reference.transform)
+    return encode(reference.autoencoder.encoder, planes[None])[0]
