@@ -182,6 +182,7 @@ def calibrate_scores(
     tail: Tail,
     ert_factor: float = 1.0,
     reach: float | None = None,
+    least: float | None = None,
     refractory: int = REFRACTORY,
 ) -> Threshold:
     """Thresholds for an expected run time of `ert` images from out-of-sample runs over clean
@@ -200,6 +201,7 @@ def calibrate_scores(
         ert_factor: by how much the tail is extended further than asked.
         reach: the most the statistic can be; a drift threshold above it takes the statistic out of
             the vote.
+        least: no threshold is lower.
         refractory: how long an event lasts.
 
     Raises:
@@ -217,6 +219,8 @@ def calibrate_scores(
     else:
         warning = float(pooled.max())
         drift = 2 * warning - float(np.median(pooled))
+    if least is not None:
+        drift, warning = max(drift, least), max(warning, least)
     alarms = _count(streams, drift, refractory)
     rate, low, high = false_alarm_rate_interval(alarms, found.frames)
     votes = reach is None or drift < reach

@@ -1,0 +1,208 @@
+"""What can happen to a camera's pictures, with a severity from 0 (nothing) to 5.
+
+The kinds and strengths follow ImageNet-C (Hendrycks and Dietterich 2019, "Benchmarking Neural Network
+Robustness to Common Corruptions and Perturbations"), whose pictures are 224 pixels high; lengths
+scale with the height of the picture, so that a severity looks alike at any size. Severities between
+the whole ones are interpolated. A smudge is ours: at severity s it covers 3 s % of the picture with
+an opacity of 0.15 s.
+
+What stays with the camera (the direction of a blur, the shape of fog, the place of a smudge) is drawn
+once from the seed; what changes from picture to picture (noise) is drawn each time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+from scipy import fft
+
+from lenswatch.errors import InputError
+
+__all__ = ["CORRUPTIONS", "MAX_SEVERITY", "Corruption", "corruption", "smudge_mask"]
+
+Pixels = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+Corruption = Callable[[Pixels, float], Pixels]
+
+MAX_SEVERITY = 5.0
+_HEIGHT = 224.0  # of ImageNet-C's pictures
+
+
+def corruption(name: str, seed: int = 0) -> Corruption:
+    """A corruption to apply to pictures of one camera: `corrupt(image, severity) -> image`.
+
+    Args:
+        name: one of `CORRUPTIONS`.
+        seed: decides what stays the same from picture to picture.
+
+    Raises:
+        InputError: an unknown name.
+    """
+    if name not in CORRUPTIONS:
+        known = ", ".join(CORRUPTIONS)
+        raise InputError(f"unknown corruption {name!r}; known are: {known}")
+    inner = CORRUPTIONS[name](np.random.default_rng([seed, *name.encode()]))
+
+    def corrupt(image: Pixels, severity: float) -> Pixels:
+        if not 0 <= severity <= MAX_SEVERITY:
+            raise InputError(f"severity {severity}: give one from 0 to {MAX_SEVERITY:g}")
+        return image if severity == 0 else inner(image, severity)
+
+    return corrupt
+
+
+def _strength(severity: float, levels: tuple[float, ...], nothing: float = 0.0) -> float:
+    """The strength at a severity, from those at 1 to 5."""
+    return float(np.interp(severity, range(len(levels) + 1), (nothing, *levels)))
+
+
+def _to_bytes(values: NDArray[Any]) -> Pixels:
+    return np.clip(values + 0.5, 0, 255).astype(np.uint8)
+
+
+def _gaussian_noise(rng: np.random.Generator) -> Corruption:
+    def corrupt(image: Pixels, severity: float) -> Pixels:
+        sigma = 255 * _strength(severity, (0.08, 0.12, 0.18, 0.26, 0.38))
+        return _to_bytes(image + sigma * rng.standard_normal(image.shape, dtype=np.float32))
+
+    return corrupt
+
+
+def _brightness(_: np.random.Generator) -> Corruption:
+    def corrupt(image: Pixels, severity: float) -> Pixels:
+        """Raise V of HSV and keep hue and saturation."""
+        more = 255 * _strength(severity, (0.1, 0.2, 0.3, 0.4, 0.5))
+        value = image.max(axis=2, keepdims=True).astype(np.float32)
+        scale = np.minimum(value + more, 255) / np.maximum(value, 1)
+        return _to_bytes(np.where(value > 0, image * scale, more))
+
+    return corrupt
+
+
+def _pixelate(_: np.random.Generator) -> Corruption:
+    def corrupt(image: Pixels, severity: float) -> Pixels:
+        height, width = image.shape[:2]
+        factor = _strength(severity, (0.6, 0.5, 0.4, 0.3, 0.25), 1.0) * _HEIGHT / height
+        small = (max(1, round(width * factor)), max(1, round(height * factor)))
+        if small[1] >= height:
+            return image
+        picture = Pillow.fromarray(image).resize(small, Pillow.Resampling.BOX)
+        return np.asarray(picture.resize((width, height), Pillow.Resampling.NEAREST))
+
+    return corrupt
+
+
+def _motion_blur(rng: np.random.Generator) -> Corruption:
+    angle = np.deg2rad(rng.uniform(-45, 45))
+
+    def corrupt(image: Pixels, severity: float) -> Pixels:
+        scale = image.shape[0] / _HEIGHT
+        radius = _strength(severity, (10, 15, 15, 15, 20)) * scale
+        sigma = _strength(severity, (3, 5, 8, 12, 15)) * scale
+        steps = np.arange(0, radius, 0.5)
+        weights = np.exp(-((steps / sigma) ** 2) / 2)
+        points = np.stack([steps * np.sin(angle), steps * np.cos(angle)], axis=1)
+        return _convolve(image, _kernel(points, weights))
+
+    return corrupt
+
+
+def _defocus(_: np.random.Generator) -> Corruption:
+    def corrupt(image: Pixels, severity: float) -> Pixels:
+        radius = _strength(severity, (3, 4, 6, 8, 10)) * image.shape[0] / _HEIGHT
+        reach = int(np.ceil(radius + 1))
+        y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+        disk = np.clip(radius + 0.5 - np.hypot(y, x), 0, 1)
+        return _convolve(image, disk / disk.sum())
+
+    return corrupt
+
+
+def _fog(rng: np.random.Generator) -> Corruption:
+    seed = int(rng.integers(2**32))
+
+    def corrupt(image: Pixels, severity: float) -> Pixels:
+        amount = _strength(severity, (1.5, 2.0, 2.5, 2.5, 3.0))
+        decay = _strength(severity, (2.0, 2.0, 1.7, 1.5, 1.4), 2.0)
+        cloud = _clouds(np.random.default_rng(seed), image.shape[:2], decay)[..., None]
+        brightest = max(float(image.max()), 1.0) / 255
+        foggy = (image / np.float32(255) + amount * cloud) * brightest / (brightest + amount)
+        return _to_bytes(255 * foggy)
+
+    return corrupt
+
+
+def _smudge(rng: np.random.Generator) -> Corruption:
+    seed = int(rng.integers(2**32))
+    colour = np.array([105, 100, 85]) + rng.uniform(-30, 30, 3)
+
+    def corrupt(image: Pixels, severity: float) -> Pixels:
+        mask = smudge_mask(np.random.default_rng(seed), image.shape[:2], 0.03 * severity)
+        opacity = 0.15 * severity * mask[..., None]
+        return _to_bytes(image * (1 - opacity) + colour.astype(np.float32) * opacity)
+
+    return corrupt
+
+
+def smudge_mask(rng: np.random.Generator, shape: tuple[int, int], share: float) -> Floats:
+    """A blob with soft edges that covers `share` of a picture of `shape`: (h, w) float32, 0 to 1."""
+    height, width = shape
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+    centre = rng.uniform(0.15, 0.85, 2) * (height, width)
+    lobes = rng.uniform(-0.25, 0.25, 3), rng.uniform(0, 2 * np.pi, 3)
+    angle = np.arctan2(y - centre[0], x - centre[1])
+    outline = 1 + sum(a * np.cos((n + 2) * angle + p) for n, (a, p) in enumerate(zip(*lobes, strict=True)))
+    distance = np.hypot(y - centre[0], x - centre[1]) / outline
+    edge = float(np.quantile(distance, share))
+    softness = 0.15 * edge + 1
+    return np.asarray(np.clip((edge - distance) / softness + 0.5, 0, 1), dtype=np.float32)
+
+
+def _clouds(rng: np.random.Generator, shape: tuple[int, ...], decay: float) -> Floats:
+    """Smooth noise from 0 to 1 whose details weaken by 1/decay at each halving of their size."""
+    height, width = shape
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None] * height, np.fft.rfftfreq(width) * width)
+    spectrum = np.maximum(frequency, 1) ** -(np.log2(decay) + 1)
+    phases = rng.uniform(0, 2 * np.pi, frequency.shape)
+    clouds = fft.irfft2(spectrum * np.exp(1j * phases), s=(height, width))
+    clouds -= clouds.min()
+    return np.asarray(clouds / max(clouds.max(), 1e-12), dtype=np.float32)
+
+
+def _kernel(points: NDArray[Any], weights: NDArray[Any]) -> NDArray[Any]:
+    """Weights at fractional (y, x) points, shared among the four pixels around each."""
+    reach = int(np.ceil(np.abs(points).max(initial=0))) + 1
+    kernel = np.zeros((2 * reach + 1, 2 * reach + 1))
+    corner = np.floor(points).astype(int)
+    part = points - corner
+    for dy in (0, 1):
+        for dx in (0, 1):
+            share = np.abs(1 - dy - part[:, 0]) * np.abs(1 - dx - part[:, 1])
+            np.add.at(kernel, (corner[:, 0] + reach + dy, corner[:, 1] + reach + dx), weights * share)
+    return np.asarray(kernel / kernel.sum())
+
+
+def _convolve(image: Pixels, kernel: NDArray[Any]) -> Pixels:
+    """Each channel convolved with a kernel, edges mirrored."""
+    reach = kernel.shape[0] // 2
+    padded = np.pad(image, ((reach, reach), (reach, reach), (0, 0)), mode="symmetric")
+    shape = tuple(fft.next_fast_len(n, real=True) for n in padded.shape[:2])
+    wave = fft.rfft2(kernel.astype(np.float32), s=shape)[..., None]
+    full = fft.irfft2(fft.rfft2(padded.astype(np.float32), s=shape, axes=(0, 1)) * wave, s=shape, axes=(0, 1))
+    height, width = image.shape[:2]
+    return _to_bytes(full[2 * reach : 2 * reach + height, 2 * reach : 2 * reach + width])
+
+
+CORRUPTIONS: dict[str, Callable[[np.random.Generator], Corruption]] = {
+    "gaussian noise": _gaussian_noise,
+    "motion blur": _motion_blur,
+    "brightness": _brightness,
+    "pixelate": _pixelate,
+    "defocus": _defocus,
+    "fog": _fog,
+    "smudge": _smudge,
+}

@@ -1,0 +1,154 @@
+"""What the lens chart looks at: seven image statistics in each cell of a grid.
+
+Values are on 0 to 255. Everything is computed from a small view of the picture, 128 x 160, so that it
+takes well under a millisecond and any size of picture is treated alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lenswatch.errors import InputError
+
+__all__ = [
+    "AGREEMENT",
+    "CHANNELS",
+    "GRID",
+    "THUMB",
+    "VIEW",
+    "Measured",
+    "agreement",
+    "measure",
+    "measure_all",
+    "median_scene",
+    "view",
+]
+
+Floats = NDArray[np.float32]
+Pixels = NDArray[np.uint8]
+
+VIEW = (128, 160)
+THUMB = (64, 80)
+GRID = (8, 10)
+CHANNELS = ("luma", "contrast", "sharpness", "noise", "blue", "red", "blur")
+AGREEMENT = len(CHANNELS)  # position of the agreement with the clean scene, behind the channels
+
+_TO_YCBCR = np.array(
+    [[0.299, 0.587, 0.114], [-0.1687, -0.3313, 0.5], [0.5, -0.4187, -0.0813]], np.float32
+).T
+_FLAT = 4.0  # grey levels squared: structure weaker than this is taken as agreeing
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Measurements of n pictures in time order, or of one (without the first axis).
+
+    Attributes:
+        cells: (n, 7, 8, 10) float32, the channels in each cell.
+        thumbs: (n, 64, 80) uint8, luma.
+    """
+
+    cells: Floats
+    thumbs: Pixels
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+    def __getitem__(self, item: int | slice) -> Measured:
+        return Measured(self.cells[item], self.thumbs[item])
+
+
+def view(pixels: Pixels) -> Pixels:
+    """A picture (h, w, 3) uint8 of any size as (128, 160, 3) uint8."""
+    if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
+        raise InputError(
+            f"a picture of shape {pixels.shape} and type {pixels.dtype}: give (h, w, 3) uint8, RGB"
+        )
+    size = (VIEW[1], VIEW[0])
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX))
+
+
+def measure_all(pictures: Iterable[Pixels]) -> Measured:
+    """Measure pictures (h, w, 3) uint8 in time order."""
+    found = [measure(view(picture)) for picture in pictures]
+    if not found:
+        raise InputError("no picture to measure; give clean pictures in time order")
+    return Measured(np.stack([m.cells for m in found]), np.stack([m.thumbs for m in found]))
+
+
+def measure(small: Pixels) -> Measured:
+    """Measure one view, (128, 160, 3) uint8.
+
+    Per cell: mean luma; log(standard deviation + 1); log(RMS Laplacian + 0.5); log(noise + 0.5) after
+    Immerkaer (1996), "Fast Noise Variance Estimation"; mean Cb and Cr; and log(RMS Laplacian + 0.5) -
+    log(mean gradient + 0.5), which blur lowers whatever the contrast.
+    """
+    luma, blue, red = np.moveaxis(small.astype(np.float32) @ _TO_YCBCR, 2, 0)
+    luma = np.ascontiguousarray(luma)
+    laplacian, gradient, rough = _derivatives(luma)
+    mean = _pool(luma)
+    spread = np.sqrt(np.maximum(_pool(luma * luma) - mean * mean, 0))
+    sharp = np.log(np.sqrt(_pool(laplacian * laplacian)) + 0.5)
+    noise = np.log(np.sqrt(np.pi / 2) / 6 * _pool(rough) + 0.5)
+    blur = sharp - np.log(_pool(gradient) + 0.5)
+    cells = np.stack([mean, np.log(spread + 1), sharp, noise, _pool(blue), _pool(red), blur])
+    return Measured(cells.astype(np.float32), _thumb(luma))
+
+
+def median_scene(thumbs: Pixels, most: int = 200) -> Pixels:
+    """The median of thumbs (n, 64, 80), of `most` evenly spaced ones: what always stands there."""
+    step = -(-len(thumbs) // most)
+    return np.asarray(np.median(thumbs[::step], axis=0), dtype=np.uint8)
+
+
+def agreement(thumbs: Pixels, scene: Pixels) -> Floats:
+    """Correlation of thumbs (..., 64, 80) with the clean scene in each cell: (..., 8, 10) float32.
+
+    What something transparent (dirt, fog, blur) leaves of the scene still correlates with it; an
+    object that stands in front of it does not. Cells without structure agree.
+    """
+    now, then = thumbs.astype(np.float32), scene.astype(np.float32)
+    mean_now, mean_then = _pool(now), _pool(then)
+    both = _pool(now * then) - mean_now * mean_then + _FLAT
+    var_now = np.maximum(_pool(now * now) - mean_now**2, 0) + _FLAT
+    var_then = np.maximum(_pool(then * then) - mean_then**2, 0) + _FLAT
+    return np.asarray(both / np.sqrt(var_now * var_then), dtype=np.float32)
+
+
+def _derivatives(luma: Floats) -> tuple[Floats, Floats, Floats]:
+    """Laplacian, length of the gradient, and |second difference along both axes|."""
+    p = np.pad(luma, 1, mode="edge")
+    middle = p[1:-1, 1:-1]
+    up, down, left, right = p[:-2, 1:-1], p[2:, 1:-1], p[1:-1, :-2], p[1:-1, 2:]
+    laplacian = up + down + left + right - 4 * middle
+    gradient = np.sqrt((right - left) ** 2 + (down - up) ** 2) / 2
+    rows = p[:-2] - 2 * p[1:-1] + p[2:]
+    rough = np.abs(rows[:, :-2] - 2 * rows[:, 1:-1] + rows[:, 2:])
+    return laplacian, gradient, rough
+
+
+def _thumb(luma: Floats) -> Pixels:
+    quarters = luma[0::2, 0::2] + luma[1::2, 0::2] + luma[0::2, 1::2] + luma[1::2, 1::2]
+    return np.asarray(quarters / 4 + 0.5, dtype=np.uint8)
+
+
+def _pooling(size: int, cells: int) -> Floats:
+    """(cells, size): the mean over each of `cells` equal parts."""
+    return np.kron(np.eye(cells), np.full(size // cells, cells / size)).astype(np.float32)
+
+
+_POOLS = {
+    shape: (_pooling(shape[0], GRID[0]), _pooling(shape[1], GRID[1]).T.copy())
+    for shape in (VIEW, THUMB)
+}
+
+
+def _pool(values: Floats) -> Floats:
+    """The mean of (..., h, w) over each cell: (..., 8, 10)."""
+    rows, columns = _POOLS[values.shape[-2:]]
+    return np.asarray(rows @ (values @ columns), dtype=np.float32)

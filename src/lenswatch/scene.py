@@ -1,0 +1,181 @@
+"""What is plainly wrong with a picture as a whole: frozen, black, burnt out, or another scene.
+
+Each is judged on a small grey version of the picture, against what clean footage does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+
+__all__ = ["SceneState", "SceneWatch", "displacement"]
+
+Pixels = NDArray[np.uint8]
+
+_DARK, _BRIGHT = 16, 250  # grey levels
+_WHOLE = 0.9  # share of a picture
+_STILL = 0.1  # of the usual difference between neighbours: they are the same picture
+_FROZEN_AFTER = 3  # images that are the same as the one before
+_MOVED_FOR = 3  # images in a row
+_LEAST_MOVE = 1.5  # pixels of the small picture, 80 wide: 2 % of the width
+_EXPLAINS = 0.6  # of the difference from the scene may be left once it is moved back
+
+
+@dataclass(frozen=True)
+class SceneState:
+    """What is remembered between images.
+
+    Attributes:
+        last: (64, 80) uint8, the picture before; None at first.
+        still: how many pictures in a row are the same as the one before them.
+        moved: how many in a row are displaced.
+        shift: rows and columns the last one is displaced by, of 64 and 80.
+        dark, bright: the shares of the last picture that are black and burnt out.
+    """
+
+    last: Pixels | None = None
+    still: int = 0
+    moved: int = 0
+    shift: tuple[int, int] = (0, 0)
+    dark: float = 0.0
+    bright: float = 0.0
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """What `from_arrays` reads back."""
+        numbers = [self.still, self.moved, *self.shift, self.dark, self.bright]
+        last = np.empty(0, np.uint8) if self.last is None else self.last
+        return {"scene_numbers": np.array(numbers, np.float64), "scene_last": last}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """Read what `to_arrays` wrote."""
+        still, moved, down, right, dark, bright = arrays["scene_numbers"].tolist()
+        last = arrays["scene_last"]
+        picture = last if last.size else None
+        return cls(picture, int(still), int(moved), (int(down), int(right)), dark, bright)
+
+
+@dataclass(frozen=True)
+class SceneWatch:
+    """Fitted to clean footage.
+
+    Attributes:
+        scene: (64, 80) uint8, the clean scene.
+        usual_change: median over the footage of the mean difference between neighbours.
+        longest_still: the most pictures in a row that were the same as the one before.
+        dark, bright: the largest shares of black and burnt-out pixels.
+        farthest: how far clean pictures seem displaced, in pixels.
+    """
+
+    scene: Pixels
+    usual_change: float
+    longest_still: int
+    dark: float
+    bright: float
+    farthest: float
+
+    @classmethod
+    def fit(cls, scene: Pixels, thumbs: Pixels) -> Self:
+        """From clean pictures (n, 64, 80) in time order."""
+        change = np.abs(np.diff(thumbs.astype(np.int16), axis=0)).mean(axis=(1, 2))
+        usual = float(np.median(change))
+        moves = [displacement(thumb, scene) for thumb in thumbs[:: max(1, len(thumbs) // 100)]]
+        far = float(np.percentile([np.hypot(*move) for move in moves], 98))
+        dark, bright = (thumbs < _DARK).mean(axis=(1, 2)), (thumbs > _BRIGHT).mean(axis=(1, 2))
+        still = _longest(change <= _STILL * usual)
+        return cls(scene, usual, still, float(dark.max()), float(bright.max()), far)
+
+    @classmethod
+    def from_arrays(cls, scene: Pixels, values: NDArray[np.float64]) -> Self:
+        """Read what `to_array` wrote."""
+        usual, still, dark, bright, far = (float(v) for v in values)
+        return cls(scene, usual, int(still), dark, bright, far)
+
+    def to_array(self) -> NDArray[np.float64]:
+        """The numbers, without the scene."""
+        return np.array(
+            [self.usual_change, self.longest_still, self.dark, self.bright, self.farthest]
+        )
+
+    def update(self, state: SceneState, thumb: Pixels) -> SceneState:
+        """The state after one more picture, (64, 80) uint8."""
+        still = state.still + 1 if self._same(state.last, thumb) else 0
+        shift = displacement(thumb, self.scene)
+        away = float(np.hypot(*shift)) > self.farthest + _LEAST_MOVE
+        return replace(
+            state,
+            last=thumb,
+            still=still,
+            moved=state.moved + 1 if away else 0,
+            shift=shift,
+            dark=float((thumb < _DARK).mean()),
+            bright=float((thumb > _BRIGHT).mean()),
+        )
+
+    def frozen(self, state: SceneState) -> bool:
+        """The same picture again and again, longer than clean footage ever was."""
+        return state.still >= max(_FROZEN_AFTER, 2 * self.longest_still + 1)
+
+    def moved(self, state: SceneState) -> bool:
+        """The scene lies elsewhere in the picture, for some images."""
+        return state.moved >= _MOVED_FOR and not self.black(state)
+
+    def black(self, state: SceneState) -> bool:
+        """Nearly all of the picture is black, as no clean one was."""
+        return state.dark > max(_WHOLE, (1 + self.dark) / 2)
+
+    def burnt_out(self, state: SceneState) -> bool:
+        """Nearly all of the picture is white, as no clean one was."""
+        return state.bright > max(_WHOLE, (1 + self.bright) / 2)
+
+    def _same(self, last: Pixels | None, thumb: Pixels) -> bool:
+        if last is None:
+            return False
+        change = float(np.abs(thumb.astype(np.int16) - last).mean())
+        return change <= _STILL * self.usual_change
+
+
+def displacement(thumb: Pixels, scene: Pixels) -> tuple[int, int]:
+    """Rows and columns that `thumb` is displaced by against `scene`; (0, 0) unless it is clear.
+
+    Phase correlation (Kuglin and Hines 1975).
+    """
+    cross = _spectrum(thumb) * np.conj(_spectrum(scene))
+    surface = fft.irfft2(cross / np.maximum(np.abs(cross), 1e-6), s=thumb.shape)
+    peak = (int(i) for i in np.unravel_index(int(surface.argmax()), surface.shape))
+    down, right = ((i + n // 2) % n - n // 2 for i, n in zip(peak, thumb.shape, strict=True))
+    if max(abs(down), abs(right)) > thumb.shape[0] // 3:
+        return 0, 0
+    explained = (1 - _likeness(thumb, scene, down, right)) < _EXPLAINS * (
+        1 - _likeness(thumb, scene, 0, 0)
+    )
+    return (down, right) if explained else (0, 0)
+
+
+def _likeness(thumb: Pixels, scene: Pixels, down: int, right: int) -> float:
+    """Correlation of the scene with the thumb moved back, where they overlap."""
+    height, width = thumb.shape
+    now = thumb[max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)]
+    then = scene[max(-down, 0) : height - max(down, 0), max(-right, 0) : width - max(right, 0)]
+    a, b = now - now.mean(), then - then.mean()
+    return float((a * b).sum() / max(float(np.sqrt((a * a).sum() * (b * b).sum())), 1e-6))
+
+
+def _spectrum(picture: Pixels) -> NDArray[np.complex64]:
+    values = picture.astype(np.float32)
+    rows, columns = (np.hanning(n).astype(np.float32) for n in picture.shape)
+    spectrum: NDArray[np.complex64] = fft.rfft2((values - values.mean()) * rows[:, None] * columns)
+    return spectrum
+
+
+def _longest(flags: NDArray[np.bool_]) -> int:
+    longest = run = 0
+    for flag in flags:
+        run = run + 1 if flag else 0
+        longest = max(longest, run)
+    return longest

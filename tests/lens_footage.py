@@ -1,0 +1,34 @@
+"""A small camera for the tests: a textured scene, passers-by, and sensor noise."""
+
+import numpy as np
+
+from lenswatch.lens_features import Measured, measure_all
+
+SHAPE = (128, 160)
+
+
+def scene(seed=0):
+    rng = np.random.default_rng(seed)
+    coarse = np.kron(rng.uniform(60, 190, (8, 10)), np.ones((16, 16)))
+    fine = np.kron(rng.uniform(-25, 25, (64, 80)), np.ones((2, 2)))
+    grey = np.clip(coarse + fine, 0, 255)
+    return np.stack([grey, grey * 0.95, grey * 0.85], axis=-1)
+
+
+def frames(count, seed=0, light=0.0):
+    """Pictures in time order; `light` is by how much the light changes over them."""
+    rng = np.random.default_rng([seed, 1])
+    back, found = scene(), []
+    for i in range(count):
+        picture = back * (1 + light * i / max(count - 1, 1))
+        for k in range(3):
+            row = int(20 + 30 * k + 5 * np.sin(i / 7 + k))
+            column = int((i * (1.5 + k) + 50 * k) % SHAPE[1])
+            picture[row : row + 12, column : column + 6] = (40 + 60 * k, 80, 60)
+        noisy = picture + rng.normal(0, 2, picture.shape)
+        found.append(np.clip(noisy, 0, 255).astype(np.uint8))
+    return found
+
+
+def measured(pictures) -> Measured:
+    return measure_all(pictures)

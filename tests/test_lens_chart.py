@@ -1,0 +1,230 @@
+import dataclasses
+import time
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+
+from lens_footage import frames, measured
+from lenswatch.errors import ArtefactError, InputError, StoreError
+from lenswatch.lens_causes import causes, deviation_map
+from lenswatch.lens_chart import FEWEST, ChartState, LensChart, fit_chart
+from lenswatch.lens_features import measure, view
+
+
+@pytest.fixture(scope="module")
+def fit():
+    return fit_chart(measured(frames(300)), ert=240)
+
+
+@pytest.fixture(scope="module")
+def later():
+    return frames(400)[300:]
+
+
+def run(fit, pictures, state=None):
+    """The state and the scores after pictures."""
+    state, scores = state or fit.chart.start(), []
+    for picture in pictures:
+        state = fit.chart.update(state, measure(view(picture)))
+        scores.append(fit.chart.score(state))
+    return state, scores
+
+
+def first_cause(fit, later, corrupt):
+    state, _ = run(fit, later[:20])
+    state, scores = run(fit, [corrupt(picture) for picture in later[20:40]], state)
+    assert max(scores) > fit.threshold.drift
+    return causes(fit.chart, state, fit.threshold.drift, fit.slow.drift)[0]
+
+
+def blurred(picture):
+    return np.asarray(Image.fromarray(picture).filter(ImageFilter.GaussianBlur(2)))
+
+
+def dark(picture):
+    return (picture * 0.5).astype(np.uint8)
+
+
+def bright(picture):
+    return np.clip(picture.astype(int) + 50, 0, 255).astype(np.uint8)
+
+
+def noisy(picture):
+    noise = np.random.default_rng(int(picture.sum()) % 2**32).normal(0, 25, picture.shape)
+    return np.clip(picture + noise, 0, 255).astype(np.uint8)
+
+
+def misty(picture):
+    return (picture * 0.4 + picture.mean() * 0.6).astype(np.uint8)
+
+
+def yellowed(picture):
+    return (picture * np.array([1.0, 0.97, 0.7])).astype(np.uint8)
+
+
+def smudged(picture):
+    """Dirt before the cells of rows 2 and 3, columns 3 and 4 of the map."""
+    spoiled = picture.copy().astype(float)
+    spoiled[70:124, 100:156] = 0.45 * spoiled[70:124, 100:156] + 0.55 * 100
+    return spoiled.astype(np.uint8)
+
+
+def test_clean_footage_raises_no_alarm(fit, later):
+    assert max(run(fit, later)[1]) <= fit.threshold.drift
+
+
+def test_slow_light_is_followed():
+    pictures = frames(700, light=0.05)
+    fit = fit_chart(measured(pictures[:300]), ert=240)
+    state, scores = run(fit, pictures[300:])
+    assert max(scores) <= fit.threshold.drift
+    assert fit.chart.slow_score(state) > fit.chart.score(state)
+
+
+def test_the_first_images_of_a_stream_have_no_score(fit, later):
+    scores = run(fit, [dark(picture) for picture in later[:12]])[1]
+    assert scores[:11] == [0.0] * 11
+    assert scores[11] > fit.threshold.drift
+
+
+@pytest.mark.parametrize(
+    ("corrupt", "name"),
+    [
+        (blurred, "blurred"),
+        (dark, "darker"),
+        (bright, "brighter"),
+        (noisy, "noisier"),
+        (misty, "less contrast"),
+        (yellowed, "colour cast"),
+        (smudged, "partly covered"),
+    ],
+)
+def test_what_is_wrong_is_called_by_its_name(fit, later, corrupt, name):
+    assert first_cause(fit, later, corrupt).name == name
+
+
+def test_a_smudge_is_found_where_it_is(fit, later):
+    cells = set(first_cause(fit, later, smudged).cells)
+    assert cells
+    assert cells <= {(2, 3), (2, 4), (3, 3), (3, 4)}
+
+
+def test_sudden_fouling_is_noticed_within_two_images(fit, later):
+    state, _ = run(fit, later[:20])
+    _, scores = run(fit, [blurred(picture) for picture in later[20:22]], state)
+    assert max(scores) > fit.threshold.drift
+
+
+def test_what_grows_too_slowly_to_raise_drift_still_raises_the_slow_score(fit):
+    pictures = frames(900)[300:]
+    chart, state, slow = fit.chart, fit.chart.start(), []
+    for i, picture in enumerate(pictures):
+        faded = (picture * (1 - 0.25 * i / len(pictures))).astype(np.uint8)
+        state = chart.update(state, measure(view(faded)))
+        slow.append(chart.slow_score(state))
+    assert slow[-1] > fit.slow.drift
+
+
+@pytest.mark.parametrize(
+    ("spoil", "name"),
+    [
+        (lambda pictures: [pictures[0]] * 8, "frozen"),
+        (lambda pictures: [np.zeros_like(p) for p in pictures], "black"),
+        (lambda pictures: [np.full_like(p, 255) for p in pictures], "burnt out"),
+        (lambda pictures: [np.roll(p, (6, 14), (0, 1)) for p in pictures], "camera moved"),
+    ],
+)
+def test_what_is_plainly_wrong_is_named_as_such(fit, later, spoil, name):
+    state, _ = run(fit, later[:20])
+    state, _ = run(fit, spoil(later[20:28]), state)
+    found = causes(fit.chart, state, fit.threshold.drift, fit.slow.drift)
+    assert found[0].name == name
+
+
+def test_nothing_is_plainly_wrong_with_clean_footage(fit, later):
+    state = fit.chart.start()
+    for picture in later:
+        state = fit.chart.update(state, measure(view(picture)))
+        watch = fit.chart.watch
+        assert not watch.frozen(state.scene)
+        assert not watch.moved(state.scene)
+        assert not watch.black(state.scene)
+        assert not watch.burnt_out(state.scene)
+
+
+def test_the_map_shows_where_the_picture_deviates(fit, later):
+    state, _ = run(fit, [smudged(picture) for picture in later[:20]])
+    deviations = deviation_map(fit.chart, state)
+    assert deviations.shape == (4, 5)
+    assert deviations[2:, 3:].min() > 2
+    assert np.median(deviations) < 1.5
+
+
+def test_a_chart_survives_json(fit):
+    chart = LensChart.from_json(fit.chart.to_json())
+    assert chart.digest == fit.chart.digest
+    np.testing.assert_array_equal(chart.spread, fit.chart.spread)
+
+
+def test_a_tampered_chart_is_refused(fit):
+    document = fit.chart.to_json() | {"digest": "0" * 16}
+    with pytest.raises(ArtefactError, match="calibrate again"):
+        LensChart.from_json(document)
+    with pytest.raises(ArtefactError, match="cannot be read"):
+        LensChart.from_json({"arrays": "AAAA", "digest": ""})
+
+
+def test_a_state_survives_bytes_and_goes_on_alike(fit, later):
+    state, _ = run(fit, later[:30])
+    copy = ChartState.from_bytes(state.to_bytes())
+    assert run(fit, later[30:40], copy)[1] == run(fit, later[30:40], state)[1]
+
+
+def test_a_state_stays_small(fit, later):
+    state, _ = run(fit, later[:30])
+    assert len(state.to_bytes()) < 48 * 1024
+
+
+@pytest.mark.parametrize("keep", [0, 10, 1000, -1])
+def test_a_damaged_state_is_refused(fit, later, keep):
+    data = run(fit, later[:13])[0].to_bytes()[:keep]
+    with pytest.raises(StoreError, match="lenswatch reset"):
+        ChartState.from_bytes(data)
+
+
+def test_a_state_of_another_chart_is_begun_anew(fit, later):
+    state, _ = run(fit, later[:30])
+    other = dataclasses.replace(fit.chart, centre=fit.chart.centre + 1)
+    assert len(other.update(state, measure(view(later[30]))).cells) == 1
+
+
+def test_a_picture_does_not_change_the_state_it_is_added_to(fit, later):
+    state, _ = run(fit, later[:13])
+    before = state.to_bytes()
+    fit.chart.update(state, measure(view(later[13])))
+    assert state.to_bytes() == before
+
+
+def test_too_few_pictures_are_refused():
+    with pytest.raises(InputError, match=f"give {FEWEST}"):
+        fit_chart(measured(frames(FEWEST - 1)), ert=240)
+
+
+def test_little_footage_gives_a_provisional_threshold():
+    assert not fit_chart(measured(frames(FEWEST)), ert=240).threshold.calibrated
+
+
+def test_fitting_and_judging_are_quick(fit, later):
+    clean = measured(frames(100))
+    started = time.perf_counter()
+    fit_chart(clean, ert=240)
+    assert time.perf_counter() - started < 2
+
+
+@pytest.mark.parametrize(
+    "pixels", [np.zeros((10, 10), np.uint8), np.zeros((10, 10, 3)), np.zeros((10, 10, 4), np.uint8)]
+)
+def test_what_is_no_rgb_picture_is_refused(pixels):
+    with pytest.raises(InputError, match="RGB"):
+        view(pixels)
