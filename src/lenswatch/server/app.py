@@ -43,7 +43,7 @@ from lenswatch.server.oidc_login import OidcLogin
 from lenswatch.server.operations import Operation, Services
 from lenswatch.server.sessions import SessionStore
 
-__all__ = ["create_app"]
+__all__ = ["check_auth", "create_app"]
 
 _MESSAGES = {404: "Not found.", 503: "The database does not answer."}
 _CORS_METHODS = ("GET", "OPTIONS", "PUT", "POST", "PATCH", "DELETE")
@@ -57,7 +57,7 @@ def create_app(config: Config, *, migrate: bool = True) -> FastAPI:
     Raises:
         ServerError: the database or the settings in `server.auth` cannot be used.
     """
-    _check_auth(config)
+    check_auth(config)
     prepare(config.database_url, migrate=migrate)
     database = Database(config.database_url)
     app = FastAPI(
@@ -86,7 +86,7 @@ def create_app(config: Config, *, migrate: bool = True) -> FastAPI:
     return app
 
 
-def _check_auth(config: Config) -> None:
+def check_auth(config: Config) -> None:
     auth = config.server.auth
     if auth.mode == "oidc" and not auth.issuers:
         raise ServerError(

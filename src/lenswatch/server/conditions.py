@@ -45,7 +45,7 @@ from lenswatch.server.queries import (
     Size,
 )
 
-__all__ = ["Fields", "compile_query"]
+__all__ = ["Fields", "check_query", "compile_query"]
 
 Expression = ColumnElement[Any]
 _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
@@ -66,14 +66,29 @@ class Fields:
     booleans: Mapping[str, Expression] = field(default_factory=dict)
     documents: Mapping[str, Expression] = field(default_factory=dict)
     constants: Mapping[str, str] = field(default_factory=dict)
-    # Quicker ways to say some matches; each may decline with None.
-    shortcuts: tuple[Callable[[Match], Expression | None], ...] = ()
+    # Text columns that stand for a path within a document, and lists that stand in a table of their own.
+    paths: Mapping[tuple[str, ...], Expression] = field(default_factory=dict)
+    members: Mapping[str, Callable[[tuple[str, ...]], Expression]] = field(default_factory=dict)
+    # Documents that are known to be objects.
+    objects: frozenset[str] = frozenset()
 
 
 def compile_query(node: Node, fields: Fields, dialect_name: str) -> Expression:
     """The condition on the rows of a table that satisfy `node`."""
     dialect = SqliteJson() if dialect_name == "sqlite" else PostgresJson()
     return _Compiler(fields, dialect).node(node, None)
+
+
+def check_query(node: Node, fields: Fields) -> None:
+    """Raise the 422 of a query that `fields` cannot answer."""
+    match node:
+        case AllOf(parts) | AnyOf(parts):
+            for part in parts:
+                check_query(part, fields)
+        case Not(part):
+            check_query(part, fields)
+        case Match((name,), predicate) if name in fields.stamps:
+            _on_stamp(fields.stamps[name], predicate, name)
 
 
 class _Compiler:
@@ -98,14 +113,14 @@ class _Compiler:
 
     def column(self, match: Match, name: str, *rest: str) -> Expression:
         """A match on a column of the table."""
-        for shortcut in self.fields.shortcuts:
-            if (condition := shortcut(match)) is not None:
-                return condition
+        if match.path in self.fields.paths:
+            return _on_text(self.fields.paths[match.path], match.predicate, self.dialect)
+        if not rest and name in self.fields.members and (wanted := _texts(match.predicate)):
+            return self.fields.members[name](wanted)
         name = "_id" if name == "id" else name
         if name in self.fields.documents:
-            return self.within(
-                self.dialect.root(self.fields.documents[name]), rest, match.predicate
-            )
+            root = self.dialect.root(self.fields.documents[name], name in self.fields.objects)
+            return self.within(root, rest, match.predicate)
         if rest:
             return _absent(match.predicate)
         if name in self.fields.texts:
@@ -134,9 +149,13 @@ class _Compiler:
         *on_the_way, last = direct
         if isinstance(predicate, _ON_MEMBERS):
             on_the_way.append(last)
-        arrays = [self.dialect.is_a(value, "array") for value in on_the_way]
+        arrays = [self.dialect.is_a(value, "array") for value in on_the_way if not value.is_object]
         simple = self.whole(last, predicate)
-        return case((or_(*arrays), general), else_=simple) if arrays else simple
+        if not arrays:
+            return simple
+        wanted = predicate.value if isinstance(predicate, Equal) else None
+        found = case((or_(*arrays), general), else_=simple)
+        return and_(self.dialect.hint(last, wanted), found)
 
     def direct(self, root: Value, path: tuple[str, ...]) -> list[Value] | None:
         """The places on `path` from `root` if no array is on the way; None if they cannot be said."""
@@ -232,6 +251,16 @@ class _Compiler:
         texts = [w for w in wanted if isinstance(w, str)]
         conditions = [_sure(self.dialect.text(value).in_(texts))] if texts else []
         return conditions + [self.equal(value, w) for w in wanted if not isinstance(w, str)]
+
+
+def _texts(predicate: Predicate) -> tuple[str, ...]:
+    """The texts that `predicate` looks for among members; none if it does anything else."""
+    match predicate:
+        case Equal(str(text)):
+            return (text,)
+        case OneOf(texts) if all(isinstance(text, str) for text in texts):
+            return texts
+    return ()
 
 
 def _sure(condition: Expression) -> Expression:

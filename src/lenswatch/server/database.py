@@ -220,7 +220,9 @@ def _engine(url: str) -> Engine:
         enable_from_linting=False,  # JSON functions in FROM read the row beside them
         json_serializer=_dump,
         json_deserializer=_load,
-        connect_args={"timeout": BUSY_TIMEOUT_MS / 1000} if sqlite else {"connect_timeout": 10},
+        connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}
+        if sqlite
+        else {"connect_timeout": 10, "options": "-c jit=off"},
     )
     if sqlite:
         event.listen(engine, "connect", _configure_sqlite)
@@ -236,6 +238,7 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
         "synchronous = FULL",
         "foreign_keys = ON",
         "cache_size = -65536",
+        "mmap_size = 1073741824",
         "temp_store = MEMORY",
     ):
         connection.execute(f"PRAGMA {pragma}")

@@ -46,9 +46,10 @@ def find_drift(call: Call, experiment: Mapping[Any, Any]) -> Mapping[Any, Any]:
 )
 def search_drifts(call: Call) -> Response:
     """Search an experiment's jobs."""
-    condition = search.condition(call.connection, parse_query(call.body))
+    query = parse_query(call.body)
+    search.check(query)
     experiment = require("Read", call)
-    rows, total = search.page(call.connection, experiment["number"], condition, call.args)
+    rows, total = search.page(call.connection, experiment["number"], query, call.args)
     return paged([jobs.record(row) for row in rows], total, call.args)
 
 

@@ -6,6 +6,7 @@ wait for each other, gives `seq` the order of commits, and keeps the order of lo
 
 from __future__ import annotations
 
+import itertools
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +22,7 @@ from lenswatch.wire import EVENT_ID, SCHEMA_VERSION, STREAM
 __all__ = ["change", "record", "remove", "store"]
 
 Job = Mapping[Any, Any]
-_CHUNK = 500  # values of one IN
+_CHUNK = 20  # values of one IN; with many more PostgreSQL may think another index better
 
 
 def store(connection: Connection, experiment: int, jobs: Sequence[Job]) -> list[tuple[Job, bool]]:
@@ -29,23 +30,31 @@ def store(connection: Connection, experiment: int, jobs: Sequence[Job]) -> list[
 
     A job whose event id the experiment has already is not stored again: its row is the stored one.
     """
+    if not jobs:
+        return []
     seq = _advance(connection, experiment, len(jobs), any(map(_irregular, jobs)))
     rows = [_row(experiment, seq + i, job) for i, job in enumerate(jobs)]
-    known = _by_event(connection, experiment, [r["event_id"] for r in rows if r["event_id"]])
-    fresh: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        event = row["event_id"] or row["id"]
-        if event not in known:
-            fresh.setdefault(event, row)
-    if fresh:
-        _insert(connection, experiment, list(fresh.values()))
-    return [_settled(row, known, fresh) for row in rows]
+    for earlier, later in itertools.pairwise(rows):
+        later["created_at"] = max(later["created_at"], earlier["created_at"] + 1)
+    numbers = _insert(connection, rows)
+    fresh = [row | {"number": numbers[row["id"]]} for row in rows if row["id"] in numbers]
+    _insert_tags(connection, fresh)
+    _count(connection, experiment, fresh, 1)
+    repeated = [row["event_id"] for row in rows if row["id"] not in numbers]
+    known = _by_event(connection, experiment, repeated)
+    return [
+        (row, True) if row["id"] in numbers else (known[row["event_id"]], False) for row in rows
+    ]
 
 
-def _settled(row: Job, known: Mapping[str, Job], fresh: Mapping[str, Job]) -> tuple[Job, bool]:
-    event = row["event_id"] or row["id"]
-    kept = known.get(event) or fresh[event]
-    return kept, kept is row
+def _insert(connection: Connection, rows: list[dict[str, Any]]) -> dict[str, int]:
+    """Insert what is not there yet; the numbers that it got, by id."""
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    query = dialect.insert(drifts).on_conflict_do_nothing(
+        index_elements=[drifts.c.experiment, drifts.c.event_id]
+    )
+    inserted = connection.execute(query.returning(drifts.c.id, drifts.c.number), rows)
+    return {row.id: row.number for row in inserted}
 
 
 def change(connection: Connection, old: Job, job: Job) -> Job:
@@ -136,26 +145,6 @@ def _by_event(connection: Connection, experiment: int, events: list[str]) -> dic
         )
         found |= {row["event_id"]: row for row in connection.execute(query).mappings()}
     return found
-
-
-def _insert(connection: Connection, experiment: int, rows: list[dict[str, Any]]) -> None:
-    for i, row in enumerate(rows):
-        row["created_at"] = max(row["created_at"], rows[i - 1]["created_at"] + 1 if i else 0)
-    connection.execute(insert(drifts), rows)
-    if any(row["tags"] for row in rows):
-        _insert_tags(connection, _with_numbers(connection, rows))
-    _count(connection, experiment, rows, 1)
-
-
-def _with_numbers(connection: Connection, rows: list[dict[str, Any]]) -> list[Job]:
-    ids = [row["id"] for row in rows]
-    numbers: dict[str, int] = {}
-    for start in range(0, len(ids), _CHUNK):
-        query = select(drifts.c.id, drifts.c.number).where(
-            drifts.c.id.in_(ids[start : start + _CHUNK])
-        )
-        numbers |= {row.id: row.number for row in connection.execute(query)}
-    return [row | {"number": numbers[row["id"]]} for row in rows]
 
 
 def _insert_tags(connection: Connection, rows: Iterable[Job]) -> None:

@@ -50,6 +50,7 @@ class Value:
     content: Expression
     column: Expression | None = None  # SQLite: the document that `path` leads into
     path: str = ""
+    is_object: bool = False  # known without looking
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,12 @@ class Dialect(ABC):
         return func.coalesce(value.type.in_([_name(k) for k in self.kinds[kind]]), literal(False))
 
     @abstractmethod
-    def root(self, column: Expression) -> Value:
+    def root(self, column: Expression, is_object: bool) -> Value:
         """The whole document in `column`."""
+
+    def hint(self, value: Value, wanted: Any) -> Expression:  # noqa: ARG002
+        """What is quick, and must hold if `value` or something within equals the text `wanted`."""
+        return true()
 
     @abstractmethod
     def child(self, value: Value, key: str) -> Value | None:
@@ -154,8 +159,15 @@ class SqliteJson(Dialect):
         "text": ("text",),
     }
 
-    def root(self, column: Expression) -> Value:
-        return Value(func.json_type(column, type_=Text), type_coerce(column, Text), column, "$")
+    def root(self, column: Expression, is_object: bool) -> Value:
+        kind = func.json_type(column, type_=Text)
+        return Value(kind, type_coerce(column, Text), column, "$", is_object)
+
+    def hint(self, value: Value, wanted: Any) -> Expression:
+        """Documents are stored as `json.dumps` writes them, and so are the texts in them."""
+        if not isinstance(wanted, str) or value.column is None:
+            return true()
+        return func.instr(value.column, json.dumps(wanted, ensure_ascii=False)) > 0
 
     def child(self, value: Value, key: str) -> Value | None:
         if value.column is None or not _PLAIN_KEY.match(key):
@@ -231,8 +243,8 @@ class PostgresJson(Dialect):
     def _value(self, content: Expression) -> Value:
         return Value(func.jsonb_typeof(content, type_=Text), content)
 
-    def root(self, column: Expression) -> Value:
-        return self._value(column)
+    def root(self, column: Expression, is_object: bool) -> Value:
+        return Value(func.jsonb_typeof(column, type_=Text), column, is_object=is_object)
 
     def child(self, value: Value, key: str) -> Value | None:
         return self._value(value.content.op("->", return_type=JSONB())(literal(key, Text)))

@@ -1,11 +1,17 @@
-"""Running the server: `serve(config)`."""
+"""Running the server: `serve(config)`, in this process or in several workers."""
 
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
+import os
 import signal
 import socket
-from collections.abc import Iterator
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import wait
+from multiprocessing.context import SpawnProcess
 from types import FrameType
 
 import uvicorn
@@ -13,13 +19,15 @@ from fastapi import FastAPI
 
 from lenswatch.config import Config
 from lenswatch.errors import ServerError
-from lenswatch.server.app import create_app
+from lenswatch.server.app import check_auth, create_app
 from lenswatch.server.database import prepare
 from lenswatch.server.guard import is_loopback
 
 __all__ = ["serve"]
 
 GRACE_SECONDS = 3
+KEEP_ALIVE_SECONDS = 30
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def serve(config: Config, *, migrate: bool = True) -> None:
@@ -29,11 +37,14 @@ def serve(config: Config, *, migrate: bool = True) -> None:
         ServerError: the address is taken or not allowed, or the database cannot be used.
     """
     _check_address(config)
+    check_auth(config)
     listener = _listen(config.server.host, config.server.port)
     with contextlib.closing(listener):
         prepare(config.database_url, migrate=migrate)
-        app = create_app(config, migrate=False)
-        _Server(app, config).run([listener])
+        if config.server.workers == 1:
+            _work(config, listener)
+        else:
+            _supervise(config, listener)
 
 
 def _check_address(config: Config) -> None:
@@ -56,6 +67,66 @@ def _listen(host: str, port: int) -> socket.socket:
         ) from None
 
 
+def _work(config: Config, listener: socket.socket) -> None:
+    _Server(create_app(config, migrate=False), config).run([listener])
+
+
+def _supervise(config: Config, listener: socket.socket) -> None:
+    """Keep `server.workers` processes running until a signal, then end them."""
+    stopping = threading.Event()
+    # Where the workers keep their numbers, so that each can tell Prometheus those of all.
+    with (
+        tempfile.TemporaryDirectory(prefix="lenswatch-metrics-") as folder,
+        _handling(lambda _number, _frame: stopping.set()),
+    ):
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        workers = [_start(config, listener) for _ in range(config.server.workers)]
+        while not stopping.is_set():
+            wait([worker.sentinel for worker in workers], timeout=0.5)
+            if not stopping.is_set():
+                workers = [w if w.is_alive() else _start(config, listener) for w in workers]
+        _end(workers)
+
+
+def _start(config: Config, listener: socket.socket) -> SpawnProcess:
+    worker = multiprocessing.get_context("spawn").Process(target=_worker, args=(config, listener))
+    worker.start()
+    return worker
+
+
+def _worker(config: Config, listener: socket.socket) -> None:
+    threading.Thread(target=_follow_parent, daemon=True).start()
+    _work(config, listener)
+
+
+def _follow_parent() -> None:
+    """End this worker when the process that started it is gone."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _end(workers: list[SpawnProcess]) -> None:
+    for worker in workers:
+        worker.terminate()
+    for worker in workers:
+        worker.join(GRACE_SECONDS + 1)
+        if worker.is_alive():
+            worker.kill()
+            worker.join()
+
+
+@contextlib.contextmanager
+def _handling(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
+
+
 class _Server(uvicorn.Server):
     """uvicorn, told when to end event streams, and returning after a signal instead of raising it again."""
 
@@ -68,6 +139,7 @@ class _Server(uvicorn.Server):
                 server_header=False,
                 root_path=config.server.root_path.rstrip("/"),
                 timeout_graceful_shutdown=GRACE_SECONDS,
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
             )
         )
         self.stopping = app.state.services.stopping
@@ -79,11 +151,9 @@ class _Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Handle signals while serving."""
-        signals = (signal.SIGINT, signal.SIGTERM)
-        before = {number: signal.signal(number, self.handle_exit) for number in signals}
-        try:
+        """Handle signals while serving, where that is possible."""
+        if threading.current_thread() is not threading.main_thread():
             yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            return
+        with _handling(self.handle_exit):
+            yield

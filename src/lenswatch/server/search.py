@@ -1,19 +1,49 @@
-"""Searching an experiment's jobs: the page, and the exact total."""
+"""Searching an experiment's jobs: the page, and the exact total, without reading more than is needed.
+
+What the tallies know is not counted. A tag is looked up in the table of tags, which is in the order of time.
+A condition that no index knows is answered by one pass for page and total together.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, func, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    RowMapping,
+    exists,
+    func,
+    literal,
+    select,
+    true,
+)
 
-from lenswatch.server.conditions import Fields, compile_query
-from lenswatch.server.models import drifts
+from lenswatch.server.conditions import Fields, check_query, compile_query
+from lenswatch.server.models import cursors, drift_tags, drifts, tag_tallies, tallies
 from lenswatch.server.paging import slice_of
-from lenswatch.server.queries import Node
+from lenswatch.server.queries import AllOf, AnyOf, Equal, Match, Node, Not
 from lenswatch.wire import SCHEMA_VERSION
 
-__all__ = ["FIELDS", "condition", "page"]
+__all__ = ["FIELDS", "check", "condition", "page"]
+
+_STREAM = ("parameters", "stream")
+_EVENT = ("parameters", "event_id")
+
+
+def _tagged(tags: tuple[str, ...]) -> ColumnElement[bool]:
+    return exists(
+        select(literal(1)).where(
+            drift_tags.c.experiment == drifts.c.experiment,
+            drift_tags.c.tag.in_(tags),
+            drift_tags.c.created_at == drifts.c.created_at,
+            drift_tags.c.drift == drifts.c.number,
+        )
+    )
+
 
 FIELDS = Fields(
     texts={"_id": drifts.c.id, "job_status": drifts.c.job_status, "model": drifts.c.model},
@@ -21,24 +51,144 @@ FIELDS = Fields(
     booleans={"drift_detected": drifts.c.drift_detected},
     documents={"tags": drifts.c.tags, "parameters": drifts.c.parameters},
     constants={"schema_version": SCHEMA_VERSION},
+    members={"tags": _tagged},
+    objects=frozenset({"parameters"}),
 )
+# In an experiment whose jobs all have proper streams and event ids, the columns say what the parameters say.
+_REGULAR = dataclasses.replace(FIELDS, paths={_STREAM: drifts.c.stream, _EVENT: drifts.c.event_id})
+_TALLIED = Fields(
+    texts={"job_status": tallies.c.job_status},
+    booleans={"drift_detected": tallies.c.drift_detected},
+    paths={_STREAM: func.nullif(tallies.c.stream, "")},
+)
+_TALLIED_PATHS = {("job_status",), ("drift_detected",), _STREAM}
+_INDEXED_PATHS = _TALLIED_PATHS | {("created_at",), ("_id",), ("id",), ("tags",), _EVENT}
 
 
-def condition(connection: Connection, query: Node) -> ColumnElement[bool]:
+def check(query: Node) -> None:
+    """Raise the 422 that `query` deserves, if any."""
+    check_query(query, FIELDS)
+
+
+def condition(connection: Connection, query: Node, fields: Fields = FIELDS) -> ColumnElement[bool]:
     """The condition on `drifts` rows that `query` says."""
-    return compile_query(query, FIELDS, connection.dialect.name)
+    return compile_query(query, fields, connection.dialect.name)
 
 
 def page(
-    connection: Connection, experiment: int, condition: ColumnElement[bool], args: Mapping[str, Any]
+    connection: Connection, experiment: int, query: Node, args: Mapping[str, Any]
 ) -> tuple[list[RowMapping], int]:
     """The rows of the page that `args` ask for, and how many rows there are on all pages."""
-    condition = (drifts.c.experiment == experiment) & condition
-    total = connection.execute(
-        select(func.count()).select_from(drifts).where(condition)
-    ).scalar_one()
-    sort = [drifts.c.created_at, drifts.c.number]
-    if args["sort_by"] not in ("created_at", "schema_version"):
-        sort.insert(0, drifts.c[args["sort_by"]])
-    rows = connection.execute(slice_of(select(drifts).where(condition), args, sort))
-    return list(rows.mappings()), total
+    return _Search(connection, experiment, args).page(query)
+
+
+class _Search:
+    def __init__(self, connection: Connection, experiment: int, args: Mapping[str, Any]) -> None:
+        self.connection = connection
+        self.experiment = experiment
+        self.args = args
+        odd = select(cursors.c.irregular).where(cursors.c.experiment == experiment)
+        self.regular = not connection.execute(odd).scalar_one()
+        self.fields = _REGULAR if self.regular else FIELDS
+        self.by_time = args["sort_by"] in ("created_at", "schema_version")
+
+    def page(self, query: Node) -> tuple[list[RowMapping], int]:
+        tag, rest = _one_tag(query)
+        if tag is not None and _paths(rest) <= _INDEXED_PATHS:
+            return self.by_tag(tag, rest)
+        if _paths(query) <= self.indexed():
+            return self.by_index(query)
+        return self.by_pass(query)
+
+    def indexed(self) -> set[tuple[str, ...]]:
+        return _INDEXED_PATHS if self.regular else _INDEXED_PATHS - {_STREAM, _EVENT}
+
+    def where(self, query: Node) -> ColumnElement[bool]:
+        return (drifts.c.experiment == self.experiment) & condition(
+            self.connection, query, self.fields
+        )
+
+    def by_index(self, query: Node) -> tuple[list[RowMapping], int]:
+        total = self.tallied(query)
+        if total is None:
+            total = self.count(drifts, self.where(query))
+        rows = slice_of(select(drifts).where(self.where(query)), self.args, self.sort())
+        return list(self.connection.execute(rows).mappings()), total
+
+    def sort(self) -> list[ColumnElement[Any]]:
+        order: list[ColumnElement[Any]] = [drifts.c.created_at, drifts.c.number]
+        return order if self.by_time else [drifts.c[self.args["sort_by"]], *order]
+
+    def count(self, source: FromClause, where: ColumnElement[bool]) -> int:
+        query = select(func.count()).select_from(source).where(where)
+        return int(self.connection.execute(query).scalar_one())
+
+    def tallied(self, query: Node) -> int | None:
+        """The total from the tallies, if they can tell."""
+        paths = _paths(query)
+        if not paths <= _TALLIED_PATHS or (_STREAM in paths and not self.regular):
+            return None
+        where = compile_query(query, _TALLIED, self.connection.dialect.name)
+        jobs = select(func.coalesce(func.sum(tallies.c.jobs), 0))
+        jobs = jobs.where(tallies.c.experiment == self.experiment, where)
+        return int(self.connection.execute(jobs).scalar_one())
+
+    def by_tag(self, tag: str, rest: Node) -> tuple[list[RowMapping], int]:
+        """Jobs with `tag` that satisfy `rest`, from the tag's own index."""
+        source = drift_tags.join(drifts, drifts.c.number == drift_tags.c.drift)
+        tagged = (drift_tags.c.experiment == self.experiment) & (drift_tags.c.tag == tag)
+        where = tagged & condition(self.connection, rest, self.fields)
+        order = [drift_tags.c.created_at, drift_tags.c.drift] if self.by_time else self.sort()
+        rows = slice_of(select(drifts).select_from(source).where(where), self.args, order)
+        total = self.tag_total(tag) if rest == AllOf(()) else self.count(source, where)
+        return list(self.connection.execute(rows).mappings()), total
+
+    def tag_total(self, tag: str) -> int:
+        here = (tag_tallies.c.experiment == self.experiment) & (tag_tallies.c.tag == tag)
+        return self.connection.execute(select(tag_tallies.c.jobs).where(here)).scalar() or 0
+
+    def by_pass(self, query: Node) -> tuple[list[RowMapping], int]:
+        """One pass over the jobs for page and total together."""
+        hits = select(*self.sort()).where(self.where(query)).cte("hits")
+        order = [hits.c[column.key] for column in self.sort() if column.key]
+        numbers = slice_of(select(hits.c.number), self.args, order).subquery("page")
+        total = select(func.count().label("total")).select_from(hits).subquery("total")
+        source = total.outerjoin(numbers, true()).outerjoin(
+            drifts, drifts.c.number == numbers.c.number
+        )
+        order = [drifts.c[column.key] for column in self.sort() if column.key]
+        ordered = [c.desc() if self.args["order_by"] == "desc" else c.asc() for c in order]
+        query_ = select(total.c.total, drifts).select_from(source).order_by(*ordered)
+        rows = list(self.connection.execute(query_).mappings())
+        return [row for row in rows if row["id"] is not None], rows[0]["total"]
+
+
+def _paths(query: Node) -> set[tuple[str, ...]]:
+    """The paths that `query` looks at."""
+    match query:
+        case AllOf(parts) | AnyOf(parts):
+            return set().union(*map(_paths, parts))
+        case Not(part):
+            return _paths(part)
+        case Match(path, predicate):
+            simple = path != ("tags",) or (
+                isinstance(predicate, Equal) and isinstance(predicate.value, str)
+            )
+            return {path} if simple else {("*", *path)}
+
+
+def _one_tag(query: Node) -> tuple[str | None, Node]:
+    """A tag that every hit must have, and what else must hold."""
+    parts = list(_conjuncts(query))
+    for position, part in enumerate(parts):
+        if isinstance(part, Match) and part.path == ("tags",):
+            predicate = part.predicate
+            if isinstance(predicate, Equal) and isinstance(predicate.value, str):
+                return predicate.value, AllOf(tuple(parts[:position] + parts[position + 1 :]))
+    return None, query
+
+
+def _conjuncts(query: Node) -> list[Node]:
+    if isinstance(query, AllOf):
+        return [inner for part in query.parts for inner in _conjuncts(part)]
+    return [query]
