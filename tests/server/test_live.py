@@ -1,0 +1,71 @@
+"""/experiment/E/drift/live."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import Any
+
+import httpx2 as httpx
+
+JOB = {"job_status": "Running", "model": "m", "drift_detected": False}
+
+
+def read_events(lines: Any, count: int) -> list[tuple[int, Any]]:
+    """The next events: number and job."""
+    events = []
+    for line in lines:
+        if line.startswith("id: "):
+            number = int(line[4:])
+        if line.startswith("data: "):
+            events.append((number, json.loads(line[6:])))
+            if len(events) == count:
+                break
+    return events
+
+
+def test_what_is_stored_and_changed_arrives_in_order(serve: Any) -> None:
+    with httpx.Client(base_url=serve().address + "/api/latest", timeout=20) as client:
+        experiment = client.post("/experiment", json={"name": "pier"}).json()
+        other = client.post("/experiment", json={"name": "quay"}).json()
+        path = f"/experiment/{experiment['id']}/drift"
+        client.post(path, json=JOB)  # before anybody listens
+        with client.stream("GET", f"{path}/live") as stream:
+            assert stream.headers["Content-Type"].startswith("text/event-stream")
+            lines = stream.iter_lines()
+            assert next(lines) == "retry: 2000"
+            client.post(f"/experiment/{other['id']}/drift", json=JOB)
+            first = client.post(path, json=JOB).json()
+            [(_, seen)] = read_events(lines, 1)
+            assert seen == first
+            changed = client.put(
+                f"{path}/{first['id']}", json=JOB | {"job_status": "Completed"}
+            ).json()
+            [(number, seen)] = read_events(lines, 1)
+            assert seen == changed
+            batch = {"drifts": [JOB | {"model": f"m{n}"} for n in range(300)]}
+            client.post(f"{path}/batch", json=batch)
+            events = read_events(lines, 300)
+            assert [job["model"] for _, job in events] == [f"m{n}" for n in range(300)]
+            assert [n for n, _ in events] == list(range(number + 1, number + 301))
+        with client.stream("GET", f"{path}/live", headers={"Last-Event-ID": str(number)}) as stream:
+            again = read_events(stream.iter_lines(), 300)
+            assert again == events
+
+
+def test_many_listeners_leave_the_server_answering(serve: Any) -> None:
+    address = serve().address + "/api/latest"
+    with httpx.Client(base_url=address, timeout=20) as client:
+        experiment = client.post("/experiment", json={"name": "pier"}).json()
+        path = f"/experiment/{experiment['id']}/drift"
+        clients = [httpx.Client(base_url=address, timeout=20) for _ in range(40)]
+        streams = [c.send(c.build_request("GET", f"{path}/live"), stream=True) for c in clients]
+        lines = [stream.iter_lines() for stream in streams]
+        for each in lines:
+            assert next(each) == "retry: 2000"
+        job = client.post(path, json=JOB).json()
+        for each in lines:
+            assert read_events(each, 1)[0][1] == job
+        for stream, each in itertools.zip_longest(streams, clients):
+            stream.close()
+            each.close()

@@ -1,0 +1,240 @@
+"""Starting, running and ending the server."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx2 as httpx
+import pytest
+from sqlalchemy import text
+
+from lenswatch.config import AuthConfig, Config, ServerConfig
+from lenswatch.errors import ServerError
+from lenswatch.server.database import Database, prepare
+from lenswatch.server.run import serve as run_server
+
+WRITER = """
+import sys, uuid
+from lenswatch.server import jobs
+from lenswatch.server.database import Database
+database, name, writes = Database(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+for number in range(writes):
+    parameters = {"event_id": f"{name}-{number}", "stream": name}
+    job = {"job_status": "Completed", "model": "m", "drift_detected": False, "tags": ["t"], "parameters": parameters}
+    with database.write() as connection:
+        jobs.store(connection, 1, [job])
+"""
+
+
+def make_experiment(client: httpx.Client, name: str = "pier") -> str:
+    return str(client.post("/api/latest/experiment", json={"name": name}).json()["id"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_soon_even_with_open_event_streams(serve: Any, number: int) -> None:
+    served = serve()
+    with httpx.Client(base_url=served.address, timeout=20) as client:
+        experiment = make_experiment(client)
+        with client.stream("GET", f"/api/latest/experiment/{experiment}/drift/live") as stream:
+            lines = stream.iter_lines()
+            assert next(lines) == "retry: 2000"
+            started = time.monotonic()
+            served.process.send_signal(number)
+            assert list(lines) == ["", *[]]
+        assert served.process.wait(5) == 0
+        assert time.monotonic() - started < 5
+
+
+def test_requests_under_way_are_finished(serve: Any) -> None:
+    served = serve()
+    body = b'{"name": "late"}'
+    with socket.create_connection(("127.0.0.1", served.port), timeout=10) as connection:
+        head = f"POST /api/latest/experiment HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        connection.sendall(head.encode() + body[:5])
+        httpx.get(f"{served.address}/healthz")  # the first request has been taken up by now
+        served.process.terminate()
+        connection.sendall(body[5:])
+        assert connection.recv(100).startswith(b"HTTP/1.1 201 ")
+    assert served.process.wait(5) == 0
+
+
+def test_a_busy_port_is_one_clear_error(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with pytest.raises(
+            ServerError, match=rf"cannot listen on 127.0.0.1:{port}: Address already in use"
+        ):
+            run_server(Config(server=ServerConfig(port=port), root=tmp_path))
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "lens.example"])
+def test_without_identity_only_loopback_addresses_are_served(host: str, tmp_path: Path) -> None:
+    with pytest.raises(ServerError, match="can be reached from other machines"):
+        run_server(Config(server=ServerConfig(host=host), root=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("auth", "missing"),
+    [({}, "server.auth.issuers"), ({"issuers": ("http://x",)}, "server.auth.user_entitlements")],
+)
+def test_incomplete_identity_settings_are_refused(auth: Any, missing: str, tmp_path: Path) -> None:
+    config = Config(server=ServerConfig(auth=AuthConfig(mode="oidc", **auth)), root=tmp_path)
+    with pytest.raises(ServerError, match=missing):
+        run_server(config)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite:////proc/nowhere/server.db",
+        "nonsense",
+        "oracle://x",
+        "postgresql+psycopg://nobody:secret@127.0.0.1:1/none",
+    ],
+)
+def test_an_unusable_database_is_one_clear_error(url: str) -> None:
+    with pytest.raises(ServerError, match=r"server\.database") as refused:
+        prepare(url)
+    assert "secret" not in str(refused.value)
+
+
+def test_a_newer_database_is_refused(database_url: str) -> None:
+    database = Database(database_url)
+    with database.write() as connection:
+        before = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    try:
+        with pytest.raises(ServerError, match="newer Lenswatch"):
+            prepare(database_url)
+    finally:
+        with database.write() as connection:
+            connection.execute(text("UPDATE alembic_version SET version_num = :v"), {"v": before})
+        database.close()
+
+
+def test_an_empty_database_is_refused_when_it_may_not_be_migrated(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'new.db'}"
+    with pytest.raises(ServerError, match="--no-migrate"):
+        prepare(url, migrate=False)
+    prepare(url)
+    prepare(url, migrate=False)
+
+
+def test_the_migrations_give_the_schema_of_the_models(database_url: str) -> None:
+    from alembic.autogenerate import compare_metadata
+    from alembic.runtime.migration import MigrationContext
+
+    from lenswatch.server.models import metadata
+
+    database = Database(database_url)
+    with database.read() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    database.close()
+
+
+def test_eight_processes_writing_at_once_lose_nothing(serve: Any, database_url: str) -> None:
+    served = serve()
+    writes = 40
+    with httpx.Client(base_url=served.address, timeout=60) as client:
+        experiment = make_experiment(client)
+        database = Database(database_url)
+        with database.write() as connection:
+            number = connection.execute(text("SELECT number FROM experiments")).scalar_one()
+        script = WRITER.replace("connection, 1,", f"connection, {number},")
+        command = [sys.executable, "-c", script, database_url]
+        writers = [subprocess.Popen([*command, f"w{i}", str(writes)]) for i in range(8)]
+        job = {"job_status": "Failed", "model": "m", "drift_detected": False}
+        with ThreadPoolExecutor(4) as pool:
+            path = f"/api/latest/experiment/{experiment}/drift"
+            codes = set(pool.map(lambda _: client.post(path, json=job).status_code, range(40)))
+        assert codes == {201}
+        assert [writer.wait(120) for writer in writers] == [0] * 8
+        streams = client.get(f"/api/latest/experiment/{experiment}/streams").json()
+        assert {s["stream"]: s["total"] for s in streams} == {f"w{i}": writes for i in range(8)} | {
+            None: 40
+        }
+        with database.read() as connection:
+            seqs = connection.execute(text("SELECT seq FROM drifts ORDER BY seq")).scalars().all()
+        assert seqs == list(range(1, 8 * writes + 40 + 1))
+        database.close()
+
+
+def test_several_workers_share_the_work_and_a_dead_one_is_replaced(serve: Any) -> None:
+    served = serve(workers=2)
+    with httpx.Client(base_url=served.address, timeout=20) as client:
+        experiment = make_experiment(client)
+        with client.stream("GET", f"/api/latest/experiment/{experiment}/drift/live") as stream:
+            lines = stream.iter_lines()
+            assert next(lines) == "retry: 2000"
+            job = {"job_status": "Completed", "model": "m", "drift_detected": True}
+            for _ in range(10):  # on new connections, so that both workers take some
+                answer = httpx.post(
+                    f"{served.address}/api/latest/experiment/{experiment}/drift", json=job
+                )
+                assert answer.status_code == 201
+            heard = list(itertools.islice(_data(lines), 10))
+            assert len(heard) == 10
+    children = (
+        Path(f"/proc/{served.process.pid}/task/{served.process.pid}/children").read_text().split()
+    )
+    workers = [
+        int(pid) for pid in children if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()
+    ]
+    assert len(workers) == 2
+    os.kill(workers[0], signal.SIGKILL)
+    served.wait_until_ready()
+    text_of_metrics = httpx.get(f"{served.address}/metrics").text
+    assert 'route="/experiment/{experiment_id}/drift",status="201"} 10.0' in text_of_metrics
+    assert 'verdict="drift"} 10.0' in text_of_metrics
+
+
+def _data(lines: Any) -> Any:
+    return (line for line in lines if line.startswith("data: "))
+
+
+def test_it_works_under_a_sub_path(serve: Any) -> None:
+    served = serve(root_path="/lens")
+    document = httpx.get(f"{served.address}/api/latest/specification.json").json()
+    assert document["servers"] == [{"url": "/lens/api/latest"}]
+    assert httpx.get(f"{served.address}/api/v1/user/self").status_code == 200
+    assert httpx.get(f"{served.address}/").status_code == 200
+
+
+def test_health_and_readiness(local: Any) -> None:
+    assert local.client.get("/healthz").json() == {"status": "ok"}
+    assert local.client.get("/readyz").json() == {"status": "ok"}
+    for prefix in ("/api/v1", "/api/latest"):
+        answer = local.client.get(f"{prefix}/")
+        assert (answer.status_code, answer.content) == (204, b"")
+
+
+def test_readiness_tells_when_the_database_is_gone(serve: Any, database_url: str) -> None:
+    if not database_url.startswith("sqlite"):
+        pytest.skip("needs a database that can be taken away: SQLite")
+    served = serve()
+    path = Path(database_url.removeprefix("sqlite:///"))
+    path.write_bytes(b"not a database" * 1000)
+    answer = httpx.get(f"{served.address}/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["status"] == "Service Unavailable"
+    assert httpx.get(f"{served.address}/healthz").status_code == 200
+
+
+def test_the_server_needs_nothing_of_the_node() -> None:
+    script = """
+import sys
+for name in ("torch", "torchvision", "deepaas", "frouros", "numpy", "scipy"):
+    sys.modules[name] = None
+import lenswatch.server.run, lenswatch.server.keys
+assert not any(name.startswith(("lenswatch.api", "lenswatch.pipeline", "lenswatch.store")) for name in sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
