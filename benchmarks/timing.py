@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from statistics import median
-from typing import Any
+from typing import Any, Self
 
-__all__ = ["Comparison", "compare", "milliseconds"]
+__all__ = ["Comparison", "Elsewhere", "compare", "milliseconds"]
 
 
 @dataclass(frozen=True)
@@ -39,20 +41,57 @@ class Comparison:
         }
 
 
-def milliseconds(action: Callable[[], object]) -> float:
+class Elsewhere:
+    """Something to time in a process of its own: `make(*arguments)` gives, there, what is to be called."""
+
+    def __init__(self, make: Callable[..., Callable[[], object]], *arguments: object) -> None:
+        self._make, self._arguments = make, arguments
+
+    def __enter__(self) -> Self:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, far = context.Pipe()
+        self._process = context.Process(target=_serve, args=(far, self._make, self._arguments))
+        self._process.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pipe.send(False)
+        self._process.join()
+
+    def milliseconds(self) -> float:
+        """How long one call takes, timed over there."""
+        self._pipe.send(True)
+        return float(self._pipe.recv())
+
+
+def _serve(
+    pipe: Connection, make: Callable[..., Callable[[], object]], arguments: tuple[object, ...]
+) -> None:
+    action = make(*arguments)
+    while pipe.recv():
+        pipe.send(milliseconds(action))
+
+
+def milliseconds(action: Callable[[], object] | Elsewhere) -> float:
     """How long one call takes."""
+    if isinstance(action, Elsewhere):
+        return action.milliseconds()
     started = time.perf_counter()
     action()
     return (time.perf_counter() - started) * 1e3
 
 
 def compare(
-    name: str, ours: Callable[[], object], theirs: Callable[[], object], goal: float, runs: int
+    name: str,
+    ours: Callable[[], object] | Elsewhere,
+    theirs: Callable[[], object] | Elsewhere,
+    goal: float,
+    runs: int,
 ) -> Comparison:
     """Time both in turn, after a warm-up, so that a slow moment of the machine hits both."""
-    for _ in range(3):
-        ours()
-        theirs()
+    for _ in range(5):
+        milliseconds(ours)
+        milliseconds(theirs)
     pairs = [(milliseconds(ours), milliseconds(theirs)) for _ in range(runs)]
     mine, other = (median(column) for column in zip(*pairs, strict=True))
     return Comparison(name, mine, other, goal, runs)
