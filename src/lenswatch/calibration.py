@@ -34,6 +34,7 @@ __all__ = [
     "false_alarm_rate_interval",
     "half_split",
     "half_split_runs",
+    "level_with_events",
     "mmd_runs",
 ]
 
@@ -279,6 +280,15 @@ def mmd_runs(
     return half_split_runs(
         len(values), window_size, lambda fit, run: scores(values[fit], values[run])
     )
+
+
+def level_with_events(
+    runs: Sequence[ArrayLike], allowed: int, refractory: int = REFRACTORY
+) -> float:
+    """The smallest score of `runs` with at most `allowed` events above it."""
+    streams = [np.asarray(run, dtype=np.float64) for run in runs]
+    pooled = np.concatenate([s[np.isfinite(s)] for s in streams])
+    return _smallest_level(streams, np.unique(pooled), allowed, refractory)
 
 
 @dataclass(frozen=True)

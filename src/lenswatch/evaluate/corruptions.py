@@ -155,7 +155,9 @@ def smudge_mask(rng: np.random.Generator, shape: tuple[int, int], share: float) 
     centre = rng.uniform(0.15, 0.85, 2) * (height, width)
     lobes = rng.uniform(-0.25, 0.25, 3), rng.uniform(0, 2 * np.pi, 3)
     angle = np.arctan2(y - centre[0], x - centre[1])
-    outline = 1 + sum(a * np.cos((n + 2) * angle + p) for n, (a, p) in enumerate(zip(*lobes, strict=True)))
+    outline = 1 + sum(
+        a * np.cos((n + 2) * angle + p) for n, (a, p) in enumerate(zip(*lobes, strict=True))
+    )
     distance = np.hypot(y - centre[0], x - centre[1]) / outline
     edge = float(np.quantile(distance, share))
     softness = 0.15 * edge + 1
@@ -182,7 +184,9 @@ def _kernel(points: NDArray[Any], weights: NDArray[Any]) -> NDArray[Any]:
     for dy in (0, 1):
         for dx in (0, 1):
             share = np.abs(1 - dy - part[:, 0]) * np.abs(1 - dx - part[:, 1])
-            np.add.at(kernel, (corner[:, 0] + reach + dy, corner[:, 1] + reach + dx), weights * share)
+            np.add.at(
+                kernel, (corner[:, 0] + reach + dy, corner[:, 1] + reach + dx), weights * share
+            )
     return np.asarray(kernel / kernel.sum())
 
 
@@ -192,7 +196,9 @@ def _convolve(image: Pixels, kernel: NDArray[Any]) -> Pixels:
     padded = np.pad(image, ((reach, reach), (reach, reach), (0, 0)), mode="symmetric")
     shape = tuple(fft.next_fast_len(n, real=True) for n in padded.shape[:2])
     wave = fft.rfft2(kernel.astype(np.float32), s=shape)[..., None]
-    full = fft.irfft2(fft.rfft2(padded.astype(np.float32), s=shape, axes=(0, 1)) * wave, s=shape, axes=(0, 1))
+    full = fft.irfft2(
+        fft.rfft2(padded.astype(np.float32), s=shape, axes=(0, 1)) * wave, s=shape, axes=(0, 1)
+    )
     height, width = image.shape[:2]
     return _to_bytes(full[2 * reach : 2 * reach + height, 2 * reach : 2 * reach + width])
 

@@ -1,0 +1,123 @@
+"""What is usually done, as detectors to be judged beside Lenswatch. All share its encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from lenswatch.calibration import level_with_events
+from lenswatch.compare import domain_classifier_auc
+from lenswatch.detector import FittedMMD
+from lenswatch.evaluate.encoding import Encoder, encoder_for, scaled
+from lenswatch.evaluate.protocol import MakeDetector
+
+__all__ = ["RIVALS", "Windowed"]
+
+Pixels = NDArray[np.uint8]
+Floats = NDArray[np.float64]
+Statistic = Callable[[Floats], float]
+
+_MMD_WINDOW = 12
+_SAMPLE = 30  # embeddings that are tested together
+_TUTORIAL = (0.05, 0.10)  # warning and drift distance of the DriftWatch tutorial, at sigma = 0.3
+
+
+class Windowed:
+    """A statistic of the last embeddings against a fixed threshold."""
+
+    def __init__(
+        self, encoder: Encoder, size: int, statistic: Statistic, warning: float, threshold: float
+    ) -> None:
+        self._encoder, self._size, self._statistic = encoder, size, statistic
+        self._warning, self.threshold = warning, threshold
+        self.reset()
+
+    def reset(self) -> None:
+        """Empty the window."""
+        self._window: list[Floats] = []
+
+    def update(self, image: Pixels) -> tuple[float | None, bool, bool]:
+        """One more image: (statistic, warning, drift), None while the window fills."""
+        embedding = self._encoder(scaled(image, self._encoder.transform)).astype(np.float64)
+        self._window = [*self._window[1 - self._size :], embedding]
+        if len(self._window) < self._size:
+            return None, False, False
+        score = self._statistic(np.stack(self._window))
+        return score, score > self._warning, score > self.threshold
+
+
+def _tutorial(clean: Sequence[Pixels], _: float, seed: int) -> Windowed:
+    """Frouros' MMD with the tutorial's bandwidth and fixed distances."""
+    from frouros.detectors.data_drift import MMDStreaming
+    from frouros.utils.kernels import rbf_kernel
+
+    encoder = encoder_for(clean, seed)
+    reference = encoder.embeddings.astype(np.float64)
+
+    def statistic(window: Floats) -> float:
+        detector = MMDStreaming(window_size=_MMD_WINDOW, kernel=partial(rbf_kernel, sigma=0.3))
+        detector.fit(X=reference)
+        for row in window:
+            result, _logs = detector.update(value=row)
+        return float(result.distance)
+
+    return Windowed(encoder, _MMD_WINDOW, statistic, *_TUTORIAL)
+
+
+def _independent_mmd(clean: Sequence[Pixels], ert: float, seed: int) -> Windowed:
+    """MMD with thresholds simulated for the run time from independent draws of the reference."""
+    encoder = encoder_for(clean, seed)
+    fitted = FittedMMD.fit(encoder.embeddings, _MMD_WINDOW)
+    rng = np.random.default_rng(seed)
+    drawn = rng.choice(fitted.reference, size=int(max(4000, 10 * ert)))
+    scores = fitted.distances(drawn)
+    warning, threshold = (_for_run_time(scores, e) for e in (ert / 4, ert))
+
+    def statistic(window: Floats) -> float:
+        return float(fitted.distances(window)[-1])
+
+    return Windowed(encoder, _MMD_WINDOW, statistic, warning, threshold)
+
+
+def _ks(clean: Sequence[Pixels], ert: float, seed: int) -> Windowed:
+    """Kolmogorov-Smirnov in each dimension, Bonferroni-corrected, at level 1/ERT."""
+    encoder = encoder_for(clean, seed)
+    reference = encoder.embeddings.astype(np.float64)
+
+    def statistic(window: Floats) -> float:
+        smallest = min(
+            stats.ks_2samp(a, b, method="asymp").pvalue
+            for a, b in zip(reference.T, window.T, strict=True)
+        )
+        return float(-np.log10(max(smallest * reference.shape[1], 1e-300)))
+
+    return Windowed(encoder, _SAMPLE, statistic, float(np.log10(ert / 4)), float(np.log10(ert)))
+
+
+def _classifier(clean: Sequence[Pixels], ert: float, seed: int) -> Windowed:
+    """How well a classifier tells the window from the reference; thresholds from independent draws."""
+    encoder = encoder_for(clean, seed)
+    reference = encoder.embeddings.astype(np.float64)
+    rng = np.random.default_rng(seed)
+    drawn = [
+        domain_classifier_auc(reference, rng.choice(reference, size=_SAMPLE)) for _ in range(400)
+    ]
+    warning, threshold = (float(np.quantile(drawn, 1 - 1 / e)) for e in (ert / 4, ert))
+    statistic = partial(domain_classifier_auc, reference)
+    return Windowed(encoder, _SAMPLE, statistic, warning, threshold)
+
+
+def _for_run_time(scores: Floats, ert: float) -> float:
+    return level_with_events([scores], int(len(scores) / ert), refractory=_MMD_WINDOW)
+
+
+RIVALS: dict[str, MakeDetector] = {
+    "tutorial": _tutorial,
+    "independent MMD": _independent_mmd,
+    "KS": _ks,
+    "domain classifier": _classifier,
+}

@@ -1,0 +1,121 @@
+import json
+
+import numpy as np
+import pytest
+
+from lens_footage import frames
+from lenswatch.config import EncoderConfig
+from lenswatch.errors import InputError
+from lenswatch.evaluate import RIVALS, encoding
+from lenswatch.evaluate.ours import make_chart, make_detector, make_mmd
+from lenswatch.evaluate.protocol import Outcome, Plan, Progress, evaluate, figures
+
+PLAN = Plan(horizon=30, onsets=2, lead=12, corruptions=("brightness", "defocus"))
+
+
+class Brightness:
+    """Drift when an image's mean is 20 over that of the clean ones."""
+
+    threshold = 20.0
+
+    def __init__(self, clean):
+        self.clean = float(np.mean([image.mean() for image in clean]))
+        self.resets = 0
+
+    def update(self, image):
+        score = float(image.mean()) - self.clean
+        return score, score > 10, score > self.threshold
+
+    def reset(self):
+        self.resets += 1
+
+
+def outcome(make, plan=PLAN, count=200):
+    *steps, last = evaluate(make, frames(count), plan, detector="mean", camera="test")
+    assert isinstance(last, Outcome)
+    assert all(isinstance(step, Progress) for step in steps)
+    return last
+
+
+@pytest.fixture(scope="module")
+def judged():
+    return outcome(lambda clean, ert, seed: Brightness(clean))
+
+
+def test_the_detector_never_sees_the_second_half_before_it_is_judged():
+    footage, seen = frames(200), []
+
+    def make(clean, ert, seed):
+        seen.extend(clean)
+        return Brightness(clean)
+
+    list(evaluate(make, footage, PLAN))
+    assert len(seen) == (200 - PLAN.gap) // 2
+    np.testing.assert_array_equal(seen[-1], footage[len(seen) - 1])
+
+
+def test_every_corruption_is_tried_in_every_mode_from_every_start(judged):
+    assert len(judged.trials) == 2 * 3 * 2
+    assert {t.mode for t in judged.trials} == {"sudden 1", "sudden 3", "ramp to 5"}
+    assert all(len(t.scores) == 30 for t in judged.trials)
+
+
+def test_figures_count_false_alarms_and_detections(judged):
+    found = figures([judged], PLAN)["own threshold"]
+    assert found["false alarms"]["events"] == 0
+    bright = found["detections"]["sudden 3"]["brightness"]
+    assert (bright["share"], bright["median delay"]) == (1.0, 1.0)
+    assert found["detections"]["sudden 3"]["defocus"]["share"] == 0.0
+    assert found["detections"]["sudden 3"]["defocus"]["median delay"] is None
+    ramp = found["detections"]["ramp to 5"]["brightness"]
+    assert 1 < ramp["median delay"] <= 30
+
+
+def test_false_alarms_are_events_and_not_images():
+    noisy = Outcome("d", "c", 1.0, tuple([2.0] * 72 + [0.0] * 28), ())
+    quiet = Outcome("d", "e", 1.0, (0.0,) * 100, ())
+    found = figures([noisy, quiet], PLAN)
+    assert found["own threshold"]["false alarms"]["events"] == 3
+    assert found["own threshold"]["false alarms"]["per 1000"] == 15
+    assert found["cameras"]["e"]["events"] == 0
+    assert found["matched threshold"]["false alarms"]["events"] == 0
+
+
+def test_figures_are_json(judged):
+    json.dumps(figures([judged], PLAN), allow_nan=False)
+
+
+def test_footage_too_short_for_the_plan_is_refused():
+    with pytest.raises(InputError, match="give at least 260"):
+        list(evaluate(lambda clean, ert, seed: Brightness(clean), frames(100), Plan()))
+
+
+@pytest.fixture
+def quick_encoder(monkeypatch):
+    """One epoch is enough to see that everything fits together."""
+    monkeypatch.setattr(encoding, "EncoderConfig", lambda: EncoderConfig(epochs=1))
+
+
+@pytest.mark.usefixtures("quick_encoder")
+@pytest.mark.parametrize("make", [make_detector, make_chart, make_mmd])
+def test_ours_keeps_to_the_interface(make):
+    footage = frames(90)
+    detector = make(footage[:80], 200, 0)
+    first = [detector.update(image) for image in footage[80:]]
+    for score, warning, drift in first:
+        assert drift == (score > detector.threshold)
+        assert warning or not drift
+    detector.reset()
+    assert [detector.update(image) for image in footage[80:]] == first
+
+
+@pytest.mark.usefixtures("quick_encoder")
+@pytest.mark.parametrize("name", RIVALS)
+def test_rivals_keep_to_the_interface(name):
+    footage = frames(100)
+    detector = RIVALS[name](footage[:60], 200, 0)
+    answers = [detector.update(image) for image in footage[60:]]
+    assert answers[0] == (None, False, False)
+    score, _, drift = answers[-1]
+    assert np.isfinite(score)
+    assert drift == (score > detector.threshold)

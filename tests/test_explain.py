@@ -1,0 +1,34 @@
+import numpy as np
+from PIL import Image
+
+from lenswatch.explain import draw_explanation, nearest
+from lenswatch.lens_causes import Cause
+
+
+def test_the_nearest_clean_embedding_is_found():
+    assert nearest([1.0, 1.0], [[0.0, 0.0], [1.0, 0.9], [5.0, 5.0]]) == 1
+
+
+def test_the_map_is_laid_over_the_picture_where_it_deviates():
+    image = Image.new("RGB", (320, 180), (0, 0, 255))
+    deviations = np.zeros((4, 5))
+    deviations[3, 4] = 20
+    sheet = draw_explanation(image, None, deviations, [Cause("blurred", 3.0, ((3, 4),))])
+    panel = sheet.crop(
+        (
+            sheet.width - 12 - 480,
+            sheet.height - 12 - 18 - 270 + 0,
+            sheet.width - 12,
+            sheet.height - 18,
+        )
+    )
+    red = np.asarray(panel)[..., 0].astype(int)
+    assert red[-60:, -60:].mean() > 100
+    assert red[100:160, 100:160].mean() < 60
+
+
+def test_the_nearest_clean_picture_has_a_panel_of_its_own():
+    image = Image.new("RGB", (320, 180))
+    alone = draw_explanation(image, None, np.zeros((4, 5)), [])
+    beside = draw_explanation(image, image, np.zeros((4, 5)), [])
+    assert beside.width > alone.width
