@@ -1,7 +1,9 @@
+import io
 import json
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from lens_footage import frames
 from lenswatch.config import EncoderConfig
@@ -9,6 +11,7 @@ from lenswatch.errors import InputError
 from lenswatch.evaluate import RIVALS, encoding
 from lenswatch.evaluate.ours import make_chart, make_detector, make_mmd
 from lenswatch.evaluate.protocol import Outcome, Plan, Progress, evaluate, figures
+from lenswatch.evaluate.report import html_page, table
 
 PLAN = Plan(horizon=30, onsets=2, lead=12, corruptions=("brightness", "defocus"))
 
@@ -119,3 +122,16 @@ def test_rivals_keep_to_the_interface(name):
     score, _, drift = answers[-1]
     assert np.isfinite(score)
     assert drift == (score > detector.threshold)
+
+
+def test_the_table_and_the_page_show_every_detector(judged):
+    found = figures([judged], PLAN)
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(table([found, {**found, "detector": "second"}]))
+    text = console.export_text()
+    assert "mean" in text
+    assert "second" in text
+    assert "50 %" in text  # brightness is noticed, defocus is not
+    page = html_page([found], [judged])
+    assert "mean, sudden 3" in page
+    assert '<script src="' not in page

@@ -1,0 +1,37 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from lenswatch.calibration import calibrate_scores
+from lenswatch.calibration_figure import save_figure
+from lenswatch.errors import InputError
+
+
+# matplotlib 3.9 with the newest pyparsing
+pytestmark = pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning")
+
+
+@pytest.fixture
+def panel():
+    rng = np.random.default_rng(0)
+    runs = [rng.exponential(size=200), rng.exponential(size=200)]
+    return "distance", calibrate_scores(runs, ert=200, tail="additive"), runs
+
+
+def test_the_figure_shows_both_runs_and_the_thresholds(tmp_path, panel):
+    save_figure(tmp_path / "one.png", [panel])
+    save_figure(tmp_path / "two.png", [panel, panel])
+    with Image.open(tmp_path / "one.png") as one, Image.open(tmp_path / "two.png") as two:
+        assert two.height > one.height
+        colours = {colour for _, colour in one.convert("RGB").getcolors(2**20)}
+    assert {(198, 40, 40), (224, 138, 0)} <= colours  # drift and warning
+
+
+def test_the_figure_marks_the_events(tmp_path, panel):
+    save_figure(tmp_path / "figure.svg", [panel])
+    assert "events of the tail" in (tmp_path / "figure.svg").read_text()
+
+
+def test_a_file_of_no_known_format_is_refused(tmp_path, panel):
+    with pytest.raises(InputError, match=r"\.png, \.svg or \.pdf"):
+        save_figure(tmp_path / "figure.txt", [panel])
