@@ -207,6 +207,8 @@ def named_errors(path: Path) -> Iterator[None]:
         yield
     except sa.exc.DBAPIError as error:
         raise StoreError(f"{path}: {error.orig}; {_advice(error.orig)}") from error
+    except sqlite3.Error as error:  # from the statements that go straight to the driver
+        raise StoreError(f"{path}: {error}; {_advice(error)}") from error
 
 
 def _advice(error: BaseException | None) -> str:

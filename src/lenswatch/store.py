@@ -7,9 +7,10 @@ together, in one transaction, or not at all. Any number of processes and threads
 from __future__ import annotations
 
 import json
+import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.sqlite import insert
 
 from lenswatch.errors import StoreError
@@ -38,29 +40,53 @@ KEEP_ANSWERS = 7 * 24 * 3600.0  # seconds
 PRUNE_EVERY = 100  # answers
 PRUNE_AT_MOST = 200  # answers at once
 
-_ANSWER = sa.select(answers.c.status, answers.c.body).where(
-    answers.c.event_id == sa.bindparam("event_id")
+
+class _Statement:
+    """A statement compiled once: the hot path spends no time on building SQL."""
+
+    def __init__(self, statement: sa.ClauseElement, columns: Sequence[str] | None = None) -> None:
+        compiled = statement.compile(
+            dialect=sqlite.dialect(paramstyle="named"), column_keys=columns
+        )
+        self._sql = str(compiled)
+        self._fixed = {name: value for name, value in compiled.params.items() if value is not None}
+
+    def __call__(self, connection: sa.Connection, row: Mapping[str, Any]) -> sqlite3.Cursor:
+        """Run it on the connection's own SQLite connection, in the transaction it is in."""
+        driver: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]
+        return driver.execute(self._sql, {**self._fixed, **row})
+
+
+_ANSWER = _Statement(
+    sa.select(answers.c.status, answers.c.body).where(
+        answers.c.event_id == sa.bindparam("event_id")
+    )
 )
-_WINDOW = sa.select(windows.c.state).where(
-    windows.c.stream == sa.bindparam("stream"), windows.c.digest == sa.bindparam("digest")
+_WINDOW = _Statement(
+    sa.select(windows.c.state).where(
+        windows.c.stream == sa.bindparam("stream"), windows.c.digest == sa.bindparam("digest")
+    )
 )
 _new_window = insert(windows).values(images=1)
-_PUT_WINDOW = _new_window.on_conflict_do_update(
-    index_elements=["stream", "digest"],
-    set_={
-        "images": windows.c.images + 1,
-        "updated_at": _new_window.excluded.updated_at,
-        "state": _new_window.excluded.state,
-    },
+_PUT_WINDOW = _Statement(
+    _new_window.on_conflict_do_update(
+        index_elements=["stream", "digest"],
+        set_={
+            "images": windows.c.images + 1,
+            "updated_at": _new_window.excluded.updated_at,
+            "state": _new_window.excluded.state,
+        },
+    ),
+    ("stream", "digest", "state", "updated_at"),
 )
 _DELETE_WINDOWS = sa.delete(windows).where(windows.c.stream == sa.bindparam("of_stream"))
-_PUT_ANSWER = insert(answers)
+_PUT_ANSWER = _Statement(insert(answers), ("event_id", "answered_at", "status", "body"))
 _PRUNE = sa.delete(answers).where(
     answers.c.id.in_(sa.select(answers.c.id).order_by(answers.c.id).limit(PRUNE_AT_MOST)),
     answers.c.answered_at < sa.bindparam("before"),
 )
-_POST = insert(outbox).values(due_at=0.0, attempts=0, tried=False)
-_PUT_PICTURE = insert(pictures)
+_POST = _Statement(insert(outbox).values(due_at=0.0, attempts=0, tried=False), ("posted_at", "job"))
+_PUT_PICTURE = _Statement(insert(pictures), ("outbox_id", "data"))
 
 
 @dataclass(frozen=True)
@@ -180,7 +206,7 @@ class Transaction:
         """Replace the window, and count one more image observed."""
         now = time.time()
         row = {"stream": stream, "digest": digest, "state": state, "updated_at": now}
-        self.connection.execute(_PUT_WINDOW, row)
+        _PUT_WINDOW(self.connection, row)
 
     def delete_windows(self, stream: str) -> int:
         """Forget the stream's windows under all references; how many there were."""
@@ -198,7 +224,7 @@ class Transaction:
             "status": answer.status,
             "body": to_json(answer.body),
         }
-        self.connection.execute(_PUT_ANSWER, row)
+        _PUT_ANSWER(self.connection, row)
         self.answers_put += 1
 
     def post(self, job: DriftJob, picture: bytes | None = None) -> None:
@@ -206,17 +232,18 @@ class Transaction:
         if not self._keep_outbox:
             return
         row = {"posted_at": time.time(), "job": to_json(job.to_json())}
-        posted = self.connection.execute(_POST, row)
+        posted = _POST(self.connection, row)
         if picture is not None:
             outbox_id = posted.lastrowid
-            self.connection.execute(_PUT_PICTURE, {"outbox_id": outbox_id, "data": picture})
+            _PUT_PICTURE(self.connection, {"outbox_id": outbox_id, "data": picture})
         self.posted += 1
 
 
 def _answer(connection: sa.Connection, event_id: str) -> Answer | None:
-    row = connection.execute(_ANSWER, {"event_id": event_id}).first()
-    return None if row is None else Answer(row.status, json.loads(row.body))
+    row = _ANSWER(connection, {"event_id": event_id}).fetchone()
+    return None if row is None else Answer(row[0], json.loads(row[1]))
 
 
 def _window(connection: sa.Connection, stream: str, digest: str) -> bytes | None:
-    return connection.execute(_WINDOW, {"stream": stream, "digest": digest}).scalar()
+    row = _WINDOW(connection, {"stream": stream, "digest": digest}).fetchone()
+    return None if row is None else bytes(row[0])
