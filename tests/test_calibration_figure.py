@@ -6,7 +6,6 @@ from lenswatch.calibration import calibrate_scores
 from lenswatch.calibration_figure import save_figure
 from lenswatch.errors import InputError
 
-
 # matplotlib 3.9 with the newest pyparsing
 pytestmark = pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning")
 
