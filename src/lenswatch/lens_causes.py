@@ -18,6 +18,7 @@ __all__ = ["MAP", "Cause", "causes", "deviation_map"]
 Floats = NDArray[np.float64]
 
 MAP = (4, 5)
+_LASTING = 7  # images
 _NOTABLE = 2.0  # deviations: a cell that has changed
 _EVERYWHERE = 0.6  # share of changed cells from which on nothing is only partly covered
 _STRONG = 100.0  # strength of what is seen at once, without a chart
@@ -73,10 +74,14 @@ def causes(
 
 
 def deviation_map(chart: LensChart, state: ChartState) -> Floats:
-    """(4, 5): how many deviations each cell is from clean footage, in the channel that is farthest."""
+    """(4, 5): how many deviations each cell is from clean footage, in the channel that is farthest.
+
+    The median of the last few images, so that what passes by does not show.
+    """
     if not len(state.cells):
         return np.zeros(MAP)
-    return np.asarray(_coarse(np.abs(_recent(chart, state))).max(axis=0))
+    lasting = np.median(chart.scales.deviations(state.cells[-_LASTING:]), axis=0)
+    return np.asarray(_coarse(np.abs(lasting)).max(axis=0))
 
 
 def _at_once(chart: LensChart, state: ChartState) -> Iterator[Cause]:
