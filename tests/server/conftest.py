@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import threading
 import time
 import uuid
@@ -15,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx2 as httpx
 import psycopg
 import pytest
 from fastapi import FastAPI
@@ -138,7 +141,7 @@ class Issuer:
         if token in self.opaque:
             return self.opaque[token]
         try:
-            return str(jwt.decode(token, self.key).claims["sub"])
+            return str(jwt.decode(token, self.key, algorithms=["RS256", "PS384"]).claims["sub"])
         except Exception:
             try:
                 return str(jwt.decode(token, self.ec_key).claims["sub"])
@@ -159,7 +162,9 @@ class Issuer:
         """A signed token; a claim given as None is left out."""
         body = {"iss": self.address, "sub": subject, "exp": int(time.time()) + 600, **claims}
         body = {name: value for name, value in body.items() if value is not None}
-        return jwt.encode({"alg": "RS256", "kid": "one"} | (header or {}), body, key or self.key)
+        head = {"alg": "RS256", "kid": "one"} | (header or {})
+        head = {name: value for name, value in head.items() if value is not None}
+        return jwt.encode(head, body, key or self.key, algorithms=[head["alg"]])
 
 
 @pytest.fixture(scope="session")
@@ -296,3 +301,58 @@ def registered(api: Api, token: str) -> Api:
     answer = api.as_(token).post("/user")
     assert answer.status_code == 201, answer.text
     return api.as_(token)
+
+
+@pytest.fixture
+def serve(database_url: str, tmp_path: Path) -> Iterator[Any]:
+    """Starts servers in processes of their own; they end with the test, and must end well."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(**settings: Any) -> Served:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+        settings = {"database": database_url, "port": port} | settings
+        (tmp_path / "settings.json").write_text(json.dumps(settings))
+        process = subprocess.Popen([sys.executable, "-c", SERVE, str(tmp_path / "settings.json")])
+        started.append(process)
+        served = Served(process, f"http://127.0.0.1:{port}", port)
+        served.wait_until_ready()
+        return served
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.terminate()
+        assert process.wait(10) == 0
+
+
+SERVE = """
+import json, sys
+from pathlib import Path
+from lenswatch.config import AuthConfig, Config, ServerConfig
+from lenswatch.server.run import serve
+if __name__ == "__main__":
+    path = Path(sys.argv[1])
+    settings = json.loads(path.read_text())
+    auth = AuthConfig(**settings.pop("auth", {}))
+    serve(Config(server=ServerConfig(auth=auth, **settings), root=path.parent))
+"""
+
+
+@dataclass(frozen=True)
+class Served:
+    """A server in a process."""
+
+    process: subprocess.Popen[bytes]
+    address: str
+    port: int
+
+    def wait_until_ready(self) -> None:
+        for _ in range(400):
+            assert self.process.poll() is None, "the server ended"
+            try:
+                if httpx.get(f"{self.address}/readyz").status_code == 200:
+                    return
+            except httpx.TransportError:
+                threading.Event().wait(0.05)
+        raise AssertionError("the server does not answer")
