@@ -99,6 +99,16 @@ class Window(Schema):
     size = fields.Int(required=True, metadata={"description": "Pictures that fill it."})
 
 
+class Cause(Schema):
+    """One thing that has changed."""
+
+    name = fields.Str(required=True, metadata={"description": "blurred, darker, and so on."})
+    strength = fields.Float(required=True, metadata={"description": "1 at the drift threshold."})
+    cells = fields.List(
+        fields.List(fields.Int()), metadata={"description": "Row and column of the 4 x 5 cells."}
+    )
+
+
 class Prediction(Schema):
     """The answer of `predict`."""
 

@@ -44,7 +44,7 @@ def warm() -> None:
     except ArtefactError as error:
         log.warning("%s", error)
         return
-    node.calibration("default")
+    node.warm()
 
 
 def predict(

@@ -1,12 +1,8 @@
 import numpy as np
 from PIL import Image
 
-from lenswatch.explain import draw_explanation, nearest
+from lenswatch.explain import draw_explanation
 from lenswatch.lens_causes import Cause
-
-
-def test_the_nearest_clean_embedding_is_found():
-    assert nearest([1.0, 1.0], [[0.0, 0.0], [1.0, 0.9], [5.0, 5.0]]) == 1
 
 
 def test_the_map_is_laid_over_the_picture_where_it_deviates():

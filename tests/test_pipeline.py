@@ -12,13 +12,14 @@ import pytest
 
 from conftest import camera_pixels, jpeg
 from lenswatch.config import AlarmConfig, DetectorConfig, UploadConfig
-from lenswatch.detector import FittedMMD, Window
+from lenswatch.detector import FittedMMD
 from lenswatch.errors import ArtefactError, ImageError, ImageTooLarge, InputError
 from lenswatch.intake import Request, open_store
 from lenswatch.outbox_rows import OutboxRows
 from lenswatch.pipeline import Node
 from lenswatch.reference import load_reference, save_reference
 from lenswatch.stream_calibration import calibrate_stream
+from lenswatch.stream_state import StreamState
 
 
 def jobs(store):
@@ -76,7 +77,7 @@ def test_distances_are_those_of_the_detector(trained, camera):
     window = fitted.warm()
     for i in range(60, 75):
         found = node.observe(camera(i), Request())["distance"]
-        window = Window.from_bytes(node.store.window("default", reference.digest))
+        window = StreamState.from_bytes(node.store.window("default", reference.digest)).window
         assert found == fitted.distance(window)
 
 
@@ -108,11 +109,11 @@ def test_concurrent_pictures_are_all_in_the_window(trained):
     node = Node(trained)
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda i: node.observe(jpeg(camera_pixels(i)), Request()), range(60, 72)))
-    window = Window.from_bytes(node.store.window("default", node.reference.digest))
+    window = StreamState.from_bytes(node.store.window("default", node.reference.digest)).window
     alone = Node(trained)
     for i in range(60, 72):
         alone.observe(jpeg(camera_pixels(i)), Request(stream="alone"))
-    other = Window.from_bytes(node.store.window("alone", node.reference.digest))
+    other = StreamState.from_bytes(node.store.window("alone", node.reference.digest)).window
     assert sorted(window.to_reference) == sorted(other.to_reference)
 
 

@@ -104,6 +104,7 @@ class DetectorConfig:
 class AlarmConfig:
     """When a distance is an alarm."""
 
+    verdict: Literal["either", "mmd", "chart"] = "either"  # which statistics may say drift
     expected_run_time: float = _key(200.0, (lambda v: v >= 1, "1 or more images"))
     warning_distance: float | None = None
     drift_distance: float | None = None

@@ -5,24 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from lenswatch.lens_causes import MAP, Cause
 
-__all__ = ["draw_explanation", "nearest"]
+__all__ = ["draw_explanation"]
 
 _WIDTH = 480  # pixels of each of the three panels
 _MARGIN, _LINE = 12, 18
 _FULL = 8.0  # deviations at which a cell is shown at full strength
 _HEAT = (214, 40, 40)
 _INK, _PAPER = (20, 24, 28), (255, 255, 255)
-
-
-def nearest(embedding: ArrayLike, reference: ArrayLike) -> int:
-    """Index of the clean embedding, of (n, d), that is closest to (d,)."""
-    distances = np.linalg.norm(np.asarray(reference, np.float64) - np.asarray(embedding), axis=1)
-    return int(distances.argmin())
 
 
 def draw_explanation(

@@ -25,7 +25,7 @@ from torch.nn.functional import interpolate
 from lenswatch.config import TransformConfig, UploadConfig
 from lenswatch.errors import ImageError, ImageTooLarge
 
-__all__ = ["Picture", "check_size", "encoder_input", "read_picture", "read_picture_file"]
+__all__ = ["Picture", "Pixels", "check_size", "encoder_input", "read_picture", "read_picture_file"]
 
 # Raster formats that Pillow decodes by itself: no interpreters (EPS), no vector formats.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "JPEG2000", "PPM")

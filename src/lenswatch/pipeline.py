@@ -9,36 +9,33 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from lenswatch.autoencoder import encode
-from lenswatch.calibration_file import Calibration, load_calibration
+from lenswatch.calibration_file import DEFAULT_STREAM, Calibration, load_calibration
 from lenswatch.config import Config
-from lenswatch.detector import Entry, FittedMMD, Window
+from lenswatch.detector import FittedMMD, Window
 from lenswatch.errors import InputError
-from lenswatch.images import Picture, encoder_input, read_picture, read_picture_file
+from lenswatch.images import Picture, Pixels, encoder_input, read_picture, read_picture_file
 from lenswatch.intake import Request, clean_name, iso_utc, open_store, record_refusal, repeat
+from lenswatch.judging import Judge
 from lenswatch.layout import calibration_folder, current_digest, reference_folder
+from lenswatch.lens_features import measure, view
 from lenswatch.reference import Reference, load_reference
 from lenswatch.store import Answer, NodeStore, Transaction
 from lenswatch.stream_calibration import calibrate_stream
+from lenswatch.stream_state import StreamState
 from lenswatch.wire import DriftJob, new_event_id
 
-__all__ = ["Node", "Thresholds"]
+__all__ = ["Node"]
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """What a distance is compared with; None: never exceeded."""
-
-    warning: float | None
-    drift: float | None
-    calibrated: bool
 
 
 class Node:
@@ -50,7 +47,7 @@ class Node:
     def __init__(self, config: Config, store: NodeStore | None = None) -> None:
         self.config = config
         self.store = store or open_store(config)
-        self._calibrations: dict[str, tuple[object, Calibration]] = {}
+        self._judges: dict[str, tuple[object, Judge]] = {}
         self._current = reference_folder(config.storage_path) / "current"
         self._current_stamp = _stamp(self._current)
         self._load(load_reference(config.storage_path))
@@ -75,19 +72,24 @@ class Node:
         try:
             request.check_distances()
             picture = self._read(source)
-            entry = self._fitted.entry(self._encode(picture))
+            pixels = picture.pixels(self._reference.transform.resize)
+            embedding = self._encode(pixels)
+            entry = self._fitted.entry(embedding)
         except InputError as error:
             record_refusal(self.store, self.config, request, error)
             raise
-        thumbnail = self._thumbnail(picture)
-        captured_at = request.captured_at or picture.captured_at or datetime.now(UTC)
-        thresholds = self._thresholds(request)
+        measured, thumbnail = measure(view(pixels)), self._thumbnail(picture)
+        judge = self._judge(request.stream)
+        about = self._about(request, picture, embedding)
         with self.store.begin() as transaction:
             first = transaction.answer(request.event_id) if request.event_id else None
             if first is not None:
                 return repeat(first)
-            window, distance = self._advance(transaction, request.stream, entry)
-            body = self._body(request, thresholds, window, distance, captured_at)
+            state = self._state(transaction, request.stream)
+            state = replace(state, window=state.window.push(entry, self._fitted.window_size))
+            state, said = judge.judge(self._fitted, judge.see(state, measured), request)
+            body = said | about | {"window": self._filled(state)}
+            transaction.put_window(request.stream, self._reference.digest, state.to_bytes())
             transaction.put_answer(body["event_id"], Answer(200, body))
             transaction.post(self._job(body), thumbnail)
         return body
@@ -97,18 +99,23 @@ class Node:
         with self.store.begin() as transaction:
             return transaction.delete_windows(stream)
 
-    def calibration(self, stream: str) -> Calibration:
-        """The thresholds of a stream, read again when their file was replaced."""
+    def warm(self) -> None:
+        """Get ready for the first picture of the default stream."""
+        self._judge(DEFAULT_STREAM)
+
+    def _judge(self, stream: str) -> Judge:
+        """What a stream is judged by, read again when its calibration was replaced."""
         folder = calibration_folder(self.config.storage_path)
-        files = [folder / self._reference.digest / f"{name}.json" for name in (stream, "default")]
+        names = (stream, DEFAULT_STREAM)
+        files = [folder / self._reference.digest / f"{name}.json" for name in names]
         stamp = [_stamp(file) for file in files]
-        kept = self._calibrations.get(stream)
+        kept = self._judges.get(stream)
         if kept is None or kept[0] != stamp:
             found = load_calibration(folder, self._reference.digest, stream)
             if found is None:
                 found = self._calibrate()
                 stamp = [_stamp(file) for file in files]
-            kept = self._calibrations[stream] = (stamp, found)
+            kept = self._judges[stream] = (stamp, Judge.of(found, self.config.alarm))
         return kept[1]
 
     def _calibrate(self) -> Calibration:
@@ -124,7 +131,7 @@ class Node:
     def _load(self, reference: Reference) -> None:
         self._reference = reference
         self._fitted: FittedMMD = reference.detector(self.config.detector.window_size)
-        self._calibrations.clear()
+        self._judges.clear()
 
     def _refresh(self) -> None:
         stamp = _stamp(self._current)
@@ -141,70 +148,38 @@ class Node:
             return read_picture_file(source, size, limits)
         return read_picture(source, size, limits)
 
-    def _encode(self, picture: Picture) -> Any:
-        transform = self._reference.transform
-        planes = encoder_input(picture.pixels(transform.resize), transform)
-        return encode(self._reference.autoencoder.encoder, planes[None])[0]
+    def _encode(self, pixels: Pixels) -> npt.NDArray[np.float32]:
+        planes = encoder_input(pixels, self._reference.transform)
+        row: npt.NDArray[np.float32] = encode(self._reference.autoencoder.encoder, planes[None])[0]
+        return row
 
     def _thumbnail(self, picture: Picture) -> bytes | None:
         wanted = self.config.storage.keep_images and self.config.tracking.url
         return picture.thumbnail() if wanted else None
 
-    def _advance(
-        self, transaction: Transaction, stream: str, entry: Entry
-    ) -> tuple[Window, float | None]:
+    def _state(self, transaction: Transaction, stream: str) -> StreamState:
         stored = transaction.window(stream, self._reference.digest)
         if stored is not None:
-            window = Window.from_bytes(stored)
-        elif self.config.detector.warm_start:
-            window = self._fitted.warm()
-        else:
-            window = Window.empty(self._fitted.dimensions)
-        window = window.push(entry, self._fitted.window_size)
-        transaction.put_window(stream, self._reference.digest, window.to_bytes())
-        return window, self._fitted.distance(window)
+            return StreamState.from_bytes(stored)
+        if self.config.detector.warm_start:
+            return StreamState(self._fitted.warm())
+        return StreamState(Window.empty(self._fitted.dimensions))
 
-    def _thresholds(self, request: Request) -> Thresholds:
-        """The caller's, else the configuration's, else the calibrated ones."""
-        fixed = self.config.alarm
-        mmd = self.calibration(request.stream).thresholds.get("mmd")
-        drift = (
-            request.drift_distance if request.drift_distance is not None else fixed.drift_distance
-        )
-        warning = request.warning_distance
-        if drift is None and mmd is not None:
-            drift = mmd.drift if mmd.votes else None
-            return Thresholds(mmd.warning if warning is None else warning, drift, mmd.calibrated)
-        if drift is None:
-            return Thresholds(warning, None, False)
-        if warning is None:
-            warning = (
-                drift if fixed.warning_distance is None else min(fixed.warning_distance, drift)
-            )
-        return Thresholds(warning, drift, True)
+    def _filled(self, state: StreamState) -> dict[str, int]:
+        return {"filled": len(state.window), "size": self._fitted.window_size}
 
-    def _body(
-        self,
-        request: Request,
-        thresholds: Thresholds,
-        window: Window,
-        distance: float | None,
-        captured_at: datetime,
+    def _about(
+        self, request: Request, picture: Picture, embedding: npt.NDArray[np.float32]
     ) -> dict[str, Any]:
-        drift = _exceeds(distance, thresholds.drift)
+        """What the answer says of the picture itself."""
+        captured_at = request.captured_at or picture.captured_at or datetime.now(UTC)
         return {
-            "drift": drift,
-            "warning": drift or _exceeds(distance, thresholds.warning),
-            "distance": distance,
-            "drift_distance": thresholds.drift,
-            "warning_distance": thresholds.warning,
-            "calibrated": thresholds.calibrated,
-            "window": {"filled": len(window), "size": self._fitted.window_size},
             "stream": request.stream,
             "event_id": request.event_id or new_event_id(),
             "model": self._reference.model,
             "image_name": clean_name(request.image_name),
             "captured_at": iso_utc(captured_at),
+            "nearest": self._reference.nearest(embedding),
         }
 
     def _job(self, body: Mapping[str, Any]) -> DriftJob:
@@ -212,10 +187,6 @@ class Node:
         return DriftJob(
             "Completed", body["model"], body["drift"], self.config.tracking.tags, parameters
         )
-
-
-def _exceeds(distance: float | None, threshold: float | None) -> bool:
-    return distance is not None and threshold is not None and distance > threshold
 
 
 def _stamp(file: Path) -> tuple[int, int]:

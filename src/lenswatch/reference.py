@@ -1,8 +1,9 @@
 """The reference: what training leaves in `storage/reference/<digest>/`, immutable and verified.
 
 A folder holds `autoencoder.pth` (a state dict), `clean_embeddings.pth` ((n, d) float32),
-`transform.json`, `bandwidth.json` and `manifest.json`. The digest is taken over the first four; the
-manifest gives the digest of each file, of the list of training pictures, and how all was made.
+`transform.json`, `bandwidth.json`, `clean_lens.npz` (what the lens chart is fitted to) and
+`manifest.json`. The digest is taken over the first four; the manifest gives the digest of each file,
+of the list of training pictures, and how all was made.
 `storage/reference/current` names the one in use.
 """
 
@@ -30,10 +31,12 @@ from lenswatch.config import TransformConfig
 from lenswatch.detector import FittedMMD, median_distance
 from lenswatch.errors import ArtefactError
 from lenswatch.layout import current_digest, model_version, reference_folder
+from lenswatch.lens_features import Measured
 
 __all__ = [
     "Reference",
     "list_digest",
+    "load_lens",
     "load_pair",
     "load_reference",
     "save_reference",
@@ -41,6 +44,7 @@ __all__ = [
 
 WEIGHTS, EMBEDDINGS = "autoencoder.pth", "clean_embeddings.pth"
 TRANSFORM, BANDWIDTH, MANIFEST = "transform.json", "bandwidth.json", "manifest.json"
+LENS = "clean_lens.npz"
 COVERED = (WEIGHTS, EMBEDDINGS, TRANSFORM, BANDWIDTH)
 DIGEST_LENGTH = 16  # hexadecimal digits of a SHA-256
 
@@ -55,6 +59,8 @@ class Reference:
         transform: how a picture becomes the encoder's input.
         sigma: bandwidth of the Gaussian kernel.
         names: of the clean pictures, one for each embedding (empty for a pair from elsewhere).
+        lens: measurements of the clean pictures for the lens chart; None for a pair from elsewhere, and
+            when loaded (`load_lens` reads it).
         digest: set by saving and loading; it names the folder and the model version of drift jobs.
     """
 
@@ -63,6 +69,7 @@ class Reference:
     transform: TransformConfig
     sigma: float
     names: tuple[str, ...] = ()
+    lens: Measured | None = None
     digest: str = ""
     manifest: Mapping[str, Any] = field(default_factory=dict)
 
@@ -70,6 +77,12 @@ class Reference:
     def model(self) -> str:
         """The model version that goes on every drift job."""
         return model_version(self.digest)
+
+    def nearest(self, embedding: npt.NDArray[np.float32]) -> str | None:
+        """The name of the clean picture whose embedding is closest to (d,)."""
+        if not self.names:
+            return None
+        return self.names[int(((self.embeddings - embedding) ** 2).sum(axis=1).argmin())]
 
     def detector(self, window_size: int) -> FittedMMD:
         """The MMD detector on this reference."""
@@ -87,7 +100,7 @@ def save_reference(storage: Path, reference: Reference, manifest: Mapping[str, A
     try:
         for name, content in _contents(reference).items():
             _write(temporary / name, content)
-        files = {name: _file_digest(temporary / name) for name in COVERED}
+        files = {path.name: _file_digest(path) for path in sorted(temporary.iterdir())}
         digest = _digest(files)
         document = {"digest": digest, "files": files, "pictures": list(reference.names), **manifest}
         _write(temporary / MANIFEST, json.dumps(document, indent=2).encode())
@@ -125,6 +138,15 @@ def load_reference(storage: Path, digest: str | None = None) -> Reference:
     )
 
 
+def load_lens(storage: Path, digest: str) -> Measured | None:
+    """The measurements that the lens chart of a verified reference is fitted to, if it has any."""
+    path = reference_folder(storage) / digest / LENS
+    if not path.exists():
+        return None
+    with np.load(path, allow_pickle=False) as kept:
+        return Measured(kept["cells"], kept["thumbs"])
+
+
 def load_pair(
     weights: Path, embeddings: Path, transform: TransformConfig, sigma: float | None
 ) -> Reference:
@@ -152,12 +174,19 @@ def list_digest(names: Iterable[str]) -> str:
 
 def _contents(reference: Reference) -> dict[str, bytes]:
     transform = dataclasses.asdict(reference.transform)
-    return {
+    lens = {} if reference.lens is None else {LENS: _lens_bytes(reference.lens)}
+    return lens | {
         WEIGHTS: _torch_bytes(reference.autoencoder.state_dict()),
         EMBEDDINGS: _torch_bytes(torch.from_numpy(np.ascontiguousarray(reference.embeddings))),
         TRANSFORM: json.dumps(transform, sort_keys=True).encode(),
         BANDWIDTH: json.dumps({"kernel": "gaussian", "sigma": reference.sigma}).encode(),
     }
+
+
+def _lens_bytes(lens: Measured) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, cells=lens.cells, thumbs=lens.thumbs)
+    return buffer.getvalue()
 
 
 def _torch_bytes(value: Any) -> bytes:
@@ -211,7 +240,7 @@ def _verified_manifest(folder: Path, digest: str) -> dict[str, Any]:
     stated = manifest.get("files")
     if not isinstance(stated, dict):
         raise ArtefactError(f"{folder / MANIFEST}: lists no files; train again")
-    files = {name: _file_digest(folder / name) for name in COVERED}
+    files = {name: _file_digest(folder / name) for name in {*COVERED, *stated}}
     for name, found in files.items():
         if found != stated.get(name):
             raise ArtefactError(

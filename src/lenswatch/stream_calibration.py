@@ -4,21 +4,44 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from lenswatch.autoencoder import encode
-from lenswatch.calibration import Threshold, calibrate_mmd, calibrate_scores
+from lenswatch.calibration import Threshold, calibrate_mmd, calibrate_scores, mmd_runs
 from lenswatch.calibration_file import DEFAULT_STREAM, Calibration, save_calibration
 from lenswatch.config import Config
 from lenswatch.detector import FittedMMD
+from lenswatch.errors import InputError
 from lenswatch.images import encoder_input, read_picture_file
 from lenswatch.layout import calibration_folder
-from lenswatch.reference import Reference
+from lenswatch.lens_chart import ChartFit, fit_chart
+from lenswatch.lens_features import Measured, measure_all
+from lenswatch.reference import Reference, load_lens
+from lenswatch.verdict import Rule, share
 
-__all__ = ["calibrate_stream"]
+__all__ = ["calibrate_stream", "clean_runs"]
 
 Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _Clean:
+    """Clean footage of a stream, in time order.
+
+    Attributes:
+        embeddings: (n, d).
+        lens: measurements for the lens chart, where the pictures were at hand.
+        is_reference: the reference itself holds these embeddings.
+    """
+
+    embeddings: Array
+    lens: Measured | None
+    is_reference: bool
 
 
 def calibrate_stream(
@@ -31,48 +54,92 @@ def calibrate_stream(
 
     Without `pictures` the clean pictures of the reference itself are used, each half judged against
     the other. A stream's own clean `pictures`, in time order, are judged against the whole reference,
-    unless they are part of it.
+    unless they are part of it; the lens chart is fitted to them, half against half.
 
     Raises:
         InputError: too few pictures, or a stream that is no slug.
     """
-    size = config.detector.window_size
-    own = [path for path in pictures if path.name not in set(reference.names)]
-    if own:
-        threshold = _against_reference(config, reference, own)
-        count = len(own)
-    else:
-        threshold = calibrate_mmd(
-            reference.embeddings,
-            window_size=size,
-            ert=config.alarm.expected_run_time,
-            scores=lambda fit, run: FittedMMD.fit(fit, size, reference.sigma).distances(run),
-            reach=reference.detector(size).largest_distance,
-        )
-        count = len(reference.embeddings)
+    clean = _clean_footage(config, reference, pictures)
+    chart = _chart(config, clean)
+    rule: Rule = config.alarm.verdict if chart is not None else "mmd"
+    ert = config.alarm.expected_run_time * share(rule, "mmd")
+    thresholds = {"mmd": _mmd(config, reference, clean, ert)}
+    if chart is not None:
+        thresholds |= {"chart": chart.threshold, "slow": chart.slow}
     calibration = Calibration(
         digest=reference.digest,
-        thresholds={"mmd": threshold},
+        thresholds=thresholds,
+        chart=None if chart is None else chart.chart.to_json(),
         created_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        details={"stream": stream, "clean_pictures": count, "own_pictures": bool(own)},
+        details={
+            "stream": stream,
+            "clean_pictures": len(clean.embeddings),
+            "own_pictures": not clean.is_reference,
+        },
     )
     save_calibration(calibration_folder(config.storage_path), stream, calibration)
     return calibration
 
 
-def _against_reference(config: Config, reference: Reference, pictures: Sequence[Path]) -> Threshold:
+def clean_runs(
+    config: Config, reference: Reference, pictures: Sequence[Path] = ()
+) -> dict[str, tuple[Array, ...]]:
+    """The out-of-sample runs that the thresholds come from, by statistic: for a figure."""
+    clean = _clean_footage(config, reference, pictures)
+    chart = _chart(config, clean)
+    runs = {"mmd": _mmd_runs(config, reference, clean)}
+    return runs if chart is None else runs | {"chart": chart.runs}
+
+
+def _clean_footage(config: Config, reference: Reference, pictures: Sequence[Path]) -> _Clean:
+    known = set(reference.names)
+    own = [path for path in pictures if path.name not in known]
+    if not own:
+        lens = load_lens(config.storage_path, reference.digest)
+        return _Clean(reference.embeddings.astype(np.float64), lens, is_reference=True)
+    size = reference.transform.resize
+    pixels = [read_picture_file(path, size, config.upload).pixels(size) for path in own]
+    rows = [_embedding(reference, one) for one in pixels]
+    return _Clean(np.array(rows, np.float64), measure_all(pixels), is_reference=False)
+
+
+def _embedding(reference: Reference, pixels: npt.NDArray[np.uint8]) -> Any:
+    planes = encoder_input(pixels, reference.transform)
+    return encode(reference.autoencoder.encoder, planes[None])[0]
+
+
+def _chart(config: Config, clean: _Clean) -> ChartFit | None:
+    """The lens chart, unless there are no pictures for it, or too few."""
+    if clean.lens is None or config.alarm.verdict == "mmd":
+        return None
+    try:
+        ert = config.alarm.expected_run_time * share(config.alarm.verdict, "chart")
+        return fit_chart(clean.lens, ert=ert)
+    except InputError:
+        return None
+
+
+def _mmd(config: Config, reference: Reference, clean: _Clean, ert: float) -> Threshold:
     fitted = reference.detector(config.detector.window_size)
-    rows = [_embedding(config, reference, path) for path in pictures]
-    return calibrate_scores(
-        [fitted.distances(rows)],
-        ert=config.alarm.expected_run_time,
-        tail="additive",
+    if not clean.is_reference:
+        runs = [fitted.distances(clean.embeddings)]
+        return calibrate_scores(runs, ert=ert, tail="additive", reach=fitted.largest_distance)
+    return calibrate_mmd(
+        clean.embeddings,
+        window_size=config.detector.window_size,
+        ert=ert,
+        scores=_half_against_half(config, reference),
         reach=fitted.largest_distance,
     )
 
 
-def _embedding(config: Config, reference: Reference, path: Path) -> Any:
-    size = reference.transform.resize
-    pixels = read_picture_file(path, size, config.upload).pixels(size)
-    planes = encoder_input(pixels, reference.transform)
-    return encode(reference.autoencoder.encoder, planes[None])[0]
+def _mmd_runs(config: Config, reference: Reference, clean: _Clean) -> tuple[Array, ...]:
+    size = config.detector.window_size
+    if not clean.is_reference:
+        return (reference.detector(size).distances(clean.embeddings),)
+    return mmd_runs(clean.embeddings, size, _half_against_half(config, reference))
+
+
+def _half_against_half(config: Config, reference: Reference) -> Any:
+    size = config.detector.window_size
+    return lambda fit, run: FittedMMD.fit(fit, size, reference.sigma).distances(run)

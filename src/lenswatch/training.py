@@ -27,6 +27,7 @@ from lenswatch.config import Config, EncoderConfig, TransformConfig
 from lenswatch.detector import median_distance
 from lenswatch.errors import BlindKernelError, ConfigError, ImageError, InputError
 from lenswatch.images import encoder_input, read_picture_file
+from lenswatch.lens_features import measure_all
 from lenswatch.progress import Step
 from lenswatch.reference import Reference, list_digest, save_reference
 
@@ -86,15 +87,11 @@ def build_reference(config: Config, pictures: Sequence[Path]) -> Generator[Step,
         pixels = yield from _read_all(config, pictures, Path(scratch))
         autoencoder, epochs = yield from _train_steps(pixels, config)
         embeddings = yield from _embed_steps(autoencoder, pixels, config.transform)
+        lens = measure_all(pixels)
     sigma = config.detector.sigma
     fitted_sigma = _median(embeddings) if sigma == "median" else float(sigma)
-    reference = Reference(
-        autoencoder,
-        embeddings,
-        config.transform,
-        fitted_sigma,
-        tuple(path.name for path in pictures),
-    )
+    names = tuple(path.name for path in pictures)
+    reference = Reference(autoencoder, embeddings, config.transform, fitted_sigma, names, lens)
     reference.detector(
         config.detector.window_size
     )  # refuses a blind kernel before anything is kept

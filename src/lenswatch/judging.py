@@ -1,0 +1,132 @@
+"""What a stream is judged by, and the judgement of its state after one more picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from lenswatch.calibration import Threshold
+from lenswatch.calibration_file import Calibration
+from lenswatch.config import AlarmConfig
+from lenswatch.detector import FittedMMD
+from lenswatch.intake import Request
+from lenswatch.lens_causes import Cause, causes, deviation_map
+from lenswatch.lens_chart import LensChart
+from lenswatch.lens_features import Measured
+from lenswatch.stream_state import StreamState
+from lenswatch.verdict import Statistic, Verdict, combine
+
+__all__ = ["Judge"]
+
+# Seen at once, without a chart's statistics: a reason to look, never drift by itself.
+_LOOK = frozenset({"frozen", "black", "burnt out", "camera moved"})
+
+
+@dataclass(frozen=True)
+class Judge:
+    """What one stream is judged by.
+
+    Attributes:
+        calibration: its thresholds; without any there is no verdict but the caller's own rule.
+        chart: its lens chart, or None.
+        alarm: the settings of the verdict.
+    """
+
+    calibration: Calibration
+    chart: LensChart | None
+    alarm: AlarmConfig
+
+    @classmethod
+    def of(cls, calibration: Calibration, alarm: AlarmConfig) -> Judge:
+        chart = calibration.chart
+        return cls(calibration, None if chart is None else LensChart.from_json(chart), alarm)
+
+    def see(self, state: StreamState, measured: Measured) -> StreamState:
+        """The state after the chart has seen one more picture."""
+        if self.chart is None:
+            return replace(state, chart=None)
+        return replace(state, chart=self.chart.update(state.chart or self.chart.start(), measured))
+
+    def judge(
+        self, fitted: FittedMMD, state: StreamState, request: Request
+    ) -> tuple[StreamState, dict[str, Any]]:
+        """The state with its alarm brought up to date, and what the answer says of it."""
+        fixed = self._fixed(request)
+        mmd = self._distance(fitted.distance(state.window), fixed)
+        chart = self._score(state)
+        found = self._causes(state)
+        if fixed is not None:
+            verdict = combine("mmd", mmd, chart)
+        else:
+            verdict = combine(self.alarm.verdict, mmd, chart, look=self._look(state, found))
+        if request.warning_distance is not None and fixed is None:
+            mmd = replace(mmd, warning=request.warning_distance)
+            verdict = replace(verdict, warning=verdict.warning or mmd.warns)
+        alarm = state.alarm.after(verdict.drift, verdict.warning, fitted.window_size)
+        state = replace(state, alarm=alarm)
+        return state, self._said(state, mmd, chart, verdict, found, fixed is not None)
+
+    def _fixed(self, request: Request) -> tuple[float, float] | None:
+        """Warning and drift distance of the tutorial's rule: the caller's, else the settings'."""
+        drift = request.drift_distance
+        if drift is None:
+            drift = self.alarm.drift_distance
+        if drift is None:
+            return None
+        warning = request.warning_distance
+        if warning is None:
+            warning = self.alarm.warning_distance
+        return min(drift if warning is None else warning, drift), drift
+
+    def _distance(self, distance: float | None, fixed: tuple[float, float] | None) -> Statistic:
+        if fixed is not None:
+            return Statistic(distance, *fixed)
+        return Statistic.of(distance, self._threshold("mmd"))
+
+    def _score(self, state: StreamState) -> Statistic:
+        if self.chart is None or state.chart is None:
+            return Statistic(None, None, None)
+        return Statistic.of(self.chart.score(state.chart), self._threshold("chart"))
+
+    def _threshold(self, name: str) -> Threshold | None:
+        return self.calibration.thresholds.get(name)
+
+    def _causes(self, state: StreamState) -> tuple[Cause, ...]:
+        score, slow = self._threshold("chart"), self._threshold("slow")
+        if self.chart is None or state.chart is None or score is None or slow is None:
+            return ()
+        return causes(self.chart, state.chart, score.drift, slow.drift)
+
+    def _look(self, state: StreamState, found: tuple[Cause, ...]) -> bool:
+        slow = self._threshold("slow")
+        if self.chart is None or state.chart is None or slow is None:
+            return False
+        slowly = self.chart.slow_score(state.chart) > slow.drift
+        return slowly or any(cause.name in _LOOK for cause in found)
+
+    def _said(
+        self,
+        state: StreamState,
+        mmd: Statistic,
+        chart: Statistic,
+        verdict: Verdict,
+        found: tuple[Cause, ...],
+        fixed: bool,
+    ) -> dict[str, Any]:
+        used = [t for t in map(self._threshold, ("mmd", "chart")) if t is not None]
+        said: dict[str, Any] = {
+            "drift": verdict.drift,
+            "warning": verdict.warning,
+            "alarm": state.alarm.raised,
+            "distance": mmd.value,
+            "drift_distance": mmd.drift,
+            "warning_distance": mmd.warning,
+            "score": chart.value,
+            "drift_score": chart.drift,
+            "warning_score": chart.warning,
+            "calibrated": fixed or (bool(used) and all(t.calibrated for t in used)),
+            "causes": [cause.to_json() for cause in found],
+        }
+        if self.chart is not None and state.chart is not None:
+            said["deviations"] = deviation_map(self.chart, state.chart).round(2).tolist()
+        return said
