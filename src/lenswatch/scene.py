@@ -16,6 +16,7 @@ from scipy import fft
 __all__ = ["SceneState", "SceneWatch", "displacement"]
 
 Pixels = NDArray[np.uint8]
+Floats = NDArray[np.float32]
 
 _DARK, _BRIGHT = 16, 250  # grey levels
 _WHOLE = 0.9  # share of a picture
@@ -23,7 +24,9 @@ _STILL = 0.1  # of the usual difference between neighbours: they are the same pi
 _FROZEN_AFTER = 3  # images that are the same as the one before
 _MOVED_FOR = 3  # images in a row
 _LEAST_MOVE = 1.5  # pixels of the small picture, 80 wide: 2 % of the width
-_EXPLAINS = 0.6  # of the difference from the scene may be left once it is moved back
+_CLEARLY = 0.5  # of the agreement that the edges have in nearly all clean pictures
+_LEAST_AGREEMENT = 0.15  # of the edges; a scene that has less has none to follow
+_STRONGEST = 20.0  # grey levels: so that no edge outweighs all others
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ class SceneWatch:
         longest_still: the most pictures in a row that were the same as the one before.
         dark, bright: the largest shares of black and burnt-out pixels.
         farthest: how far clean pictures seem displaced, in pixels.
+        alike: how well the edges of nearly all clean pictures agree with the scene's.
     """
 
     scene: Pixels
@@ -78,34 +82,47 @@ class SceneWatch:
     dark: float
     bright: float
     farthest: float
+    alike: float
 
     @classmethod
     def fit(cls, scene: Pixels, thumbs: Pixels) -> Self:
         """From clean pictures (n, 64, 80) in time order."""
         change = np.abs(np.diff(thumbs.astype(np.int16), axis=0)).mean(axis=(1, 2))
         usual = float(np.median(change))
-        moves = [displacement(thumb, scene) for thumb in thumbs[:: max(1, len(thumbs) // 100)]]
+        some, edges = thumbs[:: max(1, len(thumbs) // 100)], _details(scene)
+        alike = max(
+            float(np.percentile([_likeness(_details(t), edges, 0, 0) for t in some], 5)),
+            _LEAST_AGREEMENT,
+        )
+        moves = [displacement(thumb, scene, _CLEARLY * alike) for thumb in some]
         far = float(np.percentile([np.hypot(*move) for move in moves], 98))
         dark, bright = (thumbs < _DARK).mean(axis=(1, 2)), (thumbs > _BRIGHT).mean(axis=(1, 2))
         still = _longest(change <= _STILL * usual)
-        return cls(scene, usual, still, float(dark.max()), float(bright.max()), far)
+        return cls(scene, usual, still, float(dark.max()), float(bright.max()), far, alike)
 
     @classmethod
     def from_arrays(cls, scene: Pixels, values: NDArray[np.float64]) -> Self:
         """Read what `to_array` wrote."""
-        usual, still, dark, bright, far = (float(v) for v in values)
-        return cls(scene, usual, int(still), dark, bright, far)
+        usual, still, dark, bright, far, alike = (float(v) for v in values)
+        return cls(scene, usual, int(still), dark, bright, far, alike)
 
     def to_array(self) -> NDArray[np.float64]:
         """The numbers, without the scene."""
         return np.array(
-            [self.usual_change, self.longest_still, self.dark, self.bright, self.farthest]
+            [
+                self.usual_change,
+                self.longest_still,
+                self.dark,
+                self.bright,
+                self.farthest,
+                self.alike,
+            ]
         )
 
     def update(self, state: SceneState, thumb: Pixels) -> SceneState:
         """The state after one more picture, (64, 80) uint8."""
         still = state.still + 1 if self._same(state.last, thumb) else 0
-        shift = displacement(thumb, self.scene)
+        shift = displacement(thumb, self.scene, _CLEARLY * self.alike)
         away = float(np.hypot(*shift)) > self.farthest + _LEAST_MOVE
         return replace(
             state,
@@ -140,36 +157,43 @@ class SceneWatch:
         return change <= _STILL * self.usual_change
 
 
-def displacement(thumb: Pixels, scene: Pixels) -> tuple[int, int]:
+def displacement(thumb: Pixels, scene: Pixels, margin: float) -> tuple[int, int]:
     """Rows and columns that `thumb` is displaced by against `scene`; (0, 0) unless it is clear.
 
-    Phase correlation (Kuglin and Hines 1975).
+    The peak of the phase correlation (Kuglin and Hines 1975), where the edges agree by `margin` more
+    than they do in place.
     """
-    cross = _spectrum(thumb) * np.conj(_spectrum(scene))
-    surface = fft.irfft2(cross / np.maximum(np.abs(cross), 1e-6), s=thumb.shape)
+    now, then = _details(thumb), _details(scene)
+    cross = _spectrum(now) * np.conj(_spectrum(then))
+    surface = fft.irfft2(cross / np.sqrt(np.maximum(np.abs(cross), 1e-6)), s=thumb.shape)
     peak = (int(i) for i in np.unravel_index(int(surface.argmax()), surface.shape))
     down, right = ((i + n // 2) % n - n // 2 for i, n in zip(peak, thumb.shape, strict=True))
     if max(abs(down), abs(right)) > thumb.shape[0] // 3:
         return 0, 0
-    explained = (1 - _likeness(thumb, scene, down, right)) < _EXPLAINS * (
-        1 - _likeness(thumb, scene, 0, 0)
-    )
-    return (down, right) if explained else (0, 0)
+    nearby = [(down + i, right + j) for i in (-1, 0, 1) for j in (-1, 0, 1)]
+    best, where = max((_likeness(now, then, *place), place) for place in nearby)
+    return where if best > _likeness(now, then, 0, 0) + margin else (0, 0)
 
 
-def _likeness(thumb: Pixels, scene: Pixels, down: int, right: int) -> float:
-    """Correlation of the scene with the thumb moved back, where they overlap."""
-    height, width = thumb.shape
-    now = thumb[max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)]
-    then = scene[max(-down, 0) : height - max(down, 0), max(-right, 0) : width - max(right, 0)]
-    a, b = now - now.mean(), then - then.mean()
+def _details(picture: Pixels) -> Floats:
+    """The picture less its surroundings: edges, which light changes least."""
+    values = picture.astype(np.float32)
+    p = np.pad(values, 1, mode="edge")
+    around = p[:-2, 1:-1] + p[2:, 1:-1] + p[1:-1, :-2] + p[1:-1, 2:]
+    return np.asarray(np.clip(values - around / 4, -_STRONGEST, _STRONGEST), np.float32)
+
+
+def _likeness(now: Floats, then: Floats, down: int, right: int) -> float:
+    """Correlation of one with the other moved back, where they overlap."""
+    height, width = now.shape
+    a = now[max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)]
+    b = then[max(-down, 0) : height - max(down, 0), max(-right, 0) : width - max(right, 0)]
     return float((a * b).sum() / max(float(np.sqrt((a * a).sum() * (b * b).sum())), 1e-6))
 
 
-def _spectrum(picture: Pixels) -> NDArray[np.complex64]:
-    values = picture.astype(np.float32)
-    rows, columns = (np.hanning(n).astype(np.float32) for n in picture.shape)
-    spectrum: NDArray[np.complex64] = fft.rfft2((values - values.mean()) * rows[:, None] * columns)
+def _spectrum(details: Floats) -> NDArray[np.complex64]:
+    rows, columns = (np.hanning(n).astype(np.float32) for n in details.shape)
+    spectrum: NDArray[np.complex64] = fft.rfft2(details * rows[:, None] * columns)
     return spectrum
 
 
