@@ -127,6 +127,35 @@ class Prediction(Schema):
     warning_distance = fields.Float(
         required=True, allow_none=True, metadata={"description": "The threshold for warning."}
     )
+    alarm = fields.Bool(
+        required=True,
+        metadata={"description": "Raised with drift; falls after a full window without warnings."},
+    )
+    score = fields.Float(
+        required=True,
+        allow_none=True,
+        metadata={"description": "Of the lens chart; null without one."},
+    )
+    drift_score = fields.Float(
+        required=True, allow_none=True, metadata={"description": "The score's threshold for drift."}
+    )
+    warning_score = fields.Float(
+        required=True,
+        allow_none=True,
+        metadata={"description": "The score's threshold for warning."},
+    )
+    causes = fields.List(
+        fields.Nested(Cause),
+        required=True,
+        metadata={"description": "What has changed, the strongest first."},
+    )
+    deviations = fields.List(
+        fields.List(fields.Float()),
+        metadata={"description": "4 x 5 cells: deviations from clean footage."},
+    )
+    nearest = fields.Str(
+        required=True, allow_none=True, metadata={"description": "The most similar clean picture."}
+    )
     calibrated = fields.Bool(
         required=True,
         metadata={"description": "False: provisional thresholds, too little footage."},
