@@ -30,7 +30,10 @@ def test_predict_judges_one_picture(trained, run, tmp_path, camera):
     (tmp_path / "one.jpg").write_bytes(camera(60))
     ended = run("predict", tmp_path / "one.jpg")
     assert ended.exit_code == 0, ended.output
-    assert ended.output.split() == ["one.jpg", pytest.approx(ended.output.split()[1]), "clean"]
+    name, distance, score, verdict = ended.output.split()
+    assert (name, verdict) == ("one.jpg", "clean")
+    assert abs(float(distance)) < 1
+    assert float(score) >= 0
 
 
 def test_predict_judges_a_folder_in_order_as_json(trained, run, tmp_path, camera):
@@ -89,7 +92,8 @@ def test_calibrate_takes_a_streams_own_pictures(trained, run, tmp_path, camera):
         (own / f"own-{i:03}.jpg").write_bytes(camera(100 + i))
     ended = run("calibrate", "--stream", "reef", own)
     assert ended.exit_code == 0, ended.output
-    assert "stream reef: drift above" in ended.output
+    assert "stream reef:" in ended.output
+    assert "distance: drift above" in ended.output
     assert list((tmp_path / "storage" / "calibration").glob("*/reef.json"))
 
 

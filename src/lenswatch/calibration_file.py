@@ -50,6 +50,20 @@ class Calibration:
             "details": dict(self.details),
         }
 
+    def lines(self) -> list[str]:
+        """What a user should know: the thresholds of each statistic, and what they are worth."""
+        said = []
+        for name, what in (("mmd", "distance"), ("chart", "lens score")):
+            threshold = self.thresholds.get(name)
+            if threshold is not None:
+                provisional = "" if threshold.calibrated else " (provisional)"
+                said.append(
+                    f"{what}: drift above {threshold.drift:.4g}, "
+                    f"warning above {threshold.warning:.4g}{provisional}"
+                )
+                said += [f"  note: {note}" for note in threshold.notes]
+        return said
+
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
         """Read what `to_json` wrote."""

@@ -108,13 +108,9 @@ def _calibrate(config: Config, stream: str, pictures: Any) -> None:
     from lenswatch.stream_calibration import calibrate_stream
 
     reference = load_reference(config.storage_path)
-    threshold = calibrate_stream(config, reference, stream, pictures).thresholds["mmd"]
-    say(
-        f"stream {stream}: drift above {threshold.drift:.4f}, warning above {threshold.warning:.4f}"
-        + ("" if threshold.calibrated else " (provisional)")
-    )
-    for note in threshold.notes:
-        say(f"note: {note}")
+    say(f"stream {stream}:")
+    for line in calibrate_stream(config, reference, stream, pictures).lines():
+        say(f"  {line}")
 
 
 @main.command()
@@ -163,7 +159,9 @@ def predict(
 def _line(answer: dict[str, Any]) -> str:
     verdict = "drift" if answer["drift"] else "warning" if answer["warning"] else "clean"
     distance = "window filling" if answer["distance"] is None else f"{answer['distance']:.4f}"
-    return f"{answer['image_name']:<40} {distance:>14}  {verdict}"
+    score = "" if answer["score"] is None else f"{answer['score']:.2f}"
+    causes = ", ".join(cause["name"] for cause in answer["causes"])
+    return f"{answer['image_name']:<32} {distance:>14} {score:>8}  {verdict:<8} {causes}".rstrip()
 
 
 def _deliver(config: Config, node: Any) -> None:

@@ -113,13 +113,9 @@ def _prepare(config: Config) -> None:
         _replay_mark(config).touch()
     pictures = find_pictures(images, config.camera_state.clean)
     reference = follow(build_reference(config, pictures))
-    threshold = calibrate_stream(config, reference).thresholds["mmd"]
-    say(
-        f"reference {reference.digest} from {len(pictures)} clean pictures; "
-        f"drift above {threshold.drift:.4f}, warning above {threshold.warning:.4f}"
-    )
-    for note in threshold.notes:
-        say(f"note: {note}")
+    say(f"reference {reference.digest} from {len(pictures)} clean pictures")
+    for line in calibrate_stream(config, reference).lines():
+        say(line)
 
 
 def _is_empty(folder: Path) -> bool:
