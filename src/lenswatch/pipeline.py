@@ -56,8 +56,8 @@ class Node:
     def reference(self) -> Reference:
         return self._reference
 
-    def observe(self, source: bytes | Path, request: Request) -> dict[str, Any]:
-        """Judge one picture, given as bytes or as a file, and record it; the answer to send.
+    def observe(self, source: bytes | Path | Picture, request: Request) -> dict[str, Any]:
+        """Judge one picture (bytes, a file, or decoded) and record it; the answer to send.
 
         Raises:
             InputError: the picture or the request cannot be used. It is recorded as a Failed job (and
@@ -142,7 +142,9 @@ class Node:
             self._load(load_reference(self.config.storage_path, digest))
         self._current_stamp = stamp
 
-    def _read(self, source: bytes | Path) -> Picture:
+    def _read(self, source: bytes | Path | Picture) -> Picture:
+        if isinstance(source, Picture):
+            return source
         size, limits = self._reference.transform.resize, self.config.upload
         if isinstance(source, Path):
             return read_picture_file(source, size, limits)

@@ -1,59 +1,74 @@
-"""Lenswatch itself as a detector to be judged: the product's functions from decoded image to verdict."""
+"""Lenswatch itself as a detector to be judged: the node, from decoded image to answer.
+
+Reference, calibration and database lie in a temporary folder; nothing is sent anywhere.
+"""
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+import weakref
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from lenswatch.calibration import calibrate_mmd
-from lenswatch.detector import FittedMMD, Window
-from lenswatch.evaluate.encoding import Encoder, encoder_for, scaled
-from lenswatch.lens_chart import ChartFit, ChartState, fit_chart
-from lenswatch.lens_features import measure, measure_all, view
-from lenswatch.verdict import Rule, Statistic, combine, share
+from lenswatch.config import (
+    AlarmConfig,
+    Config,
+    EncoderConfig,
+    StorageConfig,
+    TrackingConfig,
+    TransformConfig,
+)
+from lenswatch.detector import median_distance
+from lenswatch.evaluate.encoding import encoder_for, scaled
+from lenswatch.images import Picture
+from lenswatch.intake import Request
+from lenswatch.lens_features import measure_all
+from lenswatch.pipeline import Node
+from lenswatch.reference import Reference, save_reference
+from lenswatch.stream_calibration import calibrate_stream
+from lenswatch.verdict import Rule
 
 __all__ = ["Ours", "make_chart", "make_detector", "make_mmd"]
 
 Pixels = NDArray[np.uint8]
-_WINDOW = 12
+_STREAM = "evaluated"
+_VOTING = {"either": ("mmd", "chart"), "mmd": ("mmd",), "chart": ("chart",)}
+_VALUES = {"mmd": ("distance", "drift_distance"), "chart": ("score", "drift_score")}
 
 
 class Ours:
-    """MMD and lens chart with calibrated thresholds; `score` is the largest of value over threshold."""
+    """A node of its own. `score` is the largest of value over threshold of the voting statistics."""
 
     threshold = 1.0
 
-    def __init__(self, encoder: Encoder, chart: ChartFit, ert: float, rule: Rule) -> None:
-        self._encoder, self._chart, self._rule = encoder, chart, rule
-        self._mmd = FittedMMD.fit(encoder.embeddings, _WINDOW)
-        self._limit = calibrate_mmd(
-            encoder.embeddings,
-            window_size=_WINDOW,
-            ert=ert * share(rule, "mmd"),
-            scores=lambda fit, run: FittedMMD.fit(fit, _WINDOW).distances(run),
-            reach=self._mmd.largest_distance,
-        )
-        self.reset()
+    def __init__(self, node: Node, rule: Rule, folder: str) -> None:
+        self._node, self._rule = node, rule
+        weakref.finalize(self, _discard, node, folder)
 
     def reset(self) -> None:
-        """Start anew, the window filled with the last clean embeddings as a new stream's is."""
-        self._window: Window = self._mmd.warm()
-        self._state: ChartState = self._chart.chart.start()
+        """Forget the stream; the next image starts it anew, as a new stream is started."""
+        self._node.reset(_STREAM)
 
     def update(self, image: Pixels) -> tuple[float | None, bool, bool]:
         """One more image: (score, warning, drift)."""
-        small = scaled(image, self._encoder.transform)
-        entry = self._mmd.entry(self._encoder(small))
-        self._window = self._window.push(entry, _WINDOW)
-        self._state = self._chart.chart.update(self._state, measure(view(small)))
-        mmd = Statistic.of(self._mmd.distance(self._window), self._limit)
-        chart = self._chart.chart
-        score = Statistic.of(chart.score(self._state), self._chart.threshold)
-        look = chart.slow_score(self._state) > self._chart.slow.drift
-        verdict = combine(self._rule, mmd, score, look=look)
-        return verdict.ratio, verdict.warning, verdict.drift
+        height, width = image.shape[:2]
+        picture = Picture(Image.fromarray(image), width, height, None)
+        answer = self._node.observe(picture, Request(stream=_STREAM))
+        return self._ratio(answer), bool(answer["warning"]), bool(answer["drift"])
+
+    def _ratio(self, answer: dict[str, Any]) -> float | None:
+        found = []
+        for statistic in _VOTING[self._rule]:
+            value, threshold = (answer[key] for key in _VALUES[statistic])
+            if value is not None and threshold is not None and threshold > 0:
+                found.append(value / threshold)
+        return max(found, default=None)
 
 
 def make_detector(clean_images: Sequence[Pixels], target_ert: float, seed: int) -> Ours:
@@ -72,6 +87,32 @@ def make_mmd(clean_images: Sequence[Pixels], target_ert: float, seed: int) -> Ou
 
 
 def _make(clean: Sequence[Pixels], ert: float, seed: int, rule: Rule) -> Ours:
+    folder = tempfile.mkdtemp(prefix="lenswatch-evaluate-")
+    config = Config(
+        encoder=EncoderConfig(seed=seed),
+        alarm=AlarmConfig(expected_run_time=ert, verdict=rule),
+        storage=StorageConfig(path=folder, keep_images=False),
+        tracking=TrackingConfig(url=""),
+        root=Path(folder),
+    )
+    reference = save_reference(config.storage_path, _reference(clean, seed, config.transform), {})
+    calibrate_stream(config, reference)
+    return Ours(Node(config), rule, folder)
+
+
+def _discard(node: Node, folder: str) -> None:
+    node.store.close()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _reference(clean: Sequence[Pixels], seed: int, transform: TransformConfig) -> Reference:
+    """What training leaves, with an encoder that the other detectors share."""
     encoder = encoder_for(clean, seed)
-    measured = measure_all(scaled(image, encoder.transform) for image in clean)
-    return Ours(encoder, fit_chart(measured, ert=ert * share(rule, "chart")), ert, rule)
+    return Reference(
+        autoencoder=encoder.autoencoder,
+        embeddings=encoder.embeddings,
+        transform=encoder.transform,
+        sigma=median_distance(encoder.embeddings.astype(np.float64)),
+        names=tuple(f"{i:06d}" for i in range(len(clean))),
+        lens=measure_all(scaled(image, transform) for image in clean),
+    )
