@@ -68,7 +68,7 @@ def causes(
         slow_score: that of the score without re-centring.
     """
     found = list(_at_once(chart, state))
-    if state.away is not None:
+    if chart.score(state) > drift_score or chart.slow_score(state) > slow_score:
         found += _from_parts(chart, state, drift_score, slow_score)
     return tuple(sorted(found, key=lambda cause: -cause.strength))
 
