@@ -59,12 +59,15 @@ def _check_address(config: Config) -> None:
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=2048)
+        listener = socket.create_server((host, port), family=family, backlog=2048)
+        # Accepted connections inherit it; without, an answer's body waits 40 ms for the client's ACK.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except OSError as error:
         raise ServerError(
             f"server: cannot listen on {host}:{port}: {error.strerror or error}; "
             "end the program that uses it, or choose another with --port or server.port"
         ) from None
+    return listener
 
 
 def _work(config: Config, listener: socket.socket) -> None:
