@@ -23,10 +23,13 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        for name in ("predict", "recording", "parent"):
+        for name in ("predict", "whole", "chart", "calibration", "recording", "parent"):
             (root / name).mkdir()
         comparisons = [
             node.predict_path(root / "predict"),
+            node.with_lens_chart(root / "whole"),
+            node.lens_chart(root / "chart"),
+            node.calibration(root / "calibration"),
             node.detector_update(400, 32, 12, goal=2, runs=2000),
             node.detector_update(10_000, 200, 100, goal=30, runs=15),
             node.recording(root / "recording"),
@@ -51,7 +54,7 @@ def _show(comparisons: list[Comparison], memory: float) -> None:
             f"{each.ours:.3f}",
             f"{each.theirs:.3f}",
             f"{each.ratio:.1f}",
-            f"{each.goal:g}",
+            f"{each.goal:g}" if each.goal else "-",
         )
     Console().print(table)
     Console().print(

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -26,14 +27,17 @@ from torchvision import transforms
 
 from benchmarks.timing import Comparison, Elsewhere, compare, milliseconds
 from lenswatch.autoencoder import Autoencoder, encode
-from lenswatch.config import Config, StorageConfig, TrackingConfig
+from lenswatch.config import AlarmConfig, Config, StorageConfig, TrackingConfig
 from lenswatch.demo import Footage, draw_frame
 from lenswatch.detector import MMDStreaming, median_distance
 from lenswatch.images import encoder_input, read_picture
 from lenswatch.intake import Request
+from lenswatch.lens_features import measure, measure_all, view
 from lenswatch.pipeline import Node
 from lenswatch.reference import Reference, load_reference, save_reference
 from lenswatch.stream_calibration import calibrate_stream
+from lenswatch.stream_state import StreamState
+from lenswatch.verdict import Rule
 
 __all__ = ["detector_update", "parent_memory", "predict_path", "recording"]
 
@@ -42,16 +46,15 @@ EMBEDDINGS = 400
 
 
 def full_hd_pictures() -> list[bytes]:
-    """JPEG files of 1920 x 1080, quality 90, of the sample footage."""
-    from datetime import UTC, datetime, timedelta
-
-    footage = Footage(PICTURES, datetime(2026, 6, 1, 10, tzinfo=UTC), timedelta(minutes=8))
+    """JPEG files of 1920 x 1080, quality 85, of the sample footage."""
+    start, size = datetime(2026, 6, 1, 10, tzinfo=UTC), (1920, 1080)
+    footage = Footage(PICTURES, start, timedelta(minutes=8), size=size)
     return [_jpeg(draw_frame(footage, i)) for i in range(PICTURES)]
 
 
 def _jpeg(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    image.resize((1920, 1080), Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=90)
+    image.save(buffer, "JPEG", quality=85)
     return buffer.getvalue()
 
 
@@ -67,17 +70,24 @@ def make_node(root: Path, pictures: list[bytes], *, tracking: bool = True) -> No
     ]
     centres = np.concatenate([encode(encoder.encoder, each[None]) for each in planes])
     rng = np.random.default_rng(0)
+    views = [read_picture(p, size, config.upload).pixels(size) for p in pictures]
+    noisy = (np.clip(v + rng.normal(0, 4, v.shape), 0, 255).astype(np.uint8) for v in views * 12)
     spread = rng.normal(0, centres.std() + 0.1, (EMBEDDINGS, centres.shape[1]))
     embeddings = (centres[rng.integers(0, len(centres), EMBEDDINGS)] + spread).astype(np.float32)
     sigma = median_distance(embeddings.astype(np.float64))
-    reference = save_reference(root, Reference(encoder, embeddings, config.transform, sigma), {})
+    made = Reference(encoder, embeddings, config.transform, sigma, lens=measure_all(noisy))
+    reference = save_reference(root, made, {})
     calibrate_stream(config, reference)
     return Node(config)
 
 
-def _config(root: Path, *, tracking: bool = True) -> Config:
-    url = "http://127.0.0.1:9" if tracking else ""
-    return Config(storage=StorageConfig(path=str(root)), tracking=TrackingConfig(url=url))
+def _config(root: Path, *, tracking: bool = True, verdict: Rule = "mmd") -> Config:
+    """The distance alone decides, as in the tutorial; the lens chart is timed by itself."""
+    return Config(
+        storage=StorageConfig(path=str(root)),
+        alarm=AlarmConfig(verdict=verdict),
+        tracking=TrackingConfig(url="http://127.0.0.1:9" if tracking else ""),
+    )
 
 
 def in_turn(action: Callable[[bytes], object], pictures: list[bytes]) -> Callable[[], object]:
@@ -138,6 +148,68 @@ def _tutorial_path(root: Path, pictures: list[bytes]) -> Callable[[], object]:
         return detector.update(value=embedding.numpy())
 
     return in_turn(predict, pictures)
+
+
+def with_lens_chart(root: Path, runs: int = 60) -> Comparison:
+    """The whole predict path with the lens chart, against the tutorial's, which has none."""
+    pictures = full_hd_pictures()
+    make_node(root, pictures)
+    with (
+        Elsewhere(_our_whole_path, root, pictures) as ours,
+        Elsewhere(_tutorial_path, root, pictures) as theirs,
+    ):
+        return compare("the same with the lens chart", ours, theirs, 1.0, runs)
+
+
+def _our_whole_path(root: Path, pictures: list[bytes]) -> Callable[[], object]:
+    config = _config(root, verdict="either")
+    calibrate_stream(config, load_reference(root))
+    node = Node(config)
+    gc.freeze()
+    return in_turn(lambda data: node.observe(data, Request()), pictures)
+
+
+def lens_chart(root: Path, runs: int = 200) -> Comparison:
+    """What the chart takes for a picture that is decoded, against the encoder's time for it."""
+    pictures = full_hd_pictures()
+    node = make_node(root, pictures)
+    config, size = _config(root, verdict="either"), node.config.transform.resize
+    calibrate_stream(config, node.reference)
+    judge = Node(config)._judge("default")
+    pixels = read_picture(pictures[0], size, config.upload).pixels(size)
+    planes = encoder_input(pixels, config.transform)[None]
+    state = StreamState(node.reference.detector(12).warm())
+    for _ in range(12):
+        state = judge.see(state, measure(view(pixels)))
+    fitted = node.reference.detector(12)
+
+    def chart() -> object:
+        seen = judge.see(state, measure(view(pixels)))
+        return judge.judge(fitted, seen, Request())[0].to_bytes()
+
+    encoder = node.reference.autoencoder.encoder
+    return compare(
+        "the lens chart, against the encoder", chart, lambda: encode(encoder, planes), 0, runs
+    )
+
+
+def calibration(root: Path) -> Comparison:
+    """Configuring from 400 clean pictures that training has encoded, against encoding them."""
+    pictures = full_hd_pictures()
+    node = make_node(root, pictures)
+    config, size = _config(root, verdict="either"), node.config.transform.resize
+    pixels = read_picture(pictures[0], size, config.upload).pixels(size)
+    planes = encoder_input(pixels, config.transform)[None]
+    encoder = node.reference.autoencoder.encoder
+
+    def measured() -> object:
+        measure_all(pixels for _ in range(EMBEDDINGS))
+        return calibrate_stream(config, node.reference)
+
+    def encoded() -> object:
+        return [encode(encoder, planes) for _ in range(EMBEDDINGS)]
+
+    return compare("calibrating 400 pictures, against encoding them", measured, encoded, 0, 5)
 
 
 def detector_update(n: int, d: int, window: int, goal: float, runs: int) -> Comparison:

@@ -75,7 +75,7 @@ class Window:
         keep = slice(max(0, len(self) + 1 - size), None)
         return Window(
             np.concatenate((self.embeddings[keep], entry.embedding[None])),
-            np.append(self.to_reference[keep], entry.to_reference),
+            np.concatenate((self.to_reference[keep], (entry.to_reference,))),
         )
 
     def to_bytes(self) -> bytes:
@@ -152,15 +152,28 @@ class FittedMMD:
         row = _checked(embedding, self.dimensions)
         return Entry(row, float(np.mean(self.kernel(row[None], self.reference))))
 
-    def distance(self, window: Window) -> float | None:
-        """The unbiased MMD^2 between window and reference; None until the window is full."""
+    def distance(self, window: Window, within: Array | None = None) -> float | None:
+        """The unbiased MMD^2 between window and reference; None until the window is full.
+
+        `within` is the (m, m) kernel matrix of the window, if it is at hand.
+        """
         m = len(window)
         if m < self.window_size:
             return None
-        within = (float(np.sum(self.kernel(window.embeddings, window.embeddings))) - m) / (
-            m * m - m
-        )
-        return self.mean_kernel + within - 2 * float(np.mean(window.to_reference))
+        kernels = self.within(window) if within is None else within
+        among = (float(np.sum(kernels)) - m) / (m * m - m)
+        return self.mean_kernel + among - 2 * float(np.mean(window.to_reference))
+
+    def within(self, window: Window, before: Array | None = None) -> Array:
+        """The (m, m) kernel matrix of a window; from the one `before` its last push, a row suffices."""
+        if before is None:
+            return self.kernel(window.embeddings, window.embeddings)
+        m = len(window)
+        kernels = np.empty((m, m))
+        kept = before[len(before) - m + 1 :, len(before) - m + 1 :]
+        kernels[:-1, :-1] = kept
+        kernels[-1] = kernels[:, -1] = self.kernel(window.embeddings[-1:], window.embeddings)[0]
+        return kernels
 
     def warm(self, embeddings: Array | None = None) -> Window:
         """A window filled with the last `window_size` of `embeddings` (of the reference if None)."""
@@ -285,6 +298,7 @@ class MMDStreaming(BaseDistanceBased):  # type: ignore[misc]  # Frouros has no t
         self.sigma = sigma
         self.kernel = kernel
         self._window: Window | None = None
+        self._within: Array | None = None  # kernels in the window, kept so that only one row is new
         self._entry: Entry | None = None
 
     @property
@@ -314,6 +328,7 @@ class MMDStreaming(BaseDistanceBased):  # type: ignore[misc]  # Frouros has no t
     def _reset(self) -> None:
         self.num_instances = 0
         self._window = None
+        self._within = None
 
     def _specific_checks(self, X: Any) -> None:
         self._entry = self.fitted.entry(X)
@@ -321,7 +336,8 @@ class MMDStreaming(BaseDistanceBased):  # type: ignore[misc]  # Frouros has no t
     def _update(self, value: Any) -> DistanceResult | None:  # noqa: ARG002 - judged above, once
         assert self._entry is not None
         self._window = self.window.push(self._entry, self.window_size)
-        distance = self.fitted.distance(self._window)
+        self._within = self.fitted.within(self._window, self._within)
+        distance = self.fitted.distance(self._window, self._within)
         return None if distance is None else DistanceResult(distance=distance)
 
     def _compare(self, X: Any) -> tuple[DistanceResult, dict[str, Any]]:

@@ -41,9 +41,9 @@ class Judge:
         chart = calibration.chart
         return cls(calibration, None if chart is None else LensChart.from_json(chart), alarm)
 
-    def see(self, state: StreamState, measured: Measured) -> StreamState:
-        """The state after the chart has seen one more picture."""
-        if self.chart is None:
+    def see(self, state: StreamState, measured: Measured | None) -> StreamState:
+        """The state after the chart has seen one more picture; without a chart it remembers none."""
+        if self.chart is None or measured is None:
             return replace(state, chart=None)
         return replace(state, chart=self.chart.update(state.chart or self.chart.start(), measured))
 

@@ -78,8 +78,9 @@ class Node:
         except InputError as error:
             record_refusal(self.store, self.config, request, error)
             raise
-        measured, thumbnail = measure(view(pixels)), self._thumbnail(picture)
         judge = self._judge(request.stream)
+        measured = None if judge.chart is None else measure(view(pixels))
+        thumbnail = self._thumbnail(picture)
         about = self._about(request, picture, embedding)
         with self.store.begin() as transaction:
             first = transaction.answer(request.event_id) if request.event_id else None
