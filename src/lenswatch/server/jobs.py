@@ -37,13 +37,16 @@ def store(connection: Connection, experiment: int, jobs: Sequence[Job]) -> list[
     for earlier, later in itertools.pairwise(rows):
         later["created_at"] = max(later["created_at"], earlier["created_at"] + 1)
     numbers = _insert(connection, rows)
-    fresh = [row | {"number": numbers[row["id"]]} for row in rows if row["id"] in numbers]
-    _insert_tags(connection, fresh)
-    _count(connection, experiment, fresh, 1)
-    repeated = [row["event_id"] for row in rows if row["id"] not in numbers]
+    fresh = {
+        row["id"]: row | {"number": numbers[row["id"]]} for row in rows if row["id"] in numbers
+    }
+    _insert_tags(connection, fresh.values())
+    _count(connection, experiment, fresh.values(), 1)
+    repeated = [row["event_id"] for row in rows if row["id"] not in fresh]
     known = _by_event(connection, experiment, repeated)
     return [
-        (row, True) if row["id"] in numbers else (known[row["event_id"]], False) for row in rows
+        (fresh[row["id"]], True) if row["id"] in fresh else (known[row["event_id"]], False)
+        for row in rows
     ]
 
 

@@ -1,0 +1,136 @@
+"""What holds at scale and between the parts: tallies, plans, sub-paths and logs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import func, select, text
+
+from lenswatch.server import jobs
+from lenswatch.server.database import Database
+from lenswatch.server.models import drift_tags, drifts, experiments, tag_tallies, tallies
+
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(["store", "store", "change", "remove"]),
+        st.integers(0, 5),
+        st.sampled_from(["Running", "Completed", "Failed"]),
+        st.booleans(),
+        st.lists(st.sampled_from(["a", "b"]), max_size=2),
+        st.sampled_from([{}, {"stream": "s"}, {"stream": "t", "event_id": "e"}, {"stream": 5}]),
+    ),
+    max_size=12,
+)
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(steps)
+def test_the_tallies_are_always_what_counting_would_give(
+    local: Any, database_url: str, steps: Any
+) -> None:
+    experiment = local.experiment()
+    database = Database(database_url)
+    with database.write() as connection:
+        here = select(experiments.c.number).where(experiments.c.id == experiment["id"])
+        number = connection.execute(here).scalar_one()
+        rows: list[Any] = []
+        for step, which, status, detected, tags, parameters in steps:
+            job = {
+                "job_status": status,
+                "model": "m",
+                "drift_detected": detected,
+                "tags": tags,
+                "parameters": parameters,
+            }
+            if step == "store":
+                [(row, new)] = jobs.store(connection, number, [job])
+                rows += [row] if new else []
+            elif rows and step == "change":
+                if parameters.get("event_id") is None:
+                    rows[which % len(rows)] = jobs.change(connection, rows[which % len(rows)], job)
+            elif rows and step == "remove":
+                jobs.remove(connection, rows.pop(which % len(rows)))
+        kinds = [func.coalesce(drifts.c.stream, ""), drifts.c.job_status, drifts.c.drift_detected]
+        counted = select(*kinds, func.count()).where(drifts.c.experiment == number).group_by(*kinds)
+        kept = select(
+            tallies.c.stream, tallies.c.job_status, tallies.c.drift_detected, tallies.c.jobs
+        )
+        kept = kept.where(tallies.c.experiment == number, tallies.c.jobs != 0)
+        assert set(connection.execute(kept).all()) == set(connection.execute(counted).all())
+        tagged = select(drift_tags.c.tag, func.count()).where(drift_tags.c.experiment == number)
+        tag_kept = select(tag_tallies.c.tag, tag_tallies.c.jobs).where(
+            tag_tallies.c.experiment == number, tag_tallies.c.jobs != 0
+        )
+        counted_tags = connection.execute(tagged.group_by(drift_tags.c.tag)).all()
+        assert set(connection.execute(tag_kept).all()) == set(counted_tags)
+    database.close()
+
+
+PLANNED = [
+    {},
+    {"job_status": "Failed"},
+    {"drift_detected": True},
+    {"parameters.stream": "s"},
+    {"parameters.event_id": "e"},
+    {"tags": "a"},
+    {"created_at": {"$gt": "2025"}},
+]
+
+
+@pytest.mark.parametrize("query", PLANNED)
+def test_pages_by_a_column_are_answered_from_an_index_in_its_order(
+    local: Any, database_url: str, query: Any
+) -> None:
+    if not database_url.startswith("sqlite"):
+        pytest.skip("PostgreSQL plans by the data; the benchmark measures it")
+    experiment = local.experiment()
+    statements: list[tuple[str, Any]] = []
+    engine = local.client.app.state.services.database.engine
+    from sqlalchemy import event
+
+    def note(_c: Any, _u: Any, statement: str, parameters: Any, *_: Any) -> None:
+        statements.append((statement, parameters))
+
+    event.listen(engine, "before_cursor_execute", note)
+    assert local.search(experiment, query).status_code == 200
+    event.remove(engine, "before_cursor_execute", note)
+    with engine.connect() as connection:
+        for statement, parameters in statements:
+            if "FROM drift" not in statement:
+                continue
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
+            steps = [row[3] for row in plan]
+            assert not any(step.startswith("SCAN") or "TEMP B-TREE" in step for step in steps), (
+                steps
+            )
+
+
+def test_requests_are_logged_with_their_ids(capfd: Any, make_app: Any) -> None:
+    from starlette.testclient import TestClient
+
+    with TestClient(make_app(log_level="info"), base_url="http://127.0.0.1") as client:
+        client.get("/api/latest/user/self", headers={"X-Request-ID": "r-1"})
+    [line] = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    assert {k: line[k] for k in ("event", "level", "request_id", "method", "path", "status")} == {
+        "event": "request",
+        "level": "info",
+        "request_id": "r-1",
+        "method": "GET",
+        "path": "/api/latest/user/self",
+        "status": 200,
+    }
+
+
+def test_foreign_keys_are_enforced(database_url: str) -> None:
+    database = Database(database_url)
+    with database.write() as connection, pytest.raises(Exception, match=r"(?i)foreign key"):
+        connection.execute(
+            text("INSERT INTO cursors (experiment, seq, irregular) VALUES (999, 0, false)")
+        )
+    database.close()
