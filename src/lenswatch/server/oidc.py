@@ -26,6 +26,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import Key, KeySet
 
 from lenswatch.config import AuthConfig
+from lenswatch.errors import ServerError
 from lenswatch.server.auth import Identity, is_user
 from lenswatch.server.errors import Refusal, forbidden, unauthorized
 
@@ -47,7 +48,10 @@ _UNKNOWN = "User identity could not be determined"
 def tls_context() -> ssl.SSLContext:
     """Certificates as `SSL_CERT_FILE` or `REQUESTS_CA_BUNDLE` say, else the system's."""
     bundle = os.environ.get("SSL_CERT_FILE") or os.environ.get("REQUESTS_CA_BUNDLE") or None
-    return ssl.create_default_context(cafile=bundle)
+    try:
+        return ssl.create_default_context(cafile=bundle)
+    except OSError as error:
+        raise ServerError(f"{bundle}: no usable file of certificates: {error}") from None
 
 
 class Issuer:
