@@ -10,6 +10,15 @@ import pytest
 from playwright.sync_api import Page, expect
 
 WIDTHS = [360, 800, 1400]
+BOX = "node => node.getBoundingClientRect().toJSON()"
+WARNINGS = """points => {
+    const probe = document.createElement("i");
+    probe.style.color = getComputedStyle(document.body).getPropertyValue("--warning");
+    document.body.append(probe);
+    const color = getComputedStyle(probe).color;
+    probe.remove();
+    return points.filter((point) => getComputedStyle(point).fill === color).length;
+}"""
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=document.title='owned'>"
 
 
@@ -21,6 +30,29 @@ def ramp(server) -> str:
     jobs[12] = server.body(12, status="Failed", error="frame_0012.jpg: the file ends too early")
     server.jobs(experiment, jobs)
     return experiment
+
+
+@pytest.fixture
+def fouled(server) -> str:
+    """40 jobs at a small distance: clean, warnings at 20 to 22, drift by lens score from 30."""
+    experiment = server.experiment()
+    server.jobs(experiment, [server.body(minute, **scored(minute)) for minute in range(40)])
+    return experiment
+
+
+def scored(minute: int, **others: object) -> dict:
+    """What the node says of a lens that gets dirty from minute 30 on."""
+    drift, warning = minute >= 30, minute >= 30 or 20 <= minute <= 22
+    names = ["partly covered", "blurred", "darker"] if drift else []
+    return {
+        "drift_detected": drift,
+        "warning": warning,
+        "alarm": drift,
+        "score": 3.1 if drift else 1.3 if warning else 0.2,
+        "drift_score": 1.4,
+        "warning_score": 1.2,
+        "causes": [{"name": name, "strength": 2.2, "cells": [[3, 0]]} for name in names],
+    } | others
 
 
 def rows(page: Page):
@@ -67,6 +99,67 @@ def test_the_chart_has_every_job_and_both_thresholds(server, page, ramp):
     )
     page.get_by_role("button", name="Last 50").click()
     expect(page.get_by_role("button", name="Last 50")).to_have_attribute("aria-pressed", "true")
+
+
+def test_a_lens_score_has_a_panel_of_its_own(server, page, fouled):
+    opened(page, server.page_of(fouled))
+    expect(page.locator("#plot .points path")).to_have_count(80)
+    expect(page.locator("#plot .annotation-text")).to_have_text(
+        ["Distance", "drift 0.12", "warning 0.06", "Lens score", "drift 1.4", "warning 1.2"]
+    )
+    expect(page.locator("#chart-title")).to_contain_text("Distance and lens score")
+    expect(page.locator("#plot")).to_have_attribute(
+        "aria-label", re.compile("40 jobs, 10 with drift, .* the newest lens score 3.1")
+    )
+    server.job(fouled, minute=41, **scored(41, score=5.5))
+    expect(page.locator("#plot .points path")).to_have_count(82)
+
+
+def test_the_panel_comes_with_the_first_lens_score(server, page, ramp):
+    opened(page, server.page_of(ramp))
+    expect(page.locator("#plot .points path")).to_have_count(40)
+    drawing = page.locator("#plot .main-svg").first
+    before = drawing.bounding_box()["height"]
+    server.job(ramp, minute=41, **scored(41))
+    expect(page.locator("#plot .points path")).to_have_count(42)
+    room = page.locator("#plot").bounding_box()["height"]
+    assert room > before + 60
+    expect(drawing).to_have_attribute("height", f"{room:g}")
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_both_panels_are_readable(server, page, fouled, width):
+    page.set_viewport_size({"width": width, "height": 800})
+    opened(page, server.page_of(fouled))
+    expect(page.locator("#plot .points path")).to_have_count(80)
+    distance, score = (page.locator(f"#plot .{name} .points") for name in ("xy", "xy3"))
+    boxes = [part.last.evaluate(BOX) for part in (distance, score)]
+    heads = [page.locator("#plot").get_by_text(text) for text in ("Distance", "Lens score")]
+    assert boxes[0]["bottom"] < heads[1].bounding_box()["y"] < boxes[1]["top"]
+    assert all(head.bounding_box()["width"] > 30 for head in heads)
+    drags = [page.locator(f"#plot .nsewdrag[data-subplot={name}]") for name in ("xy", "xy3")]
+    assert min(drag.bounding_box()["height"] for drag in drags) > 110
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_warning_keeps_its_colour_after_a_reload(server, page, fouled):
+    opened(page, server.page_of(fouled))
+    for _ in range(2):
+        expect(page.locator("#plot .points path")).to_have_count(80)
+        assert page.locator("#plot .points path").evaluate_all(WARNINGS) == 2 * 3
+        page.reload()
+
+
+def test_a_click_on_a_point_of_the_lens_score_opens_its_job(server, page, fouled):
+    opened(page, server.page_of(fouled))
+    expect(page.locator("#plot .points path")).to_have_count(80)
+    box = page.locator("#plot .xy3 .points path").first.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    expect(page.locator("#plot .hoverlayer")).to_contain_text("clean, lens score 0.2")
+    page.mouse.down()
+    page.mouse.up()
+    expect(page.locator("#detail")).to_contain_text("frame_0000.jpg")
+    expect(page.locator("#plot .points path")).to_have_count(82)  # ringed in both panels
 
 
 def test_a_click_on_a_point_opens_its_job(server, page, ramp):
@@ -173,13 +266,23 @@ def test_causes_and_the_map_say_what_changed_and_where(server, page):
 
 
 def test_the_sentence_of_a_stream_names_what_decided(server, page):
-    by_score = {"drift_detected": True, "score": 3.1, "drift_score": 1.0}
+    two = "partly covered, blurred"
+    looked_at = [{"name": "camera moved", "strength": 97, "cells": []}]
     cases = [
         ({"distance": 0.01}, "clean, distance 0.01, threshold 0.12"),
         ({"distance": -0.0004}, "clean, distance −0.0004, threshold 0.12"),
         ({"distance": 0.07}, "warning since 2026-06-01 10:00, distance 0.07, threshold 0.06"),
         ({"distance": 0.3, "calibrated": False}, "distance 0.3, threshold 0.12 (provisional)"),
-        (by_score, "drift since 2026-06-01 10:00, lens score 3.1, threshold 1"),
+        (scored(30), f"drift since 2026-06-01 10:00, lens score 3.1, threshold 1.4: {two}"),
+        (
+            scored(30, distance=0.3),
+            f"distance 0.3, threshold 0.12; lens score 3.1, threshold 1.4: {two}",
+        ),
+        (scored(20), "warning since 2026-06-01 10:00, lens score 1.3, threshold 1.2"),
+        (
+            scored(0, warning=True, causes=looked_at),
+            "warning since 2026-06-01 10:00: camera moved",
+        ),
         ({"status": "Failed"}, "every image so far failed"),
         ({"status": "Running"}, "no verdict yet"),
         ({"distance": None}, "clean, threshold 0.12"),
@@ -191,7 +294,24 @@ def test_the_sentence_of_a_stream_names_what_decided(server, page):
     for i, (_, sentence) in enumerate(cases):
         stream = page.get_by_role("button", name=re.compile(f"^camera-{i}: "))
         expect(stream).to_contain_text(sentence)
-    expect(page).to_have_title(re.compile("drift: camera-3, camera-4 · "))
+    expect(page).to_have_title(re.compile("drift in 3 streams · "))
+
+
+def test_a_job_says_first_what_decided(server, page, fouled):
+    opened(page, server.page_of(fouled))
+    expect(page.locator("#streams")).to_contain_text(
+        "drift since 2026-06-01 10:30, lens score 3.1, threshold 1.4: partly covered, blurred"
+    )
+    block = page.locator("#detail .verdict-block p")
+    expect(block).to_have_text(
+        [
+            "drift",
+            "Lens score 3.1 is above the drift threshold 1.4, 2.2 times as much.",
+            "Distance 0.01 is within the warning threshold 0.06 (drift from 0.12).",
+        ]
+    )
+    server.job(fouled, minute=41, **scored(41, drift_detected=False, warning=False, score=0.1))
+    expect(block.last).to_contain_text("The alarm is still raised")
 
 
 def test_a_failed_image_does_not_hide_the_drift_before_it(server, page):

@@ -73,6 +73,15 @@ def test_a_series_is_columns_in_time_order(local: Any, pier: Any) -> None:
     assert {len(column) for column in series.values()} == {4}
 
 
+def test_a_series_has_the_lens_score_and_the_node_s_own_warning(local: Any) -> None:
+    experiment = local.experiment("quay")
+    score = {"score": 3.1, "drift_score": 1.4, "warning_score": 1.2, "warning": True}
+    local.drift(experiment, drift_detected=True, parameters=score)
+    local.drift(experiment, parameters={"score": True, "drift_score": "1.4", "warning": 1})
+    series = get(local, experiment, "series").json()
+    assert {name: series[name] for name in score} == {name: [v, None] for name, v in score.items()}
+
+
 def test_a_series_of_all_or_of_none(local: Any, pier: Any) -> None:
     assert len(get(local, pier, "series").json()["id"]) == 8
     nameless = get(local, pier, "series", stream="").json()

@@ -21,6 +21,7 @@ _ID = {"type": "string", "format": "uuid"}
 _TEXT = {"type": "string"}
 _MAYBE_TEXT = {"type": ["string", "null"]}
 _MAYBE_NUMBER = {"type": ["number", "null"]}
+_MAYBE_BOOLEAN = {"type": ["boolean", "null"]}
 _COUNT = {"type": "integer", "minimum": 0}
 _STATUS = {"type": "string", "enum": list(JOB_STATUSES)}
 _TAG = {"type": "string", "minLength": 1, "maxLength": TAG_LENGTH}
@@ -161,9 +162,13 @@ SCHEMAS: dict[str, Any] = {
             "status": _list(_STATUS),
             "stream": _list(_MAYBE_TEXT),
             "image": _list({"type": "boolean"}),
+            "warning": _list(_MAYBE_BOOLEAN),
             "distance": _list(_MAYBE_NUMBER),
             "drift_distance": _list(_MAYBE_NUMBER),
             "warning_distance": _list(_MAYBE_NUMBER),
+            "score": _list(_MAYBE_NUMBER),
+            "drift_score": _list(_MAYBE_NUMBER),
+            "warning_score": _list(_MAYBE_NUMBER),
         }
     ),
     "Error": _object(

@@ -16,7 +16,8 @@ from lenswatch.server.operations import Call, Operations, Who, reply
 __all__ = ["operations"]
 
 operations = Operations()
-_NUMBERS = ("distance", "drift_distance", "warning_distance")
+_DISTANCE = ("distance", "drift_distance", "warning_distance")
+_SCORE = ("score", "drift_score", "warning_score")
 
 
 def _is_moment(text: str) -> None:
@@ -113,14 +114,19 @@ def _columns(rows: list[Any]) -> dict[str, list[Any]]:
         "status": [row["job_status"] for row in rows],
         "stream": [row["stream"] for row in rows],
         "image": [row["picture"] is not None for row in rows],
+        "warning": [_boolean(row["parameters"].get("warning")) for row in rows],
     }
-    for name in _NUMBERS:
+    for name in _DISTANCE + _SCORE:
         series[name] = [_number(row["parameters"].get(name)) for row in rows]
     return series
 
 
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
+
+
+def _boolean(value: Any) -> bool | None:
+    return value if isinstance(value, bool) else None
 
 
 def _number(value: Any) -> float | None:

@@ -1,9 +1,9 @@
-/** Distance over time, drawn with plotly.js. Only numbers and times go in, never a user's text. */
+/** Distance and lens score over time, drawn with plotly.js. Only numbers and times go in, never a user's text. */
 
-import { h, put } from "./dom.js";
+import { byId, h, put } from "./dom.js";
 import { number } from "./format.js";
 import { plotly } from "./plotly.js";
-import { layoutFor, tracesFor } from "./figure.js";
+import { layoutFor, panelsOf, tracesFor } from "./figure.js";
 
 const CONFIG = { displayModeBar: false, responsive: true, showTips: false, doubleClick: "reset" };
 const SOON = 100; // milliseconds: what changes together is drawn once
@@ -39,8 +39,10 @@ export class Chart {
     try {
       const Plotly = await plotly();
       if (!this.drawn) put(this.node);
+      const grown = this.#makeRoom(panelsOf(shown).length > 1);
       const layout = layoutFor(shown, this.node, `${stream} ${count}`);
       await Plotly.react(this.node, tracesFor(shown, selected, this.node), layout, CONFIG);
+      if (grown && this.drawn) await Plotly.Plots.resize(this.node);
       if (!this.drawn) this.#listen();
       this.drawn = true;
       this.node.setAttribute("aria-label", summary(stream, shown));
@@ -52,20 +54,30 @@ export class Chart {
     }
   }
 
+  /** Two panels need a higher plot than one. @returns {boolean} whether that changed it */
+  #makeRoom(two) {
+    const before = this.node.classList.contains("two");
+    this.node.classList.toggle("two", two);
+    byId("charted").textContent = two ? "Distance and lens score" : "Distance over time";
+    return before !== two;
+  }
+
   #listen() {
     this.node.on("plotly_click", ({ points }) => {
       const id = points[0]?.customdata?.[0];
       if (id) this.onPick(id);
     });
     this.node.on("plotly_relayout", (change) => {
-      if ("xaxis.range[0]" in change || "yaxis.range[0]" in change) this.unzoom.hidden = false;
+      if (Object.keys(change).some((key) => key.endsWith(".range[0]"))) this.unzoom.hidden = false;
       if (change["xaxis.autorange"]) this.unzoom.hidden = true;
     });
   }
 
   async #resetZoom() {
     const Plotly = await plotly();
-    await Plotly.relayout(this.node, { "xaxis.autorange": true, "yaxis.autorange": true });
+    const axes = ["xaxis", "yaxis", "yaxis3"].filter((axis) => axis in this.node.layout);
+    const free = Object.fromEntries(axes.map((axis) => [`${axis}.autorange`, true]));
+    await Plotly.relayout(this.node, free);
     this.unzoom.hidden = true;
   }
 }
@@ -73,7 +85,9 @@ export class Chart {
 function summary(stream, points) {
   const last = points.findLast((point) => point.distance !== null);
   const drifted = points.filter((point) => point.verdict === "drift").length;
-  const newest = last ? `, the newest distance is ${number(last.distance)}` : "";
-  return `Distance over time of ${stream}: ${points.length} jobs, ${drifted} with drift${newest}.`
+  const scored = points.findLast((point) => point.score !== null);
+  const newest = (last ? `, the newest distance is ${number(last.distance)}` : "")
+    + (scored ? `, the newest lens score ${number(scored.score)}` : "");
+  return `${scored ? "Distance and lens score" : "Distance"} over time of ${stream}: ${points.length} jobs, ${drifted} with drift${newest}.`
     + " The table below has the same jobs.";
 }

@@ -1,6 +1,7 @@
 /** The figure that the chart shows: plotly traces and layout for a list of points. */
 
 import { localTime, number, utcTime } from "./format.js";
+import { STATISTICS } from "./verdict.js";
 
 const SYMBOLS = {
   clean: "circle",
@@ -9,10 +10,28 @@ const SYMBOLS = {
   failed: "x",
   running: "circle-open",
 };
+const NARROW = 480; // pixels: below, a threshold is told by its number and colour alone
 const SIZES = { clean: 5, warning: 9, drift: 9, failed: 9, running: 9 };
-const IN_LANE = new Set(["failed", "running"]); // no distance: drawn below the axis
+const LANE = { axis: "y2", verdicts: ["failed", "running"] }; // no value: drawn below the axes
 
 /** @typedef {import("./verdict.js").Point} Point */
+
+/**
+ * The panels of a stream, one above the other on one time axis: the distance, and the lens score
+ * where there is one.
+ * @param {Point[]} points
+ */
+export function panelsOf(points) {
+  const [distance, score] = STATISTICS;
+  const bottom = points.some(inLane) ? 0.1 : 0;
+  if (points.every((point) => point.score === null)) {
+    return [{ ...distance, axis: "y", domain: [bottom, 1] }];
+  }
+  return [
+    { ...distance, axis: "y", domain: [0.56, 1], title: "Distance" },
+    { ...score, axis: "y3", domain: [bottom * 0.7, 0.46], title: "Lens score" },
+  ];
+}
 
 /**
  * @param {Point[]} points
@@ -21,22 +40,30 @@ const IN_LANE = new Set(["failed", "running"]); // no distance: drawn below the 
  */
 export function tracesFor(points, selected, node) {
   const ink = inks(node);
+  const chosen = points.filter((point) => point.id === selected);
   return [
-    path(points, ink.line),
-    threshold(points, "warningDistance", ink.warning, "dash"),
-    threshold(points, "driftDistance", ink.drift, "solid"),
-    ...Object.keys(SYMBOLS).map((verdict) => markers(points, verdict, ink)),
-    ring(points.filter((point) => point.id === selected), ink.text),
+    ...panelsOf(points).flatMap((panel) => [
+      path(points, panel, ink.line),
+      threshold(points, panel, panel.warning, ink.warning, "dash"),
+      threshold(points, panel, panel.drift, ink.drift, "solid"),
+      ...["clean", "warning", "drift"].map((verdict) => markers(points, panel, verdict, ink)),
+      ring(chosen.filter((point) => !inLane(point)), panel, ink.text),
+    ]),
+    ...LANE.verdicts.map((verdict) => markers(points, LANE, verdict, ink)),
+    ring(chosen.filter(inLane), LANE, ink.text),
   ];
 }
 
 /** @param {Point[]} points */
 export function layoutFor(points, node, zoomKey) {
   const ink = inks(node);
+  const panels = panelsOf(points);
+  const narrow = node.clientWidth < NARROW;
   const axis = { gridcolor: ink.grid, linecolor: ink.line, zerolinecolor: ink.line, tickcolor: ink.line };
+  const across = (panel) => ({ ...axis, domain: panel.domain, nticks: 6, zeroline: true });
   return {
     uirevision: zoomKey, // keeps the viewer's zoom while points arrive
-    margin: { l: 48, r: 14, t: 12, b: 36 },
+    margin: { l: 48, r: 14, t: panels.length > 1 ? 24 : 12, b: 36 },
     paper_bgcolor: "transparent",
     plot_bgcolor: "transparent",
     font: { family: getComputedStyle(node).fontFamily, size: 12, color: ink.quiet },
@@ -54,12 +81,13 @@ export function layoutFor(points, node, zoomKey) {
       ticklen: 4,
       anchor: "free",
     },
-    yaxis: { ...axis, domain: [hasLane(points) ? 0.1 : 0, 1], nticks: 6, zeroline: true },
     yaxis2: { domain: [0, 0.07], range: [0, 1], fixedrange: true, visible: false },
-    annotations: [
-      label(points, "driftDistance", "drift", ink.drift, "bottom"),
-      label(points, "warningDistance", "warning", ink.warning, "top"),
-    ].filter(Boolean),
+    ...Object.fromEntries(panels.map((panel) => [panel.axis.replace("y", "yaxis"), across(panel)])),
+    annotations: panels.flatMap((panel) => [
+      heading(panel, ink.text),
+      label(points, panel, "drift", ink.drift, narrow),
+      label(points, panel, "warning", ink.warning, narrow),
+    ]).filter(Boolean),
   };
 }
 
@@ -69,10 +97,17 @@ function inks(node) {
   return Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
 }
 
-const hasLane = (points) => points.some((point) => IN_LANE.has(point.verdict));
+function inLane(point) {
+  return LANE.verdicts.includes(point.verdict);
+}
 
-function path(points, color) {
-  const shown = points.filter((point) => point.distance !== null);
+/** Where a point stands in a panel; null where it has no value there. */
+function heightOf(point, { value }) {
+  return value ? point[value] : 0.5;
+}
+
+function path(points, panel, color) {
+  const shown = points.filter((point) => heightOf(point, panel) !== null);
   const pause = 30 * median(shown.slice(1).map((point, i) => point.time - shown[i].time));
   const x = [];
   const y = [];
@@ -82,29 +117,29 @@ function path(points, color) {
       y.push(null); // no line across a pause
     }
     x.push(axisTime(point.time));
-    y.push(point.distance);
+    y.push(heightOf(point, panel));
   });
-  return { x, y, mode: "lines", line: { color, width: 1 }, hoverinfo: "skip" };
+  return { x, y, yaxis: panel.axis, mode: "lines", line: { color, width: 1 }, hoverinfo: "skip" };
 }
 
-function threshold(points, field, color, dash) {
+function threshold(points, panel, field, color, dash) {
   const known = points.filter((point) => point[field] !== null);
   return {
     x: known.map((point) => axisTime(point.time)),
     y: known.map((point) => point[field]),
+    yaxis: panel.axis,
     mode: "lines",
     line: { color, width: 1.5, dash, shape: "hv" },
     hoverinfo: "skip",
   };
 }
 
-function markers(points, verdict, ink) {
-  const inLane = IN_LANE.has(verdict);
-  const shown = points.filter((p) => p.verdict === verdict && (inLane || p.distance !== null));
+function markers(points, panel, verdict, ink) {
+  const shown = points.filter((p) => p.verdict === verdict && heightOf(p, panel) !== null);
   return {
     x: shown.map((point) => axisTime(point.time)),
-    y: shown.map((point) => (inLane ? 0.5 : point.distance)),
-    yaxis: inLane ? "y2" : "y",
+    y: shown.map((point) => heightOf(point, panel)),
+    yaxis: panel.axis,
     mode: "markers",
     cliponaxis: false,
     marker: {
@@ -113,18 +148,18 @@ function markers(points, verdict, ink) {
       color: ink[verdict],
       line: { color: ink.surface, width: verdict === "running" ? 2 : 0.5 },
     },
-    customdata: shown.map((p) => [p.id, number(p.distance), localTime(p.time), utcTime(p.time)]),
+    customdata: shown.map((p) => [p.id, number(p[panel.value]), localTime(p.time), utcTime(p.time)]),
     // Line breaks only: plotly styles other markup in a way that the page's policy forbids.
-    hovertemplate: `${verdict}${inLane ? "" : ", distance %{customdata[1]}"}`
+    hovertemplate: `${verdict}${panel.value ? `, ${panel.name} %{customdata[1]}` : ""}`
       + "<br>%{customdata[2]}<br>%{customdata[3]}<extra></extra>",
   };
 }
 
-function ring(points, color) {
+function ring(points, panel, color) {
   return {
     x: points.map((point) => axisTime(point.time)),
-    y: points.map((point) => (IN_LANE.has(point.verdict) ? 0.5 : point.distance)),
-    yaxis: points.some((point) => IN_LANE.has(point.verdict)) ? "y2" : "y",
+    y: points.map((point) => heightOf(point, panel)),
+    yaxis: panel.axis,
     mode: "markers",
     cliponaxis: false,
     marker: { symbol: "circle-open", size: 17, color, line: { width: 2 } },
@@ -132,11 +167,18 @@ function ring(points, color) {
   };
 }
 
-function label(points, field, name, color, yanchor) {
-  const value = points.findLast((point) => point[field] !== null)?.[field];
+function heading({ title, domain }, color) {
+  if (!title) return null;
+  const place = { xref: "paper", x: 0, xanchor: "left", yref: "paper", y: domain[1], yanchor: "bottom" };
+  return { ...place, text: title, showarrow: false, font: { color, size: 12 } };
+}
+
+function label(points, panel, name, color, narrow) {
+  const value = points.findLast((point) => point[panel[name]] !== null)?.[panel[name]];
   if (value === undefined) return null;
-  const place = { xref: "paper", x: 0, xanchor: "left", xshift: 5, yref: "y", y: value, yanchor };
-  return { ...place, text: `${name} ${number(value)}`, showarrow: false, font: { color, size: 11 } };
+  const yanchor = name === "drift" ? "bottom" : "top"; // outside the two lines
+  const place = { xref: "paper", x: 0, xanchor: "left", xshift: 5, yref: panel.axis, y: value, yanchor };
+  return { ...place, text: `${narrow ? "" : `${name} `}${number(value)}`, showarrow: false, font: { color, size: 11 } };
 }
 
 function median(values) {

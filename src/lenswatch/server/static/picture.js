@@ -6,7 +6,8 @@ import { parametersOf, streamOf } from "./verdict.js";
 
 const RETRIES = [700, 1500, 3000]; // milliseconds: a picture follows its job shortly after
 const FRESH = 15_000;
-const STRONGEST = 4; // standardised deviations are clipped there
+const NOTABLE = 2; // standardised deviations from which a cell shows its number
+const STRONGEST = 8; // deviations: the full colour
 
 /**
  * A figure that shows the job's picture, or says why it cannot.
@@ -63,7 +64,7 @@ function deviationMap(rows) {
 function cell(value, row, column) {
   const strength = Math.min(1, Math.abs(value) / STRONGEST);
   const words = `row ${row + 1}, column ${column + 1}: ${number(value)}`;
-  const text = strength >= 0.5 ? value.toFixed(1).replace("-", "−") : "";
+  const text = Math.abs(value) >= NOTABLE ? value.toFixed(1).replace("-", "−") : "";
   const node = h("span", { title: words, dataset: { cell: `${row},${column}` } }, text);
   node.style.setProperty("--strength", strength.toFixed(2));
   return node;

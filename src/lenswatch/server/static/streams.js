@@ -2,7 +2,7 @@
 
 import { arrange, h, put, shape } from "./dom.js";
 import { ago, count, number, parseTime, shortTime } from "./format.js";
-import { decidedByScore, parametersOf, pointOf } from "./verdict.js";
+import { causeNames, deciding, parametersOf, pointOf, STATISTICS } from "./verdict.js";
 
 /**
  * @typedef {Object} StreamState
@@ -15,6 +15,7 @@ import { decidedByScore, parametersOf, pointOf } from "./verdict.js";
  * @property {boolean} earlier whether it began before what was looked at
  */
 
+const CAUSES_NAMED = 2;
 const JUDGED = new Set(["clean", "warning", "drift"]);
 
 /** The state that one entry of the streams reply tells. @returns {StreamState} */
@@ -55,29 +56,33 @@ export function verdictOf(state) {
   return state.judged?.verdict ?? (state.last ? pointOf(state.last).verdict : "clean");
 }
 
-/** "drift since 10:42, distance 0.31, threshold 0.12" */
+/** "drift since 10:42, lens score 3.1, threshold 1.4: partly covered, blurred" */
 export function sentence(state, now = new Date()) {
-  const { judged, since, earlier } = state;
+  const { judged, since, earlier, last } = state;
   if (!judged) return unjudged(state);
   const began = since ? ` since ${earlier ? "before " : ""}${shortTime(since, now)}` : "";
   const verdict = judged.verdict === "clean" ? "clean" : judged.verdict + began;
-  const failed = pointOf(state.last).verdict === "failed" ? "; the last image failed" : "";
-  return [verdict, ...figures(judged, parametersOf(state.last))].join(", ") + failed;
+  const p = last.id === judged.id ? parametersOf(last) : {};
+  const causes = judged.verdict === "clean" ? [] : causeNames(p).slice(0, CAUSES_NAMED);
+  const decided = [verdict, figures(judged, p, causes)].filter(Boolean).join(", ");
+  const failed = pointOf(last).verdict === "failed" ? "; the last image failed" : "";
+  return [decided, causes.join(", ")].filter(Boolean).join(": ") + failed;
 }
 
-/** The number that decided, and its threshold. */
-function figures(judged, p) {
-  const warned = judged.verdict === "warning";
-  if (decidedByScore(judged, p)) {
-    const threshold = warned ? p.warning_score : p.drift_score;
-    return [`lens score ${number(p.score)}`, `threshold ${number(threshold)}`];
-  }
-  const threshold = warned ? judged.warningDistance : judged.driftDistance;
+/** The values that decided, each with its threshold; "" where only the causes tell. */
+function figures(judged, p, causes) {
+  const decided = deciding(judged);
+  if (decided.length === 0 && causes.length > 0) return "";
   const provisional = p.calibrated === false ? " (provisional)" : "";
-  return [
-    judged.distance !== null && `distance ${number(judged.distance)}`,
-    threshold !== null && `threshold ${number(threshold)}${provisional}`,
-  ].filter(Boolean);
+  const told = decided.length > 0 ? decided : STATISTICS.slice(0, 1);
+  return told.map((statistic) => {
+    const value = judged[statistic.value];
+    const threshold = judged[judged.verdict === "warning" ? statistic.warning : statistic.drift];
+    return [
+      value !== null && `${statistic.name} ${number(value)}`,
+      threshold !== null && `threshold ${number(threshold)}${provisional}`,
+    ].filter(Boolean).join(", ");
+  }).join("; ");
 }
 
 function unjudged({ last, total, failed }) {

@@ -10,7 +10,16 @@ import { isNumber, number, parseTime } from "./format.js";
  * @property {number|null} distance
  * @property {number|null} driftDistance
  * @property {number|null} warningDistance
+ * @property {number|null} score the lens chart's
+ * @property {number|null} driftScore
+ * @property {number|null} warningScore
  */
+
+/** What a verdict can rest on, and where a point has its value and its two thresholds. */
+export const STATISTICS = [
+  { name: "distance", value: "distance", drift: "driftDistance", warning: "warningDistance" },
+  { name: "lens score", value: "score", drift: "driftScore", warning: "warningScore" },
+];
 
 export const WORDS = {
   clean: "clean",
@@ -51,19 +60,26 @@ export function pointsOf(columns) {
       distance: columns.distance[i],
       drift_distance: columns.drift_distance[i],
       warning_distance: columns.warning_distance[i],
-      warning: columns.warning?.[i],
+      warning: columns.warning[i],
+      score: columns.score[i],
+      drift_score: columns.drift_score[i],
+      warning_score: columns.warning_score[i],
     });
   });
   return points.sort((a, b) => a.time - b.time);
 }
 
 function makePoint(id, time, status, drift, values) {
+  const known = (value) => (isNumber(value) ? value : null);
   const point = {
     id,
     time,
-    distance: isNumber(values.distance) ? values.distance : null,
-    driftDistance: isNumber(values.drift_distance) ? values.drift_distance : null,
-    warningDistance: isNumber(values.warning_distance) ? values.warning_distance : null,
+    distance: known(values.distance),
+    driftDistance: known(values.drift_distance),
+    warningDistance: known(values.warning_distance),
+    score: known(values.score),
+    driftScore: known(values.drift_score),
+    warningScore: known(values.warning_score),
   };
   return { ...point, verdict: judge(status, drift, values.warning, point) };
 }
@@ -73,8 +89,7 @@ function judge(status, drift, warning, point) {
   if (status === "Running") return "running";
   if (drift === true) return "drift";
   if (warning === true) return "warning";
-  const above = point.distance !== null && point.warningDistance !== null
-    && point.distance > point.warningDistance;
+  const above = exceeds(point.distance, point.warningDistance);
   return above && typeof warning !== "boolean" ? "warning" : "clean";
 }
 
@@ -89,40 +104,58 @@ export function explain(record) {
     return [typeof p.error === "string" && p.error ? p.error : "The job failed and left no reason."];
   }
   if (point.verdict === "running") return ["The job has begun and has not reported back yet."];
-  const reasons = [comparison(point), scoreSentence(p)];
-  if (decidedByScore(point, p)) reasons.reverse();
-  return [...reasons, windowSentence(p), provisional(p)].filter(Boolean);
+  const [distance, score] = STATISTICS.map((statistic) => comparison(point, statistic));
+  const byScore = deciding(point)[0]?.value === "score";
+  const reasons = byScore ? [score, distance] : [distance, score];
+  return [
+    noticed(point, p), ...reasons, windowSentence(p), alarmSentence(point, p), provisional(p),
+  ].filter(Boolean);
 }
 
-/** Whether the lens score says what the distance does not. */
-export function decidedByScore({ verdict, distance, driftDistance, warningDistance }, p) {
-  const [threshold, scoreThreshold] = verdict === "drift"
-    ? [driftDistance, p.drift_score] : [warningDistance, p.warning_score];
-  const byDistance = distance !== null && threshold !== null && distance > threshold;
-  return verdict !== "clean" && !byDistance && isNumber(p.score) && p.score > scoreThreshold;
+/** The statistics over the threshold of the job's verdict; none where something else decided. */
+export function deciding(point) {
+  if (point.verdict !== "drift" && point.verdict !== "warning") return [];
+  return STATISTICS.filter((s) => exceeds(point[s.value], point[s[point.verdict]]));
 }
 
-function comparison({ distance, driftDistance, warningDistance }) {
-  if (distance === null) return "There is no distance for this job.";
-  const is = `Distance ${number(distance)} is`;
-  if (driftDistance === null) return `Distance ${number(distance)}; no threshold came with it.`;
-  if (distance > driftDistance) {
-    const times = driftDistance > 0 ? `, ${(distance / driftDistance).toFixed(1)} times as much` : "";
-    return `${is} above the drift threshold ${number(driftDistance)}${times}.`;
+/** What the node says has changed, the strongest first. @returns {string[]} */
+export function causeNames({ causes }) {
+  if (!Array.isArray(causes)) return [];
+  return causes.map((cause) => cause?.name).filter((name) => typeof name === "string" && name);
+}
+
+function exceeds(value, threshold) {
+  return value !== null && threshold !== null && value > threshold;
+}
+
+function comparison(point, { name, value, drift, warning }) {
+  const [found, driftAt, warningAt] = [point[value], point[drift], point[warning]];
+  if (found === null) return value === "distance" ? "There is no distance for this job." : "";
+  const words = `${name[0].toUpperCase()}${name.slice(1)} ${number(found)}`;
+  if (driftAt === null) return `${words}; no drift threshold came with it.`;
+  if (found > driftAt) {
+    const times = driftAt > 0 ? `, ${(found / driftAt).toFixed(1)} times as much` : "";
+    return `${words} is above the drift threshold ${number(driftAt)}${times}.`;
   }
-  if (warningDistance === null) return `${is} within the drift threshold ${number(driftDistance)}.`;
-  if (distance > warningDistance) {
-    return `${is} above the warning threshold ${number(warningDistance)}`
-      + ` and within the drift threshold ${number(driftDistance)}.`;
+  if (warningAt === null) return `${words} is within the drift threshold ${number(driftAt)}.`;
+  if (found > warningAt) {
+    return `${words} is above the warning threshold ${number(warningAt)}`
+      + ` and within the drift threshold ${number(driftAt)}.`;
   }
-  return `${is} within the warning threshold ${number(warningDistance)}`
-    + ` (drift from ${number(driftDistance)}).`;
+  return `${words} is within the warning threshold ${number(warningAt)}`
+    + ` (drift from ${number(driftAt)}).`;
 }
 
-function scoreSentence(p) {
-  if (!isNumber(p.score) || !isNumber(p.drift_score)) return "";
-  const side = p.score > p.drift_score ? "above" : "within";
-  return `The lens score ${number(p.score)} is ${side} its drift threshold ${number(p.drift_score)}.`;
+/** A warning that neither statistic gives: a slow change, or one seen at once. */
+function noticed(point, p) {
+  const names = causeNames(p);
+  if (point.verdict !== "warning" || deciding(point).length > 0 || names.length === 0) return "";
+  return `Worth a look: ${names.join(", ")}.`;
+}
+
+function alarmSentence({ verdict }, p) {
+  if (p.alarm !== true || verdict === "drift") return "";
+  return "The alarm is still raised: it falls after a full window without a warning.";
 }
 
 function windowSentence(p) {
