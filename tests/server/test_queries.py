@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -303,6 +304,7 @@ def test_regular_expressions_are_refused_or_answered_alike(
     except RegexError:
         return
     flags = (re.IGNORECASE if "i" in options else 0) | (re.DOTALL if "s" in options else 0)
+    warnings.simplefilter("ignore", FutureWarning)  # of "[[", which both take for a class with "["
     reference = re.compile(re.sub(r"(?<!\\)((?:\\\\)*)\$(?![^\[]*\])", r"\1\\Z", regex), flags)
     with connection.begin_nested() as savepoint:
         made = [
@@ -417,3 +419,19 @@ def test_an_expression_stops_at_its_deadline() -> None:
 
     with pytest.raises(RegexTimeout):
         compile_regex("a").search("b" * 100_000, deadline=0.0)
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(
+    st.text(alphabet="ab.^$*+?{}2,[]-\\d|()", max_size=8),
+    st.text(alphabet="abAB2.\n-", max_size=5),
+)
+def test_the_quick_way_and_the_sure_way_agree(regex: str, text: str) -> None:
+    try:
+        compiled = compile_regex(regex)
+    except RegexError:
+        return
+    padding = "\x01" * 600  # too long for the quick way
+    anchored = any(sign in regex for sign in "^$")
+    if not anchored and "[^" not in regex and "." not in regex and "\\D" not in regex:
+        assert compiled.search(text) == compiled.search(text + padding)

@@ -6,12 +6,14 @@ options are `i` (letters in either case) and `s` (`.` also stands for a line fee
 back-references, look-around, word boundaries, inline options.
 
 PostgreSQL gets the expression in its own syntax, written anew from the tree. SQLite has none, so there the
-expression is run here, by sets of states (Thompson 1968), which cannot backtrack.
+expression is run here, by sets of states (Thompson 1968), which cannot backtrack. Where backtracking is
+harmless, with one repeat at most and in a short text, Python's own `re` does it, which is quicker.
 """
 
 from __future__ import annotations
 
 import functools
+import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -23,6 +25,7 @@ MAX_LENGTH = 500
 MAX_REPEAT = 100
 MAX_STATES = 1000
 MAX_GROUPS = 20  # within each other
+SHORT = 512  # characters
 _MAX_SETS = 2000  # of states that are remembered
 _CHECK_EVERY = 4096  # characters between two looks at the clock
 _LAST = 0x10FFFF
@@ -287,6 +290,7 @@ class Regex:
         self._states: list[_State] = []
         self._accept = self._add(_State())
         self._start = self._build(self.tree, self._accept)
+        self._quick = re.compile(_write_python(self.tree)) if _repeats(self.tree) <= 1 else None
         self._sets: dict[tuple[frozenset[int], str, bool], frozenset[int]] = {}
 
     def _add(self, state: _State) -> int:
@@ -357,6 +361,8 @@ class Regex:
         Raises:
             RegexTimeout: the monotonic clock passed `deadline`.
         """
+        if self._quick is not None and len(text) <= SHORT:
+            return self._quick.search(text) is not None
         current = self._closure([self._start], True, not text)
         last = len(text) - 1
         for position, character in enumerate(text):
@@ -371,6 +377,32 @@ class Regex:
     def postgres(self) -> str:
         """The expression as PostgreSQL writes it."""
         return "***:" + _write(self.tree)
+
+
+def _repeats(tree: Tree) -> int:
+    """How many repeats there are; one within another counts as many."""
+    match tree:
+        case Sequence(parts) | Choice(parts):
+            return sum(map(_repeats, parts))
+        case Repeat(part, _, most):
+            simple = isinstance(part, Chars)
+            return (0 if most == 1 and simple else 1) + (0 if simple else 2)
+    return 0
+
+
+def _write_python(tree: Tree) -> str:
+    match tree:
+        case Chars(ranges):
+            inside = "".join(f"\\U{low:08X}-\\U{high:08X}" for low, high in ranges)
+            return f"[{inside}]" if ranges else r"[^\U00000000-\U0010FFFF]"
+        case Anchor(kind):
+            return r"\A" if kind == "^" else r"\Z"
+        case Sequence(parts):
+            return "".join(map(_write_python, parts))
+        case Choice(parts):
+            return f"(?:{'|'.join(map(_write_python, parts))})"
+        case Repeat(part, least, most):
+            return f"(?:{_write_python(part)}){{{least},{'' if most is None else most}}}"
 
 
 def _within(ranges: Ranges | None, point: int) -> bool:
