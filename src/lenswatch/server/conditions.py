@@ -44,6 +44,7 @@ from lenswatch.server.queries import (
     Predicate,
     Size,
 )
+from lenswatch.server.regex import compile_regex
 
 __all__ = ["Fields", "check_query", "compile_query"]
 
@@ -153,7 +154,7 @@ class _Compiler:
         simple = self.whole(last, predicate)
         if not arrays:
             return simple
-        wanted = predicate.value if isinstance(predicate, Equal) else None
+        wanted = _contained(predicate)
         found = case((or_(*arrays), general), else_=simple)
         return and_(self.dialect.hint(last, wanted), found)
 
@@ -251,6 +252,16 @@ class _Compiler:
         texts = [w for w in wanted if isinstance(w, str)]
         conditions = [_sure(self.dialect.text(value).in_(texts))] if texts else []
         return conditions + [self.equal(value, w) for w in wanted if not isinstance(w, str)]
+
+
+def _contained(predicate: Predicate) -> str | None:
+    """A text that something satisfying `predicate` contains, if one is known."""
+    match predicate:
+        case Equal(str(text)):
+            return text
+        case Pattern(regex, options):
+            return compile_regex(regex, options).literal
+    return None
 
 
 def _texts(predicate: Predicate) -> tuple[str, ...]:

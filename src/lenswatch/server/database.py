@@ -50,10 +50,17 @@ class QueryRefused(Exception):  # noqa: N818
 
 
 def _searcher(deadline: float) -> Any:
+    last: tuple[Any, ...] = ()  # rows in a row often say the same
+    found = False
+
     def search(regex: str, options: str, text: Any) -> bool | None:
-        return (
-            compile_regex(regex, options).search(text, deadline) if isinstance(text, str) else None
-        )
+        nonlocal last, found
+        if not isinstance(text, str):
+            return None
+        if last != (text, regex, options):
+            found = compile_regex(regex, options).search(text, deadline)
+            last = (text, regex, options)
+        return found
 
     return search
 

@@ -95,7 +95,7 @@ class Dialect(ABC):
         """The whole document in `column`."""
 
     def hint(self, value: Value, wanted: Any) -> Expression:  # noqa: ARG002
-        """What is quick, and must hold if `value` or something within equals the text `wanted`."""
+        """What is quick, and must hold if the text `wanted` is, or is part of, one at `value` or within."""
         return true()
 
     @abstractmethod
@@ -165,9 +165,9 @@ class SqliteJson(Dialect):
 
     def hint(self, value: Value, wanted: Any) -> Expression:
         """Documents are stored as `json.dumps` writes them, and so are the texts in them."""
-        if not isinstance(wanted, str) or value.column is None:
+        if not wanted or value.column is None:
             return true()
-        return func.instr(value.column, json.dumps(wanted, ensure_ascii=False)) > 0
+        return func.instr(value.column, json.dumps(wanted, ensure_ascii=False)[1:-1]) > 0
 
     def child(self, value: Value, key: str) -> Value | None:
         if value.column is None or not _PLAIN_KEY.match(key):

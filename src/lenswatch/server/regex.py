@@ -374,6 +374,18 @@ class Regex:
         return self._accept in current
 
     @functools.cached_property
+    def literal(self) -> str:
+        """The longest text that every match contains; empty if none is known."""
+        parts = self.tree.parts if isinstance(self.tree, Sequence) else (self.tree,)
+        runs = [""]
+        for part in parts:
+            if isinstance(part, Chars) and len(part.ranges) == 1 and len(set(part.ranges[0])) == 1:
+                runs[-1] += chr(part.ranges[0][0])
+            elif not isinstance(part, Anchor):
+                runs.append("")
+        return max(runs, key=len)
+
+    @functools.cached_property
     def postgres(self) -> str:
         """The expression as PostgreSQL writes it."""
         return "***:" + _write(self.tree)
