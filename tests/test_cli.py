@@ -156,3 +156,62 @@ def test_predict_without_a_tracking_server_keeps_the_jobs(trained, tmp_path, cam
         "1 jobs and 0 pictures waiting"
         in CliRunner().invoke(main, ["status", "--config", str(settings)]).output
     )
+
+
+def test_calibrate_draws_its_runs(trained, run, tmp_path):
+    ended = run("calibrate", "--plot", tmp_path / "runs.png")
+    assert ended.exit_code == 0, ended.output
+    assert (tmp_path / "runs.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_explain_draws_a_blurred_picture_and_names_the_cause(trained, run, tmp_path, camera):
+    (tmp_path / "blurred.jpg").write_bytes(camera(60, blurred=True))
+    ended = run("explain", "--output", tmp_path / "why.png", tmp_path / "blurred.jpg")
+    assert ended.exit_code == 0, ended.output
+    assert "times the threshold" in ended.output
+    assert (tmp_path / "why.png").read_bytes().startswith(b"\x89PNG")
+    assert "stream" not in run("status").output.splitlines()[-1]  # nothing was recorded
+
+
+def test_compare_tells_folders_apart_and_writes_a_page(trained, run, tmp_path, camera):
+    for name, blurred in (("same", False), ("blurred", True)):
+        folder = tmp_path / name
+        folder.mkdir()
+        for i in range(30):
+            (folder / f"{i:03}.jpg").write_bytes(camera(2 * i, blurred=blurred))
+    clean = tmp_path / "storage" / "images" / "clean"
+    page = tmp_path / "report.html"
+    ended = run("compare", "--html", page, clean, tmp_path / "same", tmp_path / "blurred")
+    assert ended.exit_code == 0, ended.output
+    assert "same: no drift" in ended.output
+    assert "blurred: drift" in ended.output
+    assert "plotly" in page.read_text().lower()
+
+
+def test_keys_are_made_listed_and_revoked(tmp_path):
+    settings = str(write_settings(tmp_path))
+
+    def keys(*arguments):
+        return CliRunner().invoke(
+            main, ["keys", arguments[0], "--config", settings, *arguments[1:]]
+        )
+
+    made = keys("create", "buoy-7", "--level", "Read")
+    assert made.exit_code == 0, made.output
+    secret = made.stdout.strip()
+    listed = keys("list").output
+    assert "buoy-7" in listed
+    assert secret not in listed
+    assert "revoked: buoy-7" in keys("revoke", "buoy-7").output
+    again = keys("revoke", "nobody")
+    assert again.exit_code == 1
+    assert again.output.startswith("lenswatch: ")
+
+
+def test_an_unknown_detector_is_named_with_the_known_ones(run, tmp_path, camera):
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    (folder / "1.jpg").write_bytes(camera(1))
+    ended = run("evaluate", "--detector", "nobody:nothing", folder)
+    assert ended.exit_code == 1
+    assert "lenswatch, tutorial" in ended.output

@@ -6,7 +6,6 @@ import dataclasses
 import json
 import logging
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,10 @@ from rich.console import Console
 from rich.table import Table
 
 from lenswatch import __version__
-from lenswatch.config import Config, load_config
+from lenswatch.cli_judging import compare, evaluate, explain
+from lenswatch.cli_keys import keys
+from lenswatch.cli_options import with_config
+from lenswatch.config import Config
 from lenswatch.console import follow, say
 from lenswatch.errors import InputError, LenswatchError
 
@@ -33,28 +35,15 @@ class _Commands(click.Group):
             ctx.exit(1)
 
 
-def _load(_ctx: click.Context, _parameter: click.Parameter, value: Path | None) -> Config:
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        config = load_config(value)
-    for warning in caught:
-        click.echo(f"lenswatch: warning: {warning.message}", err=True)
-    return config
-
-
-with_config = click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    callback=_load,
-    help="Settings file; else $LENSWATCH_CONFIG, else ./config.toml.",
-)
-
-
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 def main() -> None:
     """Notice that a camera's pictures no longer look like the ones its model was made for."""
     logging.basicConfig(level=logging.WARNING, format="lenswatch: %(message)s")
+
+
+for command in (compare, evaluate, explain, keys):
+    main.add_command(command)
 
 
 @main.command()
@@ -88,10 +77,11 @@ def train(config: Config) -> None:
 @main.command()
 @with_config
 @click.option("--stream", default="default", show_default=True, help="The camera to calibrate.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw runs, thresholds and events.")
 @click.argument(
     "folder", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path)
 )
-def calibrate(config: Config, stream: str, folder: Path | None) -> None:
+def calibrate(config: Config, stream: str, plot: Path | None, folder: Path | None) -> None:
     """Find thresholds for the expected run time, from clean footage.
 
     Without FOLDER the clean pictures of the reference serve, for all streams. With it, the stream's
@@ -100,17 +90,33 @@ def calibrate(config: Config, stream: str, folder: Path | None) -> None:
     from lenswatch.training import find_pictures
 
     pictures = find_pictures(folder, ["*"], key="FOLDER") if folder else []
-    _calibrate(config, stream, pictures)
+    calibration = _calibrate(config, stream, pictures)
+    if plot is not None:
+        _plot(config, calibration, pictures, plot)
 
 
-def _calibrate(config: Config, stream: str, pictures: Any) -> None:
+def _calibrate(config: Config, stream: str, pictures: Any) -> Any:
     from lenswatch.reference import load_reference
     from lenswatch.stream_calibration import calibrate_stream
 
     reference = load_reference(config.storage_path)
     say(f"stream {stream}:")
-    for line in calibrate_stream(config, reference, stream, pictures).lines():
+    calibration = calibrate_stream(config, reference, stream, pictures)
+    for line in calibration.lines():
         say(f"  {line}")
+    return calibration
+
+
+def _plot(config: Config, calibration: Any, pictures: Any, file: Path) -> None:
+    from lenswatch.calibration_figure import save_figure
+    from lenswatch.reference import load_reference
+    from lenswatch.stream_calibration import clean_runs
+
+    runs = clean_runs(config, load_reference(config.storage_path), pictures)
+    names = {"mmd": "distance (MMD²)", "chart": "lens score"}
+    panels = [(names[key], calibration.thresholds[key], run) for key, run in runs.items()]
+    save_figure(file, panels)
+    say(f"drawn: {file}")
 
 
 @main.command()

@@ -5,14 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lenswatch.calibration import Threshold
 from lenswatch.calibration_file import Calibration
 from lenswatch.config import AlarmConfig
-from lenswatch.detector import FittedMMD
+from lenswatch.detector import FittedMMD, Window
 from lenswatch.intake import Request
 from lenswatch.lens_causes import Cause, causes, deviation_map
 from lenswatch.lens_chart import LensChart
 from lenswatch.lens_features import Measured
+from lenswatch.lens_parts import WINDOW
 from lenswatch.stream_state import StreamState
 from lenswatch.verdict import Statistic, Verdict, combine
 
@@ -65,6 +69,17 @@ class Judge:
         alarm = state.alarm.after(verdict.drift, verdict.warning, fitted.window_size)
         state = replace(state, alarm=alarm)
         return state, self._said(state, mmd, chart, verdict, found, fixed is not None)
+
+    def alone(self, measured: Measured) -> tuple[tuple[Cause, ...], NDArray[np.float64] | None]:
+        """What a picture by itself shows, as if the last full window had looked like it."""
+        if self.chart is None:
+            return (), None
+        state = self.chart.start()
+        for _ in range(WINDOW):
+            state = self.chart.update(state, measured)
+        seen = StreamState(Window.empty(1), state)
+        found = tuple(cause for cause in self._causes(seen) if cause.name != "frozen")
+        return found, deviation_map(self.chart, state)
 
     def _fixed(self, request: Request) -> tuple[float, float] | None:
         """Warning and drift distance of the tutorial's rule: the caller's, else the settings'."""

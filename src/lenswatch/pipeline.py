@@ -9,23 +9,26 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from lenswatch.autoencoder import encode
 from lenswatch.calibration_file import DEFAULT_STREAM, Calibration, load_calibration
 from lenswatch.config import Config
 from lenswatch.detector import FittedMMD, Window
 from lenswatch.errors import InputError
+from lenswatch.explain import draw_explanation
 from lenswatch.images import Picture, Pixels, encoder_input, read_picture, read_picture_file
 from lenswatch.intake import Request, clean_name, iso_utc, open_store, record_refusal, repeat
 from lenswatch.judging import Judge
 from lenswatch.layout import calibration_folder, current_digest, reference_folder
+from lenswatch.lens_causes import MAP, Cause
 from lenswatch.lens_features import measure, view
 from lenswatch.reference import Reference, load_reference
 from lenswatch.store import Answer, NodeStore, Transaction
@@ -33,9 +36,17 @@ from lenswatch.stream_calibration import calibrate_stream
 from lenswatch.stream_state import StreamState
 from lenswatch.wire import DriftJob, new_event_id
 
-__all__ = ["Node"]
+__all__ = ["Explanation", "Node"]
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A picture of what is wrong, and the causes it shows."""
+
+    sheet: Image.Image
+    causes: tuple[Cause, ...]
 
 
 class Node:
@@ -94,6 +105,29 @@ class Node:
             transaction.put_answer(body["event_id"], Answer(200, body))
             transaction.post(self._job(body), thumbnail)
         return body
+
+    def explain(self, source: bytes | Path, stream: str) -> Explanation:
+        """What a picture by itself shows, drawn; nothing is recorded.
+
+        Raises:
+            InputError: the picture cannot be used.
+        """
+        self._refresh()
+        picture = self._read(source)
+        pixels = picture.pixels(self._reference.transform.resize)
+        found, deviations = self._judge(stream).alone(measure(view(pixels)))
+        name = self._reference.nearest(self._encode(pixels))
+        shown = np.zeros(MAP) if deviations is None else deviations
+        clean = self._clean_picture(name)
+        caption = f"nearest clean picture: {name}" if name else ""
+        return Explanation(draw_explanation(picture.image, clean, shown, found, caption), found)
+
+    def _clean_picture(self, name: str | None) -> Image.Image | None:
+        """A picture of the reference, if it is still where it was."""
+        files = self.config.image_folder.rglob(name) if name else iter(())
+        file = next(files, None)
+        size = self._reference.transform.resize
+        return None if file is None else read_picture_file(file, size, self.config.upload).image
 
     def reset(self, stream: str) -> int:
         """Forget a stream's window; the next picture starts it anew. How many windows there were."""

@@ -24,7 +24,7 @@ from lenswatch.lens_features import Measured, measure_all
 from lenswatch.reference import Reference, load_lens
 from lenswatch.verdict import Rule, share
 
-__all__ = ["calibrate_stream", "clean_runs"]
+__all__ = ["calibrate_stream", "clean_runs", "embed_pictures"]
 
 Array = npt.NDArray[np.float64]
 
@@ -97,10 +97,22 @@ def _clean_footage(config: Config, reference: Reference, pictures: Sequence[Path
     if not own:
         lens = load_lens(config.storage_path, reference.digest)
         return _Clean(reference.embeddings.astype(np.float64), lens, is_reference=True)
-    size = reference.transform.resize
-    pixels = [read_picture_file(path, size, config.upload).pixels(size) for path in own]
+    pixels = _read(config, reference, own)
     rows = [_embedding(reference, one) for one in pixels]
     return _Clean(np.array(rows, np.float64), measure_all(pixels), is_reference=False)
+
+
+def embed_pictures(config: Config, reference: Reference, pictures: Sequence[Path]) -> Array:
+    """The embeddings (n, d) of pictures by a reference's encoder."""
+    rows = [_embedding(reference, one) for one in _read(config, reference, pictures)]
+    return np.array(rows, np.float64)
+
+
+def _read(
+    config: Config, reference: Reference, pictures: Sequence[Path]
+) -> list[npt.NDArray[np.uint8]]:
+    size = reference.transform.resize
+    return [read_picture_file(path, size, config.upload).pixels(size) for path in pictures]
 
 
 def _embedding(reference: Reference, pixels: npt.NDArray[np.uint8]) -> Any:

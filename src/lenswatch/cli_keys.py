@@ -1,0 +1,60 @@
+"""`lenswatch keys`: the tracking server's API keys."""
+
+from __future__ import annotations
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from lenswatch.cli_options import with_config
+from lenswatch.config import Config
+from lenswatch.console import say
+
+__all__ = ["keys"]
+
+
+@click.group()
+def keys() -> None:
+    """Make, list and revoke API keys of the tracking server."""
+
+
+@keys.command()
+@with_config
+@click.option(
+    "--level",
+    type=click.Choice(["Read", "Edit", "Manage", "Admin"]),
+    default="Edit",
+    show_default=True,
+)
+@click.option("--experiment", "experiments", multiple=True, help="Only these, by name or id.")
+@click.argument("name")
+def create(config: Config, level: str, experiments: tuple[str, ...], name: str) -> None:
+    """Make a key called NAME. It is shown this once and kept only as a hash."""
+    from lenswatch.server.keys import create_key
+
+    _, key = create_key(config, name, level=level, experiments=experiments)
+    say(key)
+    click.echo("Keep it: it cannot be shown again.", err=True)
+
+
+@keys.command(name="list")
+@with_config
+def list_(config: Config) -> None:
+    """Show all keys, without the keys themselves."""
+    from lenswatch.server.keys import list_keys
+
+    table = Table("name", "level", "experiments", "created", "revoked")
+    for key in list_keys(config):
+        scope = "all" if key.experiments is None else ", ".join(key.experiments)
+        table.add_row(key.name, key.level, scope, key.created_at, key.revoked_at or "")
+    Console().print(table)
+
+
+@keys.command()
+@with_config
+@click.argument("name")
+def revoke(config: Config, name: str) -> None:
+    """Make the key called NAME worthless at once."""
+    from lenswatch.server.keys import revoke_key
+
+    say(f"revoked: {revoke_key(config, name).name}")
