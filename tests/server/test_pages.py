@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 from importlib import resources
 from urllib.parse import urljoin
 
-import httpx
+import httpx2 as httpx
 import pytest
 import uvicorn
 from fastapi import FastAPI

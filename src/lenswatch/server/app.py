@@ -48,7 +48,7 @@ __all__ = ["check_auth", "create_app"]
 _MESSAGES = {404: "Not found.", 503: "The database does not answer."}
 _CORS_METHODS = ("GET", "OPTIONS", "PUT", "POST", "PATCH", "DELETE")
 _CORS_HEADERS = ("Authorization", "Content-Type", "Accept")
-_EXPOSED = ("X-Pagination", "X-Request-ID", "ETag")
+_EXPOSED = ("*", "X-Pagination", "X-Request-ID", "ETag")  # named for browsers that know no "*"
 
 
 def create_app(config: Config, *, migrate: bool = True) -> FastAPI:
