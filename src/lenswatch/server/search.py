@@ -35,14 +35,14 @@ _EVENT = ("parameters", "event_id")
 
 
 def _tagged(tags: tuple[str, ...]) -> ColumnElement[bool]:
-    return exists(
-        select(literal(1)).where(
-            drift_tags.c.experiment == drifts.c.experiment,
-            drift_tags.c.tag.in_(tags),
-            drift_tags.c.created_at == drifts.c.created_at,
-            drift_tags.c.drift == drifts.c.number,
-        )
+    own = drift_tags.alias()  # the table itself may be in the query already
+    query = select(literal(1)).where(
+        own.c.experiment == drifts.c.experiment,
+        own.c.tag.in_(tags),
+        own.c.created_at == drifts.c.created_at,
+        own.c.drift == drifts.c.number,
     )
+    return exists(query.correlate(drifts))
 
 
 FIELDS = Fields(
