@@ -116,7 +116,8 @@ def train(
     for number in range(1, settings.epochs + 1):
         started = time.perf_counter()
         order = torch.randperm(split, generator=shuffle).tolist()
-        loss = _epoch(autoencoder, pixels, order, transform, settings, optimiser)
+        with _one_thread_count(settings.threads):
+            loss = _epoch(autoencoder, pixels, order, transform, settings, optimiser)
         speed = split / (time.perf_counter() - started)
         held_out = _epoch(
             autoencoder, pixels, list(range(split, len(pixels))), transform, settings, None
