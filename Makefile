@@ -11,7 +11,10 @@ SOURCES := src api tests benchmarks
 # The package as it is installed, api/ in its place, for the tools that only read files.
 WHOLE := build/whole
 
-.PHONY: up test lint format bench
+# An environment that several checkouts share is installed anew when another one used it last.
+$(shell [ "$$(cat $(INSTALLED) 2>/dev/null)" = "$(CURDIR)" ] || rm -f $(INSTALLED) $(INSTALLED_DEV))
+
+.PHONY: up test lint format bench bench-server
 .DELETE_ON_ERROR:
 
 up: $(INSTALLED)
@@ -35,18 +38,21 @@ format: $(INSTALLED_DEV)
 bench: $(INSTALLED_DEV)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks
 
+bench-server: $(INSTALLED_DEV)
+	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/server.py
+
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v in ((3, 11), (3, 12)) else f"Lenswatch needs Python 3.11 or 3.12, and $(PYTHON) is {v[0]}.{v[1]}; give another: make PYTHON=python3.12")'
 	@echo "creating $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
 
-# The stamps name this checkout: an environment that is shared follows the last one that used it.
 $(INSTALLED): $(BIN)/python pyproject.toml
 	@echo "installing Lenswatch and what it needs into $(VENV) (PyTorch is large: some minutes)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
-	@touch $@
+	@echo "$(CURDIR)" > $(INSTALLED)
 
 $(INSTALLED_DEV): $(BIN)/python pyproject.toml
 	@echo "installing Lenswatch and the development tools into $(VENV)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
-	@touch $@ $(INSTALLED)
+	@echo "$(CURDIR)" > $(INSTALLED)
+	@touch $@
