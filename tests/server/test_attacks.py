@@ -192,7 +192,8 @@ def test_a_body_that_never_comes_is_given_up(local: Any, monkeypatch: pytest.Mon
 
 def test_slow_senders_do_not_hold_up_others(serve: Any) -> None:
     served = serve()
-    head = b"POST /api/latest/experiment/search HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"
+    head = b"POST /api/latest/experiment/search HTTP/1.1\r\nHost: localhost\r\n"
+    head += b"Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"
     slow = [socket.create_connection(("127.0.0.1", served.port)) for _ in range(60)]
     for connection in slow:
         connection.sendall(head)

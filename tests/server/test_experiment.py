@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from lenswatch.server.database import Database
-from sqlalchemy import text
 
 
 def me(api: Any) -> str:

@@ -29,7 +29,8 @@ from lenswatch.server.database import Database
 database, name, writes = Database(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 for number in range(writes):
     parameters = {"event_id": f"{name}-{number}", "stream": name}
-    job = {"job_status": "Completed", "model": "m", "drift_detected": False, "tags": ["t"], "parameters": parameters}
+    job = {"job_status": "Completed", "model": "m", "drift_detected": False, "tags": ["t"]}
+    job["parameters"] = parameters
     with database.write() as connection:
         jobs.store(connection, 1, [job])
 """
@@ -58,7 +59,9 @@ def test_requests_under_way_are_finished(serve: Any) -> None:
     served = serve()
     body = b'{"name": "late"}'
     with socket.create_connection(("127.0.0.1", served.port), timeout=10) as connection:
-        head = f"POST /api/latest/experiment HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        lines = ("POST /api/latest/experiment HTTP/1.1", "Host: localhost")
+        kind = ("Content-Type: application/json", f"Content-Length: {len(body)}")
+        head = "\r\n".join((*lines, *kind, "", ""))
         connection.sendall(head.encode() + body[:5])
         httpx.get(f"{served.address}/healthz")  # the first request has been taken up by now
         served.process.terminate()
@@ -234,6 +237,7 @@ import sys
 for name in ("torch", "torchvision", "deepaas", "frouros", "numpy", "scipy"):
     sys.modules[name] = None
 import lenswatch.server.run, lenswatch.server.keys
-assert not any(name.startswith(("lenswatch.api", "lenswatch.pipeline", "lenswatch.store")) for name in sys.modules)
+node = ("lenswatch.api", "lenswatch.pipeline", "lenswatch.store")
+assert not any(name.startswith(node) for name in sys.modules)
 """
     subprocess.run([sys.executable, "-c", script], check=True)
