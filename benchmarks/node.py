@@ -215,7 +215,7 @@ def calibration(root: Path) -> Comparison:
 def detector_update(n: int, d: int, window: int, goal: float, runs: int) -> Comparison:
     """One update of the detector alone."""
     rng = np.random.default_rng(0)
-    reference, values = rng.normal(size=(n, d)), rng.normal(size=(window + runs + 10, d))
+    reference, values = rng.normal(size=(n, d)), rng.normal(size=(window + 2 * runs + 20, d))
     sigma = median_distance(reference)
     ours = MMDStreaming(window, sigma)
     theirs = FrourosMMDStreaming(window, kernel=partial(rbf_kernel, sigma=sigma))

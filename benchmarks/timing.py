@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import time
 from collections.abc import Callable
@@ -11,6 +12,8 @@ from statistics import median
 from typing import Any, Self
 
 __all__ = ["Comparison", "Elsewhere", "compare", "milliseconds"]
+
+COLD, COUNTED = 3, 6  # calls in a turn
 
 
 @dataclass(frozen=True)
@@ -88,10 +91,13 @@ def compare(
     goal: float,
     runs: int,
 ) -> Comparison:
-    """Time both in turn, after a warm-up, so that a slow moment of the machine hits both."""
-    for _ in range(5):
-        milliseconds(ours)
-        milliseconds(theirs)
-    pairs = [(milliseconds(ours), milliseconds(theirs)) for _ in range(runs)]
-    mine, other = (median(column) for column in zip(*pairs, strict=True))
-    return Comparison(name, mine, other, goal, runs)
+    """Time both in turn, a few calls each, so that a slow moment of the machine hits both.
+
+    The first calls of each turn are not counted: they find the processor's caches full of the other's.
+    """
+    mine: list[float] = []
+    other: list[float] = []
+    for _ in range(math.ceil(runs / COUNTED)):
+        for action, kept in ((ours, mine), (theirs, other)):
+            kept += [milliseconds(action) for _ in range(COLD + COUNTED)][COLD:]
+    return Comparison(name, median(mine), median(other), goal, len(mine))

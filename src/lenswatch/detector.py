@@ -14,7 +14,7 @@ It is about 0, and often slightly negative, when both come from one distribution
 from __future__ import annotations
 
 import functools
-import io
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -40,6 +40,7 @@ Kernel = Callable[[Array, Array], Array]
 # Outside these mean kernel values between reference samples, the distance hardly moves for anything.
 BLIND_BELOW, BLIND_ABOVE = 1e-6, 1 - 1e-6
 MEDIAN_SAMPLES = 1000  # of the reference, evenly spaced: enough for a median, whatever its size
+_SHAPE = struct.Struct("<II")
 _ROWS = 1024  # of the reference's kernel matrix held in memory at a time
 
 
@@ -79,18 +80,22 @@ class Window:
         )
 
     def to_bytes(self) -> bytes:
-        """In NumPy's own format: (m, d + 1) float64, the mean kernel in the last column."""
-        buffer = io.BytesIO()
-        rows = np.column_stack((self.embeddings, self.to_reference))
-        np.save(buffer, rows, allow_pickle=False)
-        return buffer.getvalue()
+        """Rows and columns, then (m, d + 1) float64 with the mean kernel in the last column."""
+        rows = np.column_stack((self.embeddings, self.to_reference)).astype("<f8", copy=False)
+        return _SHAPE.pack(*rows.shape) + rows.tobytes()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Window:
+        """Read what `to_bytes` wrote.
+
+        Raises:
+            StoreError: it is damaged.
+        """
         try:
-            rows = np.load(io.BytesIO(data), allow_pickle=False)
-            return cls(np.ascontiguousarray(rows[:, :-1], np.float64), rows[:, -1].astype(float))
-        except (ValueError, IndexError, EOFError, OSError) as error:
+            m, columns = _SHAPE.unpack_from(data)
+            rows = np.frombuffer(data, "<f8", offset=_SHAPE.size).reshape(m, columns)
+            return cls(rows[:, :-1].astype(np.float64), rows[:, -1].astype(np.float64))
+        except (struct.error, ValueError, IndexError) as error:
             raise StoreError(
                 f"a stored window cannot be read ({error}); clear it with `lenswatch reset STREAM`"
             ) from None

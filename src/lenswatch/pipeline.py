@@ -141,15 +141,13 @@ class Node:
     def _judge(self, stream: str) -> Judge:
         """What a stream is judged by, read again when its calibration was replaced."""
         folder = calibration_folder(self.config.storage_path)
-        names = (stream, DEFAULT_STREAM)
-        files = [folder / self._reference.digest / f"{name}.json" for name in names]
-        stamp = [_stamp(file) for file in files]
+        stamp = _stamp(folder / self._reference.digest)  # a file in it was replaced: another stamp
         kept = self._judges.get(stream)
         if kept is None or kept[0] != stamp:
             found = load_calibration(folder, self._reference.digest, stream)
             if found is None:
                 found = self._calibrate()
-                stamp = [_stamp(file) for file in files]
+                stamp = _stamp(folder / self._reference.digest)
             kept = self._judges[stream] = (stamp, Judge.of(found, self.config.alarm))
         return kept[1]
 
@@ -227,7 +225,7 @@ class Node:
 
 
 def _stamp(file: Path) -> tuple[int, int]:
-    """Changes whenever the file is replaced."""
+    """Changes whenever the file, or a file in the folder, is replaced."""
     try:
         status = file.stat()
     except FileNotFoundError:
