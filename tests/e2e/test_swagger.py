@@ -17,7 +17,9 @@ def test_a_picture_is_judged_from_the_swagger_ui(deepaas, any_page, camera, tmp_
     operation.get_by_role("button", name="Execute").click()
     reply = operation.locator(".live-responses-table")
     reply.wait_for(timeout=30_000)
-    assert reply.locator("tr.response td.response-col_status").first.inner_text().split()[0] == "200"
+    assert (
+        reply.locator("tr.response td.response-col_status").first.inner_text().split()[0] == "200"
+    )
     answer = json.loads(reply.locator("pre.microlight").first.inner_text())
     assert answer["drift"] in (True, False)
     assert answer["image_name"] == "reef.jpg"
