@@ -76,13 +76,18 @@ def test_status_and_reset_tell_of_streams(trained, run, tmp_path, camera):
 def test_train_makes_a_reference_and_its_thresholds(run, tmp_path, camera):
     clean = tmp_path / "storage" / "images" / "clean"
     clean.mkdir(parents=True)
+    dirty = tmp_path / "storage" / "images" / "dirty"
+    dirty.mkdir()
     for i in range(40):
         (clean / f"{i:03}.jpg").write_bytes(camera(i))
+    for i in range(14):
+        (dirty / f"{i:03}.jpg").write_bytes(camera(i, blurred=True))
     ended = run("train")
     assert ended.exit_code == 0, ended.output
     assert "training: 1/4 loss" in ended.output
     assert "drift above" in ended.output
     assert current_digest(tmp_path / "storage") in ended.output
+    assert "dirty pictures: 14; by the distance alone, drift in" in ended.output
 
 
 def test_calibrate_takes_a_streams_own_pictures(trained, run, tmp_path, camera):

@@ -19,7 +19,7 @@ from lenswatch.cli_keys import keys
 from lenswatch.cli_options import with_config
 from lenswatch.config import Config
 from lenswatch.console import follow, say
-from lenswatch.errors import InputError, LenswatchError
+from lenswatch.errors import ConfigError, InputError, LenswatchError
 
 __all__ = ["main"]
 
@@ -71,7 +71,27 @@ def train(config: Config) -> None:
     pictures = find_pictures(config.image_folder, config.camera_state.clean)
     reference = follow(build_reference(config, pictures))
     say(f"reference {reference.digest} from {len(pictures)} clean pictures")
-    _calibrate(config, "default", ())
+    _check_on_dirty(config, _calibrate(config, "default", ()))
+
+
+def _check_on_dirty(config: Config, calibration: Any) -> None:
+    """If there are pictures of the dirty camera: how many of their windows are found."""
+    from lenswatch.reference import load_reference
+    from lenswatch.stream_calibration import embed_pictures
+    from lenswatch.training import find_pictures
+
+    try:
+        pictures = find_pictures(config.image_folder, config.camera_state.dirty)
+    except ConfigError:
+        return
+    reference = load_reference(config.storage_path)
+    detector = reference.detector(config.detector.window_size)
+    distances = detector.distances(embed_pictures(config, reference, pictures))
+    found = int((distances > calibration.thresholds["mmd"].drift).sum())
+    full = max(0, len(pictures) - config.detector.window_size + 1)
+    say(
+        f"dirty pictures: {len(pictures)}; by the distance alone, drift in {found} of {full} windows"
+    )
 
 
 @main.command()

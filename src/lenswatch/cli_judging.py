@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 
 from lenswatch.cli_options import with_config
 from lenswatch.config import Config
@@ -100,7 +99,10 @@ def _imported(name: str, built_in: dict[str, Any]) -> Any:
         ) from None
 
 
-def _images(config: Config, folder: Path) -> list[np.ndarray[Any, np.dtype[np.uint8]]]:
+def _images(config: Config, folder: Path) -> list[Any]:
+    """The pictures of a folder, (h, w, 3) uint8 each, in the order of their names."""
+    import numpy as np
+
     from lenswatch.images import read_picture_file
     from lenswatch.training import find_pictures
 

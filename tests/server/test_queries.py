@@ -286,6 +286,24 @@ def test_sql_answers_as_python_does(connection: Connection, documents: Any, aske
         savepoint.rollback()
 
 
+def with_absolute_ends(regex: str) -> str:
+    """For Python: `$` outside classes as `\\Z`, since ours does not match before a last newline."""
+    parts, i, first_in_class = [], 0, -1
+    while i < len(regex):
+        c = regex[i]
+        if c == "\\":
+            parts.append(regex[i : i + 2])
+            i += 2
+            continue
+        if first_in_class < 0 and c == "[":
+            first_in_class = i + (2 if regex[i + 1 : i + 2] == "^" else 1)
+        elif first_in_class >= 0 and c == "]" and i > first_in_class:
+            first_in_class = -1
+        parts.append(r"\Z" if c == "$" and first_in_class < 0 else c)
+        i += 1
+    return "".join(parts)
+
+
 @settings(
     max_examples=EXAMPLES,
     deadline=None,
@@ -305,7 +323,7 @@ def test_regular_expressions_are_refused_or_answered_alike(
         return
     flags = (re.IGNORECASE if "i" in options else 0) | (re.DOTALL if "s" in options else 0)
     warnings.simplefilter("ignore", FutureWarning)  # of "[[", which both take for a class with "["
-    reference = re.compile(re.sub(r"(?<!\\)((?:\\\\)*)\$(?![^\[]*\])", r"\1\\Z", regex), flags)
+    reference = re.compile(with_absolute_ends(regex), flags)
     with connection.begin_nested() as savepoint:
         made = [
             {

@@ -1,0 +1,39 @@
+"""Training through DEEPaaS: a new reference, taken up by the worker that serves."""
+
+import shutil
+import time
+
+import requests
+
+from conftest import deepaas_running, write_settings
+from lenswatch.layout import current_digest
+
+
+def test_training_makes_a_new_reference_and_serves_with_it(trained_root, tmp_path, camera):
+    shutil.copytree(trained_root / "storage", tmp_path / "storage")
+    write_settings(tmp_path)
+    before = current_digest(tmp_path / "storage")
+    with deepaas_running(tmp_path) as served:
+        assert served.predict(camera(60)).json()["model"] == f"lenswatch@{before}"
+        url = f"{served.url}/v2/models/lenswatch/train/"
+        started = requests.post(url, params={"seed": 5, "epochs": 2}, timeout=30).json()
+        training = _finished(f"{url}{started['uuid']}")
+        assert training["status"] == "done", training
+        made = training["result"]["output"]
+        assert made["pictures"] == 60
+        assert made["metrics"]["epochs"] <= 2
+        after = current_digest(tmp_path / "storage")
+        assert after != before
+        answer = served.predict(camera(61)).json()
+    assert answer["model"] == made["model"] == f"lenswatch@{after}"
+    assert answer["window"]["filled"] == 12
+
+
+def _finished(url, seconds=90):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        training = requests.get(url, timeout=30).json()
+        if training["status"] != "running":
+            return training
+        time.sleep(0.2)
+    raise AssertionError(f"{url} is still running")
