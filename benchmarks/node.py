@@ -101,7 +101,7 @@ def in_turn(action: Callable[[bytes], object], pictures: list[bytes]) -> Callabl
     return call
 
 
-def predict_path(root: Path, runs: int = 60) -> Comparison:
+def predict_path(root: Path, runs: int = 120) -> Comparison:
     """From the bytes of a full-HD JPEG to the answer, ours with the store and the drift job.
 
     Each in a process of its own, as DEEPaaS would run it: what one does to the memory allocator and
@@ -150,7 +150,7 @@ def _tutorial_path(root: Path, pictures: list[bytes]) -> Callable[[], object]:
     return in_turn(predict, pictures)
 
 
-def with_lens_chart(root: Path, runs: int = 60) -> Comparison:
+def with_lens_chart(root: Path, runs: int = 120) -> Comparison:
     """The whole predict path with the lens chart, against the tutorial's, which has none."""
     pictures = full_hd_pictures()
     make_node(root, pictures)
