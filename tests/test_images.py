@@ -75,7 +75,8 @@ def test_a_useless_capture_time_is_left_out_and_never_an_error(stamp):
     exif = Image.Exif()
     detail = exif.get_ifd(0x8769)
     detail[36867], detail[36881] = stamp, "-23:00"
-    read_picture(encoded(gradient(), "JPEG", exif=exif), SIZE, LIMITS)
+    picture = read_picture(encoded(gradient(), "JPEG", exif=exif), SIZE, LIMITS)
+    assert picture.captured_at is None
 
 
 def test_sixteen_bits_keep_their_shades():
