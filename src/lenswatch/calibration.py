@@ -378,7 +378,7 @@ def _notes(
         )
     if ert > found.frames:
         notes.append(
-            f"The clean footage is too short for an expected run time of {ert:g} images: "
+            f"The clean footage is too short for the {ert:g} images that it is calibrated for: "
             f"{found.frames} could be scored, so the threshold is extended beyond what was seen."
         )
     if reach is not None:
