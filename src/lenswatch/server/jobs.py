@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, insert, select, update
+from sqlalchemy import Connection, Table, column, delete, func, insert, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from lenswatch.server import stamps
@@ -52,12 +52,25 @@ def store(connection: Connection, experiment: int, jobs: Sequence[Job]) -> list[
 
 def _insert(connection: Connection, rows: list[dict[str, Any]]) -> dict[str, int]:
     """Insert what is not there yet; the numbers that it got, by id."""
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    query = dialect.insert(drifts).on_conflict_do_nothing(
-        index_elements=[drifts.c.experiment, drifts.c.event_id]
-    )
-    inserted = connection.execute(query.returning(drifts.c.id, drifts.c.number), rows)
+    same_event = [drifts.c.experiment, drifts.c.event_id]
+    back = drifts.c.id, drifts.c.number
+    if connection.dialect.name == "sqlite":
+        query = sqlite.insert(drifts).on_conflict_do_nothing(index_elements=same_event)
+        inserted = connection.execute(query.returning(*back), rows)
+    else:
+        many = _from_records(drifts, rows).on_conflict_do_nothing(index_elements=same_event)
+        inserted = connection.execute(many.returning(*back))
     return {row.id: row.number for row in inserted}
+
+
+def _from_records(table: Table, rows: list[dict[str, Any]]) -> postgresql.Insert:
+    """INSERT of all rows as one parameter: PostgreSQL takes a thousand rows apart faster than psycopg
+    fills in their twelve thousand placeholders."""
+    names = list(rows[0])
+    columns = (column(name, table.c[name].type) for name in names)
+    listed = func.jsonb_to_recordset(literal(rows, postgresql.JSONB))
+    records = listed.table_valued(*columns, name="records").render_derived(with_types=True)
+    return postgresql.insert(table).from_select(names, select(records))
 
 
 def change(connection: Connection, old: Job, job: Job) -> Job:
@@ -161,8 +174,12 @@ def _insert_tags(connection: Connection, rows: Iterable[Job]) -> None:
         for row in rows
         for tag in dict.fromkeys(row["tags"])
     ]
-    if entries:
+    if not entries:
+        return
+    if connection.dialect.name == "sqlite":
         connection.execute(insert(drift_tags), entries)
+    else:
+        connection.execute(_from_records(drift_tags, entries))
 
 
 def _count(connection: Connection, experiment: int, rows: Iterable[Job], sign: int) -> None:
