@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
+
+from lenswatch.config import AuthConfig, Config, ServerConfig
+from lenswatch.server.keys import create_key, revoke_key
 
 JOB = {"job_status": "Running", "model": "m", "drift_detected": False}
 
@@ -69,3 +73,51 @@ def test_many_listeners_leave_the_server_answering(serve: Any) -> None:
         for stream, each in itertools.zip_longest(streams, clients):
             stream.close()
             each.close()
+
+
+def test_who_may_no_longer_read_hears_nothing_more(
+    serve: Any, oidc_settings: Any, issuer: Any, database_url: str, tmp_path: Path
+) -> None:
+    address = serve(auth=oidc_settings).address + "/api/latest"
+    keys = Config(
+        server=ServerConfig(database=database_url, auth=AuthConfig("keys")), root=tmp_path
+    )
+    _, key = create_key(keys, "reader", level="Read")
+    tokens = {"ann": issuer.account("ann", "user"), "bob": issuer.account("bob", "user", "crew")}
+    tokens |= {"key": key, "nobody": ""}
+    clients = {
+        name: httpx.Client(
+            base_url=address,
+            timeout=20,
+            headers={"Authorization": f"Bearer {token}"} if token else {},
+        )
+        for name, token in tokens.items()
+    }
+    ann = clients["ann"]
+    for name in ("ann", "bob"):
+        clients[name].post("/user")
+    crew = [{"entity": "crew", "level": "Read"}]
+    body = {"name": "pier", "public": True, "permissions": crew}
+    experiment = ann.post("/experiment", json=body).json()
+    path = f"/experiment/{experiment['id']}/drift"
+    streams = {
+        name: client.send(client.build_request("GET", f"{path}/live"), stream=True)
+        for name, client in clients.items()
+    }
+    lines = {name: stream.iter_lines() for name, stream in streams.items()}
+    for each in lines.values():
+        assert next(each) == "retry: 2000"
+    before = ann.post(path, json=JOB).json()
+    assert [read_events(each, 1)[0][1] for each in lines.values()] == [before] * 4
+    ann.put(f"/experiment/{experiment['id']}", json={"name": "pier"})
+    revoke_key(keys, "reader")
+    secret = ann.post(path, json=JOB | {"model": "secret"}).json()
+    for name in ("bob", "key", "nobody"):
+        assert "secret" not in "".join(lines[name])  # it has ended
+        assert clients[name].get(f"{path}/live").status_code in (401, 403)
+    assert read_events(lines["ann"], 1)[0][1] == secret
+    ann.delete(f"/experiment/{experiment['id']}")
+    assert "".join(lines["ann"]) == ""  # without any event too
+    for stream, client in zip(streams.values(), clients.values(), strict=True):
+        stream.close()
+        client.close()

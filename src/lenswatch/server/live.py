@@ -1,6 +1,7 @@
 """Changes to an experiment's jobs as they happen, as server-sent events.
 
-Every process polls the database by `drifts.seq`, so it does not matter which one took a job in.
+Every process polls the database by `drifts.seq`, so it does not matter which one took a job in. Whether the
+listener may still read the experiment is asked again before each event, and now and then while there is none.
 """
 
 from __future__ import annotations
@@ -15,15 +16,18 @@ from sqlalchemy import select
 from starlette.responses import Response, StreamingResponse
 
 from lenswatch.server import jobs
+from lenswatch.server.auth import Identity, find_caller
 from lenswatch.server.database import Database
+from lenswatch.server.errors import Refusal
 from lenswatch.server.experiments import require
 from lenswatch.server.models import cursors, drifts
-from lenswatch.server.operations import Call, Operations, Services, Who
+from lenswatch.server.operations import Call, Operations, Who, identify
 
 __all__ = ["operations"]
 
 POLL_SECONDS = 0.5
 HEARTBEAT_SECONDS = 15.0
+RECHECK_SECONDS = 2.0
 _AT_ONCE = 200
 
 operations = Operations()
@@ -40,7 +44,7 @@ def follow(call: Call) -> Response:
     """Server-sent events: each is the JSON of a job stored or changed since the connection was made."""
     number = require("Read", call)["number"]
     after = _cursor(call, number)
-    events = _events(call.services, number, after)
+    events = _events(call, number, after)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(events, media_type="text/event-stream", headers=headers)
 
@@ -54,13 +58,18 @@ def _cursor(call: Call, number: int) -> int:
     return int(call.connection.execute(query).scalar_one())
 
 
-async def _events(services: Services, number: int, after: int) -> AsyncIterator[str]:
+async def _events(call: Call, number: int, after: int) -> AsyncIterator[str]:
+    services = call.services
     yield "retry: 2000\n\n"
-    spoken = time.monotonic()
+    spoken = checked = time.monotonic()
     while not services.stopping.is_set():
         rows = await anyio.to_thread.run_sync(
             _changes, services.database, number, after, limiter=services.limiter
         )
+        if rows or time.monotonic() - checked > RECHECK_SECONDS:
+            if not await _may_still_read(call):
+                return
+            checked = time.monotonic()
         for row in rows:
             after = row["seq"]
             yield f"id: {after}\ndata: {json.dumps(jobs.record(row))}\n\n"
@@ -71,6 +80,23 @@ async def _events(services: Services, number: int, after: int) -> AsyncIterator[
             yield ": still here\n\n"
         if len(rows) < _AT_ONCE:
             await anyio.sleep(POLL_SECONDS)
+
+
+async def _may_still_read(call: Call) -> bool:
+    """Whether the sender of the request would be let in now. If not, a new request tells why."""
+    try:
+        identity = await identify(call.services, call.request, Who.ANYBODY)
+        await anyio.to_thread.run_sync(_require, call, identity, limiter=call.services.limiter)
+    except Refusal:
+        return False
+    return True
+
+
+def _require(call: Call, identity: Identity | None) -> None:
+    now = Call(call.request, call.services, identity, None, {})
+    with call.services.database.read() as now.connection:
+        now.caller = find_caller(now.connection, identity)
+        require("Read", now)
 
 
 def _changes(database: Database, number: int, after: int) -> list[Any]:

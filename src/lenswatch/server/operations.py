@@ -22,10 +22,10 @@ from starlette.responses import JSONResponse, Response
 from lenswatch.server import bodies
 from lenswatch.server.auth import Authenticator, Caller, Identity, find_caller
 from lenswatch.server.database import Database, QueryRefused
-from lenswatch.server.errors import Refusal, invalid
+from lenswatch.server.errors import Refusal, forbidden, invalid
 from lenswatch.server.reading import read_body
 
-__all__ = ["Call", "Operation", "Operations", "Services", "Who", "reply"]
+__all__ = ["Call", "Operation", "Operations", "Services", "Who", "identify", "reply"]
 
 QUERY_SECONDS = 5.0  # for one statement of a search
 
@@ -36,6 +36,7 @@ class Who(enum.Enum):
     ANYBODY = "anybody"  # a bad token counts as none
     KNOWN = "known"  # a valid token
     REGISTERED = "registered"  # and a user record
+    ADMIN = "admin"  # a valid token with an admin entitlement
 
 
 @dataclass
@@ -96,22 +97,12 @@ class Operation:
     async def endpoint(self, request: Request) -> Response:
         """Answer a request."""
         services: Services = request.app.state.services
-        identity = await self._identify(services, request)
+        identity = await identify(services, request, self.who)
         raw = (
             await read_body(request, services.max_body_bytes) if self.body or self.raw_body else b""
         )
         call = Call(request, services, identity, raw, {})
         return await anyio.to_thread.run_sync(self._run, call, limiter=services.limiter)
-
-    async def _identify(self, services: Services, request: Request) -> Identity | None:
-        try:
-            return await services.authenticator.identify(
-                request, required=self.who in _TOKEN_NEEDED
-            )
-        except Refusal as refusal:
-            if self.who is Who.ANYBODY and refusal.code in (401, 403):
-                return None
-            raise
 
     def _run(self, call: Call) -> Response:
         self._judge(call)
@@ -146,7 +137,21 @@ class Operation:
             raise Refusal(422, errors=complaints)
 
 
-_TOKEN_NEEDED = frozenset({Who.KNOWN, Who.REGISTERED})
+async def identify(services: Services, request: Request, who: Who) -> Identity | None:
+    """Who sent `request`, as far as that matters to an operation for `who`.
+
+    Raises:
+        Refusal: 401 or 403 where a token is needed, 503 where nobody can tell.
+    """
+    try:
+        identity = await services.authenticator.identify(request, required=who is not Who.ANYBODY)
+    except Refusal as refusal:
+        if who is Who.ANYBODY and refusal.code in (401, 403):
+            return None
+        raise
+    if who is Who.ADMIN and not (identity and identity.admin):
+        raise forbidden()
+    return identity
 
 
 def _collect(complaints: dict[str, Any], schema: Schema, data: Any, where: str) -> dict[str, Any]:

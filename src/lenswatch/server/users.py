@@ -66,7 +66,7 @@ def update_self(call: Call) -> Response:
 
 @operations.post(
     "/user/search",
-    who=Who.KNOWN,
+    who=Who.ADMIN,
     body=QueryBody(),
     args=page_schema("created_at", "email", "subject", "issuer"),
     returns="User[]",
@@ -74,8 +74,6 @@ def update_self(call: Call) -> Response:
 )
 def search_users(call: Call) -> Response:
     """Search users. Administrators only."""
-    if not (call.identity and call.identity.admin):
-        raise forbidden()
     condition = compile_query(parse_query(call.body), _FIELDS, call.connection.dialect.name)
     total = call.connection.execute(
         select(func.count()).select_from(users).where(condition)
