@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import socket
 import subprocess
@@ -18,50 +17,27 @@ from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
-import psycopg
 import pytest
 from fastapi import FastAPI
 from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
-from sqlalchemy import make_url, text
+from sqlalchemy import text
 from starlette.testclient import TestClient
 
 from lenswatch.config import AuthConfig, Config, ServerConfig
 from lenswatch.server.app import create_app
 from lenswatch.server.database import Database, prepare
+from server.databases import own_postgres
 
-DEFAULT_POSTGRES = "postgresql+psycopg://postgres@127.0.0.1:5432/postgres"
 TABLES = ("experiments", "users", "api_keys", "sessions", "settings")
-
-
-def postgres_address() -> str | None:
-    """Where tests may make a database of their own."""
-    given = os.environ.get("LENSWATCH_TEST_POSTGRES")
-    if given:
-        return given
-    try:
-        socket.create_connection(("127.0.0.1", 5432), timeout=1).close()
-    except OSError:
-        return None
-    return DEFAULT_POSTGRES
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """The URL of a PostgreSQL database that lives as long as the test run."""
-    address = postgres_address()
-    if address is None:
-        pytest.skip("no PostgreSQL: set LENSWATCH_TEST_POSTGRES or start one on 127.0.0.1:5432")
-    url = make_url(address)
-    name = f"lenswatch_test_{os.getpid()}_{uuid.uuid4().hex[:8]}"
-    admin = url.set(drivername="postgresql").render_as_string(hide_password=False)
-    with psycopg.connect(admin, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')  # type: ignore[arg-type]
-    own = url.set(database=name).render_as_string(hide_password=False)
-    prepare(own)
-    yield own
-    with psycopg.connect(admin, autocommit=True) as connection:
-        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')  # type: ignore[arg-type]
+    with own_postgres() as url:
+        prepare(url)
+        yield url
 
 
 @pytest.fixture(scope="session")
@@ -186,6 +162,15 @@ def issuer(running_issuer: Issuer) -> Issuer:
     return running_issuer
 
 
+@pytest.fixture
+def other_issuer() -> Iterator[Issuer]:
+    """A second provider, which nobody trusts until a test says so."""
+    issuer = Issuer()
+    yield issuer
+    issuer.server.shutdown()
+    issuer.server.server_close()
+
+
 @dataclass(frozen=True)
 class Api:
     """The API as somebody sees it."""
@@ -198,6 +183,10 @@ class Api:
     def as_(self, token: str | None) -> Api:
         """The same for the holder of `token`."""
         return replace(self, token=token)
+
+    def under(self, prefix: str) -> Api:
+        """The same under another prefix."""
+        return replace(self, prefix=prefix)
 
     def __call__(self, method: str, path: str, **options: Any) -> Any:
         headers = self.headers | options.pop("headers", {})

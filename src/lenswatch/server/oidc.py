@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import hashlib
 import json
 import os
@@ -47,7 +48,13 @@ _UNKNOWN = "User identity could not be determined"
 
 def tls_context() -> ssl.SSLContext:
     """Certificates as `SSL_CERT_FILE` or `REQUESTS_CA_BUNDLE` say, else the system's."""
-    bundle = os.environ.get("SSL_CERT_FILE") or os.environ.get("REQUESTS_CA_BUNDLE") or None
+    return _tls_context(
+        os.environ.get("SSL_CERT_FILE") or os.environ.get("REQUESTS_CA_BUNDLE") or None
+    )
+
+
+@functools.cache
+def _tls_context(bundle: str | None) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=bundle)
     except OSError as error:
@@ -224,7 +231,7 @@ class OidcBearer:
         until = self._check_times(claims)
         self._check_audience(claims)
         info = issuer.userinfo(token)
-        if info.get("sub") != claims.get("sub") and "sub" in claims:
+        if "sub" in info and info["sub"] != claims.get("sub", info["sub"]):
             raise unauthorized(_UNKNOWN)
         return until, identity_of(issuer, info, claims, self.config)
 

@@ -1,0 +1,45 @@
+"""A PostgreSQL database of one's own, for tests here and in tests/e2e."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import uuid
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from sqlalchemy import make_url
+
+DEFAULT_POSTGRES = "postgresql+psycopg://postgres@127.0.0.1:5432/postgres"
+
+
+def postgres_address() -> str | None:
+    """Where tests may make a database of their own."""
+    given = os.environ.get("LENSWATCH_TEST_POSTGRES")
+    if given:
+        return given
+    try:
+        socket.create_connection(("127.0.0.1", 5432), timeout=1).close()
+    except OSError:
+        return None
+    return DEFAULT_POSTGRES
+
+
+@contextlib.contextmanager
+def own_postgres() -> Iterator[str]:
+    """The URL of an empty database, dropped at the end; skips the test where there is no PostgreSQL."""
+    address = postgres_address()
+    if address is None:
+        pytest.skip("no PostgreSQL: set LENSWATCH_TEST_POSTGRES or start one on 127.0.0.1:5432")
+    url = make_url(address)
+    name = f"lenswatch_test_{os.getpid()}_{uuid.uuid4().hex[:8]}"
+    admin = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(admin, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')  # type: ignore[arg-type]
+    try:
+        yield url.set(database=name).render_as_string(hide_password=False)
+    finally:
+        with psycopg.connect(admin, autocommit=True) as connection:
+            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')  # type: ignore[arg-type]
