@@ -160,6 +160,10 @@ class Prediction(Schema):
         required=True,
         metadata={"description": "False: provisional thresholds, too little footage."},
     )
+    calibration_notes = fields.List(
+        fields.Str(),
+        metadata={"description": "What to know of the thresholds; absent when all is well."},
+    )
     window = fields.Nested(Window, required=True)
     stream = fields.Str(required=True)
     event_id = fields.Str(required=True)

@@ -17,6 +17,7 @@ import torch
 from lenswatch.config import load_config
 from lenswatch.errors import ArtefactError
 from lenswatch.intake import Request
+from lenswatch.judging import Judge
 from lenswatch.pipeline import Node
 from lenswatch.stream_calibration import calibrate_stream
 from lenswatch.training import build_reference, find_pictures
@@ -88,7 +89,11 @@ def train(epochs: int, learning_rate: float, seed: int) -> dict[str, Any]:
         except StopIteration as stop:
             reference = stop.value
             break
-    threshold = calibrate_stream(config, reference).thresholds["mmd"]
+    calibration = calibrate_stream(config, reference)
+    notes = Judge.of(calibration, config.alarm).notes
+    for note in notes:
+        log.warning("calibration of %s: %s", reference.model, note)
+    threshold = calibration.thresholds["mmd"]
     return {
         "model": reference.model,
         "pictures": len(pictures),
@@ -96,6 +101,7 @@ def train(epochs: int, learning_rate: float, seed: int) -> dict[str, Any]:
         "drift_distance": threshold.drift,
         "warning_distance": threshold.warning,
         "calibrated": threshold.calibrated,
+        "calibration_notes": list(notes),
     }
 
 

@@ -72,6 +72,16 @@ def test_a_run_time_beyond_the_footage_is_extrapolated_and_said_so():
     assert 250 < true_ert(independent, threshold.drift) < 4000
 
 
+def test_footage_is_too_short_for_the_run_time_asked_and_not_for_a_share_of_it():
+    rng = np.random.default_rng(3)
+    runs = [independent(rng, 200)] * 2
+    shared = calibrate_scores(runs, ert=300, tail="additive", ert_factor=2)
+    assert (shared.target_ert, shared.tail_ert, shared.note) == (300, 600, "")
+    assert shared.drift == calibrate_scores(runs, ert=600, tail="additive").drift
+    beyond = calibrate_scores(runs, ert=500, tail="additive", ert_factor=2)
+    assert "one false alarm in 500 pictures" in beyond.note
+
+
 def test_enough_footage_is_not_extrapolated():
     rng = np.random.default_rng(4)
     runs = [rng.uniform(size=4000), rng.uniform(size=4000)]
@@ -107,7 +117,7 @@ def test_little_footage_gives_provisional_thresholds_and_says_what_is_missing():
     assert threshold.drift == pytest.approx(1.0 + (1.0 - 0.2))
     assert threshold.warning == 1.0
     assert threshold.more_images == 140
-    assert "140 more clean images" in threshold.note
+    assert "about 140 more are needed" in threshold.note
 
 
 def test_a_stream_without_events_stays_provisional():
@@ -123,7 +133,8 @@ def test_a_threshold_out_of_reach_takes_the_statistic_out_of_the_vote():
     threshold = calibrate_scores(runs, ert=200, tail="additive", reach=1.5)
     assert threshold.drift > 1.5
     assert not threshold.votes
-    assert "out of the statistic's reach" in threshold.note
+    assert "has no vote" in threshold.note
+    assert "out of reach, 1.5 at most" in threshold.note
     assert calibrate_scores(runs, ert=200, tail="additive", reach=100.0).votes
 
 

@@ -17,6 +17,51 @@ def calibration():
     return Calibration(DIGEST, {"mmd": threshold}, created_at="2026-06-01T08:00:00Z")
 
 
+def thresholds(images, **asked):
+    rng = np.random.default_rng(0)
+    runs = [rng.exponential(size=images // 2)] * 2
+    return {
+        "mmd": calibrate_scores(runs, **({"ert": 200, "tail": "additive"} | asked)),
+        "chart": calibrate_scores(runs, ert=200, tail="multiplicative"),
+    }
+
+
+def test_there_is_nothing_to_say_of_enough_footage():
+    assert Calibration(DIGEST, thresholds(600)).notes(("mmd", "chart")) == ()
+
+
+def test_a_provisional_calibration_says_once_how_many_pictures_are_missing():
+    (note,) = Calibration(DIGEST, thresholds(220)).notes(("mmd", "chart"))
+    assert note == (
+        "The thresholds are provisional: 220 clean pictures could be scored, and about 20 more are "
+        "needed to calibrate."
+    )
+
+
+def test_footage_too_short_for_the_run_time_asked_is_said_in_the_users_terms():
+    found = Calibration(DIGEST, thresholds(600, ert=1000, ert_factor=2))
+    (note,) = found.notes(("mmd",))
+    assert (
+        "too short for the one false alarm in 1000 pictures that was asked for: 600 could" in note
+    )
+    assert note.endswith("extended beyond what was seen.")
+    assert found.notes(("chart",)) == ()
+
+
+def test_too_short_and_provisional_are_two_things():
+    first, second = Calibration(DIGEST, thresholds(100)).notes(("mmd", "chart"))
+    assert "provisional" in first
+    assert second.endswith("asked for: 100 could be scored.")
+
+
+def test_a_statistic_out_of_reach_is_named():
+    found = Calibration(DIGEST, thresholds(600, reach=1.5))
+    (note,) = found.notes(("mmd", "chart"))
+    assert note.startswith("The distance has no vote")
+    assert found.notes(("mmd",))[1] == "No statistic has a vote, so no picture is called drift."
+    assert found.notes(("chart",)) == ()
+
+
 def test_what_was_saved_is_loaded(tmp_path, calibration):
     file = save_calibration(tmp_path, "harbour", calibration)
     assert file == tmp_path / DIGEST / "harbour.json"

@@ -302,6 +302,30 @@ def test_the_job_on_the_wire_holds_only_plain_values(tracked, camera):
     assert np.isfinite(jobs(node.store)[0]["parameters"]["distance"])
 
 
+def test_provisional_thresholds_are_said_in_the_log_once_and_in_every_job(tracked, camera, caplog):
+    node = Node(tracked)
+    answers = [node.observe(camera(i), Request()) for i in range(60, 63)]
+    short = "more are needed to calibrate."
+    assert [line.count(short) for line in caplog.messages] == [1]
+    assert caplog.messages[0].startswith("stream default: The thresholds are provisional")
+    for answer, job in zip(answers, jobs(node.store), strict=True):
+        assert short in answer["calibration_notes"][0]
+        assert job["parameters"]["calibration_notes"] == answer["calibration_notes"]
+    node.observe(camera(63), Request(stream="reef"))
+    assert [line.split(":")[0] for line in caplog.messages] == ["stream default", "stream reef"]
+    calibrate_stream(tracked, node.reference, "reef")
+    node.observe(camera(64), Request())  # its own calibration is the one it was
+    assert len(caplog.messages) == 2
+
+
+def test_a_fixed_distance_needs_no_notes_on_thresholds(trained, camera, caplog):
+    assert "calibration_notes" not in Node(trained).observe(camera(60), Request(drift_distance=0.1))
+    caplog.clear()
+    fixed = dataclasses.replace(trained, alarm=AlarmConfig(drift_distance=0.1))
+    assert "calibration_notes" not in Node(fixed).observe(camera(61), Request())
+    assert caplog.messages == []
+
+
 def test_too_few_embeddings_for_thresholds_leave_the_callers_rule(trained, camera):
     """A pair from elsewhere, say, with a dozen clean embeddings."""
     node = Node(trained)

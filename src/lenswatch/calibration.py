@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaincinv
 
+from lenswatch import calibration_notes
 from lenswatch.errors import ArtefactError, InputError
 
 __all__ = [
@@ -62,7 +63,7 @@ class Threshold:
         k: the events allowed above `level`; `events`: those found; `run_events`: in each run.
         level: u, where the tail begins; `excess`: the mean excess over it (additive: a difference;
             multiplicative: of logarithms).
-        target_ert: the ERT asked for; `tail_ert`: the one the tail was extended to.
+        target_ert: the ERT the user asked for; `tail_ert`: the one the tail was extended to.
         reach: the most the statistic can be, if there is such a bound.
         alarms: events above `drift` in the two runs; `rate`, `rate_low`, `rate_high`: those per
             image, with an exact 95 % interval.
@@ -199,7 +200,8 @@ def calibrate_scores(
         runs: scores in time order, one array a run; NaN where there is none.
         ert: the mean number of clean images between two false alarms that is asked for.
         tail: how the tail is extended.
-        ert_factor: by how much the tail is extended further than asked.
+        ert_factor: by how much the tail is extended further than asked: because another statistic
+            has a share in the false alarms, or the tail is heavier than the runs show.
         reach: the most the statistic can be; a drift threshold above it takes the statistic out of
             the vote.
         least: no threshold is lower.
@@ -256,6 +258,7 @@ def calibrate_mmd(
     window_size: int,
     ert: float,
     scores: Callable[[Floats, Floats], ArrayLike],
+    ert_factor: float = 1.0,
     reach: float | None = None,
 ) -> Threshold:
     """Thresholds of the MMD distance from the clean embeddings, in time order.
@@ -266,10 +269,11 @@ def calibrate_mmd(
         ert: the expected run time asked for.
         scores: `scores(reference, run)` gives the distance of each embedding of the run, NaN while
             the window fills.
+        ert_factor: by how much the tail is extended further.
         reach: 1 plus the mean kernel between reference embeddings.
     """
     runs = mmd_runs(embeddings, window_size, scores)
-    return calibrate_scores(runs, ert=ert, tail="additive", reach=reach)
+    return calibrate_scores(runs, ert=ert, tail="additive", ert_factor=ert_factor, reach=reach)
 
 
 def mmd_runs(
@@ -372,18 +376,9 @@ def _notes(
 ) -> tuple[str, ...]:
     notes = []
     if not calibrated:
-        notes.append(
-            f"Provisional thresholds: {found.frames} clean images were scored, with {found.events} "
-            f"events; about {missing} more clean images are needed to calibrate."
-        )
+        notes.append(calibration_notes.provisional(found.frames, missing))
     if ert > found.frames:
-        notes.append(
-            f"The clean footage is too short for the {ert:g} images that it is calibrated for: "
-            f"{found.frames} could be scored, so the threshold is extended beyond what was seen."
-        )
+        notes.append(calibration_notes.too_short(ert, found.frames, extended=calibrated))
     if reach is not None:
-        notes.append(
-            f"The drift threshold {drift:.4g} is out of the statistic's reach ({reach:.4g}), so it "
-            "has no vote; a smaller expected run time or another bandwidth would give it one."
-        )
+        notes.append(calibration_notes.out_of_reach("This statistic", drift, reach))
     return tuple(notes)

@@ -6,11 +6,12 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from lenswatch import calibration_notes
 from lenswatch.calibration import Threshold
 from lenswatch.errors import ArtefactError, InputError
 from lenswatch.wire import STREAM
@@ -18,6 +19,7 @@ from lenswatch.wire import STREAM
 __all__ = ["DEFAULT_STREAM", "FORMAT", "Calibration", "load_calibration", "save_calibration"]
 
 FORMAT = 1
+_CALLED = {"mmd": "distance", "chart": "lens score"}
 DEFAULT_STREAM = "default"  # what a stream without clean footage of its own is judged by
 
 
@@ -50,10 +52,30 @@ class Calibration:
             "details": dict(self.details),
         }
 
+    def notes(self, voting: Collection[str]) -> tuple[str, ...]:
+        """What a user should know of the statistics that vote, a sentence for each kind of trouble."""
+        used = {name: t for name, t in self.thresholds.items() if name in voting}
+        found = []
+        uncertain = [t for t in used.values() if not t.calibrated]
+        if uncertain:
+            worst = max(uncertain, key=lambda t: t.more_images)
+            found.append(calibration_notes.provisional(worst.frames, worst.more_images))
+        shortest = min(used.values(), key=lambda t: t.frames, default=None)
+        if shortest is not None and shortest.target_ert > shortest.frames:
+            asked, scored = shortest.target_ert, shortest.frames
+            found.append(calibration_notes.too_short(asked, scored, extended=not uncertain))
+        for name, t in used.items():
+            if not t.votes and t.reach is not None:
+                what = f"The {_CALLED[name]}"
+                found.append(calibration_notes.out_of_reach(what, t.drift, t.reach))
+        if not any(t.votes for t in used.values()):
+            found.append(calibration_notes.NOTHING_VOTES)
+        return tuple(found)
+
     def lines(self) -> list[str]:
         """What a user should know: the thresholds of each statistic, and what they are worth."""
         said = []
-        for name, what in (("mmd", "distance"), ("chart", "lens score")):
+        for name, what in _CALLED.items():
             threshold = self.thresholds.get(name)
             if threshold is not None:
                 provisional = "" if threshold.calibrated else " (provisional)"

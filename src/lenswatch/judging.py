@@ -18,7 +18,7 @@ from lenswatch.lens_chart import LensChart
 from lenswatch.lens_features import Measured
 from lenswatch.lens_parts import WINDOW
 from lenswatch.stream_state import StreamState
-from lenswatch.verdict import Statistic, Verdict, combine
+from lenswatch.verdict import VOTING, Statistic, Verdict, combine
 
 __all__ = ["Judge"]
 
@@ -34,16 +34,20 @@ class Judge:
         calibration: its thresholds; without any there is no verdict but the caller's own rule.
         chart: its lens chart, or None.
         alarm: the settings of the verdict.
+        notes: what a user should know of the thresholds; none where the settings fix a distance.
     """
 
     calibration: Calibration
     chart: LensChart | None
     alarm: AlarmConfig
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, calibration: Calibration, alarm: AlarmConfig) -> Judge:
-        chart = calibration.chart
-        return cls(calibration, None if chart is None else LensChart.from_json(chart), alarm)
+        chart = None if calibration.chart is None else LensChart.from_json(calibration.chart)
+        fixed = alarm.drift_distance is not None
+        notes = () if fixed else calibration.notes(VOTING[alarm.verdict])
+        return cls(calibration, chart, alarm, notes)
 
     def see(self, state: StreamState, measured: Measured | None) -> StreamState:
         """The state after the chart has seen one more picture; without a chart it remembers none."""
@@ -144,4 +148,6 @@ class Judge:
         }
         if self.chart is not None and state.chart is not None:
             said["deviations"] = deviation_map(self.chart, state.chart).round(2).tolist()
+        if self.notes and not fixed:
+            said["calibration_notes"] = list(self.notes)
         return said

@@ -234,8 +234,13 @@ class ChartFit:
     runs: tuple[Floats, ...]
 
 
-def fit_chart(clean: Measured, *, ert: float) -> ChartFit:
+def fit_chart(clean: Measured, *, ert: float, share: float = 1.0) -> ChartFit:
     """Fit the chart to clean pictures in time order and calibrate it by the half-split.
+
+    Args:
+        clean: what was measured of them.
+        ert: the expected run time asked for.
+        share: its threshold is for that many times `ert`, as others raise alarms too.
 
     Raises:
         InputError: too few pictures.
@@ -254,7 +259,8 @@ def fit_chart(clean: Measured, *, ert: float) -> ChartFit:
     chart = replace(whole, spread=np.maximum(_spread(followed), _LEAST))
     runs = tuple(_padded(np.max(np.abs(run) / chart.spread, axis=1)) for run in followed)
     slow = [_padded(np.max(np.abs(run) / wander, axis=1)) for run in away]
-    return ChartFit(chart, _calibrate(runs, ert), _calibrate(slow, ert), runs)
+    factor = share * _TAIL
+    return ChartFit(chart, _calibrate(runs, ert, factor), _calibrate(slow, ert, factor), runs)
 
 
 def _run(clean: Measured, scales: Scales, fit: slice, run: slice) -> Floats:
@@ -299,5 +305,5 @@ def _padded(scores: Floats) -> Floats:
     return np.concatenate([np.full(WINDOW - 1, np.nan), scores])
 
 
-def _calibrate(runs: tuple[Floats, ...] | list[Floats], ert: float) -> Threshold:
-    return calibrate_scores(runs, ert=ert, tail="multiplicative", ert_factor=_TAIL, least=_LEAST)
+def _calibrate(runs: tuple[Floats, ...] | list[Floats], ert: float, factor: float) -> Threshold:
+    return calibrate_scores(runs, ert=ert, tail="multiplicative", ert_factor=factor, least=_LEAST)

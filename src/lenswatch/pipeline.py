@@ -59,6 +59,7 @@ class Node:
         self.config = config
         self.store = store or open_store(config)
         self._judges: dict[str, tuple[object, Judge]] = {}
+        self._told: dict[str, object] = {}  # the calibration of each stream, once in the log
         self._current = reference_folder(config.storage_path) / "current"
         self._current_stamp = _stamp(self._current)
         self._load(load_reference(config.storage_path))
@@ -149,7 +150,15 @@ class Node:
                 found = self._calibrate()
                 stamp = _stamp(folder / self._reference.digest)
             kept = self._judges[stream] = (stamp, Judge.of(found, self.config.alarm))
+            self._tell(stream, kept[1])
         return kept[1]
+
+    def _tell(self, stream: str, judge: Judge) -> None:
+        """Log what a user should know of a stream's calibration, once for each."""
+        told = (judge.calibration.digest, judge.calibration.created_at, judge.notes)
+        if judge.notes and self._told.get(stream) != told:
+            log.warning("stream %s: %s", stream, " ".join(judge.notes))
+        self._told[stream] = told
 
     def _calibrate(self) -> Calibration:
         """A reference that came without thresholds gets them, if it has embeddings enough."""

@@ -62,8 +62,7 @@ def calibrate_stream(
     clean = _clean_footage(config, reference, pictures)
     chart = _chart(config, clean)
     rule: Rule = config.alarm.verdict if chart is not None else "mmd"
-    ert = config.alarm.expected_run_time * share(rule, "mmd")
-    thresholds = {"mmd": _mmd(config, reference, clean, ert)}
+    thresholds = {"mmd": _mmd(config, reference, clean, share(rule, "mmd"))}
     if chart is not None:
         thresholds |= {"chart": chart.threshold, "slow": chart.slow}
     calibration = Calibration(
@@ -125,22 +124,25 @@ def _chart(config: Config, clean: _Clean) -> ChartFit | None:
     if clean.lens is None or config.alarm.verdict == "mmd":
         return None
     try:
-        ert = config.alarm.expected_run_time * share(config.alarm.verdict, "chart")
-        return fit_chart(clean.lens, ert=ert)
+        ert, part = config.alarm.expected_run_time, share(config.alarm.verdict, "chart")
+        return fit_chart(clean.lens, ert=ert, share=part)
     except InputError:
         return None
 
 
-def _mmd(config: Config, reference: Reference, clean: _Clean, ert: float) -> Threshold:
+def _mmd(config: Config, reference: Reference, clean: _Clean, part: float) -> Threshold:
+    ert = config.alarm.expected_run_time
     fitted = reference.detector(config.detector.window_size)
     if not clean.is_reference:
         runs = [fitted.distances(clean.embeddings)]
-        return calibrate_scores(runs, ert=ert, tail="additive", reach=fitted.largest_distance)
+        reach = fitted.largest_distance
+        return calibrate_scores(runs, ert=ert, tail="additive", ert_factor=part, reach=reach)
     return calibrate_mmd(
         clean.embeddings,
         window_size=config.detector.window_size,
         ert=ert,
         scores=_half_against_half(config, reference),
+        ert_factor=part,
         reach=fitted.largest_distance,
     )
 

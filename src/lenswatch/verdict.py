@@ -7,9 +7,24 @@ from typing import Literal
 
 from lenswatch.calibration import Threshold
 
-__all__ = ["CHART_SHARE", "MMD_SHARE", "Alarm", "Rule", "Statistic", "Verdict", "combine", "share"]
+__all__ = [
+    "CHART_SHARE",
+    "MMD_SHARE",
+    "VOTING",
+    "Alarm",
+    "Rule",
+    "Statistic",
+    "Verdict",
+    "combine",
+    "share",
+]
 
 Rule = Literal["either", "mmd", "chart"]
+VOTING: dict[Rule, tuple[str, ...]] = {
+    "either": ("mmd", "chart"),
+    "mmd": ("mmd",),
+    "chart": ("chart",),
+}
 
 # Of two statistics that may each raise an alarm, each is calibrated for a longer run time, so that
 # together they give the one asked for.
@@ -96,7 +111,7 @@ def combine(rule: Rule, mmd: Statistic, chart: Statistic, *, look: bool = False)
         look: the chart's slow score is over its threshold, or the camera is frozen, dark or moved: a
             warning, never drift.
     """
-    voting = {"either": (mmd, chart), "mmd": (mmd,), "chart": (chart,)}[rule]
+    voting = [{"mmd": mmd, "chart": chart}[name] for name in VOTING[rule]]
     ratios = [s.ratio for s in voting if s.ratio is not None]
     drift = any(s.drifts for s in voting)
     warning = drift or look or any(s.warns for s in voting)

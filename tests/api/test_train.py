@@ -22,11 +22,14 @@ def test_training_makes_a_new_reference_and_serves_with_it(trained_root, tmp_pat
         made = training["result"]["output"]
         assert made["pictures"] == 60
         assert made["metrics"]["epochs"] <= 2
+        (first, *_) = made["calibration_notes"]
+        assert first in served.log.read_text()
         after = current_digest(tmp_path / "storage")
         assert after != before
         answer = served.predict(camera(61)).json()
     assert answer["model"] == made["model"] == f"lenswatch@{after}"
     assert answer["window"]["filled"] == 12
+    assert answer["calibration_notes"] == made["calibration_notes"]
 
 
 def _finished(url, seconds=90):

@@ -323,6 +323,40 @@ def test_a_failed_image_does_not_hide_the_drift_before_it(server, page):
     expect(page).to_have_title(re.compile("drift: demo"))
 
 
+def test_what_to_know_of_the_thresholds_is_said_for_each_stream(server, page):
+    provisional = "The thresholds are provisional: 96 clean pictures could be scored."
+    too_short = "The clean footage is too short for the one false alarm in 200 pictures asked for."
+    no_vote = "The distance has no vote: its drift threshold is out of reach."
+    told = {
+        "few": [provisional],
+        "short": [too_short],
+        "silent": [too_short, no_vote],
+        "well": [],
+    }
+    experiment = server.experiment()
+    for stream, notes in told.items():
+        more = {"calibration_notes": notes} if notes else {}
+        server.job(experiment, stream=stream, calibrated=provisional not in notes, **more)
+    server.job(experiment, minute=1, stream="short", status="Failed", error="cut")
+    opened(page, server.page_of(experiment))
+    for stream, notes in told.items():
+        button = page.get_by_role("button", name=re.compile(f"^{stream}: "))
+        for note in (provisional, too_short, no_vote):
+            expect(button.get_by_text(note)).to_have_count(int(note in notes))
+    page.get_by_role("button", name=re.compile("^silent: ")).click()
+    expect(page.locator("#detail .verdict-block p").last).to_have_text(no_vote)
+
+
+def test_a_failed_image_does_not_hide_the_causes_before_it(server, page, fouled):
+    server.job(fouled, minute=41, status="Failed", error="cut")
+    told = "lens score 3.1, threshold 1.4: partly covered, blurred; the last image failed"
+    opened(page, server.page_of(fouled))
+    expect(page.locator("#streams")).to_contain_text(told)
+    server.job(fouled, minute=42, status="Failed", error="cut")  # while the page looks on
+    expect(page.locator("#streams")).to_contain_text("42 jobs")
+    expect(page.locator("#streams")).to_contain_text(told)
+
+
 def test_a_failed_job_says_why(server, page, ramp):
     opened(page, server.page_of(ramp))
     field(page, "status").select_option("Failed")

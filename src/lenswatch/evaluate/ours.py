@@ -32,13 +32,12 @@ from lenswatch.lens_features import measure_all
 from lenswatch.pipeline import Node
 from lenswatch.reference import Reference, save_reference
 from lenswatch.stream_calibration import calibrate_stream
-from lenswatch.verdict import Rule
+from lenswatch.verdict import VOTING, Rule
 
 __all__ = ["Ours", "make_chart", "make_detector", "make_mmd"]
 
 Pixels = NDArray[np.uint8]
 _STREAM = "evaluated"
-_VOTING = {"either": ("mmd", "chart"), "mmd": ("mmd",), "chart": ("chart",)}
 _VALUES = {"mmd": ("distance", "drift_distance"), "chart": ("score", "drift_score")}
 
 
@@ -64,7 +63,7 @@ class Ours:
 
     def _ratio(self, answer: dict[str, Any]) -> float | None:
         found = []
-        for statistic in _VOTING[self._rule]:
+        for statistic in VOTING[self._rule]:
             value, threshold = (answer[key] for key in _VALUES[statistic])
             if value is not None and threshold is not None and threshold > 0:
                 found.append(value / threshold)

@@ -7,7 +7,7 @@ import { tagsOf } from "./table.js";
 import { nameOf } from "./streams.js";
 import { explain, parametersOf, pointOf, streamOf, timeOf, WORDS } from "./verdict.js";
 
-const DRAWN_ELSEWHERE = new Set(["deviations", "causes"]);
+const DRAWN_ELSEWHERE = new Set(["deviations", "causes", "calibration_notes"]);
 
 export class Detail {
   /**

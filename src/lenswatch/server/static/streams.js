@@ -2,7 +2,7 @@
 
 import { arrange, h, put, shape } from "./dom.js";
 import { ago, count, number, parseTime, shortTime } from "./format.js";
-import { causeNames, deciding, parametersOf, pointOf, STATISTICS } from "./verdict.js";
+import { calibrationNotes, causeNames, deciding, parametersOf, pointOf, STATISTICS } from "./verdict.js";
 
 /**
  * @typedef {Object} StreamState
@@ -11,6 +11,7 @@ import { causeNames, deciding, parametersOf, pointOf, STATISTICS } from "./verdi
  * @property {number} failed
  * @property {Object|null} last the newest job by time, a drift record
  * @property {import("./verdict.js").Point|null} judged the newest point with a verdict on an image
+ * @property {Object|null} record the drift record of that point, where it is known
  * @property {Date|null} since when that verdict began
  * @property {boolean} earlier whether it began before what was looked at
  */
@@ -22,7 +23,8 @@ const JUDGED = new Set(["clean", "warning", "drift"]);
 export function stateOf({ stream, total, failed, last }) {
   const point = last ? pointOf(last) : null;
   const judged = point && JUDGED.has(point.verdict) ? point : null;
-  return { stream: stream ?? "", total, failed, last, judged, since: null, earlier: false };
+  const record = judged && last;
+  return { stream: stream ?? "", total, failed, last, judged, record, since: null, earlier: false };
 }
 
 /** Whether the points of the stream are needed to finish its sentence. */
@@ -37,7 +39,8 @@ export function withPoints(state, points) {
   let first = judged.length;
   while (first > 0 && judged[first - 1].verdict === newest?.verdict) first -= 1;
   const earlier = first === 0 && points.length < state.total;
-  return { ...state, judged: newest, since: judged[first]?.time ?? null, earlier };
+  const record = state.record?.id === newest?.id ? state.record : null;
+  return { ...state, judged: newest, record, since: judged[first]?.time ?? null, earlier };
 }
 
 /** The state after one more job. */
@@ -48,7 +51,7 @@ export function withRecord(state, record, isNew) {
   if (!state.last || point.time >= pointOf(state.last).time) next.last = record;
   if (!JUDGED.has(point.verdict) || (state.judged && point.time < state.judged.time)) return next;
   const changed = state.judged?.verdict !== point.verdict;
-  return { ...next, judged: point, ...(changed && { since: point.time, earlier: false }) };
+  return { ...next, judged: point, record, ...(changed && { since: point.time, earlier: false }) };
 }
 
 /** The verdict a stream stands at; "failed" where no image has been judged. */
@@ -62,7 +65,7 @@ export function sentence(state, now = new Date()) {
   if (!judged) return unjudged(state);
   const began = since ? ` since ${earlier ? "before " : ""}${shortTime(since, now)}` : "";
   const verdict = judged.verdict === "clean" ? "clean" : judged.verdict + began;
-  const p = last.id === judged.id ? parametersOf(last) : {};
+  const p = parametersOf(state.record ?? {});
   const causes = judged.verdict === "clean" ? [] : causeNames(p).slice(0, CAUSES_NAMED);
   const decided = [verdict, figures(judged, p, causes)].filter(Boolean).join(", ");
   const failed = pointOf(last).verdict === "failed" ? "; the last image failed" : "";
@@ -123,8 +126,14 @@ function fillButton(button, state, selected) {
     button,
     shape(verdict),
     h("span", { class: "sentence" }, h("strong", {}, nameOf(state.stream)), `: ${sentence(state)}`),
+    ...notesOn(state).map((note) => h("span", { class: "quiet" }, note)),
     h("span", { class: "quiet" }, arrived ? `${jobs}, last ${ago(arrived)}` : jobs),
   );
+}
+
+/** What to know of the thresholds that the stream is judged by. */
+function notesOn({ record }) {
+  return record ? calibrationNotes(parametersOf(record)) : [];
 }
 
 /** How a stream is called on the page. */

@@ -108,7 +108,7 @@ export function explain(record) {
   const byScore = deciding(point)[0]?.value === "score";
   const reasons = byScore ? [score, distance] : [distance, score];
   return [
-    noticed(point, p), ...reasons, windowSentence(p), alarmSentence(point, p), provisional(p),
+    noticed(point, p), ...reasons, windowSentence(p), alarmSentence(point, p), ...calibrationNotes(p),
   ].filter(Boolean);
 }
 
@@ -122,6 +122,13 @@ export function deciding(point) {
 export function causeNames({ causes }) {
   if (!Array.isArray(causes)) return [];
   return causes.map((cause) => cause?.name).filter((name) => typeof name === "string" && name);
+}
+
+/** What to know of the thresholds, in the node's words: too little footage, out of reach. @returns {string[]} */
+export function calibrationNotes({ calibrated, calibration_notes: notes }) {
+  const found = Array.isArray(notes) ? notes.filter((note) => typeof note === "string" && note) : [];
+  if (found.length > 0 || calibrated !== false) return found;
+  return ["The thresholds are provisional: there was too little clean footage to calibrate them."];
 }
 
 function exceeds(value, threshold) {
@@ -164,8 +171,3 @@ function windowSentence(p) {
   return `The window holds ${filled} of ${size} images.`;
 }
 
-function provisional(p) {
-  return p.calibrated === false
-    ? "The thresholds are provisional: there was too little clean footage to calibrate them."
-    : "";
-}

@@ -36,10 +36,11 @@ export class Watchlist {
     const [points] = await Promise.all([
       stream === null ? [] : this.#fetch(stream, CHARTED),
       ...others.slice(0, AT_ONCE).map(async (state) => {
-        states.set(state.stream, withPoints(state, await this.#fetch(state.stream, LOOKED_AT)));
+        const found = withPoints(state, await this.#fetch(state.stream, LOOKED_AT));
+        states.set(state.stream, await this.#recall(found));
       }),
     ]);
-    if (states.has(stream)) states.set(stream, withPoints(states.get(stream), points));
+    if (states.has(stream)) states.set(stream, await this.#recall(withPoints(states.get(stream), points)));
     return points;
   }
 
@@ -68,6 +69,13 @@ export class Watchlist {
   #isNew({ id }, state) {
     return !this.arrived.has(id) && state.last?.id !== id
       && !this.points.some((point) => point.id === id);
+  }
+
+  /** With the record of the newest verdict, where later jobs failed: its causes are part of the sentence. */
+  async #recall(state) {
+    if (!state.judged || state.record) return state;
+    const record = await this.api.job(state.judged.id).catch(() => null); // it may just have been deleted
+    return { ...state, record };
   }
 
   async #fetch(stream, limit) {
