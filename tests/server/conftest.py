@@ -111,7 +111,7 @@ class Issuer:
         if path == "/jwks":
             return 200, {"keys": [k.as_dict(private=False) for k in (self.key, self.ec_key)]}
         account = self.accounts.get(self._subject(authorization.removeprefix("Bearer ")))
-        return (200, {"sub": account.subject, **account.claims}) if account else (401, {})
+        return (200, account.claims) if account else (401, {})
 
     def _subject(self, token: str) -> str:
         if token in self.opaque:
@@ -125,8 +125,9 @@ class Issuer:
                 return ""
 
     def account(self, subject: str, *roles: str, **claims: Any) -> str:
-        """Somebody new, and a token for them."""
+        """Somebody new, and a token for them; a claim given as None is left out of userinfo."""
         given = {
+            "sub": subject,
             "email": f"{subject}@example.org",
             "email_verified": True,
             "realm_access": {"roles": list(roles)},

@@ -7,15 +7,15 @@ import hashlib
 import hmac
 import json
 import time
-import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from joserfc.jwk import RSAKey
 from starlette.testclient import TestClient
 
-JOB = {"job_status": "Failed", "model": "m", "drift_detected": False}
+from lenswatch.server import oidc
+
 NOBODY = "User identity could not be determined"
 
 
@@ -106,17 +106,17 @@ def test_other_headers_are_401(header: str, ann: Any) -> None:
     assert answer.json()["message"] in ("No authorization header", NOBODY)
 
 
-def test_nothing_is_fetched_for_an_untrusted_token(anonymous: Any, issuer: Any) -> None:
-    for name in (
-        "untrusted issuer",
-        "issuer with a path",
-        "no iss",
-        "alg none",
-        "HS256 with the public key",
-    ):
-        issuer.paths.clear()
-        assert anonymous.as_(ATTACKS[name](issuer)).get("/user/self").status_code == 401
-        assert not [path for path in issuer.paths if "openid" not in path and path != "/jwks"]
+def test_nothing_is_fetched_for_an_untrusted_token(
+    anonymous: Any, issuer: Any, other_issuer: Any
+) -> None:
+    untrusted = other_issuer.account("ann", "user", "admin")
+    opaque = anonymous.as_("opaque-token-of-nobody")
+    attacks = ("issuer with a path", "no iss", "alg none", "HS256 with the public key")
+    for token in (untrusted, *(ATTACKS[name](issuer) for name in attacks)):
+        assert anonymous.as_(token).get("/user/self").status_code == 401
+    assert set(issuer.paths) <= {"/.well-known/openid-configuration", "/jwks"}
+    assert opaque.get("/user/self").status_code == 401
+    assert other_issuer.paths == []
 
 
 def test_unknown_kids_do_not_make_us_fetch_keys_again_and_again(ann: Any, issuer: Any) -> None:
@@ -135,6 +135,7 @@ def test_unknown_kids_do_not_make_us_fetch_keys_again_and_again(ann: Any, issuer
         ({"email_verified": None}, None),
         ({"email_verified": False}, None),
         ({"email_verified": "true"}, None),
+        ({"sub": None}, None),
     ],
 )
 def test_missing_claims_are_403_before_the_body_is_judged(
@@ -220,6 +221,116 @@ def test_the_audience_counts_where_it_is_configured(
         assert code("opaque-token-of-ann") == 401
 
 
+def test_no_audience_is_asked_for_unless_one_is_configured(ann: Any, issuer: Any) -> None:
+    for audience in ("lens", "somebody else", ["a", "b"], None):
+        assert ann.as_(issuer.token("ann", aud=audience)).get("/user/self").status_code == 200
+
+
+@pytest.fixture
+def two_issuers(
+    make_app: Any, oidc_settings: Any, issuer: Any, other_issuer: Any
+) -> Iterator[Callable[..., Any]]:
+    """A server that trusts two providers, and a way to ask it."""
+    settings = oidc_settings | {"issuers": (f"{issuer.address}/", other_issuer.address)}
+    with TestClient(make_app(auth=settings)) as client:
+
+        def ask(method: str, path: str, token: str, **options: Any) -> Any:
+            headers = {"Authorization": f"Bearer {token}"}
+            return client.request(method, f"/api/v1{path}", headers=headers, **options)
+
+        yield ask
+
+
+def test_the_same_subject_of_two_issuers_is_two_users(
+    two_issuers: Any, issuer: Any, other_issuer: Any
+) -> None:
+    tokens = [provider.account("ann", "user") for provider in (issuer, other_issuer)]
+    users = [two_issuers("POST", "/user", token).json() for token in tokens]
+    assert [user["issuer"] for user in users] == [issuer.address, other_issuer.address]
+    assert users[0]["id"] != users[1]["id"]
+    for token, user in zip(tokens, users, strict=True):
+        assert two_issuers("GET", "/user/self", token).json() == user
+
+
+def test_a_slash_at_an_issuers_end_counts_for_nothing(
+    two_issuers: Any, issuer: Any, other_issuer: Any
+) -> None:
+    for provider in (issuer, other_issuer):
+        provider.account("ann", "user")
+        for address in (provider.address, f"{provider.address}/"):
+            answer = two_issuers("GET", "/user/self", provider.token("ann", iss=address))
+            assert answer.json()["message"] == "User not registered."
+
+
+def test_an_opaque_token_is_tried_at_each_issuer(
+    two_issuers: Any, issuer: Any, other_issuer: Any
+) -> None:
+    other_issuer.account("bob", "user")
+    other_issuer.opaque["opaque-token-of-bob"] = "bob"
+    answer = two_issuers("POST", "/user", "opaque-token-of-bob")
+    assert answer.json()["issuer"] == other_issuer.address
+    assert "/userinfo" in issuer.paths
+
+
+def test_userinfo_of_another_user_or_issuer_is_not_believed(anonymous: Any, issuer: Any) -> None:
+    token = issuer.account("ann", "user", sub="root")
+    assert anonymous.as_(token).post("/user").status_code == 401
+    token = issuer.account("bob", "user", iss="https://evil.example")
+    assert anonymous.as_(token).post("/user").status_code == 401
+    token = issuer.account("una", "user", iss=f"{issuer.address}/")
+    assert anonymous.as_(token).post("/user").json()["issuer"] == issuer.address
+
+
+def test_a_change_at_the_provider_shows_with_the_next_token(ann: Any, issuer: Any) -> None:
+    private = ann.experiment()
+    issuer.account("ann", "visitor", email="new@example.org")
+    assert ann.get(f"/experiment/{private['id']}").status_code == 200
+    assert ann.get("/entitlement").json() == {"items": ["user"]}
+    assert ann.put("/user/self").json()["email"] == "ann@example.org"
+    later = ann.as_(issuer.token("ann", jti="later"))
+    assert later.get(f"/experiment/{private['id']}").status_code == 404
+    assert later.get("/entitlement").json() == {"items": ["visitor"]}
+    assert later.put("/user/self").json()["email"] == "new@example.org"
+
+
+def test_an_issuers_documents_are_kept_for_an_hour(
+    ann: Any, issuer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issuer.paths.clear()
+    for number in range(3):
+        token = issuer.token("ann", jti=f"token {number}")
+        assert ann.as_(token).get("/user/self").status_code == 200
+    assert issuer.paths == ["/userinfo"] * 3
+    assert oidc.DOCUMENT_SECONDS == 3600
+
+
+@pytest.mark.parametrize(
+    ("path", "claims"),
+    [
+        ("roles", {"roles": ["b"]}),
+        ("resource_access/lens/roles", {"resource_access": {"lens": {"roles": ["x", "b"]}}}),
+        ("https:~1~1x", {"https:~1~1x": ["a"]}),
+    ],
+)
+def test_entitlements_are_found_where_the_settings_say(
+    make_app: Any, oidc_settings: Any, issuer: Any, path: str, claims: Any
+) -> None:
+    wanted = {"user_entitlements": ("a", "b"), "admin_entitlements": ("c", "d")}
+    app = make_app(auth=oidc_settings | wanted | {"entitlements_path": path})
+    with TestClient(app) as client:
+
+        def code(token: str, path: str) -> int:
+            headers = {"Authorization": f"Bearer {token}"}
+            return int(client.post(f"/api/v1{path}", headers=headers).status_code)
+
+        assert code(issuer.account("ann", **claims), "/user") == 201
+        assert code(issuer.token("ann"), "/user/search") == 403
+        admin = json.loads(json.dumps(claims).replace('"b"', '"d"').replace('"a"', '"c"'))
+        assert code(issuer.account("root", **admin), "/user/search") == 200
+        assert code(issuer.token("root"), "/user") == 403
+        assert code(issuer.account("bob", "a", "b", "c"), "/user") == 403  # elsewhere
+
+
 def test_a_discovery_document_of_another_issuer_is_not_believed(
     make_app: Any, oidc_settings: Any, issuer: Any
 ) -> None:
@@ -245,71 +356,3 @@ def test_a_provider_that_is_away_is_503(make_app: Any, oidc_settings: Any, issue
             ).status_code
             == 403
         )
-
-
-def test_the_order_of_checks(ann: Any, bob: Any, anonymous: Any, issuer: Any) -> None:
-    experiment = ann.experiment()
-    unknown = f"/experiment/{uuid.uuid4()}"
-    known = f"/experiment/{experiment['id']}"
-    unclaimed = anonymous.as_(issuer.account("una", "user", email=None))
-    unregistered = anonymous.as_(issuer.account("eve", "user"))
-
-    def code(api: Any, path: str, body: Any) -> int:
-        return int(api.post(path, json=body).status_code)
-
-    drift = f"{unknown}/drift"
-    assert code(anonymous, drift, {"bad": 1}) == 401
-    assert code(unclaimed, drift, {"bad": 1}) == 403
-    assert code(unregistered, drift, {"bad": 1}) == 422
-    assert code(unregistered, drift, JOB) == 403
-    assert code(bob, drift, {"bad": 1}) == 422
-    assert code(bob, drift, JOB) == 404
-    assert code(bob, f"{known}/drift", JOB) == 403
-    assert bob.delete(f"{known}/drift/{uuid.uuid4()}").status_code == 403
-    assert ann.delete(f"{known}/drift/{uuid.uuid4()}").status_code == 404
-    ann.experiment("taken")
-    assert bob.put(known, json={"name": "taken"}).status_code == 403
-    assert ann.put(known, json={"name": "taken"}).status_code == 409
-    assert bob.put(unknown, json={"name": "taken"}).status_code == 404
-    assert code(anonymous, f"{unknown}/drift/search", {"$where": 1}) == 422
-    assert code(anonymous, f"{unknown}/drift/search", {"created_at": {"$gt": "x"}}) == 422
-    assert code(anonymous, f"{unknown}/drift/search", {}) == 404
-    assert code(anonymous, f"{known}/drift/search", {}) == 403
-
-
-def test_another_users_private_experiment_is_closed_by_every_path(ann: Any, bob: Any) -> None:
-    experiment = ann.experiment("secret-name", description="secret-text")
-    drift = ann.drift(experiment, parameters={"secret": "secret-value", "stream": "secret-stream"})
-    base, job = (
-        f"/experiment/{experiment['id']}",
-        f"/experiment/{experiment['id']}/drift/{drift['id']}",
-    )
-    answers = [
-        bob.get(base),
-        bob.put(base, json={"name": "x"}),
-        bob.delete(base),
-        bob.post(f"{base}/drift", json=JOB),
-        bob.post(f"{base}/drift/batch", json={"drifts": [JOB]}),
-        bob.post(f"{base}/drift/search", json={}),
-        bob.get(job),
-        bob.put(job, json=JOB),
-        bob.delete(job),
-        bob.get(f"{job}/image"),
-        bob.put(f"{job}/image", content=b"x", headers={"Content-Type": "image/png"}),
-        bob.get(f"{base}/streams"),
-        bob.get(f"{base}/series"),
-        bob.get(f"{base}/drift/live"),
-    ]
-    for answer in answers:
-        assert answer.status_code in (403, 404, 422)
-        assert "secret" not in answer.text
-    for query in (
-        {},
-        {"name": "secret-name"},
-        {"name": {"$regex": "secret"}},
-        {"description": {"$ne": None}},
-        {"id": experiment["id"]},
-    ):
-        found = bob.post("/experiment/search", json=query)
-        assert (found.json(), json.loads(found.headers["X-Pagination"])["total"]) == ([], 0)
-    assert ann.get(job).json() == drift

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import json
 import ssl
 import threading
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from cryptography.x509.oid import NameOID
 from lenswatch.config import AuthConfig
 from lenswatch.errors import ServerError
 from lenswatch.server.errors import Refusal
-from lenswatch.server.oidc import Issuer, OidcBearer, tls_context
+from lenswatch.server.oidc import Issuer, OidcBearer, over_tls, tls_context
 
 
 @pytest.fixture
@@ -29,7 +30,8 @@ def certificate(tmp_path: Path) -> Path:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
     now = datetime.datetime.now(datetime.UTC)
-    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    addresses = [ipaddress.ip_address(text) for text in ("127.0.0.1", "0.0.0.0")]
+    address = x509.SubjectAlternativeName([x509.IPAddress(a) for a in addresses])
     made = (
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=1))
@@ -52,7 +54,9 @@ def provider(certificate: Path) -> Iterator[str]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            body = b'{"issuer": "https://127.0.0.1:%d"}' % self.server.server_port  # type: ignore[attr-defined]
+            host = self.headers["Host"]
+            scheme = "http" if host.startswith("0.0.0.0") else "https"  # as the test below says it
+            body = json.dumps({"issuer": f"{scheme}://{host}"}).encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -87,6 +91,33 @@ def test_certificates_are_trusted_where_a_variable_says_so(
     monkeypatch.setenv(variable, str(certificate))
     with httpx.Client(verify=tls_context()) as client:
         assert Issuer(provider, client).document()["issuer"] == provider
+
+
+def test_a_provider_elsewhere_is_asked_over_https_whatever_its_address_says(
+    provider: str, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    plain = provider.replace("https://127.0.0.1", "http://0.0.0.0")  # here, but no loopback name
+    with httpx.Client(verify=tls_context()) as client:
+        assert Issuer(plain, client).document()["issuer"] == plain
+        with pytest.raises(Refusal):  # on loopback http is http, and nobody there speaks it
+            Issuer(provider.replace("https", "http"), client).document()
+
+
+@pytest.mark.parametrize(
+    ("address", "fetched"),
+    [
+        ("http://login.example/realms/x", "https://login.example/realms/x"),
+        ("HTTP://login.example:8080", "https://login.example:8080"),
+        ("https://login.example", "https://login.example"),
+        ("http://localhost:9000/x", "http://localhost:9000/x"),
+        ("http://[::1]:9000", "http://[::1]:9000"),
+        ("http://localhost.evil.example", "https://localhost.evil.example"),
+        ("http://127.0.0.1@evil.example/", "https://127.0.0.1@evil.example/"),
+    ],
+)
+def test_which_addresses_are_fetched_over_https(address: str, fetched: str) -> None:
+    assert over_tls(address) == fetched
 
 
 def test_a_missing_file_of_certificates_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,9 @@
 """Access tokens of OpenID Connect providers.
 
-Only what the configuration names is ever fetched: a token's own `iss` is compared with the list before
-anything else happens. Signatures are checked by RS, ES or PS algorithms and never by HS or none. Who the
-user is comes from the provider's userinfo, called with the token; the token itself only fills gaps.
+Only what the configuration names is ever fetched, and over https unless it is on this machine: a token's
+own `iss` is compared with the list before anything else happens. Signatures are checked by RS, ES or PS
+algorithms and never by HS or none. Who the user is comes from the provider's userinfo, called with the token;
+the token itself only fills gaps.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import httpx2 as httpx
 from joserfc import jwt
@@ -30,8 +32,9 @@ from lenswatch.config import AuthConfig
 from lenswatch.errors import ServerError
 from lenswatch.server.auth import Identity, is_user
 from lenswatch.server.errors import Refusal, forbidden, unauthorized
+from lenswatch.server.guard import is_loopback
 
-__all__ = ["Issuer", "OidcBearer", "identity_of", "tls_context"]
+__all__ = ["Issuer", "OidcBearer", "identity_of", "over_tls", "tls_context"]
 
 ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"]
 _KEY_TYPES = {"RS": "RSA", "PS": "RSA", "ES": "EC"}
@@ -59,6 +62,13 @@ def _tls_context(bundle: str | None) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=bundle)
     except OSError as error:
         raise ServerError(f"{bundle}: no usable file of certificates: {error}") from None
+
+
+def over_tls(address: str) -> str:
+    """`address` as it is fetched: by https, whatever it says, unless it can only be this machine."""
+    scheme, separator, rest = address.partition("://")
+    local = scheme.lower() == "http" and is_loopback(urlsplit(address).hostname or "")
+    return address if local else f"https{separator}{rest}"
 
 
 class Issuer:
@@ -102,8 +112,10 @@ class Issuer:
         """What the provider says of the token's user; 401 if nothing."""
         address = str(self.document().get("userinfo_endpoint", ""))
         try:
-            answer = self._client.get(address, headers={"Authorization": f"Bearer {token}"})
-        except (httpx.HTTPError, httpx.InvalidURL):
+            answer = self._client.get(
+                over_tls(address), headers={"Authorization": f"Bearer {token}"}
+            )
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError):
             raise _unavailable(self.address) from None
         if answer.status_code >= 500:
             raise _unavailable(self.address)
@@ -122,8 +134,8 @@ class Issuer:
 
     def _get(self, address: str) -> dict[str, Any]:
         try:
-            answer = self._client.get(address)
-        except (httpx.HTTPError, httpx.InvalidURL):
+            answer = self._client.get(over_tls(address))
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError):
             raise _unavailable(self.address) from None
         document = _json_object(answer)
         if answer.status_code != 200 or not document:

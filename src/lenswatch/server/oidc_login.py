@@ -19,7 +19,7 @@ from starlette.responses import RedirectResponse, Response
 from lenswatch.config import AuthConfig
 from lenswatch.server.auth import Identity
 from lenswatch.server.errors import Refusal, not_found, unauthorized
-from lenswatch.server.oidc import Issuer, OidcBearer, identity_of, tls_context
+from lenswatch.server.oidc import Issuer, OidcBearer, identity_of, over_tls, tls_context
 from lenswatch.server.sessions import cookie_options
 
 __all__ = ["OidcLogin"]
@@ -113,7 +113,7 @@ class OidcLogin:
             del form["client_id"]
         address = str(issuer.document().get("token_endpoint", ""))
         try:
-            answer = self._client.post(address, data=form, auth=auth)
+            answer = self._client.post(over_tls(address), data=form, auth=auth)
             tokens = answer.json()
         except (httpx.HTTPError, httpx.InvalidURL, ValueError):
             raise Refusal(503, f"The identity provider {issuer.address} does not answer.") from None
