@@ -388,6 +388,27 @@ def test_what_others_wrote_is_shown_as_text(server, page):
     expect(page).to_have_title(re.compile("Lenswatch"))
 
 
+@pytest.mark.parametrize(("width", "shown"), [(360, "score 3.10"), (800, "3.10"), (1400, "3.10")])
+def test_a_row_has_distance_and_score_and_marks_what_is_over_its_threshold(
+    server, page, fouled, width, shown
+):
+    page.set_viewport_size({"width": width, "height": 800})
+    opened(page, server.page_of(fouled))
+    cells = rows(page).first.locator(".number")
+    expect(cells.get_by_text(shown, exact=True).locator("visible=true")).to_have_count(1)
+    expect(cells.get_by_text("0.0100").locator("visible=true")).to_have_count(1)
+    over = rows(page).first.locator(".over").locator("visible=true")
+    expect(over).to_have_text(["3.10"])
+    expect(over).to_have_attribute("title", "above the drift threshold 1.4")
+    expect(rows(page).nth(18).locator(".over[data-verdict=warning]").first).to_have_text("1.30")
+
+
+def test_without_lens_scores_there_is_no_column_for_them(server, page, ramp):
+    opened(page, server.page_of(ramp))
+    expect(rows(page)).to_have_count(25)
+    expect(page.get_by_role("columnheader", name="Lens score")).to_be_hidden()
+
+
 def test_filters_ask_the_server(server, page):
     experiment = server.experiment()
     jobs = [

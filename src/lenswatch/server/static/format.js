@@ -62,9 +62,9 @@ export function number(value) {
   return String(Number(value.toFixed(decimals))).replace("-", "−");
 }
 
-/** Four decimals always, to stand in a column. */
-export function aligned(value) {
-  return isNumber(value) ? value.toFixed(4).replace("-", "−") : "–";
+/** So many decimals always, to stand in a column. */
+export function aligned(value, decimals) {
+  return isNumber(value) ? value.toFixed(decimals).replace("-", "−") : "–";
 }
 
 /** "1,204". */

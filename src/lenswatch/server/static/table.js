@@ -1,8 +1,8 @@
 /** The table of jobs, newest first. */
 
 import { arrange, h, shape } from "./dom.js";
-import { aligned, localTime, timeElement } from "./format.js";
-import { pointOf, streamOf, timeOf, WORDS } from "./verdict.js";
+import { aligned, localTime, number, timeElement } from "./format.js";
+import { pointOf, STATISTICS, streamOf, timeOf, WORDS } from "./verdict.js";
 
 export class JobTable {
   /**
@@ -11,6 +11,7 @@ export class JobTable {
    * @param {(record: Object) => void} onPick
    */
   constructor(table, linkTo, onPick) {
+    this.element = table;
     this.body = table.tBodies[0];
     this.linkTo = linkTo;
     this.onPick = onPick;
@@ -21,6 +22,7 @@ export class JobTable {
     const row = (record) => this.rows.get(JSON.stringify(record)) ?? this.#row(record);
     this.rows = new Map(rows.map((record) => [JSON.stringify(record), row(record)]));
     arrange(this.body, [...this.rows.values()]);
+    this.element.classList.toggle("scoreless", rows.every((record) => pointOf(record).score === null));
     this.select(selected);
   }
 
@@ -46,7 +48,9 @@ export class JobTable {
   }
 
   #cells(record) {
-    const { verdict, distance } = pointOf(record);
+    const point = pointOf(record);
+    const { verdict } = point;
+    const [distance, score] = STATISTICS.map((statistic) => valueOf(point, statistic));
     const time = timeOf(record);
     const [day, clock] = localTime(time).split(" ");
     const label = timeElement(time, "");
@@ -55,12 +59,31 @@ export class JobTable {
       h("td", { class: "time" }, h("a", { href: this.linkTo(record) }, label)),
       h("td", { class: "cut" }, streamOf(record) || "–"),
       h("td", { class: "wide" }, record.job_status),
-      h("td", { class: "number" }, aligned(distance)),
+      h("td", { class: "number" }, distance(4), point.score !== null && under("score ", score(2))),
+      h("td", { class: "number score" }, score(2)),
       h("td", { class: "verdict", dataset: { verdict } }, shape(verdict), WORDS[verdict]),
       h("td", { class: "wider cut model", title: record.model }, record.model),
       h("td", { class: "wide" }, h("span", { class: "tags" }, ...tagsOf(record).map(tagChip))),
     ];
   }
+}
+
+/** Makes a value of a point with so many decimals, marked when it is over one of its thresholds. */
+function valueOf(point, { value, drift, warning }) {
+  const [found, driftAt, warningAt] = [point[value], point[drift], point[warning]];
+  const over = [["drift", driftAt], ["warning", warningAt]]
+    .find(([, threshold]) => found !== null && threshold !== null && found > threshold);
+  const marks = over && {
+    class: "over",
+    dataset: { verdict: over[0] },
+    title: `above the ${over[0]} threshold ${number(over[1])}`,
+  };
+  return (decimals) => h("span", marks ?? {}, aligned(found, decimals));
+}
+
+/** On a narrow page, what would otherwise be a column of its own. */
+function under(label, value) {
+  return h("span", { class: "under" }, label, value);
 }
 
 /** The tags of a record, as texts. */
