@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import anyio.to_thread
@@ -30,7 +30,13 @@ from lenswatch.server import (
     users,
 )
 from lenswatch.server.account_pages import Account
-from lenswatch.server.auth import Authenticator, LocalAuthenticator, TokenAuthenticator
+from lenswatch.server.auth import (
+    Authenticator,
+    Identity,
+    LocalAuthenticator,
+    TokenAuthenticator,
+    find_caller,
+)
 from lenswatch.server.database import POOL_SIZE, Database, prepare, shared_secret
 from lenswatch.server.errors import Refusal, forbidden, refusal
 from lenswatch.server.guard import LoopbackOnly
@@ -40,7 +46,7 @@ from lenswatch.server.metrics import CONTENT_TYPE, Metrics
 from lenswatch.server.observe import ROUTE, Observe
 from lenswatch.server.oidc import OidcBearer
 from lenswatch.server.oidc_login import OidcLogin
-from lenswatch.server.operations import Operation, Services
+from lenswatch.server.operations import Operation, Services, Who, identify
 from lenswatch.server.sessions import SessionStore
 
 __all__ = ["check_auth", "create_app"]
@@ -219,13 +225,18 @@ def _readyz(request: Request) -> Response:
 async def _metrics(request: Request) -> Response:
     """For administrators, and for API keys that may read everywhere."""
     services: Services = request.app.state.services
-    identity = await services.authenticator.identify(request, required=True)
-    if identity is None or not (
-        identity.admin or (identity.grant and identity.grant.experiments is None)
-    ):
-        raise forbidden()
-    text = await anyio.to_thread.run_sync(request.app.state.metrics.exposition)
+    identity = await identify(services, request, Who.KNOWN)
+    text = await anyio.to_thread.run_sync(_exposition, request, identity)
     return Response(text, media_type=CONTENT_TYPE)
+
+
+def _exposition(request: Request, identity: Identity | None) -> bytes:
+    with request.app.state.services.database.read() as connection:
+        caller = find_caller(connection, identity)
+    grant = caller.identity.grant if caller else None
+    if not ((caller and caller.admin) or (grant and grant.experiments is None)):
+        raise forbidden()
+    return cast(bytes, request.app.state.metrics.exposition())
 
 
 def _add_middleware(app: FastAPI, config: Config) -> None:
