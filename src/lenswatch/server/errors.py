@@ -5,13 +5,32 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
 from starlette.responses import JSONResponse
 
-__all__ = ["Refusal", "conflict", "forbidden", "invalid", "not_found", "refusal", "unauthorized"]
+__all__ = [
+    "JsonAnswer",
+    "Refusal",
+    "conflict",
+    "forbidden",
+    "invalid",
+    "not_found",
+    "refusal",
+    "unauthorized",
+]
+
+
+class JsonAnswer(JSONResponse):
+    """JSON that names what a request holds, even what is no Unicode: lone surrogates become "?"."""
+
+    def render(self, content: Any) -> bytes:
+        """`content` as bytes."""
+        text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return text.encode("utf-8", "replace")
 
 
 class Refusal(Exception):  # noqa: N818 - a refusal is an answer
@@ -49,7 +68,7 @@ def refusal(
         content["message"] = message
     if errors is not None:
         content["errors"] = errors
-    return JSONResponse(content, code, headers=headers)
+    return JsonAnswer(content, code, headers=headers)
 
 
 def unauthorized(message: str = "No authorization header") -> Refusal:

@@ -22,7 +22,7 @@ from starlette.responses import JSONResponse, Response
 from lenswatch.server import bodies
 from lenswatch.server.auth import Authenticator, Caller, Identity, find_caller
 from lenswatch.server.database import Database, QueryRefused
-from lenswatch.server.errors import Refusal, forbidden, invalid
+from lenswatch.server.errors import JsonAnswer, Refusal, forbidden, invalid
 from lenswatch.server.reading import read_body
 
 __all__ = ["Call", "Operation", "Operations", "Services", "Who", "identify", "reply"]
@@ -231,4 +231,4 @@ if "lower_uuid" not in CONVERTOR_TYPES:
 
 def reply(record: Any, code: int = 200, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """A JSON answer."""
-    return JSONResponse(record, code, headers=headers)
+    return JsonAnswer(record, code, headers=headers)
