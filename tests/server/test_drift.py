@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -78,6 +79,55 @@ def test_drift_detected_is_required(local: Any, pier: Any) -> None:
     assert answer.json()["errors"] == {
         "json": {"drift_detected": ["Missing data for required field."]}
     }
+
+
+@pytest.mark.parametrize("before", ["Running", "Completed", "Failed"])
+@pytest.mark.parametrize("after", ["Running", "Completed", "Failed"])
+def test_a_status_may_change_to_any_other(local: Any, pier: Any, before: str, after: str) -> None:
+    record = local.drift(pier, job_status=before)
+    path = f"/experiment/{pier['id']}/drift/{record['id']}"
+    answer = local.put(path, json=JOB | {"job_status": after})
+    assert (answer.status_code, answer.json()["job_status"]) == (200, after)
+    assert local.search(pier, {"job_status": after}).json() == [answer.json()]
+
+
+def test_booleans_in_many_spellings(local: Any, pier: Any) -> None:
+    for spelling in (True, "true", "t", "yes", "y", "on", "1", 1, "True", "ON", "Y"):
+        assert local.drift(pier, drift_detected=spelling)["drift_detected"] is True
+    for spelling in (False, "false", "f", "no", "n", "off", "0", 0, "False", "OFF"):
+        assert local.drift(pier, drift_detected=spelling)["drift_detected"] is False
+    assert len(local.search(pier, {"drift_detected": True}, page_size=100).json()) == 11
+    assert len(local.search(pier, {"drift_detected": False}, page_size=100).json()) == 10
+
+
+def test_there_may_be_any_number_of_tags_of_1_to_20_characters(local: Any, pier: Any) -> None:
+    tags = [f"tag {number % 300:03}" for number in range(700)] + ["x", "é" * 20, "a,b", "$all"]
+    record = local.drift(pier, tags=tags)
+    assert record["tags"] == tags
+    assert local.get(f"/experiment/{pier['id']}/drift/{record['id']}").json()["tags"] == tags
+    for tag in ("tag 299", "x", "é" * 20, "a,b"):
+        assert local.search(pier, {"tags": {"$all": [tag]}}).json() == [record]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("job_status", value) for value in ("completed", "", None, 1, ["Failed"], "Done")),
+        *(("model", value) for value in (None, 5, ["m"], {"a": 1})),
+        *(("drift_detected", value) for value in (None, "maybe", 2, [])),
+        *(("tags", value) for value in (None, "a", {"a": 1}, [None], [["a"]], [5])),
+    ],
+)
+def test_other_types_are_422(local: Any, pier: Any, field: str, value: Any) -> None:
+    record = local.drift(pier)
+    path = f"/experiment/{pier['id']}/drift"
+    for answer in (
+        local.post(path, json=JOB | {field: value}),
+        local.put(f"{path}/{record['id']}", json=JOB | {field: value}),
+    ):
+        assert answer.status_code == 422
+        assert list(answer.json()["errors"]["json"]) == [field]
+    assert local.search(pier, {}).json() == [record]
 
 
 @pytest.mark.parametrize("value", [[], "x", 3, None])
@@ -251,6 +301,33 @@ def test_values_come_back_as_they_went(local: Any, pier: Any, value: Any) -> Non
         ({"$or": [{"model": "m0"}, {"job_status": "Failed"}]}, "02"),
         ({"$nor": [{"model": "m0"}, {"job_status": "Failed"}]}, "13"),
         ({"model": {"$regex": "M[12]", "$options": "i"}}, "12"),
+        ({"model": {"$eq": "m1"}}, "1"),
+        ({"model": {"$gt": "m1"}}, "23"),
+        ({"model": {"$lte": "m1"}}, "01"),
+        ({"model": {"$not": {"$in": ["m1", "m2"]}}}, "03"),
+        ({"parameters.distance": {"$exists": True}}, "0123"),
+        ({"parameters.nothing": {"$exists": False}}, "0123"),
+        ({"parameters.nothing": None}, "0123"),
+        ({"parameters.null": None}, "0123"),
+        ({"parameters.null": {"$exists": True}}, "2"),
+        ({"parameters.null": {"$ne": None}}, ""),
+        ({"parameters.boxes.label": "eel"}, "13"),
+        ({"parameters.boxes.1.label": "eel"}, "3"),
+        ({"parameters.boxes": {"$size": 2}}, "3"),
+        ({"parameters.boxes": {"$elemMatch": {"label": "eel", "size": {"$gte": 2}}}}, "3"),
+        ({"parameters.boxes": {"$elemMatch": {"label": "eel", "size": 1}}}, "1"),
+        ({"parameters.boxes": [{"size": 1, "label": "eel"}]}, "1"),
+        ({"parameters.boxes": {"label": "eel", "size": 1}}, "1"),
+        ({"parameters.distance": {"$gt": "0"}}, ""),
+        ({"parameters.distance": True}, ""),
+        ({"parameters.stream": {"$gt": 0}}, ""),
+        ({"drift_detected": "true"}, ""),
+        ({"job_status": None}, ""),
+        ({"nothing": None}, "0123"),
+        ({"tags": {"$exists": True}}, "0123"),
+        ({"tags.0": "a"}, "01"),
+        ({"tags": {"$regex": "^[BC]$", "$options": "i"}}, "12"),
+        ({"$and": [{"tags": "a"}, {"$nor": [{"tags": "b"}]}]}, "0"),
         ({"tags": "a", "drift_detected": True}, "1"),
         ({"parameters.stream": "s1", "job_status": "Completed", "drift_detected": True}, "13"),
     ],
@@ -258,6 +335,11 @@ def test_values_come_back_as_they_went(local: Any, pier: Any, value: Any) -> Non
 def test_searching(local: Any, pier: Any, query: Any, found: str) -> None:
     for number, tags in enumerate((["a"], ["a", "b"], ["c"], [])):
         parameters = {"distance": number / 10, "stream": f"s{number % 2}", "event_id": f"e{number}"}
+        if number % 2:
+            parameters["boxes"] = [{"label": "eel", "size": number}, {"label": "eel", "size": 0}]
+            parameters["boxes"] = parameters["boxes"][: 1 + (number > 1)]
+        if number == 2:
+            parameters["null"] = None
         local.drift(
             pier,
             model=f"m{number}",
@@ -269,6 +351,59 @@ def test_searching(local: Any, pier: Any, query: Any, found: str) -> None:
     answer = local.search(pier, query, order_by="asc")
     assert "".join(record["model"][1:] for record in answer.json()) == found
     assert json.loads(answer.headers["X-Pagination"])["total"] == len(found)
+
+
+@pytest.mark.parametrize("key", ["id", "_id"])
+def test_searching_by_id_under_both_names(local: Any, pier: Any, key: str) -> None:
+    record, other = local.drift(pier), local.drift(pier)
+    assert local.search(pier, {key: record["id"]}).json() == [record]
+    assert local.search(pier, {key: {"$ne": record["id"]}}).json() == [other]
+
+
+def test_every_filter_of_the_page_with_every_other(local: Any, pier: Any) -> None:
+    records = [
+        local.drift(pier, job_status=status, tags=tags)
+        for status in ("Running", "Completed", "Failed")
+        for tags in ([], ["a"], ["a", "b"], ["b"])
+    ]
+    middle = datetime.fromisoformat(records[6]["created_at"])
+    bound = middle.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    moment = datetime.fromisoformat(bound)
+
+    def at(record: Any) -> datetime:
+        return datetime.fromisoformat(record["created_at"])
+
+    filters: list[list[tuple[Any, Any]]] = [
+        [
+            ({}, lambda r: True),
+            *(
+                ({"tags": {"$all": tags}}, lambda r, tags=tags: set(tags) <= set(r["tags"]))
+                for tags in (["a"], ["a", "b"], ["b", "a"])
+            ),
+        ],
+        [
+            ({}, lambda r: True),
+            *(
+                ({"job_status": status}, lambda r, status=status: r["job_status"] == status)
+                for status in ("Running", "Completed", "Failed")
+            ),
+        ],
+        [
+            ({}, lambda r: True),
+            ({"created_at": {"$lt": bound}}, lambda r: at(r) < moment),
+            ({"created_at": {"$gt": bound}}, lambda r: at(r) > moment),
+            (
+                {"created_at": {"$lt": "2125-01-01T00:00:00.000Z", "$gt": bound}},
+                lambda r: at(r) > moment,
+            ),
+        ],
+    ]
+    for choice in itertools.product(*filters):
+        query = {key: value for part, _ in choice for key, value in part.items()}
+        expected = [r for r in records if all(holds(r) for _, holds in choice)]
+        answer = local.search(pier, query, page_size=100, order_by="asc")
+        assert answer.json() == expected, query
+        assert json.loads(answer.headers["X-Pagination"])["total"] == len(expected)
 
 
 def test_searching_by_time_as_the_page_does(local: Any, pier: Any) -> None:

@@ -107,6 +107,35 @@ def test_blank_and_broken_names_are_422(ann: Any, name: Any) -> None:
     assert list(answer.json()["errors"]["json"]) == ["name"]
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("description", value) for value in (5, None, True, ["x"], {"$ne": 1}, "a\0b")),
+        *(("public", value) for value in (None, "maybe", 2, [True], "", "yess")),
+        *(("permissions", value) for value in (None, "x", {}, 5)),
+    ],
+)
+def test_other_fields_of_another_type_are_422(ann: Any, field: str, value: Any) -> None:
+    record = ann.experiment("pier", description="here")
+    body = {"name": "quay", field: value}
+    for answer in (
+        ann.post("/experiment", json=body),
+        ann.put(f"/experiment/{record['id']}", json=body),
+    ):
+        assert answer.status_code == 422
+        assert list(answer.json()["errors"]["json"]) == [field]
+    assert ann.post("/experiment/search", json={}).json() == [record]
+
+
+def test_a_fetched_record_cannot_be_sent_back(ann: Any) -> None:
+    record = ann.experiment("pier", description="here")
+    answer = ann.put(f"/experiment/{record['id']}", json=record)
+    assert answer.status_code == 422
+    assert set(answer.json()["errors"]["json"]) == {"id", "created_at"}
+    sent = {key: value for key, value in record.items() if key not in ("id", "created_at")}
+    assert ann.put(f"/experiment/{record['id']}", json=sent).json() == record
+
+
 def test_names_may_be_long_and_differ_by_case(ann: Any) -> None:
     assert ann.experiment("x" * 10_000)["name"] == "x" * 10_000
     ann.experiment("Pier")

@@ -112,6 +112,20 @@ def test_what_is_no_picture_is_422(local: Any, path: str, data: bytes) -> None:
     assert local.get(path).json()["message"] == "Image not found."
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_a_script_in_a_picture_does_not_come_back(local: Any, path: str, kind: str) -> None:
+    exif = Image.Exif()
+    exif[0x010E] = SVG.decode()
+    data = picture(kind, exif=exif) + SVG  # in its metadata, and behind its end
+    assert data.count(b"<script>") == 2
+    put(local, path, data, f"image/{kind.lower()}")
+    got = local.get(path)
+    assert b"script" not in got.content
+    assert got.headers["Content-Type"] == "image/jpeg"
+    assert got.headers["Content-Security-Policy"] == "default-src 'none'"
+    assert got.headers["X-Content-Type-Options"] == "nosniff"
+
+
 @pytest.mark.parametrize("kind", ["image/svg+xml", "text/html", "image/gif", ""])
 def test_other_types_are_415(local: Any, path: str, kind: str) -> None:
     answer = put(local, path, picture(), kind)

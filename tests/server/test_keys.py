@@ -256,6 +256,31 @@ def test_forms_need_their_token(config: Config, client: TestClient) -> None:
     assert [key.name for key in list_keys(config)] == ["me"]
 
 
+def test_no_form_is_taken_from_another_site(config: Config, client: TestClient) -> None:
+    _, secret = create_key(config, "me", level="Admin")
+    own, evil = {"Origin": "https://lens.example"}, {"Origin": "https://evil.example"}
+    good = token_of(client.get("/login"))
+    for form, headers in (
+        ({}, own),
+        ({"form": "x"}, own),
+        ({"form": good}, evil),
+        ({"form": good}, {}),
+    ):
+        answer = client.post("/login", data={"key": secret} | form, headers=headers)
+        assert answer.status_code == 403
+        assert "Set-Cookie" not in answer.headers
+    log_in(client, secret)
+    good, key = token_of(client.get("/keys")), list_keys(config)[0]
+    for path in ("/logout", f"/keys/{key.id}/revoke"):
+        for form, headers in (({}, own), ({"form": "x"}, own), ({"form": good}, evil)):
+            assert client.post(path, data=form, headers=headers).status_code == 403
+    assert client.get("/api/latest/user/self").status_code == 200
+    assert list_keys(config) == [key]
+    multipart = {"form": (None, good), "name": (None, "made"), "level": (None, "Edit")}
+    assert client.post("/keys", files=multipart, headers=own).status_code == 403
+    assert client.post("/keys", data={"form": "x" * 100_000}, headers=own).status_code == 413
+
+
 def test_keys_are_made_and_revoked_on_a_page(
     config: Config, client: TestClient, nobody: Any
 ) -> None:

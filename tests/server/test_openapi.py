@@ -46,12 +46,10 @@ def test_every_operation_is_in_the_document(local: Any, version: str, paths: Any
             assert operation["responses"]
 
 
-@pytest.mark.parametrize(("version", "examples"), [("v1", 5), ("latest", 15)])
+@pytest.mark.parametrize(("version", "examples"), [("v1", 3), ("latest", 8)])
 def test_schemathesis_finds_nothing(
-    serve: Any, database_url: str, version: str, examples: int, tmp_path: Path
+    serve: Any, version: str, examples: int, tmp_path: Path
 ) -> None:
-    if not database_url.startswith("sqlite"):
-        pytest.skip("the document is the same on every database")
     base = f"{serve().address}/api/{version}"
     command = [
         *(str(Path(sys.executable).with_name("schemathesis")), "run", f"{base}/specification.json"),

@@ -78,6 +78,82 @@ def test_pages(local: Any, seven: Any, params: Any, models: str, header: Any) ->
         assert json.loads(answer.headers["X-Pagination"]) == header
 
 
+def expected(total: int, page: int, size: int) -> dict[str, int]:
+    """The header as the contract words it."""
+    last = (total + size - 1) // size
+    header = {"total": total, "total_pages": last}
+    if total == 0:
+        return header
+    header |= {"first_page": 1, "last_page": last}
+    header |= {"page": page} if page <= last else {}
+    header |= {"previous_page": page - 1} if page > 1 else {}
+    return header | ({"next_page": page + 1} if page < last else {})
+
+
+@pytest.mark.parametrize("what", ["user", "experiment", "drift"])
+def test_every_search_tells_where_one_is(root: Any, ann: Any, bob: Any, what: str) -> None:
+    """Five records, asked for in every way."""
+    names = [f"e{number}" for number in range(5)]
+    experiments = [root.experiment(name, description="five") for name in names]
+    for number in range(5):
+        root.drift(experiments[0], model=f"m{number}")
+    path = f"/experiment/{experiments[0]['id']}/drift/search"
+    path = path if what == "drift" else f"/{what}/search"
+    everything, nothing = {}, {"_id": "none"}
+    if what == "user":
+        everything = {"subject": {"$in": ["ann", "bob", "root"]}}
+    for query, total in ((everything, 3 if what == "user" else 5), (nothing, 0)):
+        whole = root.post(path, json=query).json()
+        assert len(whole) == total
+        for size in (1, 2, 3, 5, 100):
+            for page in (1, 2, 3, 5, 6, 99):
+                params = {"page": page, "page_size": size}
+                answer = root.post(path, json=query, params=params)
+                assert answer.json() == whole[(page - 1) * size : page * size]
+                assert json.loads(answer.headers["X-Pagination"]) == expected(total, page, size)
+
+
+SORTED_BY = {
+    "user": ("created_at", "email", "subject", "issuer"),
+    "experiment": ("created_at", "name", "public"),
+    "drift": ("created_at", "job_status", "model", "drift_detected", "schema_version"),
+}
+
+
+@pytest.mark.parametrize("what", SORTED_BY)
+def test_every_search_sorts_by_what_the_contract_names(
+    root: Any, ann: Any, bob: Any, what: str
+) -> None:
+    names = ("b", "", "B", "a", "ä", "a", "Z", "aa")
+    experiments = [
+        root.experiment(f"{name} {number}", public=number % 3 == 0)
+        for number, name in enumerate(names)
+    ]
+    for number, name in enumerate(names):
+        status = ("Running", "Failed", "Completed")[number % 3]
+        root.drift(experiments[0], model=name, job_status=status, drift_detected=number % 2 == 0)
+    path = f"/experiment/{experiments[0]['id']}/drift/search"
+    path = path if what == "drift" else f"/{what}/search"
+    default = root.post(path).json()
+    for field in SORTED_BY[what]:
+        for order in ("asc", "desc"):
+            found = root.post(path, params={"sort_by": field, "order_by": order}).json()
+            assert sorted(r["id"] for r in found) == sorted(r["id"] for r in default)
+            values = [record[field] for record in found]
+            assert values == sorted(values, reverse=order == "desc")
+        assert root.post(path, params={"sort_by": field}).json() == found  # desc unless told
+    assert root.post(path, params={"sort_by": "created_at"}).json() == default
+    for field in ("id", "_id", "permissions", "parameters", "tags", "colour", "", "NAME"):
+        answer = root.post(path, params={"sort_by": field})
+        assert answer.status_code == 422
+        message = f"Must be one of: {', '.join(SORTED_BY[what])}."
+        assert answer.json()["errors"] == {"query": {"sort_by": [message]}}
+    for params in ({"page": 0}, {"page": 1.5}, {"page_size": 0}, {"page_size": 101}):
+        answer = root.post(path, params=params)
+        assert list(answer.json()["errors"]["query"]) == list(params)
+    assert len(root.post(path, params={"page_size": 100}).json()) == len(default)
+
+
 def test_nothing_found(local: Any, seven: Any) -> None:
     answer = local.search(seven, {"model": "none"}, page=2)
     assert answer.json() == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import operator
 import re
 import warnings
@@ -16,7 +17,6 @@ from sqlalchemy import Connection, insert, select
 from lenswatch.server import jobs, search
 from lenswatch.server.bodies import storable
 from lenswatch.server.database import Database
-from lenswatch.server.errors import Refusal
 from lenswatch.server.models import cursors, drifts, experiments
 from lenswatch.server.queries import parse_query
 from lenswatch.server.regex import RegexError, compile_regex
@@ -286,6 +286,26 @@ def test_sql_answers_as_python_does(connection: Connection, documents: Any, aske
         savepoint.rollback()
 
 
+@settings(
+    max_examples=20,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(st.lists(records, min_size=1, max_size=5), st.lists(queries, min_size=1, max_size=6))
+def test_the_api_answers_as_python_does(local: Any, documents: Any, asked: Any) -> None:
+    experiment = local.experiment()
+    path = f"/experiment/{experiment['id']}/drift/batch"
+    local.post(path, json={"drifts": [storable(d) for d in documents]})
+    kept = local.search(experiment, {}, order_by="asc", page_size=100).json()
+    assert len(kept) == len(documents)
+    for query in asked:
+        expected = [record for record in kept if matches(record, plain(query))]
+        answer = local.search(experiment, ours(query), order_by="asc")
+        assert answer.status_code == 200, answer.text
+        assert answer.json() == expected, query
+        assert json.loads(answer.headers["X-Pagination"])["total"] == len(expected)
+
+
 def with_absolute_ends(regex: str) -> str:
     """For Python: `$` outside classes as `\\Z`, since ours does not match before a last newline."""
     parts, i, first_in_class = [], 0, -1
@@ -378,16 +398,25 @@ REFUSED = {
 }
 
 
+def refusal_of(api: Any, path: str, query: Any) -> Any:
+    """The complaints of a 422."""
+    headers = {"Content-Type": "application/json"}
+    answer = api.post(path, content=json.dumps(query), headers=headers)
+    assert answer.status_code == 422, answer.text
+    assert set(answer.json()) == {"code", "status", "errors"}
+    return answer.json()["errors"]["json"]
+
+
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_not_understood_is_refused_by_name(connection: Connection, name: str) -> None:
-    with pytest.raises(Refusal) as refused:
-        ask(connection, REFUSED[name])
-    assert refused.value.code == 422
-    assert refused.value.errors is not None
-    assert list(refused.value.errors["json"]) == [name]
+def test_what_is_not_understood_is_refused_by_name(local: Any, name: str) -> None:
+    paths = ("/user/search", "/experiment/search")
+    drifts = f"/experiment/{local.experiment()['id']}/drift/search"
+    for path in (*paths, drifts):
+        assert list(refusal_of(local, path, REFUSED[name])) == [name]
+        assert list(refusal_of(local, path, {"$or": [{"model": "a"}, REFUSED[name]]})) == [name]
 
 
-def test_deep_and_large_queries_are_refused() -> None:
+def test_deep_and_large_queries_are_refused(local: Any) -> None:
     deep: dict[str, Any] = {"model": "a"}
     for _ in range(12):
         deep = {"$and": [deep]}
@@ -395,10 +424,10 @@ def test_deep_and_large_queries_are_refused() -> None:
     nested: Any = 1
     for _ in range(70):
         nested = [nested]
+    drifts = f"/experiment/{local.experiment()['id']}/drift/search"
     for query in (deep, wide, {"parameters.a": nested}, {"parameters.a": list(range(300))}):
-        with pytest.raises(Refusal) as refused:
-            parse_query(query)
-        assert refused.value.code == 422
+        for path in ("/user/search", "/experiment/search", drifts):
+            assert refusal_of(local, path, query)
 
 
 @pytest.mark.parametrize(
@@ -421,9 +450,11 @@ def test_deep_and_large_queries_are_refused() -> None:
         "\\",
     ],
 )
-def test_expressions_outside_the_subset_are_refused(regex: str) -> None:
+def test_expressions_outside_the_subset_are_refused(local: Any, regex: str) -> None:
     with pytest.raises(RegexError):
         compile_regex(regex)
+    for query in ({"name": {"$regex": regex}}, {"a": {"$not": {"$regex": regex}}}):
+        assert list(refusal_of(local, "/experiment/search", query)) == ["$regex"]
 
 
 def test_no_expression_takes_long() -> None:

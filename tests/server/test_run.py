@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import signal
@@ -9,13 +10,15 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
+import psycopg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 
 from lenswatch.config import AuthConfig, Config, ServerConfig
 from lenswatch.errors import ServerError
@@ -220,15 +223,39 @@ def test_health_and_readiness(local: Any) -> None:
         assert (answer.status_code, answer.content) == (204, b"")
 
 
-def test_readiness_tells_when_the_database_is_gone(local: Any, database_url: str) -> None:
-    if not database_url.startswith("sqlite"):
-        pytest.skip("needs a database that can be taken away: SQLite")
+@contextlib.contextmanager
+def taken_away(database_url: str) -> Iterator[None]:
+    """Within: nobody gets at the database."""
+    if database_url.startswith("sqlite"):
+        Path(database_url.removeprefix("sqlite:///")).write_bytes(b"not a database" * 1000)
+        yield
+        return
+    url = make_url(database_url)
+    admin = url.set(drivername="postgresql", database="postgres")
+    with psycopg.connect(
+        admin.render_as_string(hide_password=False), autocommit=True
+    ) as connection:
+        allow = f'ALTER DATABASE "{url.database}" ALLOW_CONNECTIONS '
+        connection.execute(allow + "false")  # type: ignore[arg-type]
+        ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
+        connection.execute(ended, [url.database])
+        try:
+            yield
+        finally:
+            connection.execute(allow + "true")  # type: ignore[arg-type]
+
+
+def test_it_tells_when_the_database_is_gone(local: Any, database_url: str) -> None:
     local.client.app.state.services.database.close()
-    Path(database_url.removeprefix("sqlite:///")).write_bytes(b"not a database" * 1000)
-    answer = local.client.get("/readyz")
-    assert answer.status_code == 503
-    assert answer.json()["message"] == "The database does not answer."
-    assert local.client.get("/healthz").status_code == 200
+    broken = database_url.startswith("sqlite")  # a file that is none any more is a crash
+    with taken_away(database_url):
+        for path in ("/readyz", *([] if broken else ["/api/v1/user/self"])):
+            answer = local.client.get(path)
+            assert answer.status_code == 503
+            assert answer.json()["message"] == "The database does not answer."
+        assert local.client.get("/healthz").status_code == 200
+    if not broken:
+        assert local.client.get("/readyz").status_code == 200
 
 
 def test_the_server_needs_nothing_of_the_node() -> None:

@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 
 def test_registering_answers_201_with_the_record(anonymous: Any, issuer: Any) -> None:
     answer = anonymous.as_(issuer.account("ann", "user")).post("/user")
@@ -99,6 +101,15 @@ def test_users_are_sorted_and_paged(root: Any, ann: Any, bob: Any) -> None:
     answer = root.post("/user/search", json={}, params=params)
     assert [user["subject"] for user in answer.json()] == ["ann", "bob"]
     assert json.loads(answer.headers["X-Pagination"])["total"] == 3
+
+
+@pytest.mark.parametrize("key", ["id", "_id", "subject", "email"])
+def test_users_are_found_by_what_they_are(root: Any, ann: Any, key: str) -> None:
+    record = ann.get("/user/self").json()
+    assert root.post("/user/search", json={key: record[key.strip("_")]}).json() == [record]
+    assert root.post("/user/search", json={key: {"$regex": "^nobody"}}).json() == []
+    bounds = {"$gte": record["created_at"], "$lte": record["created_at"]}
+    assert root.post("/user/search", json={"created_at": bounds}).json() == [record]
 
 
 def test_a_bad_user_search_is_422(root: Any) -> None:
