@@ -43,6 +43,13 @@ def test_what_fouls_a_lens_stays_the_same_from_picture_to_picture(name):
     np.testing.assert_array_equal(spoil(IMAGE, 3), spoil(IMAGE, 3))
 
 
+@pytest.mark.parametrize("name", sorted(set(CORRUPTIONS) - {"gaussian noise"}))
+def test_what_came_before_does_not_matter(name):
+    spoil, small = corruption(name, 7), np.ascontiguousarray(IMAGE[:100, :130])
+    for image, severity in [(IMAGE, 3), (small, 3), (small, 1.5), (IMAGE, 3)]:
+        np.testing.assert_array_equal(spoil(image, severity), corruption(name, 7)(image, severity))
+
+
 def test_noise_differs_from_picture_to_picture():
     spoil = corruption("gaussian noise", 7)
     assert (spoil(IMAGE, 3) != spoil(IMAGE, 3)).any()

@@ -1,36 +1,34 @@
 import io
 import json
+from functools import partial
 
 import numpy as np
 import pytest
+from frouros.detectors import data_drift as frouros
+from frouros.utils.kernels import rbf_kernel
 from rich.console import Console
+from scipy import stats
 
+from detectors import Brightness, brightness, contrast
 from lens_footage import frames
 from lenswatch.config import EncoderConfig
 from lenswatch.errors import InputError
 from lenswatch.evaluate import RIVALS, encoding
 from lenswatch.evaluate.ours import make_chart, make_detector, make_mmd
-from lenswatch.evaluate.protocol import Outcome, Plan, Progress, evaluate, figures
+from lenswatch.evaluate.protocol import (
+    Outcome,
+    Plan,
+    Progress,
+    all_cases,
+    evaluate,
+    figures,
+    halves,
+    judge,
+)
 from lenswatch.evaluate.report import html_page, table
+from lenswatch.evaluate.rivals import smallest_ks_p_value
 
 PLAN = Plan(horizon=30, onsets=2, lead=12, corruptions=("brightness", "defocus"))
-
-
-class Brightness:
-    """Drift when an image's mean is 20 over that of the clean ones."""
-
-    threshold = 20.0
-
-    def __init__(self, clean):
-        self.clean = float(np.mean([image.mean() for image in clean]))
-        self.resets = 0
-
-    def update(self, image):
-        score = float(image.mean()) - self.clean
-        return score, score > 10, score > self.threshold
-
-    def reset(self):
-        self.resets += 1
 
 
 def outcome(make, plan=PLAN, count=200):
@@ -122,6 +120,70 @@ def test_rivals_keep_to_the_interface(name):
     score, _, drift = answers[-1]
     assert np.isfinite(score)
     assert drift == (score > detector.threshold)
+
+
+def test_detectors_side_by_side_say_what_each_says_alone():
+    footage = frames(200)
+    first, second = halves(footage, PLAN)
+    makers = (brightness, contrast)
+    steps = judge([make(first, 200, 0) for make in makers], second, PLAN, all_cases(94, PLAN))
+    runs = returned(steps)
+    for make, together in zip(makers, runs, strict=True):
+        *_, alone = evaluate(make, footage, PLAN)
+        assert (together.clean, together.trials) == (alone.clean, alone.trials)
+
+
+def returned(generator):
+    while True:
+        try:
+            next(generator)
+        except StopIteration as stop:
+            return stop.value
+
+
+@pytest.mark.usefixtures("quick_encoder")
+def test_an_encoder_is_trained_once_for_all_processes(tmp_path, monkeypatch):
+    clean = frames(40)
+    monkeypatch.setattr(encoding, "_kept", {})
+    monkeypatch.setattr(encoding, "_shared", [])
+    encoding.share_encoders(tmp_path)
+    trained = encoding.encoder_for(clean, 0)
+    encoding._kept.clear()  # as in another process
+    monkeypatch.setattr(encoding, "train", lambda *_: pytest.fail("trained again"))
+    found = encoding.encoder_for(clean, 0)
+    np.testing.assert_array_equal(found.embeddings, trained.embeddings)
+    np.testing.assert_array_equal(found(clean[3]), trained(clean[3]))
+
+
+@pytest.mark.usefixtures("quick_encoder")
+def test_an_image_that_was_written_over_is_encoded_again():
+    clean = frames(40)
+    encoder, image = encoding.encoder_for(clean, 0), clean[0].copy()
+    before = encoder(image)
+    image[:] = clean[20]
+    np.testing.assert_array_equal(encoder(image), encoder.embeddings[20])
+    assert (encoder(image) != before).any()
+
+
+def test_the_smallest_p_value_is_that_of_scipy():
+    rng = np.random.default_rng(1)
+    reference, window = rng.normal(size=(90, 6)).round(1), rng.normal(0.3, 1, (30, 6)).round(1)
+    found = smallest_ks_p_value(np.sort(reference, axis=0), window)
+    pairs = zip(reference.T, window.T, strict=True)
+    assert found == min(stats.ks_2samp(a, b, method="asymp").pvalue for a, b in pairs)
+
+
+@pytest.mark.usefixtures("quick_encoder")
+def test_the_tutorials_score_is_that_of_a_frouros_detector_that_saw_these_images():
+    footage = frames(80)
+    encoder = encoding.encoder_for(footage[:60], 0)
+    detector = frouros.MMDStreaming(window_size=12, kernel=partial(rbf_kernel, sigma=0.3))
+    detector.fit(X=encoder.embeddings.astype(np.float64))
+    judged = RIVALS["tutorial"](footage[:60], 200, 0)
+    for image in footage[60:]:
+        expected, _ = detector.update(value=encoder(image).astype(np.float64))
+        score = judged.update(image)[0]
+        assert score == (None if expected is None else pytest.approx(expected.distance, abs=1e-12))
 
 
 def test_the_table_and_the_page_show_every_detector(judged):

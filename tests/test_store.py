@@ -42,6 +42,13 @@ def rows(path: Path, query: str) -> list[tuple[Any, ...]]:
         connection.close()
 
 
+@pytest.mark.parametrize(("durable", "synchronous"), [(True, 2), (False, 0)])
+def test_a_commit_waits_for_the_disk_unless_told_otherwise(path, durable, synchronous):
+    store = NodeStore(path, durable=durable)
+    with store._reader.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == synchronous
+
+
 def test_what_was_put_in_one_transaction_is_read_back(store: NodeStore, path: Path) -> None:
     with store.begin() as transaction:
         assert transaction.answer("e1") is None

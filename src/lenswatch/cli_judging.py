@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-from collections.abc import Generator, Sequence
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,6 @@ import click
 from lenswatch.cli_options import with_config
 from lenswatch.config import Config
 from lenswatch.console import follow, say
-from lenswatch.errors import InputError
-from lenswatch.progress import Step
 
 __all__ = ["compare", "evaluate", "explain"]
 
@@ -33,6 +31,9 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--onsets", default=3, show_default=True, help="Starts tried for each corruption.")
 @click.option("--seed", default=0, show_default=True)
 @click.option(
+    "--processes", type=click.IntRange(min=1), help="How many at once; else one for each core."
+)
+@click.option(
     "--json", "json_file", type=click.Path(path_type=Path), help="Write all figures here."
 )
 @click.option(
@@ -45,6 +46,7 @@ def evaluate(
     ert: float,
     onsets: int,
     seed: int,
+    processes: int | None,
     json_file: Path | None,
     html_file: Path | None,
     folders: tuple[Path, ...],
@@ -57,18 +59,19 @@ def evaluate(
     from rich.console import Console
 
     from lenswatch.evaluate import Plan, figures
+    from lenswatch.evaluate.makers import BUILT_IN
     from lenswatch.evaluate.report import html_page, table
+    from lenswatch.evaluate.running import run
+    from lenswatch.training import find_pictures
 
     plan = Plan(ert=ert, onsets=onsets, seed=seed)
-    makers = _makers(names)
-    cameras = {folder.name: _images(config, folder) for folder in folders}
-    found, outcomes = [], []
-    for name, make in makers.items():
-        own = [
-            follow(_steps(name, make, camera, images, plan)) for camera, images in cameras.items()
-        ]
-        outcomes += own
-        found.append(figures(own, plan))
+    chosen = list(dict.fromkeys(names or BUILT_IN))
+    cameras = {
+        camera: find_pictures(folder, ["*"], key="FOLDER")
+        for camera, folder in _cameras(folders).items()
+    }
+    outcomes = follow(run(chosen, cameras, config, plan, processes or os.cpu_count() or 1))
+    found = [figures([o for o in outcomes if o.detector == name], plan) for name in chosen]
     for threshold in ("own threshold", "matched threshold"):
         Console().print(table(found, threshold))
     if json_file is not None:
@@ -77,51 +80,11 @@ def evaluate(
         html_file.write_text(html_page(found, outcomes), encoding="utf-8")
 
 
-def _makers(names: Sequence[str]) -> dict[str, Any]:
-    from lenswatch.evaluate import RIVALS, make_detector
-
-    built_in: dict[str, Any] = {"lenswatch": make_detector, **RIVALS}
-    if not names:
-        return built_in
-    return {
-        name: built_in[name] if name in built_in else _imported(name, built_in) for name in names
-    }
-
-
-def _imported(name: str, built_in: dict[str, Any]) -> Any:
-    module, _, function = name.partition(":")
-    try:
-        return getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError):
-        raise InputError(
-            f"--detector {name}: give MODULE:FUNCTION that can be imported, or one of "
-            + ", ".join(built_in)
-        ) from None
-
-
-def _images(config: Config, folder: Path) -> list[Any]:
-    """The pictures of a folder, (h, w, 3) uint8 each, in the order of their names."""
-    import numpy as np
-
-    from lenswatch.images import read_picture_file
-    from lenswatch.training import find_pictures
-
-    size = config.transform.resize
-    return [
-        np.asarray(read_picture_file(path, size, config.upload).image)
-        for path in find_pictures(folder, ["*"], key="FOLDER")
-    ]
-
-
-def _steps(name: str, make: Any, camera: str, images: Any, plan: Any) -> Generator[Step, None, Any]:
-    from lenswatch.evaluate import Outcome
-    from lenswatch.evaluate import evaluate as run
-
-    for progress in run(make, images, plan, detector=name, camera=camera):
-        if isinstance(progress, Outcome):
-            return progress
-        yield Step(f"{name}, {camera}: {progress.stage}", progress.done, progress.total)
-    raise AssertionError("an evaluation ends with its outcome")
+def _cameras(folders: Sequence[Path]) -> dict[str, Path]:
+    """Called by the folders' names, or by their paths where two have the same."""
+    names = [folder.resolve().name for folder in folders]
+    alike = len(set(names)) < len(names)
+    return {str(folder) if alike else folder.resolve().name: folder for folder in folders}
 
 
 @click.command()

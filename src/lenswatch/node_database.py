@@ -7,6 +7,7 @@ another process wrote in between.
 
 from __future__ import annotations
 
+import functools
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -123,22 +124,26 @@ def _create_tables(connection: sa.Connection) -> None:
 MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (_create_tables,)
 
 
-def open_engine(path: Path, busy_timeout: float) -> sa.Engine:
-    """An engine on the file whose transactions start with its option `begin`, or not at all."""
+def open_engine(path: Path, busy_timeout: float, *, durable: bool = True) -> sa.Engine:
+    """An engine on the file whose transactions start with its option `begin`, or not at all.
+
+    `durable=False`: a commit does not wait for the disk; the file may be lost with the machine.
+    """
     engine = sa.create_engine(
         f"sqlite:///{path}",
         poolclass=QueuePool,
         max_overflow=-1,
         connect_args={"timeout": busy_timeout, "check_same_thread": False},
     )
-    sa.event.listen(engine, "connect", _prepare)
+    sa.event.listen(engine, "connect", functools.partial(_prepare, durable))
     sa.event.listen(engine, "begin", _begin)
     return engine
 
 
-def _prepare(connection: sqlite3.Connection, _record: Any) -> None:
+def _prepare(durable: bool, connection: sqlite3.Connection, _record: Any) -> None:
     connection.isolation_level = None  # transactions are begun by us, not by the driver
-    for pragma in ("foreign_keys=ON", "synchronous=FULL", "journal_size_limit=16777216"):
+    synchronous = "synchronous=FULL" if durable else "synchronous=OFF"
+    for pragma in ("foreign_keys=ON", synchronous, "journal_size_limit=16777216"):
         connection.execute(f"PRAGMA {pragma}")
 
 

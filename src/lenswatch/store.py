@@ -110,14 +110,22 @@ class StreamState:
 class NodeStore:
     """The node's database. Creates the folder, the file and its tables when they are missing.
 
-    With `keep_outbox=False` (no tracking server is configured) posted jobs are not kept.
+    With `keep_outbox=False` (no tracking server is configured) posted jobs are not kept. With
+    `durable=False` no commit waits for the disk: for a database that is thrown away anyway.
 
     Raises:
         StoreError: the file is damaged, no database of ours, of a newer version, or not writable;
             so does every method.
     """
 
-    def __init__(self, path: Path, *, busy_timeout: float = 30.0, keep_outbox: bool = True) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        busy_timeout: float = 30.0,
+        keep_outbox: bool = True,
+        durable: bool = True,
+    ) -> None:
         self.path = Path(path)
         self.keep_outbox = keep_outbox
         self.posted = threading.Event()  # set whenever a job of this process was committed
@@ -129,7 +137,7 @@ class NodeStore:
         except OSError as error:
             raise StoreError(f"{self.path}: cannot make its folder: {error.strerror}") from error
         with named_errors(self.path):
-            self._reader = open_engine(self.path, busy_timeout)
+            self._reader = open_engine(self.path, busy_timeout, durable=durable)
             self._writer = self._reader.execution_options(begin="BEGIN IMMEDIATE")
             migrate(self._reader, self._writer, busy_timeout)
 

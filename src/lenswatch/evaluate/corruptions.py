@@ -12,8 +12,9 @@ once from the seed; what changes from picture to picture (noise) is drawn each t
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,8 @@ __all__ = ["CORRUPTIONS", "MAX_SEVERITY", "Corruption", "corruption", "smudge_ma
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 Corruption = Callable[[Pixels, float], Pixels]
+Shape = tuple[int, int]
+Made = TypeVar("Made")
 
 MAX_SEVERITY = 5.0
 _HEIGHT = 224.0  # of ImageNet-C's pictures
@@ -58,6 +61,11 @@ def corruption(name: str, seed: int = 0) -> Corruption:
 def _strength(severity: float, levels: tuple[float, ...], nothing: float = 0.0) -> float:
     """The strength at a severity, from those at 1 to 5."""
     return float(np.interp(severity, range(len(levels) + 1), (nothing, *levels)))
+
+
+def _latest(make: Callable[..., Made]) -> Callable[..., Made]:
+    """Remember the last thing made: what stays with the camera is the same for picture after picture."""
+    return functools.lru_cache(maxsize=1)(make)
 
 
 def _to_bytes(values: NDArray[Any]) -> Pixels:
@@ -99,38 +107,46 @@ def _pixelate(_: np.random.Generator) -> Corruption:
 def _motion_blur(rng: np.random.Generator) -> Corruption:
     angle = np.deg2rad(rng.uniform(-45, 45))
 
-    def corrupt(image: Pixels, severity: float) -> Pixels:
-        scale = image.shape[0] / _HEIGHT
+    @_latest
+    def blur(shape: Shape, severity: float) -> _Convolution:
+        scale = shape[0] / _HEIGHT
         radius = _strength(severity, (10, 15, 15, 15, 20)) * scale
         sigma = _strength(severity, (3, 5, 8, 12, 15)) * scale
         steps = np.arange(0, radius, 0.5)
         weights = np.exp(-((steps / sigma) ** 2) / 2)
         points = np.stack([steps * np.sin(angle), steps * np.cos(angle)], axis=1)
-        return _convolve(image, _kernel(points, weights))
+        return _Convolution(shape, _kernel(points, weights))
 
-    return corrupt
+    return lambda image, severity: blur(image.shape[:2], severity)(image)
 
 
 def _defocus(_: np.random.Generator) -> Corruption:
-    def corrupt(image: Pixels, severity: float) -> Pixels:
-        radius = _strength(severity, (3, 4, 6, 8, 10)) * image.shape[0] / _HEIGHT
+    @_latest
+    def blur(shape: Shape, severity: float) -> _Convolution:
+        radius = _strength(severity, (3, 4, 6, 8, 10)) * shape[0] / _HEIGHT
         reach = int(np.ceil(radius + 1))
         y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
         disk = np.clip(radius + 0.5 - np.hypot(y, x), 0, 1)
-        return _convolve(image, disk / disk.sum())
+        return _Convolution(shape, disk / disk.sum())
 
-    return corrupt
+    return lambda image, severity: blur(image.shape[:2], severity)(image)
 
 
 def _fog(rng: np.random.Generator) -> Corruption:
     seed = int(rng.integers(2**32))
 
+    @_latest
+    def cloud(shape: Shape, decay: float) -> Floats:
+        return _clouds(np.random.default_rng(seed), shape, decay)[..., None]
+
     def corrupt(image: Pixels, severity: float) -> Pixels:
         amount = _strength(severity, (1.5, 2.0, 2.5, 2.5, 3.0))
         decay = _strength(severity, (2.0, 2.0, 1.7, 1.5, 1.4), 2.0)
-        cloud = _clouds(np.random.default_rng(seed), image.shape[:2], decay)[..., None]
         brightest = max(float(image.max()), 1.0) / 255
-        foggy = (image / np.float32(255) + amount * cloud) * brightest / (brightest + amount)
+        foggy = image / np.float32(255)
+        foggy += amount * cloud(image.shape[:2], decay)
+        foggy *= brightest
+        foggy /= brightest + amount
         return _to_bytes(255 * foggy)
 
     return corrupt
@@ -138,18 +154,31 @@ def _fog(rng: np.random.Generator) -> Corruption:
 
 def _smudge(rng: np.random.Generator) -> Corruption:
     seed = int(rng.integers(2**32))
-    colour = np.array([105, 100, 85]) + rng.uniform(-30, 30, 3)
+    colour = (np.array([105, 100, 85]) + rng.uniform(-30, 30, 3)).astype(np.float32)
+
+    @_latest
+    def blob(shape: Shape) -> Floats:
+        return _smudge_distance(np.random.default_rng(seed), shape)
+
+    @_latest
+    def opacity(shape: Shape, severity: float) -> Floats:
+        mask = _soft_edged(blob(shape), 0.03 * severity)
+        return np.float32(0.15 * severity) * mask[..., None]
 
     def corrupt(image: Pixels, severity: float) -> Pixels:
-        mask = smudge_mask(np.random.default_rng(seed), image.shape[:2], 0.03 * severity)
-        opacity = 0.15 * severity * mask[..., None]
-        return _to_bytes(image * (1 - opacity) + colour.astype(np.float32) * opacity)
+        covered = opacity(image.shape[:2], severity)
+        return _to_bytes(image * (1 - covered) + colour * covered)
 
     return corrupt
 
 
-def smudge_mask(rng: np.random.Generator, shape: tuple[int, int], share: float) -> Floats:
+def smudge_mask(rng: np.random.Generator, shape: Shape, share: float) -> Floats:
     """A blob with soft edges that covers `share` of a picture of `shape`: (h, w) float32, 0 to 1."""
+    return _soft_edged(_smudge_distance(rng, shape), share)
+
+
+def _smudge_distance(rng: np.random.Generator, shape: Shape) -> Floats:
+    """How far each pixel is from a blob's middle, measured by its outline: (h, w) float32."""
     height, width = shape
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     centre = rng.uniform(0.15, 0.85, 2) * (height, width)
@@ -158,13 +187,16 @@ def smudge_mask(rng: np.random.Generator, shape: tuple[int, int], share: float) 
     outline = 1 + sum(
         a * np.cos((n + 2) * angle + p) for n, (a, p) in enumerate(zip(*lobes, strict=True))
     )
-    distance = np.hypot(y - centre[0], x - centre[1]) / outline
+    return np.asarray(np.hypot(y - centre[0], x - centre[1]) / outline)
+
+
+def _soft_edged(distance: Floats, share: float) -> Floats:
     edge = float(np.quantile(distance, share))
     softness = 0.15 * edge + 1
     return np.asarray(np.clip((edge - distance) / softness + 0.5, 0, 1), dtype=np.float32)
 
 
-def _clouds(rng: np.random.Generator, shape: tuple[int, ...], decay: float) -> Floats:
+def _clouds(rng: np.random.Generator, shape: Shape, decay: float) -> Floats:
     """Smooth noise from 0 to 1 whose details weaken by 1/decay at each halving of their size."""
     height, width = shape
     frequency = np.hypot(np.fft.fftfreq(height)[:, None] * height, np.fft.rfftfreq(width) * width)
@@ -190,17 +222,23 @@ def _kernel(points: NDArray[Any], weights: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(kernel / kernel.sum())
 
 
-def _convolve(image: Pixels, kernel: NDArray[Any]) -> Pixels:
-    """Each channel convolved with a kernel, edges mirrored."""
-    reach = kernel.shape[0] // 2
-    padded = np.pad(image, ((reach, reach), (reach, reach), (0, 0)), mode="symmetric")
-    shape = tuple(fft.next_fast_len(n, real=True) for n in padded.shape[:2])
-    wave = fft.rfft2(kernel.astype(np.float32), s=shape)[..., None]
-    full = fft.irfft2(
-        fft.rfft2(padded.astype(np.float32), s=shape, axes=(0, 1)) * wave, s=shape, axes=(0, 1)
-    )
-    height, width = image.shape[:2]
-    return _to_bytes(full[2 * reach : 2 * reach + height, 2 * reach : 2 * reach + width])
+class _Convolution:
+    """Convolves each channel of pictures of one shape with a kernel, edges mirrored."""
+
+    def __init__(self, shape: Shape, kernel: NDArray[Any]) -> None:
+        self._reach = kernel.shape[0] // 2
+        padded = (n + 2 * self._reach for n in shape)
+        self._size = tuple(fft.next_fast_len(n, real=True) for n in padded)
+        self._wave = fft.rfft2(kernel.astype(np.float32), s=self._size)[..., None]
+
+    def __call__(self, image: Pixels) -> Pixels:
+        height, width = image.shape[:2]
+        reach, size = self._reach, self._size
+        mirrored = np.pad(image, ((reach, reach), (reach, reach), (0, 0)), mode="symmetric")
+        spectrum = fft.rfft2(mirrored.astype(np.float32), s=size, axes=(0, 1))
+        spectrum *= self._wave
+        full = fft.irfft2(spectrum, s=size, axes=(0, 1), overwrite_x=True)
+        return _to_bytes(full[2 * reach : 2 * reach + height, 2 * reach : 2 * reach + width])
 
 
 CORRUPTIONS: dict[str, Callable[[np.random.Generator], Corruption]] = {

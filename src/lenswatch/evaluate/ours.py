@@ -1,6 +1,7 @@
 """Lenswatch itself as a detector to be judged: the node, from decoded image to answer.
 
-Reference, calibration and database lie in a temporary folder; nothing is sent anywhere.
+Reference, calibration and database lie in a temporary folder; nothing is sent anywhere. The one
+difference to a node in service: no commit waits for the disk.
 """
 
 from __future__ import annotations
@@ -28,9 +29,11 @@ from lenswatch.detector import median_distance
 from lenswatch.evaluate.encoding import encoder_for, scaled
 from lenswatch.images import Picture
 from lenswatch.intake import Request
+from lenswatch.layout import node_database
 from lenswatch.lens_features import measure_all
 from lenswatch.pipeline import Node
 from lenswatch.reference import Reference, save_reference
+from lenswatch.store import NodeStore
 from lenswatch.stream_calibration import calibrate_stream
 from lenswatch.verdict import VOTING, Rule
 
@@ -46,7 +49,7 @@ class Ours:
 
     threshold = 1.0
 
-    def __init__(self, node: Node, rule: Rule, folder: str) -> None:
+    def __init__(self, node: Node, rule: Rule, folder: Path) -> None:
         self._node, self._rule = node, rule
         weakref.finalize(self, _discard, node, folder)
 
@@ -86,20 +89,21 @@ def make_mmd(clean_images: Sequence[Pixels], target_ert: float, seed: int) -> Ou
 
 
 def _make(clean: Sequence[Pixels], ert: float, seed: int, rule: Rule) -> Ours:
-    folder = tempfile.mkdtemp(prefix="lenswatch-evaluate-")
+    folder = Path(tempfile.mkdtemp(prefix="lenswatch-evaluate-"))
     config = Config(
         encoder=EncoderConfig(seed=seed),
         alarm=AlarmConfig(expected_run_time=ert, verdict=rule),
-        storage=StorageConfig(path=folder, keep_images=False),
+        storage=StorageConfig(path=str(folder), keep_images=False),
         tracking=TrackingConfig(url=""),
-        root=Path(folder),
+        root=folder,
     )
     reference = save_reference(config.storage_path, _reference(clean, seed, config.transform), {})
     calibrate_stream(config, reference)
-    return Ours(Node(config), rule, folder)
+    store = NodeStore(node_database(config.storage_path), keep_outbox=False, durable=False)
+    return Ours(Node(config, store), rule, folder)
 
 
-def _discard(node: Node, folder: str) -> None:
+def _discard(node: Node, folder: Path) -> None:
     node.store.close()
     shutil.rmtree(folder, ignore_errors=True)
 

@@ -6,7 +6,7 @@ Nothing here knows how a detector works.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -18,14 +18,20 @@ from lenswatch.errors import InputError
 from lenswatch.evaluate.corruptions import CORRUPTIONS, corruption
 
 __all__ = [
+    "Case",
     "Detector",
     "MakeDetector",
     "Outcome",
     "Plan",
     "Progress",
+    "Run",
     "Trial",
+    "all_cases",
     "evaluate",
     "figures",
+    "half_of",
+    "halves",
+    "judge",
 ]
 
 Pixels = NDArray[np.uint8]
@@ -80,6 +86,15 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class Case:
+    """A corruption to be tried from a start in the second half on."""
+
+    corruption: str
+    mode: str
+    onset: int
+
+
+@dataclass(frozen=True)
 class Trial:
     """One corruption from one start on: the score of each image, NaN where there is none."""
 
@@ -96,6 +111,14 @@ class Progress:
     stage: str
     done: int
     total: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """The scores of one detector on a part of what is tried on one camera."""
+
+    clean: tuple[float, ...]
+    trials: tuple[Trial, ...]
 
 
 @dataclass(frozen=True)
@@ -122,20 +145,56 @@ def evaluate(
     Raises:
         InputError: footage too short for the plan.
     """
-    half = (len(images) - plan.gap) // 2
-    judged = images[len(images) - half :]
-    starts = _starts(len(judged), plan)
+    first, second = halves(images, plan)
+    cases = all_cases(len(second), plan)
     yield Progress("configuring", 0, 1)
-    made = make(images[:half], plan.ert, plan.seed)
-    clean = []
-    for i, image in enumerate(judged):
-        clean.append(_score(made, image))
+    made = make(first, plan.ert, plan.seed)
+    (run,) = yield from judge([made], second, plan, cases)
+    yield Outcome(detector, camera, float(made.threshold), run.clean, run.trials)
+
+
+def halves(images: Sequence[Pixels], plan: Plan) -> tuple[Sequence[Pixels], Sequence[Pixels]]:
+    """The images that configure, and those that are judged."""
+    half = half_of(len(images), plan)
+    return images[:half], images[len(images) - half :]
+
+
+def half_of(images: int, plan: Plan) -> int:
+    """How many of so many images configure, and how many are judged."""
+    return (images - plan.gap) // 2
+
+
+def judge(
+    detectors: Sequence[Detector],
+    judged: Sequence[Pixels],
+    plan: Plan,
+    cases: Sequence[Case],
+    *,
+    clean: bool = True,
+) -> Generator[Progress, None, list[Run]]:
+    """Run detectors side by side over the second half; each image is spoilt once for all of them.
+
+    A detector is reset before each case, so cases can be shared out among processes.
+
+    Args:
+        detectors: configured.
+        judged: the second half.
+        plan: how long a case is.
+        cases: those to be tried.
+        clean: whether to begin with the clean images, as the detectors were made.
+    """
+    scores: list[list[float]] = []
+    for i, image in enumerate(judged if clean else ()):
+        scores.append([_score(detector, image) for detector in detectors])
         yield Progress("clean footage", i + 1, len(judged))
-    trials, cases = [], list(_cases(plan, starts))
-    for i, (name, mode, start) in enumerate(cases):
-        trials.append(_trial(made, judged, plan, name, mode, start))
+    trials = []
+    for i, case in enumerate(cases):
+        trials.append(_trials(detectors, judged, plan, case))
         yield Progress("corrupted footage", i + 1, len(cases))
-    yield Outcome(detector, camera, float(made.threshold), tuple(clean), tuple(trials))
+    return [
+        Run(tuple(row[k] for row in scores), tuple(row[k] for row in trials))
+        for k in range(len(detectors))
+    ]
 
 
 def figures(outcomes: Sequence[Outcome], plan: Plan) -> dict[str, Any]:
@@ -201,27 +260,41 @@ def _starts(judged: int, plan: Plan) -> list[int]:
     return [round(s) for s in np.linspace(plan.lead, last, plan.onsets)]
 
 
-def _cases(plan: Plan, starts: Sequence[int]) -> Iterator[tuple[str, str, int]]:
+def all_cases(judged: int, plan: Plan) -> list[Case]:
+    """Every corruption in every mode from every start, for so many judged images.
+
+    Raises:
+        InputError: too few for the plan.
+    """
     modes = [f"sudden {severity:g}" for severity in plan.sudden] + [f"ramp to {plan.ramp:g}"]
-    for name in plan.corruptions:
-        for mode in modes:
-            for start in starts:
-                yield name, mode, start
+    return [
+        Case(name, mode, start)
+        for name in plan.corruptions
+        for mode in modes
+        for start in _starts(judged, plan)
+    ]
 
 
-def _trial(
-    detector: Detector, judged: Sequence[Pixels], plan: Plan, name: str, mode: str, start: int
-) -> Trial:
-    detector.reset()
-    for image in judged[start - plan.lead : start]:
-        detector.update(image)
-    spoil = corruption(name, plan.seed + start)
-    kind, _, level = mode.rpartition(" ")
-    scores = []
-    for i, image in enumerate(judged[start : start + plan.horizon]):
+def _trials(
+    detectors: Sequence[Detector], judged: Sequence[Pixels], plan: Plan, case: Case
+) -> list[Trial]:
+    """One case, for each of the detectors."""
+    for detector in detectors:
+        detector.reset()
+    for image in judged[case.onset - plan.lead : case.onset]:
+        for detector in detectors:
+            detector.update(image)
+    spoil = corruption(case.corruption, plan.seed + case.onset)
+    kind, _, level = case.mode.rpartition(" ")
+    rows = []
+    for i, image in enumerate(judged[case.onset : case.onset + plan.horizon]):
         grown = 1.0 if kind == "sudden" else (i + 1) / plan.horizon
-        scores.append(_score(detector, spoil(image, float(level) * grown)))
-    return Trial(name, mode, start, tuple(scores))
+        spoilt = spoil(image, float(level) * grown)
+        rows.append([_score(detector, spoilt) for detector in detectors])
+    return [
+        Trial(case.corruption, case.mode, case.onset, tuple(column))
+        for column in zip(*rows, strict=True)
+    ]
 
 
 def _score(detector: Detector, image: Pixels) -> float:

@@ -12,10 +12,10 @@ from scipy import stats
 from lenswatch.calibration import level_with_events
 from lenswatch.compare import domain_classifier_auc
 from lenswatch.detector import FittedMMD
-from lenswatch.evaluate.encoding import Encoder, encoder_for, scaled
+from lenswatch.evaluate.encoding import Encoder, encoder_for
 from lenswatch.evaluate.protocol import MakeDetector
 
-__all__ = ["RIVALS", "Windowed"]
+__all__ = ["RIVALS", "Windowed", "smallest_ks_p_value"]
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float64]
@@ -42,7 +42,7 @@ class Windowed:
 
     def update(self, image: Pixels) -> tuple[float | None, bool, bool]:
         """One more image: (statistic, warning, drift), None while the window fills."""
-        embedding = self._encoder(scaled(image, self._encoder.transform)).astype(np.float64)
+        embedding = self._encoder(image).astype(np.float64)
         self._window = [*self._window[1 - self._size :], embedding]
         if len(self._window) < self._size:
             return None, False, False
@@ -56,13 +56,12 @@ def _tutorial(clean: Sequence[Pixels], _: float, seed: int) -> Windowed:
     from frouros.utils.kernels import rbf_kernel
 
     encoder = encoder_for(clean, seed)
-    reference = encoder.embeddings.astype(np.float64)
+    detector = MMDStreaming(window_size=_MMD_WINDOW, kernel=partial(rbf_kernel, sigma=0.3))
+    detector.fit(X=encoder.embeddings.astype(np.float64))
 
     def statistic(window: Floats) -> float:
-        detector = MMDStreaming(window_size=_MMD_WINDOW, kernel=partial(rbf_kernel, sigma=0.3))
-        detector.fit(X=reference)
-        for row in window:
-            result, _logs = detector.update(value=row)
+        """What `update` answers for the last of these, without a new fit to empty its queue."""
+        result, _logs = detector.compare(X=window)
         return float(result.distance)
 
     return Windowed(encoder, _MMD_WINDOW, statistic, *_TUTORIAL)
@@ -86,16 +85,35 @@ def _independent_mmd(clean: Sequence[Pixels], ert: float, seed: int) -> Windowed
 def _ks(clean: Sequence[Pixels], ert: float, seed: int) -> Windowed:
     """Kolmogorov-Smirnov in each dimension, Bonferroni-corrected, at level 1/ERT."""
     encoder = encoder_for(clean, seed)
-    reference = encoder.embeddings.astype(np.float64)
+    reference = np.sort(encoder.embeddings.astype(np.float64), axis=0)
 
     def statistic(window: Floats) -> float:
-        smallest = min(
-            stats.ks_2samp(a, b, method="asymp").pvalue
-            for a, b in zip(reference.T, window.T, strict=True)
-        )
+        smallest = smallest_ks_p_value(reference, window)
         return float(-np.log10(max(smallest * reference.shape[1], 1e-300)))
 
     return Windowed(encoder, _SAMPLE, statistic, float(np.log10(ert / 4)), float(np.log10(ert)))
+
+
+def smallest_ks_p_value(reference: Floats, window: Floats) -> float:
+    """The smallest p-value of the asymptotic two-sample test over the dimensions.
+
+    Args:
+        reference: (n, d), each column sorted.
+        window: (m, d).
+    """
+    n, m = len(reference), len(window)
+    largest = max(
+        _ks_distance(a, b) for a, b in zip(reference.T, np.sort(window, axis=0).T, strict=True)
+    )
+    return float(stats.kstwo.sf(largest, round(n * m / (n + m))))
+
+
+def _ks_distance(a: Floats, b: Floats) -> float:
+    """The largest difference between the distribution functions of two sorted samples."""
+    both = np.concatenate([a, b])
+    below = np.searchsorted(a, both, side="right") / len(a)
+    below -= np.searchsorted(b, both, side="right") / len(b)
+    return float(np.abs(below).max())
 
 
 def _classifier(clean: Sequence[Pixels], ert: float, seed: int) -> Windowed:

@@ -1,0 +1,37 @@
+"""Detectors for the tests of `lenswatch evaluate`, at module level so that other processes import them."""
+
+import numpy as np
+
+from lenswatch.errors import InputError
+
+
+class Brightness:
+    """Drift when an image's mean is 20 over that of the clean ones."""
+
+    threshold = 20.0
+
+    def __init__(self, clean):
+        self.clean = float(np.mean([image.mean() for image in clean]))
+        self.seen = []
+
+    def update(self, image):
+        self.seen.append(float(image.mean()) - self.clean)
+        score = max(self.seen[-3:])
+        return score, score > 10, score > self.threshold
+
+    def reset(self):
+        self.seen = []
+
+
+def brightness(clean, ert, seed):
+    return Brightness(clean)
+
+
+def contrast(clean, ert, seed):
+    detector = Brightness([image.max() - image for image in clean])
+    detector.threshold = 5.0
+    return detector
+
+
+def broken(clean, ert, seed):
+    raise InputError("these images will not do")
