@@ -19,6 +19,11 @@ export class Api {
     this.root = `${base}/api/latest`;
   }
 
+  /** The user's record; refused once the session has ended. */
+  whoAmI() {
+    return json(`${this.root}/user/self`);
+  }
+
   /** One page of experiments, newest first. */
   experiments(page = 1) {
     return this.search(`${this.root}/experiment/search`, {}, page);

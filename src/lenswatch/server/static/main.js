@@ -8,6 +8,7 @@ import { byId } from "./dom.js";
 import { count } from "./format.js";
 import { Jobs } from "./jobs.js";
 import { watch } from "./live.js";
+import { report } from "./notice.js";
 import { nameOf, showStreams } from "./streams.js";
 import { titleOf } from "./title.js";
 import { streamOf } from "./verdict.js";
@@ -151,11 +152,6 @@ async function catchUp() {
 async function ask() {
   const { rows, pagination } = await api.search({}, 1);
   return JSON.stringify([rows, pagination.total]);
-}
-
-function report(error) {
-  byId("notice").hidden = !error;
-  byId("notice").textContent = error ? `${error.message}${error.status ? "" : " Trying again…"}` : "";
 }
 
 function showState(state) {

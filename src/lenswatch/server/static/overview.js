@@ -3,6 +3,7 @@
 import { Api } from "./api.js";
 import { byId, h, put, shape } from "./dom.js";
 import { ago, count, parseTime } from "./format.js";
+import { report } from "./notice.js";
 import { showPager } from "./pager.js";
 import { byUrgency, nameOf, sentence, stateOf, verdictOf } from "./streams.js";
 import { wireCopyButton } from "./welcome.js";
@@ -10,7 +11,7 @@ import { wireCopyButton } from "./welcome.js";
 const AGAIN = 2000; // milliseconds
 const STREAMS_SHOWN = 4;
 
-const { base } = document.body.dataset;
+const { base, loggedIn } = document.body.dataset;
 const api = new Api(base);
 const cards = new Map(); // experiment id -> its list item
 let page = 1;
@@ -20,6 +21,7 @@ async function refresh() {
   clearTimeout(timer);
   timer = setTimeout(refresh, AGAIN);
   try {
+    if (loggedIn !== undefined) await api.whoAmI();
     const { rows, pagination } = await api.experiments(page);
     if (isTheOnlyOne(pagination)) {
       location.replace(addressOf(rows[0]));
@@ -31,6 +33,7 @@ async function refresh() {
     report(null);
   } catch (error) {
     report(error);
+    byId("loading").hidden = true;
   }
 }
 
@@ -97,12 +100,6 @@ function activity(states) {
 
 function addressOf(experiment) {
   return `${base}/experiment/${encodeURIComponent(experiment.id)}`;
-}
-
-function report(error) {
-  byId("notice").hidden = !error;
-  byId("notice").textContent = error ? `${error.message} Trying again…` : "";
-  if (error) byId("loading").hidden = true;
 }
 
 wireCopyButton();
