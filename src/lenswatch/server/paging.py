@@ -10,7 +10,7 @@ from marshmallow import Schema, fields, validate
 from sqlalchemy import ColumnElement, Select
 from starlette.responses import JSONResponse
 
-__all__ = ["page_schema", "paged", "slice_of"]
+__all__ = ["ordered", "page_schema", "paged", "slice_of"]
 
 _FAR = 2**62  # no table has so many rows
 
@@ -30,13 +30,19 @@ def page_schema(*sort_by: str) -> Schema:
     )()
 
 
+def ordered(
+    sort: Sequence[ColumnElement[Any]], args: Mapping[str, Any]
+) -> list[ColumnElement[Any]]:
+    """The columns of `sort` in the direction that `args` ask for."""
+    return [c.desc() if args["order_by"] == "desc" else c.asc() for c in sort]
+
+
 def slice_of(
     query: Select[Any], args: Mapping[str, Any], sort: Sequence[ColumnElement[Any]]
 ) -> Select[Any]:
     """`query` in order, cut to the page that `args` ask for."""
-    order = [c.desc() if args["order_by"] == "desc" else c.asc() for c in sort]
     start = min((args["page"] - 1) * args["page_size"], _FAR)
-    return query.order_by(*order).limit(args["page_size"]).offset(start)
+    return query.order_by(*ordered(sort, args)).limit(args["page_size"]).offset(start)
 
 
 def paged(records: list[dict[str, Any]], total: int, args: Mapping[str, Any]) -> JSONResponse:

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Connection,
     FromClause,
     RowMapping,
+    Select,
     exists,
     func,
     literal,
@@ -24,7 +25,7 @@ from sqlalchemy import (
 
 from lenswatch.server.conditions import Fields, check_query, compile_query
 from lenswatch.server.models import cursors, drift_tags, drifts, tag_tallies, tallies
-from lenswatch.server.paging import slice_of
+from lenswatch.server.paging import ordered, slice_of
 from lenswatch.server.queries import AllOf, AnyOf, Equal, Match, Node, Not
 from lenswatch.wire import SCHEMA_VERSION
 
@@ -113,7 +114,16 @@ class _Search:
         if total is None:
             total = self.count(drifts, self.where(query))
         rows = slice_of(select(drifts).where(self.where(query)), self.args, self.sort())
+        if self.args["sort_by"] == "model":
+            rows = self.by_model(query)
         return list(self.connection.execute(rows).mappings()), total
+
+    def by_model(self, query: Node) -> Select[Any]:
+        """The page, sorted without carrying whole rows: a model's name is too long to be in an index."""
+        narrow = select(drifts.c.number).where(self.where(query))
+        page = slice_of(narrow, self.args, self.sort())
+        whole = select(drifts).where(drifts.c.number.in_(page))
+        return whole.order_by(*ordered(self.sort(), self.args))
 
     def sort(self) -> list[ColumnElement[Any]]:
         order: list[ColumnElement[Any]] = [drifts.c.created_at, drifts.c.number]
@@ -157,8 +167,8 @@ class _Search:
             drifts, drifts.c.number == numbers.c.number
         )
         order = [drifts.c[column.key] for column in self.sort() if column.key]
-        ordered = [c.desc() if self.args["order_by"] == "desc" else c.asc() for c in order]
-        query_ = select(total.c.total, drifts).select_from(source).order_by(*ordered)
+        query_ = select(total.c.total, drifts).select_from(source)
+        query_ = query_.order_by(*ordered(order, self.args))
         rows = list(self.connection.execute(query_).mappings())
         return [row for row in rows if row["id"] is not None], rows[0]["total"]
 
