@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import datetime
 import hashlib
 import html
+import ipaddress
+import itertools
 import json
 import os
 import re
@@ -24,6 +27,7 @@ import urllib.error
 import urllib.request
 import venv
 from collections.abc import Iterator
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -31,16 +35,34 @@ from urllib.parse import parse_qs, urljoin, urlsplit
 
 import httpx2 as httpx
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from playwright.sync_api import BrowserContext, Page, expect
+
+from server.databases import own_postgres
 
 CLIENT = "drift-monitor==1.1.1"
 SERVE = """
-import sys
+import json, sys
+from pathlib import Path
+from lenswatch.config import AuthConfig, Config, ServerConfig
+from lenswatch.server.run import serve
+settings = json.loads(sys.argv[1])
+auth = AuthConfig(**settings.pop("auth", {}))
+serve(Config(server=ServerConfig(auth=auth, **settings), root=Path(sys.argv[2])))
+"""
+SERVE_TLS = """
+import json, sys, uvicorn
 from pathlib import Path
 from lenswatch.config import Config, ServerConfig
-from lenswatch.server.run import serve
-port, folder = int(sys.argv[1]), Path(sys.argv[2])
-serve(Config(server=ServerConfig(port=port, database=f"sqlite:///{folder / 'server.db'}"), root=folder))
+from lenswatch.server.app import create_app
+settings, certificate = json.loads(sys.argv[1]), sys.argv[3]
+app = create_app(Config(server=ServerConfig(**settings), root=Path(sys.argv[2])))
+uvicorn.run(app, port=settings["port"], log_level="error", ssl_certfile=certificate)
 """
+DATABASES = ["sqlite", "postgresql"]
 
 
 @pytest.fixture(scope="session")
@@ -60,6 +82,9 @@ class Mytoken(BaseHTTPRequestHandler):
     """Exchanges the mytoken "secret" for an access token."""
 
     def do_GET(self) -> None:
+        if self.path != "/.well-known/mytoken-configuration":
+            self._answer(404, {"error": "not_found", "error_description": self.path})
+            return
         address = f"http://127.0.0.1:{self.server.server_port}/token"  # type: ignore[attr-defined]
         self._answer(200, {"access_token_endpoint": address})
 
@@ -68,7 +93,8 @@ class Mytoken(BaseHTTPRequestHandler):
         if wish != {"grant_type": "mytoken", "mytoken": "secret"}:
             self._answer(401, {"error": "invalid_token", "error_description": "unknown mytoken"})
             return
-        self._answer(200, {"access_token": self.server.access_token})  # type: ignore[attr-defined]
+        tokens: Iterator[str] = self.server.tokens  # type: ignore[attr-defined]
+        self._answer(200, {"access_token": next(tokens)})
 
     def _answer(self, code: int, body: Any) -> None:
         data = json.dumps(body).encode()
@@ -83,10 +109,10 @@ class Mytoken(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def mytoken_for(access_token: str) -> Iterator[str]:
-    """The address of a mytoken server that hands out `access_token`."""
+def mytoken_for(*access_tokens: str) -> Iterator[str]:
+    """The address of a mytoken server that hands out `access_tokens`, the last one for ever."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Mytoken)
-    server.access_token = access_token  # type: ignore[attr-defined]
+    server.tokens = itertools.chain(access_tokens, itertools.repeat(access_tokens[-1]))  # type: ignore[attr-defined]
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"
@@ -95,27 +121,79 @@ def mytoken_for(access_token: str) -> Iterator[str]:
         server.server_close()
 
 
-def unsigned_token() -> str:
-    """What looks enough like a JWT for the client."""
-    claims = {"sub": "ann", "exp": int(time.time()) + 600}
+def unsigned_token(seconds: int = 600) -> str:
+    """What looks enough like a JWT for the client; it ends in so many seconds."""
+    claims = {"sub": "ann", "exp": int(time.time()) + seconds, "seconds": seconds}
     parts = ({"alg": "HS256", "typ": "JWT"}, claims, "signature")
     return ".".join(
         base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts
     )
 
 
+@contextlib.contextmanager
+def a_database(kind: str, folder: Path) -> Iterator[str]:
+    """The URL of an empty database."""
+    if kind == "sqlite":
+        yield f"sqlite:///{folder / 'server.db'}"
+    else:
+        with own_postgres() as url:
+            yield url
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server without accounts, and what it writes down."""
+
+    address: str
+    log: Path
+
+    def requests(self) -> list[tuple[str, str, int]]:
+        """What it was asked so far under /api: method, path, status."""
+        lines = [json.loads(line) for line in self.log.read_text().splitlines()]
+        seen = [(x["method"], x["path"], x["status"]) for x in lines if x["event"] == "request"]
+        return [entry for entry in seen if entry[1].startswith("/api")]
+
+
+@pytest.fixture(params=DATABASES)
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
+    port = free_port()
+    log = tmp_path / "server.log"
+    with a_database(request.param, tmp_path) as url, log.open("w") as output:
+        settings = {"port": port, "database": url, "log_level": "info"}
+        command = [sys.executable, "-c", SERVE, json.dumps(settings), str(tmp_path)]
+        with running(command, stderr=output) as process:
+            _wait_for(f"http://127.0.0.1:{port}/readyz", process)
+            yield Server(f"http://127.0.0.1:{port}", log)
+            process.terminate()
+            assert process.wait(10) == 0
+
+
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    process = subprocess.Popen([sys.executable, "-c", SERVE, str(port), str(tmp_path)])
-    address = f"http://127.0.0.1:{port}"
-    try:
-        _wait_for(f"{address}/readyz", process)
-        yield address
-    finally:
-        process.terminate()
-        assert process.wait(10) == 0
+def certificate(tmp_path: Path) -> Path:
+    """A self-signed certificate for 127.0.0.1, with its key."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
+    made = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    made = made.not_valid_before(now).not_valid_after(now + datetime.timedelta(days=1))
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    made = made.add_extension(x509.SubjectAlternativeName([address]), critical=False)
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path = tmp_path / "certificate.pem"
+    signed = made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    path.write_bytes(signed + private)
+    return path
+
+
+def _wait_for_port(port: int, process: subprocess.Popen[Any]) -> None:
+    for _ in range(400):
+        assert process.poll() is None, "the server ended"
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        threading.Event().wait(0.05)
+    raise AssertionError(f"nothing listens on {port}")
 
 
 def _wait_for(address: str, process: subprocess.Popen[Any]) -> None:
@@ -130,14 +208,14 @@ def _wait_for(address: str, process: subprocess.Popen[Any]) -> None:
     raise AssertionError(f"{address} does not answer")
 
 
-def run_client(python: Path, server: str, mytoken: str, script: str) -> Any:
+def run_client(python: Path, server: str, mytoken: str, script: str, **settings: str) -> Any:
     """Run `script` with the published client; the JSON that it prints last."""
     environment = {name: value for name, value in os.environ.items() if "LENSWATCH" not in name}
     environment |= {
         "DRIFT_MONITOR_URL": server,
         "DRIFT_MONITOR_MYTOKEN": "secret",
         "MYTOKEN_SERVER": mytoken,
-    }
+    } | settings
     done = subprocess.run(
         [python, "-c", script],
         env=environment,
@@ -181,32 +259,133 @@ print(json.dumps({"running": running, "twice": twice, "jobs": answer.json(),
 """
 
 
-def test_the_published_client_completes_and_fails_jobs(client_python: Path, server: str) -> None:
+def test_the_published_client_completes_and_fails_jobs(client_python: Path, server: Server) -> None:
     with mytoken_for(unsigned_token()) as mytoken:
-        seen = run_client(client_python, server, mytoken, JOBS)
+        seen = run_client(client_python, server.address, mytoken, JOBS)
     completed, failed = seen["jobs"]
     assert seen["running"] == "Running"
     assert seen["twice"] == "Experiment already exists."
     assert (completed["job_status"], completed["drift_detected"]) == ("Completed", True)
     assert completed["tags"] == ["pier", "lens"]
+    assert completed["created_at"] < failed["created_at"]
     assert completed["parameters"] == {"distance": 0.25, "window": {"filled": 12, "size": 12}}
     assert (failed["job_status"], failed["drift_detected"]) == ("Failed", False)
     assert seen["user"] == "local"
     assert seen["entitlements"] == []
+    e = next(path.split("/")[4] for _, path, _ in server.requests() if path.endswith("/drift"))
+    drifts = [
+        path.split("/")[6] for method, path, _ in server.requests() if method == "PUT" and e in path
+    ]
+    assert server.requests() == [
+        ("POST", "/api/v1/user", 409),  # the local user is registered already
+        ("PUT", "/api/v1/user/self", 200),
+        ("POST", "/api/v1/experiment", 201),
+        *(
+            asked
+            for drift in drifts
+            for asked in (
+                ("POST", "/api/v1/experiment/search", 200),
+                ("POST", f"/api/v1/experiment/{e}/drift", 201),
+                ("PUT", f"/api/v1/experiment/{e}/drift/{drift}", 200),
+            )
+        ),
+        ("POST", "/api/v1/experiment", 409),
+        ("POST", f"/api/v1/experiment/{e}/drift/search", 200),
+        ("GET", "/api/v1/user/self", 200),
+        ("GET", "/api/v1/entitlements", 200),
+    ]
+
+
+SETTINGS = """
+import json
+from drift_monitor import models, queries
+from drift_monitor.config import settings
+experiment = queries.post_experiment({"name": "quay", "description": "", "public": True, "permissions": []})
+record = queries.get_experiment(experiment.id)
+queries.self_user()
+print(json.dumps({"url": settings.monitor_url, "timeout": settings.DRIFT_MONITOR_TIMEOUT,
+                  "created_at": type(record.created_at).__name__}))
+"""
+
+
+def test_the_published_clients_settings(client_python: Path, server: Server) -> None:
+    with mytoken_for(unsigned_token()) as mytoken:
+        more = {"DRIFT_MONITOR_API_VERSION": "latest", "DRIFT_MONITOR_TIMEOUT": "7"}
+        seen = run_client(client_python, server.address, mytoken, SETTINGS, **more)
+    assert seen == {"url": f"{server.address}/api/latest", "timeout": 7, "created_at": "str"}
+    assert {path.split("/")[2] for _, path, _ in server.requests()} == {"latest"}
+
+
+TOKENS = """
+import json
+from drift_monitor import queries
+from drift_monitor.config import access_token
+seconds = []
+for _ in range(4):
+    queries.self_user()
+    seconds.append(access_token.info["seconds"])
+print(json.dumps(seconds))
+"""
+
+
+def test_the_published_client_asks_for_another_token_when_one_has_ended(
+    client_python: Path, server: Server
+) -> None:
+    with mytoken_for(unsigned_token(-5), unsigned_token(-4), unsigned_token()) as mytoken:
+        seen = run_client(client_python, server.address, mytoken, TOKENS)
+    assert seen == [-5, -4, 600, 600]
+
+
+PROBLEM = """
+import json
+try:
+    from drift_monitor import queries
+    queries.self_user()
+    problem = "none"
+except BaseException as error:
+    problem = f"{type(error).__name__}: {error}"
+print(json.dumps(problem))
+"""
+
+
+@pytest.mark.parametrize("name", ["DRIFT_MONITOR_URL", "DRIFT_MONITOR_MYTOKEN"])
+def test_the_published_client_needs_its_settings(
+    client_python: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with mytoken_for(unsigned_token()) as mytoken:
+        seen = run_client(client_python, "http://127.0.0.1:1", mytoken, PROBLEM, **{name: ""})
+        assert "ConnectionError" in seen or "MytokenError" in seen or "MissingSchema" in seen, seen
+
+
+def test_a_mytoken_that_is_refused(client_python: Path) -> None:
+    with mytoken_for(unsigned_token()) as mytoken:
+        settings = {"DRIFT_MONITOR_MYTOKEN": "another"}
+        seen = run_client(client_python, "http://127.0.0.1:1", mytoken, PROBLEM, **settings)
+    assert "unknown mytoken" in seen
+
+
+def test_the_published_client_checks_certificates_unless_testing(
+    client_python: Path, tmp_path: Path, certificate: Path
+) -> None:
+    port = free_port()
+    settings = {"port": port, "database": f"sqlite:///{tmp_path / 'server.db'}"}
+    command = [
+        sys.executable,
+        "-c",
+        SERVE_TLS,
+        json.dumps(settings),
+        str(tmp_path),
+        str(certificate),
+    ]
+    with running(command) as process, mytoken_for(unsigned_token()) as mytoken:
+        _wait_for_port(port, process)
+        server = f"https://127.0.0.1:{port}"
+        assert "CERTIFICATE_VERIFY_FAILED" in run_client(client_python, server, mytoken, PROBLEM)
+        seen = run_client(client_python, server, mytoken, PROBLEM, TESTING="true")
+        assert seen == "none"
 
 
 PACKAGE = "oidc-provider@9"
-SERVE_OIDC = """
-import json, sys
-from pathlib import Path
-from lenswatch.config import AuthConfig, Config, ServerConfig
-from lenswatch.server.run import serve
-settings = json.loads(sys.argv[1])
-folder = Path(sys.argv[2])
-auth = AuthConfig(**settings["auth"])
-server = ServerConfig(port=settings["port"], database=f"sqlite:///{folder / 'server.db'}", auth=auth)
-serve(Config(server=server, root=folder))
-"""
 
 
 def free_port() -> int:
@@ -247,8 +426,10 @@ def running(command: list[str], **options: Any) -> Iterator[subprocess.Popen[str
             process.terminate()
 
 
-@pytest.fixture(scope="module")
-def site(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+@pytest.fixture(scope="module", params=DATABASES)
+def site(
+    request: pytest.FixtureRequest, packages: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, str]]:
     """The addresses of a provider and of a tracking server that trusts it."""
     provider_port, port = free_port(), free_port()
     script = Path(__file__).with_name("provider.mjs")
@@ -264,19 +445,15 @@ def site(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[t
         "client_secret": "web-secret",
     }
     folder = tmp_path_factory.mktemp("site")
-    serve = [
-        sys.executable,
-        "-c",
-        SERVE_OIDC,
-        json.dumps({"port": port, "auth": auth}),
-        str(folder),
-    ]
     quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "cwd": packages}
-    with running(node, **quiet) as provider, running(serve) as server:
-        assert provider.stdout is not None
-        assert provider.stdout.readline().strip() == "ready"
-        _wait_for(f"http://127.0.0.1:{port}/readyz", server)
-        yield f"http://127.0.0.1:{provider_port}", f"http://127.0.0.1:{port}"
+    with a_database(request.param, folder) as url:
+        settings = {"port": port, "database": url, "auth": auth}
+        serve = [sys.executable, "-c", SERVE, json.dumps(settings), str(folder)]
+        with running(node, **quiet) as provider, running(serve) as server:
+            assert provider.stdout is not None
+            assert provider.stdout.readline().strip() == "ready"
+            _wait_for(f"http://127.0.0.1:{port}/readyz", server)
+            yield f"http://127.0.0.1:{provider_port}", f"http://127.0.0.1:{port}"
 
 
 def visit(browser: httpx.Client, address: str, subject: str, home: str) -> httpx.Response:
@@ -385,6 +562,59 @@ def test_a_log_in_with_another_state_is_refused(site: tuple[str, str]) -> None:
         assert browser.get(f"{server}/login/oidc/7").status_code == 404
 
 
+def log_in(page: Page, server: str, subject: str) -> None:
+    """As somebody does with a browser."""
+    page.goto(f"{server}/login")
+    page.get_by_role("link", name="Log in with").click()
+    while not page.url.startswith(server):
+        if page.locator("input[name=login]").count():
+            page.locator("input[name=login]").fill(subject)
+            page.locator("input[name=password]").fill("any")
+        page.locator("button[type=submit]").click()
+    page.goto(f"{server}/?all")  # where no script leads on
+    expect(page.get_by_role("link", name="API keys")).to_be_visible()
+
+
+def log_out(context: BrowserContext, server: str) -> None:
+    """The same, on another page."""
+    other = context.new_page()
+    other.goto(f"{server}/keys")
+    other.get_by_role("button", name="Log out").click()
+    expect(other.get_by_role("heading", name="Log in", exact=True)).to_be_visible()
+    other.close()
+
+
+def test_pages_offer_to_log_in_again_when_the_session_ends(
+    site: tuple[str, str], context: BrowserContext, any_page: Page
+) -> None:
+    _, server = site
+    context.clear_cookies()
+    log_in(any_page, server, "root")
+    made = {}
+    for name in ("Another", "Private reef"):  # with one alone the list would lead on to it
+        body = {"name": name, "public": False}
+        answer = any_page.request.post(
+            f"{server}/api/latest/experiment", data=body, headers={"Origin": server}
+        )
+        made = answer.json()
+    any_page.goto(f"{server}/experiment/{made['id']}")
+    expect(any_page.locator("#name")).to_have_text("Private reef")
+    expect(any_page.locator("#live")).to_have_text("live")
+    log_out(context, server)
+    alert = any_page.get_by_role("alert")
+    expect(alert).to_have_text("Resource is not public. Log in to see private experiments.")
+    any_page.reload()
+    expect(alert).to_have_text("Experiment not found. Log in to see private experiments.")
+    alert.get_by_role("link", name="Log in").click()
+    expect(any_page.get_by_role("heading", name="Log in", exact=True)).to_be_visible()
+    log_in(any_page, server, "root")
+    any_page.goto(f"{server}/?all")
+    expect(any_page.get_by_role("link", name="Private reef")).to_be_visible()
+    log_out(context, server)
+    expect(alert).to_have_text("You are no longer logged in. Log in to see private experiments.")
+    context.clear_cookies()
+
+
 VOCABULARY = """
 import json
 import drift_monitor
@@ -408,7 +638,8 @@ try:
     with drift_monitor.DriftMonitor("mole", "model-1") as monitor:
         raise KeyError("x")
 except KeyError:
-    pass
+    passed = True
+assert passed
 job = queries.post_drift(experiment, {"job_status": "Running", "model": "m"})
 assert queries.get_drift(experiment, job.id).job_status == "Running"
 job.job_status = "Completed"
