@@ -244,7 +244,7 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
         "journal_mode = WAL",
         "synchronous = FULL",
         "foreign_keys = ON",
-        "cache_size = -65536",
+        "cache_size = -8192",
         "mmap_size = 1073741824",
         "temp_store = MEMORY",
     ):
