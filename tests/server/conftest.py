@@ -294,6 +294,13 @@ def registered(api: Api, token: str) -> Api:
 
 
 @pytest.fixture
+def free_port() -> int:
+    """A port that nothing listened on a moment ago."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@pytest.fixture
 def serve(database_url: str, tmp_path: Path) -> Iterator[Any]:
     """Starts servers in processes of their own; they end with the test, and must end well."""
     started: list[subprocess.Popen[bytes]] = []

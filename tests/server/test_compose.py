@@ -1,0 +1,168 @@
+"""compose.yaml and Dockerfile, as far as they can be held to their word without Docker."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2 as httpx
+import psycopg
+import pytest
+import yaml
+
+from lenswatch.cli import main
+from lenswatch.config import Config, load_config
+from server.databases import own_postgres
+
+ROOT = Path(__file__).resolve().parents[2]
+SERVICES: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+COMMENT = "\n".join(
+    line for line in (ROOT / "compose.yaml").read_text().splitlines() if line.startswith("#")
+)
+DOCKERFILE = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
+
+
+def environment(service: str, **given: str) -> dict[str, str]:
+    """A service's variables, `${NAME:-default}` filled in as Compose does."""
+    return {
+        name: re.sub(
+            r"\$\{(\w+):-([^}]*)\}", lambda found: given.get(found[1], found[2]), str(value)
+        )
+        for name, value in SERVICES[service]["environment"].items()
+    }
+
+
+def settings(service: str, **given: str) -> Config:
+    """What Lenswatch makes of them; a variable that is no setting is an error."""
+    with warnings.catch_warnings(action="error"):
+        return load_config(ROOT / "config.toml", environment(service, **given))
+
+
+def published(service: str) -> set[int]:
+    """The ports inside the container that are reached from outside; all on loopback."""
+    ports = [port.split(":") for port in SERVICES[service]["ports"]]
+    assert {address for address, _, _ in ports} == {"127.0.0.1"}
+    return {int(inside) for _, _, inside in ports}
+
+
+def test_every_variable_is_a_setting_and_says_what_the_services_need() -> None:
+    server = settings("server").server
+    assert (server.host, server.auth.mode) == ("0.0.0.0", "keys")
+    assert published("server") == {server.port}
+    assert f":{server.port}/readyz" in SERVICES["server"]["healthcheck"]["test"][-1]
+    tracking = settings("node", LENSWATCH_NODE_KEY="lwk_x").tracking
+    assert tracking.url == f"http://server:{server.port}"
+    assert (tracking.auth, tracking.token) == ("token", "lwk_x")
+    exposed = {int(port) for port in re.findall(r"^EXPOSE (\d+)$", DOCKERFILE, re.MULTILINE)}
+    assert published("node") == exposed
+    assert {f":{port}/healthz" in DOCKERFILE for port in exposed} == {True}
+
+
+def test_server_and_database_agree() -> None:
+    for password in ("lenswatch", "another"):
+        given = {"LENSWATCH_DATABASE_PASSWORD": password}
+        url = settings("server", **given).server.database
+        database = environment("database", **given)
+        user, name = database["POSTGRES_USER"], database["POSTGRES_DB"]
+        assert database["POSTGRES_PASSWORD"] == password
+        assert url == f"postgresql+psycopg://{user}:{password}@database/{name}"
+
+
+def test_services_wait_for_services_that_tell_their_health() -> None:
+    document = yaml.safe_load((ROOT / "compose.yaml").read_text())
+    for service in SERVICES.values():
+        for other, wanted in service.get("depends_on", {}).items():
+            assert wanted == {"condition": "service_healthy"}
+            assert "healthcheck" in SERVICES[other]
+        for volume in service.get("volumes", []):
+            assert volume.partition(":")[0] in document["volumes"]
+    [volume] = SERVICES["node"]["volumes"]
+    assert f"VOLUME {volume.partition(':')[2]}\n" in DOCKERFILE
+
+
+def test_the_commands_that_the_comment_names_are_there() -> None:
+    commands = re.findall(r"docker compose (\w+) (.*)", COMMENT)
+    assert len(commands) == 6
+    for _, words in commands:
+        named = [word for word in words.split("#")[0].split() if word in SERVICES]
+        assert named or words.startswith("FOLDER")
+    inside = [*re.findall(r"lenswatch (\w+)", COMMENT), SERVICES["server"]["command"][1]]
+    assert inside == ["keys", "train", "server"]
+    assert set(inside) <= set(main.commands)
+    assert settings("node").image_folder / "clean" == ROOT / "storage/images/clean"
+
+
+def test_whatever_the_image_takes_is_there() -> None:
+    ignored = (ROOT / ".dockerignore").read_text().split()
+    sources = [
+        source
+        for line in re.findall(r"^COPY (?!--from)(.*)$", DOCKERFILE, re.MULTILINE)
+        for source in [word for word in line.split() if not word.startswith("--")][:-1]
+    ]
+    assert {"pyproject.toml", "src", "api", "config.toml"} <= set(sources)
+    for source in sources:
+        assert (ROOT / source).exists()
+        assert source not in ignored
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """The environment of the server's container, with a database of the test's own and another port."""
+    shutil.copy(ROOT / "config.toml", tmp_path)
+    with own_postgres() as url:
+        ours = {"LENSWATCH_SERVER_DATABASE": url, "LENSWATCH_CONFIG": str(tmp_path / "config.toml")}
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        yield os.environ | environment("server") | ours | {"PATH": path}
+
+
+def test_the_server_runs_as_it_says(shell: dict[str, str], tmp_path: Path, free_port: int) -> None:
+    shell["LENSWATCH_SERVER_PORT"] = str(free_port)
+    address = f"http://127.0.0.1:{free_port}"
+    check = [word.replace("5001", str(free_port)) for word in server_check()]
+    with subprocess.Popen(SERVICES["server"]["command"], cwd=tmp_path, env=shell) as process:
+        try:
+            for _ in range(200):
+                if subprocess.run(check, capture_output=True, check=False).returncode == 0:
+                    break
+                assert process.poll() is None
+                threading.Event().wait(0.05)
+            [make] = re.findall(r"exec server (lenswatch keys create node .*?) *#", COMMENT)
+            made = subprocess.run(
+                make.split(), cwd=tmp_path, env=shell, capture_output=True, text=True, check=True
+            )
+            headers = {"Authorization": f"Bearer {made.stdout.strip()}"}
+            for given, code in ((headers, 201), ({}, 401)):
+                url = f"{address}/api/latest/experiment"
+                answer = httpx.post(url, json={"name": "lenswatch"}, headers=given)
+                assert answer.status_code == code
+        finally:
+            process.terminate()
+    assert process.returncode == 0
+
+
+def server_check() -> list[str]:
+    kind, *check = SERVICES["server"]["healthcheck"]["test"]
+    assert kind == "CMD"
+    if shutil.which(check[0]) is None:
+        pytest.skip(f"no {check[0]}, which the image has")
+    return list(check)
+
+
+def test_the_databases_check_is_by_tcp(shell: dict[str, str]) -> None:
+    kind, check = SERVICES["database"]["healthcheck"]["test"]
+    assert kind == "CMD-SHELL"
+    if shutil.which("pg_isready") is None:
+        pytest.skip("no pg_isready, which the database's image has")
+    url = shell["LENSWATCH_SERVER_DATABASE"].replace("+psycopg", "")
+    with psycopg.connect(url) as connection:
+        host, port = connection.info.host, connection.info.port
+    check = check.replace("127.0.0.1", host) + f" --port {port}"
+    assert subprocess.run(check, shell=True, check=False).returncode == 0
