@@ -9,7 +9,9 @@ from lens_footage import frames, measured
 from lenswatch.errors import ArtefactError, InputError, StoreError
 from lenswatch.lens_causes import causes, deviation_map
 from lenswatch.lens_chart import FEWEST, ChartState, LensChart, fit_chart
-from lenswatch.lens_features import measure, view
+from lenswatch.lens_features import GRID, measure, view
+from lenswatch.lens_parts import Scales
+from lenswatch.scene import SceneState, SceneWatch
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +153,38 @@ def test_nothing_is_plainly_wrong_with_clean_footage(fit, later):
         assert not watch.moved(state.scene)
         assert not watch.black(state.scene)
         assert not watch.burnt_out(state.scene)
+
+
+def test_a_quiet_scene_is_frozen_only_when_its_pictures_are_exactly_the_same():
+    rng = np.random.default_rng(3)
+    thumbs = rng.integers(60, 180, (200, 64, 80)).astype(np.uint8)
+    for start in range(0, 200, 10):  # four in ten hardly change
+        thumbs[start : start + 5] = thumbs[start]
+        thumbs[start : start + 5, 0, 0] = range(5)
+    watch = SceneWatch.fit(thumbs[0], thumbs)
+    still = state = SceneState()
+    for k in range(6):
+        nearly = thumbs[0].copy()
+        nearly[0, 0] = k
+        still, state = watch.update(still, nearly), watch.update(state, thumbs[0])
+    assert not watch.frozen(still)
+    assert watch.frozen(state)
+
+
+def test_light_that_changes_many_cells_together_hides_no_dirt():
+    """A lamp that lights one side of the scene at times is a mode; dirt on a lit cell is not."""
+    rng = np.random.default_rng(5)
+    lamp = np.zeros((7, *GRID))
+    lamp[0, :, :5] = np.linspace(20, 40, 5)
+    lit = np.repeat(rng.uniform(0, 1, 20), 20)[:, None, None, None]
+    cells = np.zeros((400, 8, *GRID), np.float32)
+    cells[:, :7] = 100 + lit * lamp + rng.normal(0, 0.5, (400, 7, *GRID))
+    scales = Scales.fit(cells[:, :7])
+    dirty = cells[-12:].copy()
+    dirty[:, 0, 2, 2] -= 12
+    assert abs(scales.deviations(dirty)[:, 0, 2, 2].mean()) < 2
+    assert scales.residuals(dirty)[:, 0, 2, 2].mean() < -3
+    assert np.abs(scales.residuals(cells)).mean() < 1
 
 
 def test_the_map_shows_where_the_picture_deviates(fit, later):

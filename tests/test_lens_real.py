@@ -64,6 +64,8 @@ def test_clean_footage_stays_under_the_false_alarms_asked_for(fit, footage):
         ("defocus", 1, "blurred"),
         ("gaussian noise", 1, "noisier"),
         ("brightness", 2, "brighter"),
+        ("fog", 2, "less contrast"),
+        ("pixelate", 2, "blurred"),
     ],
 )
 def test_a_corruption_is_called_by_its_name_at_once(fit, footage, name, severity, cause):
@@ -91,6 +93,13 @@ def test_most_smudges_are_found_and_those_in_the_right_cells(fit, footage):
     assert found >= 6
 
 
+def test_a_blue_filter_is_called_a_colour_cast(fit, footage):
+    blue = np.array([0.85, 1.0, 1.2])
+    found, delay = spoilt(fit, footage, lambda p: np.clip(p * blue, 0, 255).astype(np.uint8))
+    assert found[0].name == "colour cast"
+    assert delay <= 2
+
+
 @pytest.mark.parametrize("shift", [(0, 16), (10, -24), (0, 48)])
 def test_a_shifted_camera_is_called_moved(fit, footage, shift):
     found, _ = spoilt(fit, footage, lambda p: np.roll(p, shift, (0, 1)))
@@ -99,7 +108,7 @@ def test_a_shifted_camera_is_called_moved(fit, footage, shift):
 
 def test_a_frozen_camera_is_called_frozen(fit, footage):
     state, _ = run(fit, footage[START - 20 : START])
-    state, _ = run(fit, [footage[START]] * 5, state)
+    state, _ = run(fit, [footage[START]] * 4, state)
     found = causes(fit.chart, state, fit.threshold.drift, fit.slow.drift)
     assert found[0].name == "frozen"
 

@@ -20,6 +20,7 @@ Floats = NDArray[np.float64]
 MAP = (4, 5)
 _LASTING = 7  # images
 _NOTABLE = 2.0  # deviations: a cell that has changed
+_HALF = 0.5  # strength of a cause that is worth saying, if there is no stronger one
 _EVERYWHERE = 0.6  # share of changed cells from which on nothing is only partly covered
 _STRONG = 100.0  # strength of what is seen at once, without a chart
 
@@ -33,6 +34,10 @@ _WORDS = {
     "blue": ("colour cast", "colour cast"),
     "red": ("colour cast", "colour cast"),
 }
+
+_COLOURS = {name: CHANNELS.index(name) for name in ("blue", "red")}
+_GREY = 128.0  # of Cb and Cr
+_COLOURFUL = 2.0  # standard deviation over the cells from which on their colours differ
 
 
 @dataclass(frozen=True)
@@ -110,26 +115,31 @@ def _from_parts(
         strongest[name] = max(strongest.get(name, 0.0), value)
     if _share_changed(recent) > _EVERYWHERE:
         strongest.pop("partly covered", None)
+    # Where each name explains but a part of what is over the threshold, the strongest is said.
+    least = min(1.0, max(strongest.values(), default=1.0))
     for name, value in strongest.items():
-        if value > 1:
+        if value >= max(least, _HALF):
             yield Cause(name, value, _where(name, chart, state, recent))
 
 
 def _named(signed: Floats, own: dict[str, float]) -> Iterator[tuple[str, float]]:
-    """Each part's strength under the name of what it shows."""
+    """Each part's strength under the name of what it shows; colours that only fade are less contrast."""
     for (kind, channel), value in zip(PARTS, signed, strict=True):
         if kind in (AREA, VEILED):
             yield "partly covered", max(float(value), 0.0)
             continue
         word = _WORDS[channel][int(value > 0)]
+        share = own.get(channel, 1.0)
         if word is not None:
-            yield word, abs(float(value)) * own.get(channel, 1.0)
+            yield word, abs(float(value)) * share
+        if channel in _COLOURS:
+            yield "less contrast", abs(float(value)) * (1 - share)
 
 
 def _own_share(chart: LensChart, state: ChartState) -> dict[str, float]:
     """How much of a channel's fall is its own, and not what another's fall brings with it.
 
-    Less light is less contrast, and less contrast is less sharp, in proportion.
+    Less light is less contrast, and less contrast is less sharp and less colourful, in proportion.
     """
     now = state.cells[-QUICK:].mean(axis=0)[:AGREEMENT]
     luma, contrast, sharpness = (
@@ -137,10 +147,43 @@ def _own_share(chart: LensChart, state: ChartState) -> dict[str, float]:
     )
     before = float(np.median(chart.scales.median[0])) + 1
     by_light = min(0.0, float(np.log(max(before + luma, 1) / before)))
-    return {
+    clean = chart.scales.median
+    colours = {name: _unfaded(now[i], clean[i]) for name, i in _COLOURS.items()}
+    unveiled = _beyond(sharpness, min(0.0, contrast, _coming_through(chart, state)))
+    return colours | {
         "contrast": _beyond(contrast, by_light),
-        "sharpness": _beyond(sharpness, min(0.0, contrast)),
+        "sharpness": unveiled,
+        "blur": unveiled,
     }
+
+
+def _coming_through(chart: LensChart, state: ChartState) -> float:
+    """Logarithm of how much of the clean scene's structure the last picture still has, at most 0.
+
+    The slope of its thumb on the clean one: blur leaves it at 1; a veil lowers it, even one with a
+    structure of its own, which the contrast alone does not show.
+    """
+    if state.scene.last is None:
+        return 0.0
+    now, clean = (thumb - thumb.mean() for thumb in (state.scene.last, chart.scene))
+    slope = float((now * clean).sum()) / max(float((clean * clean).sum()), 1e-9)
+    return min(0.0, float(np.log(max(slope, 0.05))))
+
+
+def _unfaded(now: NDArray[np.float32], clean: Floats) -> float:
+    """The share of a colour's change that is a shift of all cells, not their fading towards grey.
+
+    Least squares of the cells' change on their clean distance from grey: fog fades the slope, a colour
+    cast shifts the rest. Cells of one colour cannot tell, and count as shifted.
+    """
+    colour, change = clean - _GREY, now - clean
+    varied = colour - colour.mean()
+    if float(np.std(varied)) < _COLOURFUL:
+        return 1.0
+    slope = float((varied * change).sum() / (varied * varied).sum())
+    fading = np.clip(-slope, 0, 1) * float(np.abs(colour).mean())
+    shift = abs(float(np.median(change - slope * colour)))
+    return shift / max(shift + float(fading), 1e-9)
 
 
 def _beyond(fall: float, explained: float) -> float:

@@ -133,7 +133,7 @@ class LensChart:
             raw = base64.b64decode(document["arrays"], validate=True)
             with np.load(io.BytesIO(raw), allow_pickle=False) as kept:
                 a = {name: kept[name] for name in kept.files}
-            scales = Scales(a["median"], a["scatter"])
+            scales = Scales(a["median"], a["scatter"], a["modes"], a["residual"])
             watch = SceneWatch.from_arrays(a["scene"], a["watch"])
             chart = cls(scales, a["scene"], a["centre"], a["wander"], a["spread"], watch)
         except (KeyError, ValueError, OSError, EOFError) as error:
@@ -148,6 +148,8 @@ class LensChart:
         return {
             "median": self.scales.median,
             "scatter": self.scales.scatter,
+            "modes": self.scales.modes,
+            "residual": self.scales.residual,
             "scene": self.scene,
             "centre": self.centre,
             "wander": self.wander,
@@ -266,12 +268,12 @@ def fit_chart(clean: Measured, *, ert: float, share: float = 1.0) -> ChartFit:
 def _run(clean: Measured, scales: Scales, fit: slice, run: slice) -> Floats:
     """The parts over one half, less their centres, of a chart that was fitted on the other.
 
-    Only the scatter is that of all the footage: a half has less of it (one day where there are two),
+    Only the scatters are that of all the footage: a half has less of it (one day where there are two),
     and the thresholds must be in the units that live images are measured in. That the run half had
     a share in its own units makes its scores too small by some; `_TAIL` makes up for it.
     """
     scene = median_scene(clean.thumbs[fit])
-    half = Scales(np.median(clean.cells[fit], axis=0).astype(np.float64), scales.scatter)
+    half = scales.centred_on(clean.cells[fit])
     centre = np.median(parts(half, _with_agreement(clean[fit], scene)), axis=0)
     return np.asarray(parts(half, _with_agreement(clean[run], scene)) - centre)
 

@@ -5,22 +5,28 @@ beyond 4 of them. From the deviations of the last 12 images come, for each chann
 
 - **level**: the median over the picture's cells, averaged over the last 3 and over the last 12 images.
   An object covers few cells and does not move it; noise, blur, fog and light do.
-- **area**: each cell's median over the last 12 images, less the level; of that, how much the worst 6 %
+- **area**: what is left of each cell's deviation when the modes in which clean footage varies are taken
+  away, its median over the last 12 images, less that of all cells; of that, how much the worst 6 %
   and the worst 10 % of the picture deviate at least. Contrast, sharpness, noise and the blur ratio
   count only where they fell, since dirt takes structure away and an object that stops brings some;
   light and colour only where contrast did not rise, for the same reason.
 - **veiled area**: the same, over cells where the clean scene can still be made out: something
   transparent lies before them, not an object.
+
+The modes are the first principal components of the clean deviations: the sun that goes down and the lamp
+that comes on change many cells together. What they leave of a cell is much steadier than the cell itself,
+so that dirt stands out (the residuals of Jackson and Mudholkar 1979, cell by cell).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
+from scipy import linalg
 
 from lenswatch.lens_features import AGREEMENT, CHANNELS, GRID
 
@@ -35,6 +41,8 @@ _SHARES = (0.06, 0.10)  # of the picture
 _KINDS = (LEVEL, LEVEL, AREA, VEILED, AREA, VEILED)
 PARTS = tuple((kind, channel) for kind in _KINDS for channel in CHANNELS)
 
+_MODES = 6  # in which the clean scene varies
+_NO_MODES = np.empty((0, len(CHANNELS) * GRID[0] * GRID[1]))
 _KNEE = 4.0  # deviations beyond it are compressed
 _FALLING = [CHANNELS.index(name) for name in ("contrast", "sharpness", "noise", "blur")]
 _GATED = [CHANNELS.index(name) for name in ("luma", "blue", "red")]
@@ -48,17 +56,26 @@ _FLOOR = np.array([2.0, 0.08, 0.10, 0.10, 1.2, 1.2, 0.06])
 
 @dataclass(frozen=True)
 class Scales:
-    """What cells look like in clean footage: (7, 8, 10) each."""
+    """What cells look like in clean footage.
+
+    Attributes:
+        median, scatter: (7, 8, 10) each.
+        modes: (k, 560), orthonormal: the principal components of the deviations, k <= 6.
+        residual: (7, 8, 10), the scatter of what the modes leave of the deviations.
+    """
 
     median: Floats
     scatter: Floats
+    modes: Floats
+    residual: Floats
 
     @classmethod
     def fit(cls, cells: NDArray[np.float32]) -> Scales:
         """From (n, 7, 8, 10) clean images in time order.
 
         The scatter is the largest of 1.4826 MAD, 0.3 standard deviations, a floor, and how far either
-        half of the footage lies from the median of the other (1.4826 times the median distance).
+        half of the footage lies from the median of the other (1.4826 times the median distance). That
+        of the residuals is found on each half with the modes of the other.
         """
         median = np.median(cells, axis=0)
         half = len(cells) // 2
@@ -70,14 +87,49 @@ class Scales:
         ]
         floor = np.broadcast_to(_FLOOR[:, None, None], median.shape)
         scatter = np.max([*(1.4826 * d for d in distances), 0.3 * cells.std(axis=0), floor], axis=0)
-        return cls(median.astype(np.float64), scatter.astype(np.float64))
+        plain = cls(
+            median.astype(np.float64), scatter.astype(np.float64), _NO_MODES, np.ones(median.shape)
+        )
+        return replace(plain, residual=plain._left(first, second)).centred_on(cells)
+
+    def centred_on(self, cells: NDArray[np.float32]) -> Scales:
+        """The same units around the median and the modes of other clean images, (n, 7, 8, 10)."""
+        moved = replace(self, median=np.median(cells, axis=0).astype(np.float64))
+        return replace(moved, modes=_modes(moved.deviations(cells)))
+
+    def _left(self, first: NDArray[np.float32], second: NDArray[np.float32]) -> Floats:
+        """The scatter of the residuals: of each half by the other's median and modes."""
+        pairs = (first, second), (second, first)
+        left = np.concatenate([self.centred_on(fit).residuals(run) for fit, run in pairs])
+        usual = 1.4826 * np.median(np.abs(left), axis=0)
+        floor = _FLOOR[:, None, None] / self.scatter
+        return np.asarray(np.max([usual, 0.3 * left.std(axis=0), floor], axis=0))
 
     def deviations(self, cells: NDArray[np.float32]) -> Floats:
         """(..., 7, 8, 10) in units of the scatter, beyond 4 as 4 (1 + ln(x / 4))."""
-        plain = (cells[..., :AGREEMENT, :, :] - self.median) / self.scatter
-        size = np.abs(plain)
-        beyond = np.copysign(_KNEE * (1 + np.log(np.maximum(size, _KNEE) / _KNEE)), plain)
-        return np.where(size <= _KNEE, plain, beyond)
+        return _compressed((cells[..., :AGREEMENT, :, :] - self.median) / self.scatter)
+
+    def residuals(self, cells: NDArray[np.float32]) -> Floats:
+        """(n, 7, 8, 10): what the modes leave of the deviations, in units of its own scatter, compressed."""
+        flat = self.deviations(cells).reshape(len(cells), -1)
+        left = flat - (flat @ self.modes.T) @ self.modes
+        return _compressed(left.reshape(-1, *self.residual.shape) / self.residual)
+
+
+def _modes(deviations: Floats) -> Floats:
+    """The first principal components of (n, 7, 8, 10) about 0: (k, 560)."""
+    flat = deviations.reshape(len(deviations), -1)
+    _, vectors = linalg.eigh(
+        flat.T @ flat, subset_by_index=(flat.shape[1] - _MODES, flat.shape[1] - 1)
+    )
+    return np.ascontiguousarray(vectors.T)
+
+
+def _compressed(values: Floats) -> Floats:
+    """x beyond 4 as 4 (1 + ln(x / 4)), with its sign."""
+    size = np.abs(values)
+    beyond = np.copysign(_KNEE * (1 + np.log(np.maximum(size, _KNEE) / _KNEE)), values)
+    return np.where(size <= _KNEE, values, beyond)
 
 
 def parts(scales: Scales, cells: NDArray[np.float32]) -> Floats:
@@ -91,7 +143,7 @@ def parts(scales: Scales, cells: NDArray[np.float32]) -> Floats:
     level = np.median(u, axis=-1)
     quick = sliding_window_view(level, QUICK, axis=0).mean(axis=-1)[WINDOW - QUICK :]
     full = sliding_window_view(level, WINDOW, axis=0).mean(axis=-1)
-    area, veiled = _areas(u, cells[:, AGREEMENT].reshape(len(cells), -1))
+    area, veiled = _areas(scales, cells)
     pair = np.stack([area, veiled], axis=1)  # (n - 11, 2, 7, cells)
     ordered = np.sort(pair, axis=-1)
     last = ordered.shape[-1] - 1
@@ -101,20 +153,20 @@ def parts(scales: Scales, cells: NDArray[np.float32]) -> Floats:
 
 def areas(scales: Scales, cells: NDArray[np.float32]) -> tuple[Floats, Floats]:
     """Local deviations over the last 12 of (12, 8, 8, 10): (7, 8, 10), all and veiled ones."""
-    u = scales.deviations(cells).reshape(len(cells), len(CHANNELS), -1)
-    area, veiled = _areas(u, cells[:, AGREEMENT].reshape(len(cells), -1))
+    area, veiled = _areas(scales, cells)
     return area[-1].reshape(-1, *GRID), veiled[-1].reshape(-1, *GRID)
 
 
-def _areas(u: Floats, agreement: NDArray[np.float32]) -> tuple[Floats, Floats]:
-    """(n, 7, cells) and (n, cells) to deviations of cells, (n - 11, 7, cells), all and veiled ones."""
+def _areas(scales: Scales, cells: NDArray[np.float32]) -> tuple[Floats, Floats]:
+    """(n, 8, 8, 10) to deviations of single cells, (n - 11, 7, cells), all and veiled ones."""
+    u = scales.residuals(cells).reshape(len(cells), len(CHANNELS), -1)
     local = u - np.median(u, axis=-1, keepdims=True)
     lasting = _median(local)
     deviation = np.abs(lasting)
     deviation[:, _FALLING] = np.maximum(-lasting[:, _FALLING], 0)
     still_there = lasting[:, _CONTRAST] < _ROSE
     deviation[:, _GATED] *= still_there[:, None]
-    seen = _median(agreement) > _SEEN
+    seen = _median(cells[:, AGREEMENT].reshape(len(cells), -1)) > _SEEN
     return deviation, deviation * seen[:, None]
 
 

@@ -36,7 +36,8 @@ class SceneState:
 
     Attributes:
         last: (64, 80) uint8, the picture before; None at first.
-        still: how many pictures in a row are the same as the one before them.
+        still: how many pictures in a row are nearly the same as the one before them.
+        same: how many in a row are exactly the same.
         moved: how many in a row are displaced.
         shift: rows and columns the last one is displaced by, of 64 and 80.
         dark, bright: the shares of the last picture that are black and burnt out.
@@ -44,6 +45,7 @@ class SceneState:
 
     last: Pixels | None = None
     still: int = 0
+    same: int = 0
     moved: int = 0
     shift: tuple[int, int] = (0, 0)
     dark: float = 0.0
@@ -51,17 +53,18 @@ class SceneState:
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """What `from_arrays` reads back."""
-        numbers = [self.still, self.moved, *self.shift, self.dark, self.bright]
+        numbers = [self.still, self.same, self.moved, *self.shift, self.dark, self.bright]
         last = np.empty(0, np.uint8) if self.last is None else self.last
         return {"scene_numbers": np.array(numbers, np.float64), "scene_last": last}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
         """Read what `to_arrays` wrote."""
-        still, moved, down, right, dark, bright = arrays["scene_numbers"].tolist()
+        still, same, moved, down, right, dark, bright = arrays["scene_numbers"].tolist()
         last = arrays["scene_last"]
         picture = last if last.size else None
-        return cls(picture, int(still), int(moved), (int(down), int(right)), dark, bright)
+        shift = int(down), int(right)
+        return cls(picture, int(still), int(same), int(moved), shift, dark, bright)
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,8 @@ class SceneWatch:
     Attributes:
         scene: (64, 80) uint8, the clean scene.
         usual_change: median over the footage of the mean difference between neighbours.
-        longest_still: the most pictures in a row that were the same as the one before.
+        longest_still: the most pictures in a row that were nearly the same as the one before.
+        longest_same: the most that were exactly the same.
         dark, bright: the largest shares of black and burnt-out pixels.
         farthest: how far clean pictures seem displaced, in pixels.
         alike: how well the edges of nearly all clean pictures agree with the scene's.
@@ -80,6 +84,7 @@ class SceneWatch:
     scene: Pixels
     usual_change: float
     longest_still: int
+    longest_same: int
     dark: float
     bright: float
     farthest: float
@@ -98,14 +103,14 @@ class SceneWatch:
         moves = [displacement(thumb, scene, _CLEARLY * alike) for thumb in some]
         far = float(np.percentile([np.hypot(*move) for move in moves], 98))
         dark, bright = (thumbs < _DARK).mean(axis=(1, 2)), (thumbs > _BRIGHT).mean(axis=(1, 2))
-        still = _longest(change <= _STILL * usual)
-        return cls(scene, usual, still, float(dark.max()), float(bright.max()), far, alike)
+        still, same = _longest(change <= _STILL * usual), _longest(change == 0)
+        return cls(scene, usual, still, same, float(dark.max()), float(bright.max()), far, alike)
 
     @classmethod
     def from_arrays(cls, scene: Pixels, values: NDArray[np.float64]) -> Self:
         """Read what `to_array` wrote."""
-        usual, still, dark, bright, far, alike = (float(v) for v in values)
-        return cls(scene, usual, int(still), dark, bright, far, alike)
+        usual, still, same, dark, bright, far, alike = (float(v) for v in values)
+        return cls(scene, usual, int(still), int(same), dark, bright, far, alike)
 
     def to_array(self) -> NDArray[np.float64]:
         """The numbers, without the scene."""
@@ -113,6 +118,7 @@ class SceneWatch:
             [
                 self.usual_change,
                 self.longest_still,
+                self.longest_same,
                 self.dark,
                 self.bright,
                 self.farthest,
@@ -122,13 +128,14 @@ class SceneWatch:
 
     def update(self, state: SceneState, thumb: Pixels) -> SceneState:
         """The state after one more picture, (64, 80) uint8."""
-        still = state.still + 1 if self._same(state.last, thumb) else 0
+        change = self._change(state.last, thumb)
         shift = self._displaced(thumb)
         away = float(np.hypot(*shift)) > self.farthest + _LEAST_MOVE
         return replace(
             state,
             last=thumb,
-            still=still,
+            still=state.still + 1 if change <= _STILL * self.usual_change else 0,
+            same=state.same + 1 if change == 0 else 0,
             moved=state.moved + 1 if away else 0,
             shift=shift,
             dark=float((thumb < _DARK).mean()),
@@ -146,8 +153,12 @@ class SceneWatch:
         return _details(self.scene)
 
     def frozen(self, state: SceneState) -> bool:
-        """The same picture again and again, longer than clean footage ever was."""
-        return state.still >= max(_FROZEN_AFTER, 2 * self.longest_still + 1)
+        """The same picture again and again, longer than clean footage ever was.
+
+        A quiet scene may well look nearly the same for a while; to be exactly the same is a surer sign.
+        """
+        longest = (state.still, self.longest_still), (state.same, self.longest_same)
+        return any(seen >= max(_FROZEN_AFTER, 2 * clean + 1) for seen, clean in longest)
 
     def moved(self, state: SceneState) -> bool:
         """The scene lies elsewhere in the picture, for some images."""
@@ -161,11 +172,11 @@ class SceneWatch:
         """Nearly all of the picture is white, as no clean one was."""
         return state.bright > max(_WHOLE, (1 + self.bright) / 2)
 
-    def _same(self, last: Pixels | None, thumb: Pixels) -> bool:
+    def _change(self, last: Pixels | None, thumb: Pixels) -> float:
+        """Mean difference from the picture before, in grey levels."""
         if last is None:
-            return False
-        change = float(np.abs(thumb.astype(np.int16) - last).mean())
-        return change <= _STILL * self.usual_change
+            return np.inf
+        return float(np.abs(thumb.astype(np.int16) - last).mean())
 
 
 def displacement(thumb: Pixels, scene: Pixels, margin: float) -> tuple[int, int]:
