@@ -23,12 +23,22 @@ def test_the_figure_shows_both_runs_and_the_thresholds(tmp_path, panel):
     with Image.open(tmp_path / "one.png") as one, Image.open(tmp_path / "two.png") as two:
         assert two.height > one.height
         colours = {colour for _, colour in one.convert("RGB").getcolors(2**20)}
-    assert {(198, 40, 40), (224, 138, 0)} <= colours  # drift and warning
+    assert {(198, 40, 40), (178, 106, 0)} <= colours  # drift and warning
 
 
 def test_the_figure_marks_the_events(tmp_path, panel):
     save_figure(tmp_path / "figure.svg", [panel])
-    assert "events of the tail" in (tmp_path / "figure.svg").read_text()
+    assert "maximum of an event" in (tmp_path / "figure.svg").read_text()
+
+
+def test_the_figure_says_in_words_what_was_asked_for_and_found(tmp_path, panel):
+    save_figure(tmp_path / "figure.svg", [panel])
+    drawn = (tmp_path / "figure.svg").read_text()
+    assert "events of 400 images; asked for: one false alarm in 200" in drawn
+    assert "scored by what was fitted to the other half" in drawn
+    name, threshold, runs = panel
+    save_figure(tmp_path / "own.svg", [(name, threshold, runs[:1])])
+    assert "fitted to those of the reference" in (tmp_path / "own.svg").read_text()
 
 
 def test_a_file_of_no_known_format_is_refused(tmp_path, panel):
