@@ -203,6 +203,21 @@ def test_a_tokens_result_is_kept_until_it_ends(ann: Any, issuer: Any) -> None:
     assert issuer.paths == []
 
 
+def test_a_token_that_is_known_ends_all_the_same(
+    ann: Any, issuer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(oidc, "_LEEWAY", 0.0)
+    end = int(time.time()) + 2
+    short = ann.as_(issuer.token("ann", exp=end))
+    assert short.get("/user/self").status_code == 200
+    issuer.paths.clear()
+    while (answer := short.get("/user/self")).status_code == 200:
+        assert time.time() < end + 1
+    assert time.time() >= end
+    assert answer.status_code == 401
+    assert issuer.paths == []
+
+
 def test_the_audience_counts_where_it_is_configured(
     make_app: Any, oidc_settings: Any, issuer: Any
 ) -> None:

@@ -102,9 +102,14 @@ def test_all_complaints_come_at_once(ann: Any) -> None:
 
 @pytest.mark.parametrize("name", ["", " ", "\t\n", 5, None, "a\0b"])
 def test_blank_and_broken_names_are_422(ann: Any, name: Any) -> None:
-    answer = ann.post("/experiment", json={"name": name})
-    assert answer.status_code == 422
-    assert list(answer.json()["errors"]["json"]) == ["name"]
+    record = ann.experiment()
+    for answer in (
+        ann.post("/experiment", json={"name": name}),
+        ann.put(f"/experiment/{record['id']}", json={"name": name}),
+    ):
+        assert answer.status_code == 422
+        assert list(answer.json()["errors"]["json"]) == ["name"]
+    assert ann.get(f"/experiment/{record['id']}").json() == record
 
 
 @pytest.mark.parametrize(
@@ -226,6 +231,7 @@ def test_one_cannot_lock_oneself_out(ann: Any) -> None:
     entries = [{"entity": me(ann), "level": "Read"}]
     answer = ann.put(f"/experiment/{record['id']}", json={"name": "x", "permissions": entries})
     assert answer.json()["permissions"] == [*entries, manages(ann)]
+    assert ann.experiment(permissions=entries)["permissions"] == [*entries, manages(ann)]
 
 
 def test_an_administrators_edit_does_not_add_them(ann: Any, root: Any) -> None:
