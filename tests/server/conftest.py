@@ -41,6 +41,14 @@ def postgres() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def cleaner(postgres: str) -> Iterator[Database]:
+    """A connection that stays, for emptying it."""
+    database = Database(postgres)
+    yield database
+    database.close()
+
+
+@pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty SQLite database with our schema."""
     path = tmp_path_factory.mktemp("sqlite") / "template.db"
@@ -55,11 +63,10 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "server.db")
         return f"sqlite:///{tmp_path / 'server.db'}"
     url: str = request.getfixturevalue("postgres")
-    database = Database(url)
-    with database.write() as connection:
+    cleaner: Database = request.getfixturevalue("cleaner")
+    with cleaner.write() as connection:
         for table in TABLES:
             connection.execute(text(f"DELETE FROM {table}"))
-    database.close()
     return url
 
 

@@ -38,6 +38,8 @@ def own_postgres() -> Iterator[str]:
     admin = url.set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(admin, autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}"')  # type: ignore[arg-type]
+        # No test cuts the power, and most wait for commits.
+        connection.execute(f'ALTER DATABASE "{name}" SET synchronous_commit = off')  # type: ignore[arg-type]
     try:
         yield url.set(database=name).render_as_string(hide_password=False)
     finally:
