@@ -3,7 +3,13 @@ import json
 import numpy as np
 import pytest
 
-from lenswatch.compare import compare, domain_classifier_auc, html_report, interleaved
+from lenswatch.compare import (
+    compare,
+    critical_distance,
+    domain_classifier_auc,
+    html_report,
+    interleaved,
+)
 from lenswatch.errors import EmbeddingError
 
 
@@ -68,6 +74,16 @@ def test_the_report_needs_nothing_from_elsewhere(rng):
     assert "Plotly.newPlot" in page
     assert '<script src="' not in page
     assert "<link" not in page.split("</head>")[0]
+
+
+def test_the_line_in_the_plot_is_where_the_test_decides(rng):
+    for shift in np.linspace(0, 1, 21):
+        current = rng.normal(size=(80, 4))
+        current[:, 0] += shift
+        found = compare(rng.normal(size=(120, 4)), current)
+        distance = max(found.distances)
+        if abs(distance - critical_distance(found)) > 0.02:
+            assert found.drift == (distance > critical_distance(found))
 
 
 def test_figures_are_json(rng):

@@ -194,6 +194,9 @@ def test_the_table_and_the_page_show_every_detector(judged):
     assert "mean" in text
     assert "second" in text
     assert "50 %" in text  # brightness is noticed, defocus is not
-    page = html_page([found], [judged])
-    assert "mean, sudden 3" in page
+    page = html_page([found, {**found, "detector": "<second>"}], [judged])
+    assert "sudden, severity 3" in page
+    assert "asked for one false alarm in 200 images (5 per 1,000)" in page
+    assert "&lt;second&gt;" in page
+    assert ">100 %, 1</td>" in page  # brightness, by corruption
     assert '<script src="' not in page

@@ -8,9 +8,9 @@ docs/compare.md.
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,16 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from lenswatch.errors import EmbeddingError
+from lenswatch.report_page import COLOURS, page, paragraph, plot, section, table
 
-__all__ = ["Comparison", "compare", "domain_classifier_auc", "html_report", "interleaved"]
+__all__ = [
+    "Comparison",
+    "compare",
+    "critical_distance",
+    "domain_classifier_auc",
+    "html_report",
+    "interleaved",
+]
 
 Floats = NDArray[np.float64]
 
@@ -107,45 +115,80 @@ def domain_classifier_auc(reference: ArrayLike, current: ArrayLike) -> float:
 def html_report(
     comparisons: Sequence[tuple[str, Comparison]], title: str = "Lenswatch: comparison"
 ) -> str:
-    """A page that needs nothing else: a table and a plot of the distances, plotly.js inside it."""
+    """A page that needs nothing else: a table, and a plot of the distances, in words too."""
+    columns = (
+        "current",
+        "pictures",
+        "drift by KS",
+        "corrected p",
+        "largest distance",
+        "classifier AUC",
+    )
+    return page(
+        title,
+        paragraph(
+            "Each row compares one folder of pictures with the reference folder, by their "
+            "embeddings. Drift by KS: in some dimension of the embedding, the two samples "
+            "differ more than chance explains (Kolmogorov-Smirnov, corrected p below "
+            f"{comparisons[0][1].alpha:g}). Classifier AUC: how well a classifier tells the two "
+            "apart; about 0.5 is not at all, 1 is always."
+        ),
+        paragraph(
+            "Both take pictures as independent. Neighbouring frames of a video are not: two "
+            "stretches of the same clean camera may well count as drift here. It is a way to "
+            "look at pictures, and no alarm."
+        ),
+        table(columns, (_row(name, c) for name, c in comparisons)),
+        section(
+            "Distance in each dimension of the embedding",
+            paragraph(
+                "The largest difference between the two distribution functions: 0 is the same, "
+                "1 is no overlap. Above the dashed line it is drift. For each folder, its most "
+                "different dimension is on the left."
+            ),
+            plot(_distances(comparisons), height=420, first=True),
+        ),
+    )
+
+
+def critical_distance(c: Comparison) -> float:
+    """The KS distance from which on a dimension is drift, by the asymptotic distribution."""
+    size = round(c.reference * c.current / (c.reference + c.current))
+    return float(stats.kstwo.isf(c.alpha / len(c.distances), size))
+
+
+def _distances(comparisons: Sequence[tuple[str, Comparison]]) -> Any:
     import plotly.graph_objects as go
 
-    figure = go.Figure(
-        [
-            go.Bar(name=name, x=list(range(1, len(c.distances) + 1)), y=list(c.distances))
-            for name, c in comparisons
-        ]
-    )
-    figure.update_layout(
-        title="KS distance in each dimension of the embedding",
-        xaxis_title="dimension",
-        yaxis_title="distance",
-        template="plotly_white",
-    )
-    plot = figure.to_html(full_html=False, include_plotlyjs=True)
-    rows = "".join(_row(name, c) for name, c in comparisons)
-    heading = html.escape(title)
+    figure = go.Figure()
+    for (name, c), colour in zip(comparisons, cycle(COLOURS), strict=False):
+        order = np.argsort(-np.asarray(c.distances), kind="stable")
+        figure.add_scatter(
+            name=name,
+            x=list(range(1, len(order) + 1)),
+            y=[c.distances[k] for k in order],
+            customdata=[int(k) + 1 for k in order],
+            hovertemplate="dimension %{customdata}: %{y:.3f}",
+            mode="lines+markers",
+            line={"color": colour, "width": 1.5},
+            marker={"size": 6},
+        )
+    for level in sorted({round(critical_distance(c), 3) for _, c in comparisons}):
+        figure.add_hline(y=level, line_dash="dash", line_color="#c0341d", line_width=1.5)
+    figure.update_layout(xaxis_title="dimensions, most different first", yaxis_title="KS distance")
+    figure.update_yaxes(range=[0, 1.03])
+    return figure
+
+
+def _row(name: str, c: Comparison) -> tuple[str, ...]:
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{heading}</title>'
-        "<style>body{font:16px/1.5 system-ui;max-width:60rem;margin:2rem auto;padding:0 1rem}"
-        "table{border-collapse:collapse}td,th{padding:.3rem .8rem;border-bottom:1px solid #ccc;"
-        f"text-align:right}}td:first-child,th:first-child{{text-align:left}}</style></head>"
-        f"<body><h1>{heading}</h1><table><thead><tr><th>current</th><th>pictures</th>"
-        "<th>drift (KS)</th><th>corrected p</th><th>largest distance</th><th>classifier AUC</th>"
-        f"</tr></thead><tbody>{rows}</tbody></table>{plot}</body></html>"
-    )
-
-
-def _row(name: str, c: Comparison) -> str:
-    cells = (
-        html.escape(name),
-        f"{c.reference} / {c.current}",
+        name,
+        f"{c.current} against {c.reference}",
         "yes" if c.drift else "no",
-        f"{c.corrected_p_value:.3g}",
-        f"{max(c.distances):.3f}",
-        f"{c.auc:.3f}",
+        f"{c.corrected_p_value:.2g}",
+        f"{max(c.distances):.2f}",
+        f"{c.auc:.2f}",
     )
-    return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
 
 
 def _discriminant(a: Floats, b: Floats) -> Floats:
@@ -168,7 +211,8 @@ def _checked(name: str, values: ArrayLike) -> Floats:
     rows = np.asarray(values, dtype=np.float64)
     if rows.ndim != 2 or len(rows) < 2 * _FOLDS:
         raise EmbeddingError(
-            f"the {name} embeddings have shape {rows.shape}; (n, d) with n >= {2 * _FOLDS} is needed"
+            f"the {name} embeddings have shape {rows.shape}; (n, d) with n >= {2 * _FOLDS} is "
+            "needed"
         )
     if not np.isfinite(rows).all():
         raise EmbeddingError(f"the {name} embeddings hold NaN or infinite values")
