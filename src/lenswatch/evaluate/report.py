@@ -27,7 +27,7 @@ def table(found: Sequence[Figures], threshold: str = _OWN) -> Table:
     """One row for each detector: false alarms, then share detected and median delay by mode."""
     modes = list(found[0][threshold]["detections"])
     shown = Table(title=f"At the {threshold}")
-    shown.add_column("detector")
+    shown.add_column("detector", overflow="fold")
     shown.add_column("false alarms per 1,000 (95 %)", justify="right")
     for mode in modes:
         shown.add_column(f"{mode}: noticed, delay", justify="right")
