@@ -81,14 +81,13 @@ def test_drift_detected_is_required(local: Any, pier: Any) -> None:
     }
 
 
-@pytest.mark.parametrize("before", ["Running", "Completed", "Failed"])
-@pytest.mark.parametrize("after", ["Running", "Completed", "Failed"])
-def test_a_status_may_change_to_any_other(local: Any, pier: Any, before: str, after: str) -> None:
-    record = local.drift(pier, job_status=before)
-    path = f"/experiment/{pier['id']}/drift/{record['id']}"
-    answer = local.put(path, json=JOB | {"job_status": after})
-    assert (answer.status_code, answer.json()["job_status"]) == (200, after)
-    assert local.search(pier, {"job_status": after}).json() == [answer.json()]
+def test_a_status_may_change_to_any_other(local: Any, pier: Any) -> None:
+    path = f"/experiment/{pier['id']}/drift/{local.drift(pier)['id']}"
+    for pair in itertools.product(("Running", "Completed", "Failed"), repeat=2):
+        for status in pair:
+            answer = local.put(path, json=JOB | {"job_status": status})
+            assert (answer.status_code, answer.json()["job_status"]) == (200, status)
+            assert local.search(pier, {"job_status": status}).json() == [answer.json()]
 
 
 def test_booleans_in_many_spellings(local: Any, pier: Any) -> None:
@@ -109,24 +108,25 @@ def test_there_may_be_any_number_of_tags_of_1_to_20_characters(local: Any, pier:
         assert local.search(pier, {"tags": {"$all": [tag]}}).json() == [record]
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        *(("job_status", value) for value in ("completed", "", None, 1, ["Failed"], "Done")),
-        *(("model", value) for value in (None, 5, ["m"], {"a": 1})),
-        *(("drift_detected", value) for value in (None, "maybe", 2, [])),
-        *(("tags", value) for value in (None, "a", {"a": 1}, [None], [["a"]], [5])),
-    ],
-)
-def test_other_types_are_422(local: Any, pier: Any, field: str, value: Any) -> None:
+WRONG = {
+    "job_status": ["completed", "", None, 1, ["Failed"], "Done"],
+    "model": [None, 5, ["m"], {"a": 1}],
+    "drift_detected": [None, "maybe", 2, []],
+    "tags": [None, "a", {"a": 1}, [None], [["a"]], [5]],
+}
+
+
+@pytest.mark.parametrize("field", WRONG)
+def test_other_types_are_422(local: Any, pier: Any, field: str) -> None:
     record = local.drift(pier)
     path = f"/experiment/{pier['id']}/drift"
-    for answer in (
-        local.post(path, json=JOB | {field: value}),
-        local.put(f"{path}/{record['id']}", json=JOB | {field: value}),
-    ):
-        assert answer.status_code == 422
-        assert list(answer.json()["errors"]["json"]) == [field]
+    for value in WRONG[field]:
+        for answer in (
+            local.post(path, json=JOB | {field: value}),
+            local.put(f"{path}/{record['id']}", json=JOB | {field: value}),
+        ):
+            assert answer.status_code == 422, value
+            assert list(answer.json()["errors"]["json"]) == [field]
     assert local.search(pier, {}).json() == [record]
 
 
