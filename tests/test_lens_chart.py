@@ -11,6 +11,7 @@ from lenswatch.lens_causes import causes, deviation_map
 from lenswatch.lens_chart import FEWEST, ChartState, LensChart, fit_chart
 from lenswatch.lens_features import GRID, measure, view
 from lenswatch.lens_parts import Scales
+from lenswatch.lens_signatures import signatures
 from lenswatch.scene import SceneState, SceneWatch
 
 
@@ -185,6 +186,56 @@ def test_light_that_changes_many_cells_together_hides_no_dirt():
     assert abs(scales.deviations(dirty)[:, 0, 2, 2].mean()) < 2
     assert scales.residuals(dirty)[:, 0, 2, 2].mean() < -3
     assert np.abs(scales.residuals(cells)).mean() < 1
+
+
+@pytest.fixture(scope="module")
+def nights():
+    """Pictures of several days and nights; the light falls to a third."""
+    gain = 0.65 + 0.35 * np.cos(np.arange(480) * 2 * np.pi / 60)
+    days = [(p * g).astype(np.uint8) for p, g in zip(frames(480), gain, strict=True)]
+    return fit_chart(measured(days[:400]), ert=240), days[400:]
+
+
+@pytest.mark.parametrize("hour", [20, 50])  # in the dark, and in full daylight
+@pytest.mark.parametrize(
+    ("spoil", "name"),
+    [
+        (lambda p: np.asarray(Image.fromarray(p).filter(ImageFilter.GaussianBlur(2))), "blurred"),
+        (lambda p: smudged(p), "partly covered"),
+    ],
+)
+def test_a_fault_has_its_own_name_by_day_and_by_night(nights, hour, spoil, name):
+    fit, later = nights
+    state, _ = run(fit, later[hour - 20 : hour])
+    state, scores = run(fit, [spoil(p) for p in later[hour : hour + 14]], state)
+    assert scores[-1] > fit.threshold.drift
+    assert causes(fit.chart, state, fit.threshold.drift, fit.slow.drift)[0].name == name
+
+
+@pytest.mark.parametrize(
+    ("fault", "name"),
+    [
+        (lambda p: p * 0.7, "darker"),
+        (lambda p: np.clip(p + 25.0, 0, 255), "brighter"),
+        (lambda p: 0.6 * p + 0.4 * p.mean(), "less contrast"),
+        (lambda p: Image.fromarray(p).filter(ImageFilter.GaussianBlur(1.5)), "blurred"),
+        (lambda p: p + np.random.default_rng(1).normal(0, 10, p.shape), "noisier"),
+        (lambda p: p * np.array([0.9, 1.0, 1.15]), "colour cast"),
+    ],
+)
+def test_a_signature_is_what_its_fault_does_to_a_picture(fault, name):
+    clean = frames(1)[0]
+    spoilt = np.clip(np.asarray(fault(clean), np.float64), 0, 255).astype(np.uint8)
+    before, after = (measure(view(p)).cells.astype(np.float64) for p in (clean, spoilt))
+    unit = np.array([8, 0.3, 0.3, 0.3, 3, 3, 0.15])[:, None, None]  # of each channel's scatter
+    seen = ((after - before) / unit).ravel()
+    best = {}
+    for other, change in signatures(before):
+        sized = (change / unit).ravel()
+        cosine = float(seen @ sized / np.linalg.norm(seen) / np.linalg.norm(sized))
+        best[other] = max(best.get(other, -1), cosine)
+    assert max(best, key=best.get) == name
+    assert best[name] > 0.8
 
 
 def test_the_map_shows_where_the_picture_deviates(fit, later):

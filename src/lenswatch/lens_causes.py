@@ -1,4 +1,9 @@
-"""What is wrong with a picture, in words, and where: read off the lens chart's parts."""
+"""What is wrong with a picture, in words, and where.
+
+When the chart is over a threshold, the change that it sees is compared with the signatures of the faults
+(`lens_signatures`), both without the modes in which the clean scene varies, and named after the one whose
+direction it has; then what that one explains is taken away, and what is left is named, if it is much.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lenswatch.lens_chart import ChartState, LensChart
-from lenswatch.lens_features import AGREEMENT, CHANNELS
-from lenswatch.lens_parts import AREA, PARTS, QUICK, VEILED, WINDOW, areas
+from lenswatch.lens_features import CHANNELS
+from lenswatch.lens_parts import QUICK, WINDOW, areas
 
 __all__ = ["MAP", "Cause", "causes", "deviation_map"]
 
@@ -20,24 +25,22 @@ Floats = NDArray[np.float64]
 MAP = (4, 5)
 _LASTING = 7  # images
 _NOTABLE = 2.0  # deviations: a cell that has changed
-_HALF = 0.5  # strength of a cause that is worth saying, if there is no stronger one
-_EVERYWHERE = 0.6  # share of changed cells from which on nothing is only partly covered
 _STRONG = 100.0  # strength of what is seen at once, without a chart
+_MOST = 3  # causes named by their signatures
+_ALIKE = 0.35  # cosine from which on a resemblance counts
+_PART = 0.15  # of the picture's cells: what covers no more covers it partly
+_LOCAL = 0.6  # of the change's length that lies in those: weighed as a cosine of so much less
 
-# The words for a channel that falls and rises.
+# The words for a channel that falls and rises; a change is located by those of its name.
 _WORDS = {
     "luma": ("darker", "brighter"),
     "contrast": ("less contrast", None),
     "sharpness": ("blurred", None),
-    "blur": ("blurred", None),
-    "noise": (None, "noisier"),
+    "noise": ("blurred", "noisier"),
     "blue": ("colour cast", "colour cast"),
     "red": ("colour cast", "colour cast"),
+    "blur": ("blurred", None),
 }
-
-_COLOURS = {name: CHANNELS.index(name) for name in ("blue", "red")}
-_GREY = 128.0  # of Cb and Cr
-_COLOURFUL = 2.0  # standard deviation over the cells from which on their colours differ
 
 
 @dataclass(frozen=True)
@@ -73,19 +76,21 @@ def causes(
         slow_score: that of the score without re-centring.
     """
     found = list(_at_once(chart, state))
-    if chart.score(state) > drift_score or chart.slow_score(state) > slow_score:
-        found += _from_parts(chart, state, drift_score, slow_score)
+    over = max(chart.score(state) / drift_score, chart.slow_score(state) / slow_score)
+    if over > 1:
+        found += _by_signature(chart, state, over)
     return tuple(sorted(found, key=lambda cause: -cause.strength))
 
 
 def deviation_map(chart: LensChart, state: ChartState) -> Floats:
     """(4, 5): how many deviations each cell is from clean footage, in the channel that is farthest.
 
-    The median of the last few images, so that what passes by does not show.
+    Without the modes in which the clean scene varies; the median of the last few images, so that what
+    passes by does not show.
     """
     if not len(state.cells):
         return np.zeros(MAP)
-    lasting = np.median(chart.scales.deviations(state.cells[-_LASTING:]), axis=0)
+    lasting = np.median(chart.scales.residuals(state.cells[-_LASTING:]), axis=0)
     return np.asarray(_coarse(np.abs(lasting)).max(axis=0))
 
 
@@ -103,103 +108,49 @@ def _at_once(chart: LensChart, state: ChartState) -> Iterator[Cause]:
             yield Cause(name, _STRONG - rank, everywhere)
 
 
-def _from_parts(
-    chart: LensChart, state: ChartState, drift_score: float, slow_score: float
-) -> Iterator[Cause]:
-    quick, slow = chart.excesses(state), chart.slow_excesses(state)
-    strength = np.maximum(np.abs(quick) / drift_score, np.abs(slow) / slow_score)
-    signed = np.copysign(strength, np.asarray(state.away))
-    recent = _recent(chart, state)
-    strongest: dict[str, float] = {}
-    for name, value in _named(signed, _own_share(chart, state)):
-        strongest[name] = max(strongest.get(name, 0.0), value)
-    if _share_changed(recent) > _EVERYWHERE:
-        strongest.pop("partly covered", None)
-    # Where each name explains but a part of what is over the threshold, the strongest is said.
-    least = min(1.0, max(strongest.values(), default=1.0))
-    for name, value in strongest.items():
-        if value >= max(least, _HALF):
-            yield Cause(name, value, _where(name, chart, state, recent))
+def _by_signature(chart: LensChart, state: ChartState, over: float) -> Iterator[Cause]:
+    """The faults whose signatures the last images' change resembles, the closest first.
 
-
-def _named(signed: Floats, own: dict[str, float]) -> Iterator[tuple[str, float]]:
-    """Each part's strength under the name of what it shows; colours that only fade are less contrast."""
-    for (kind, channel), value in zip(PARTS, signed, strict=True):
-        if kind in (AREA, VEILED):
-            yield "partly covered", max(float(value), 0.0)
-            continue
-        word = _WORDS[channel][int(value > 0)]
-        share = own.get(channel, 1.0)
-        if word is not None:
-            yield word, abs(float(value)) * share
-        if channel in _COLOURS:
-            yield "less contrast", abs(float(value)) * (1 - share)
-
-
-def _own_share(chart: LensChart, state: ChartState) -> dict[str, float]:
-    """How much of a channel's fall is its own, and not what another's fall brings with it.
-
-    Less light is less contrast, and less contrast is less sharp and less colourful, in proportion.
+    The first has the strength `over`, that of the score; the others their share of it.
     """
-    now = state.cells[-QUICK:].mean(axis=0)[:AGREEMENT]
-    luma, contrast, sharpness = (
-        float(np.median(v)) for v in (now - chart.scales.median)[:3].reshape(3, -1)
-    )
-    before = float(np.median(chart.scales.median[0])) + 1
-    by_light = min(0.0, float(np.log(max(before + luma, 1) / before)))
-    clean = chart.scales.median
-    colours = {name: _unfaded(now[i], clean[i]) for name, i in _COLOURS.items()}
-    unveiled = _beyond(sharpness, min(0.0, contrast, _coming_through(chart, state)))
-    return colours | {
-        "contrast": _beyond(contrast, by_light),
-        "sharpness": unveiled,
-        "blur": unveiled,
-    }
+    recent = _change(chart, state)
+    left, length = recent.ravel(), max(float(np.linalg.norm(recent)), 1e-9)
+    first = 0.0
+    for _ in range(_MOST):
+        alike = _resemblances(chart, state, left / length)
+        name, (cosine, direction) = max(alike.items(), key=lambda item: item[1][0])
+        if first and cosine < max(_ALIKE, first / 2):
+            return
+        first = first or max(cosine, 1e-9)
+        yield Cause(name, over * cosine / first, _where(name, chart, state, recent))
+        if name == "partly covered":
+            return  # what is left are the other cells, and objects
+        left = left - (left @ direction) * direction
 
 
-def _coming_through(chart: LensChart, state: ChartState) -> float:
-    """Logarithm of how much of the clean scene's structure the last picture still has, at most 0.
-
-    The slope of its thumb on the clean one: blur leaves it at 1; a veil lowers it, even one with a
-    structure of its own, which the contrast alone does not show.
-    """
-    if state.scene.last is None:
-        return 0.0
-    now, clean = (thumb - thumb.mean() for thumb in (state.scene.last, chart.scene))
-    slope = float((now * clean).sum()) / max(float((clean * clean).sum()), 1e-9)
-    return min(0.0, float(np.log(max(slope, 0.05))))
-
-
-def _unfaded(now: NDArray[np.float32], clean: Floats) -> float:
-    """The share of a colour's change that is a shift of all cells, not their fading towards grey.
-
-    Least squares of the cells' change on their clean distance from grey: fog fades the slope, a colour
-    cast shifts the rest. Cells of one colour cannot tell, and count as shifted.
-    """
-    colour, change = clean - _GREY, now - clean
-    varied = colour - colour.mean()
-    if float(np.std(varied)) < _COLOURFUL:
-        return 1.0
-    slope = float((varied * change).sum() / (varied * varied).sum())
-    fading = np.clip(-slope, 0, 1) * float(np.abs(colour).mean())
-    shift = abs(float(np.median(change - slope * colour)))
-    return shift / max(shift + float(fading), 1e-9)
+def _resemblances(
+    chart: LensChart, state: ChartState, change: Floats
+) -> dict[str, tuple[float, Floats]]:
+    """For each fault, the largest cosine of a change of at most unit length with its signatures."""
+    found: dict[str, tuple[float, Floats]] = {}
+    for name, direction in chart.signatures:
+        cosine = float(change @ direction)
+        if cosine > found.get(name, (-1.0,))[0]:
+            found[name] = cosine, direction
+    return found | {"partly covered": (_local_share(chart, state), np.zeros_like(change))}
 
 
-def _beyond(fall: float, explained: float) -> float:
-    """The share of a fall that is not explained, 0 to 1."""
-    if fall >= 0:
-        return 1.0
-    return float(np.clip((fall - explained) / fall, 0, 1))
+def _local_share(chart: LensChart, state: ChartState) -> float:
+    """How much of the lasting change lies in few cells, comparable with a cosine."""
+    lasting = np.median(chart.scales.without_modes(state.cells[-WINDOW:]), axis=0)
+    whole = max(np.linalg.norm(lasting), np.linalg.norm(_change(chart, state)), 1e-9)
+    cells = np.sort((lasting**2).sum(axis=0).ravel())[::-1]
+    return _LOCAL * float(np.sqrt(cells[: round(_PART * len(cells))].sum()) / whole)
 
 
-def _recent(chart: LensChart, state: ChartState) -> Floats:
-    """(7, 8, 10): deviations of the last images' mean."""
-    return np.asarray(chart.scales.deviations(state.cells[-QUICK:]).mean(axis=0))
-
-
-def _share_changed(recent: Floats) -> float:
-    return float((np.abs(recent) > _NOTABLE).any(axis=0).mean())
+def _change(chart: LensChart, state: ChartState) -> Floats:
+    """(7, 8, 10): the mean deviations of the last images, without the modes."""
+    return np.asarray(chart.scales.without_modes(state.cells[-QUICK:]).mean(axis=0))
 
 
 def _where(

@@ -28,6 +28,7 @@ from lenswatch.calibration import Threshold, calibrate_scores, half_split
 from lenswatch.errors import ArtefactError, InputError, StoreError
 from lenswatch.lens_features import AGREEMENT, GRID, Measured, agreement, median_scene
 from lenswatch.lens_parts import PARTS, WINDOW, Scales, parts
+from lenswatch.lens_signatures import signatures
 from lenswatch.scene import SceneState, SceneWatch
 
 __all__ = ["FEWEST", "ChartFit", "ChartState", "LensChart", "fit_chart"]
@@ -39,7 +40,7 @@ FEWEST = 5 * WINDOW  # clean images: a gap, and two halves of two windows each
 _MEMORY = 200.0  # images over which a centre follows
 _REACH = 3.0  # times the wander: how far it may
 _LEAST = 1.0  # deviations: what no part need be finer than
-_TAIL = 2.0  # times the expected run time that the tail of the scores is extended to
+_TAIL = 1.5  # times the expected run time that the tail of the scores is extended to
 _CHANNEL_ROWS = AGREEMENT + 1
 
 
@@ -68,6 +69,17 @@ class LensChart:
         """Names the parameters, so that a state never meets those of another chart."""
         content = b"".join(np.ascontiguousarray(a).tobytes() for a in self._arrays().values())
         return hashlib.sha256(content).hexdigest()[:16]
+
+    @cached_property
+    def signatures(self) -> tuple[tuple[str, Floats], ...]:
+        """The directions, (560,) of unit length, in which each fault moves what the modes leave."""
+        named = [
+            (name, self.scales.median + change) for name, change in signatures(self.scales.median)
+        ]
+        moved = self.scales.without_modes(np.stack([cells for _, cells in named]))
+        flat = moved.reshape(len(named), -1)
+        lengths = np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-9)
+        return tuple(zip((name for name, _ in named), flat / lengths, strict=True))
 
     def cells(self, measured: Measured) -> Cells:
         """The seven channels and the agreement with the scene: (..., 8, 8, 10)."""

@@ -105,15 +105,22 @@ class Scales:
         floor = _FLOOR[:, None, None] / self.scatter
         return np.asarray(np.max([usual, 0.3 * left.std(axis=0), floor], axis=0))
 
-    def deviations(self, cells: NDArray[np.float32]) -> Floats:
+    def deviations(self, cells: NDArray[Any]) -> Floats:
         """(..., 7, 8, 10) in units of the scatter, beyond 4 as 4 (1 + ln(x / 4))."""
         return _compressed((cells[..., :AGREEMENT, :, :] - self.median) / self.scatter)
 
     def residuals(self, cells: NDArray[np.float32]) -> Floats:
         """(n, 7, 8, 10): what the modes leave of the deviations, in units of its own scatter, compressed."""
-        flat = self.deviations(cells).reshape(len(cells), -1)
-        left = flat - (flat @ self.modes.T) @ self.modes
-        return _compressed(left.reshape(-1, *self.residual.shape) / self.residual)
+        return _compressed(self.without_modes(cells) / self.residual)
+
+    def without_modes(self, cells: NDArray[Any]) -> Floats:
+        """(n, 7, 8, 10): what the modes leave of the deviations."""
+        deviations = self.deviations(cells)
+        return self.cleared(deviations.reshape(len(cells), -1)).reshape(deviations.shape)
+
+    def cleared(self, deviations: Floats) -> Floats:
+        """(n, 560) deviations less their part in the modes."""
+        return np.asarray(deviations - (deviations @ self.modes.T) @ self.modes)
 
 
 def _modes(deviations: Floats) -> Floats:
