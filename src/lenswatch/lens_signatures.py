@@ -32,7 +32,8 @@ def signatures(median: Floats) -> Iterator[Signature]:
     """The changes of the channels, (7, 8, 10), that each fault would bring to a clean scene, by name.
 
     Args:
-        median: (7, 8, 10), the clean channels: luma, log contrast, log sharpness, log noise, Cb and Cr about 0, blur.
+        median: (7, 8, 10), the clean channels: luma, log contrast, log sharpness, log noise, Cb and Cr
+            about 0, blur ratio.
     """
     luma, blue, red = median[0], median[4], median[5]
     for share in (_SLIGHT, _STRONG):
