@@ -172,6 +172,14 @@ def test_a_quiet_scene_is_frozen_only_when_its_pictures_are_exactly_the_same():
     assert watch.frozen(state)
 
 
+def test_a_scene_that_never_changes_has_no_modes():
+    cells = np.full((80, 7, *GRID), 5.0, np.float32)
+    scales = Scales.fit(cells)
+    assert scales.modes.shape == (0, 560)
+    dirty = cells[:12] - np.eye(7, dtype=np.float32)[0][:, None, None] * 9
+    assert scales.residuals(dirty)[:, 0].max() < -3
+
+
 def test_light_that_changes_many_cells_together_hides_no_dirt():
     """A lamp that lights one side of the scene at times is a mode; dirt on a lit cell is not."""
     rng = np.random.default_rng(5)

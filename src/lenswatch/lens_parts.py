@@ -42,6 +42,7 @@ _KINDS = (LEVEL, LEVEL, AREA, VEILED, AREA, VEILED)
 PARTS = tuple((kind, channel) for kind in _KINDS for channel in CHANNELS)
 
 _MODES = 6  # in which the clean scene varies
+_NOTHING = 1e-6  # squared deviations
 _NO_MODES = np.empty((0, len(CHANNELS) * GRID[0] * GRID[1]))
 _KNEE = 4.0  # deviations beyond it are compressed
 _FALLING = [CHANNELS.index(name) for name in ("contrast", "sharpness", "noise", "blur")]
@@ -124,12 +125,11 @@ class Scales:
 
 
 def _modes(deviations: Floats) -> Floats:
-    """The first principal components of (n, 7, 8, 10) about 0: (k, 560)."""
+    """The first principal components of (n, 7, 8, 10) about 0, as far as there is variance: (k, 560)."""
     flat = deviations.reshape(len(deviations), -1)
-    _, vectors = linalg.eigh(
-        flat.T @ flat, subset_by_index=(flat.shape[1] - _MODES, flat.shape[1] - 1)
-    )
-    return np.ascontiguousarray(vectors.T)
+    size = flat.shape[1]
+    values, vectors = linalg.eigh(flat.T @ flat, subset_by_index=(size - _MODES, size - 1))
+    return np.ascontiguousarray(vectors.T[values > _NOTHING * len(flat)])
 
 
 def _compressed(values: Floats) -> Floats:
