@@ -111,33 +111,33 @@ def _at_once(chart: LensChart, state: ChartState) -> Iterator[Cause]:
 def _by_signature(chart: LensChart, state: ChartState, over: float) -> Iterator[Cause]:
     """The faults whose signatures the last images' change resembles, the closest first.
 
-    The first has the strength `over`, that of the score; the others their share of it.
+    The first has the strength `over`, that of the score; the others their share of it. What lies in few
+    cells has no other name: the rest is what passes by.
     """
     recent = _change(chart, state)
-    left, length = recent.ravel(), max(float(np.linalg.norm(recent)), 1e-9)
-    first = 0.0
-    for _ in range(_MOST):
-        alike = _resemblances(chart, state, left / length)
-        name, (cosine, direction) = max(alike.items(), key=lambda item: item[1][0])
-        if first and cosine < max(_ALIKE, first / 2):
-            return
-        first = first or max(cosine, 1e-9)
-        yield Cause(name, over * cosine / first, _where(name, chart, state, recent))
-        if name == "partly covered":
-            return  # what is left are the other cells, and objects
-        left = left - (left @ direction) * direction
+    change = recent.ravel() / max(float(np.linalg.norm(recent)), 1e-9)
+    named = _named(chart, change)
+    local, closest = _local_share(chart, state), max(named[0][1], 1e-9)
+    if local > closest:
+        named, closest = [("partly covered", local)], local
+    for name, cosine in named:
+        yield Cause(name, over * cosine / closest, _where(name, chart, state, recent))
 
 
-def _resemblances(
-    chart: LensChart, state: ChartState, change: Floats
-) -> dict[str, tuple[float, Floats]]:
-    """For each fault, the largest cosine of a change of at most unit length with its signatures."""
-    found: dict[str, tuple[float, Floats]] = {}
-    for name, direction in chart.signatures:
-        cosine = float(change @ direction)
-        if cosine > found.get(name, (-1.0,))[0]:
-            found[name] = cosine, direction
-    return found | {"partly covered": (_local_share(chart, state), np.zeros_like(change))}
+def _named(chart: LensChart, change: Floats) -> list[tuple[str, float]]:
+    """Faults with the cosines of a change of unit length with their signatures, each of what is left
+    when the one before is taken away; those after the first must be much of the change."""
+    names, directions = chart.signatures
+    left, found = change, dict[str, float]()
+    while len(found) < _MOST:
+        cosines = np.where(np.isin(names, list(found)), -1, directions @ left)
+        best = int(cosines.argmax())
+        cosine = float(cosines[best])
+        if found and cosine < max(_ALIKE, max(found.values()) / 2):
+            break
+        found[names[best]] = cosine
+        left = left - cosine * directions[best]
+    return list(found.items())
 
 
 def _local_share(chart: LensChart, state: ChartState) -> float:

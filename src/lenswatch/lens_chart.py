@@ -71,15 +71,12 @@ class LensChart:
         return hashlib.sha256(content).hexdigest()[:16]
 
     @cached_property
-    def signatures(self) -> tuple[tuple[str, Floats], ...]:
-        """The directions, (560,) of unit length, in which each fault moves what the modes leave."""
-        named = [
-            (name, self.scales.median + change) for name, change in signatures(self.scales.median)
-        ]
-        moved = self.scales.without_modes(np.stack([cells for _, cells in named]))
-        flat = moved.reshape(len(named), -1)
-        lengths = np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-9)
-        return tuple(zip((name for name, _ in named), flat / lengths, strict=True))
+    def signatures(self) -> tuple[tuple[str, ...], Floats]:
+        """Names of faults, and the directions, (s, 560), in which they move what the modes leave."""
+        names, changes = zip(*signatures(self.scales.median), strict=True)
+        moved = self.scales.without_modes(self.scales.median + np.stack(changes))
+        flat = moved.reshape(len(names), -1)
+        return names, flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-9)
 
     def cells(self, measured: Measured) -> Cells:
         """The seven channels and the agreement with the scene: (..., 8, 8, 10)."""
