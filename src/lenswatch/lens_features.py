@@ -88,8 +88,8 @@ def measure(small: Pixels) -> Measured:
     Immerkaer (1996), "Fast Noise Variance Estimation"; mean Cb and Cr; and log(RMS Laplacian + 0.5) -
     log(mean gradient + 0.5), which blur lowers whatever the contrast.
     """
-    luma, blue, red = np.moveaxis(small.astype(np.float32) @ _TO_YCBCR, 2, 0)
-    luma = np.ascontiguousarray(luma)
+    planes = _TO_YCBCR.T @ small.reshape(-1, 3).T.astype(np.float32)
+    luma, blue, red = planes.reshape(3, *small.shape[:2])
     laplacian, gradient, rough = _derivatives(luma)
     mean = _pool(luma)
     spread = np.sqrt(np.maximum(_pool(luma * luma) - mean * mean, 0))

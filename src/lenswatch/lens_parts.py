@@ -112,16 +112,20 @@ class Scales:
 
     def residuals(self, cells: NDArray[np.float32]) -> Floats:
         """(n, 7, 8, 10): what the modes leave of the deviations, in units of its own scatter, compressed."""
-        return _compressed(self.without_modes(cells) / self.residual)
+        return self.scaled(self.without_modes(cells))
+
+    def scaled(self, left: Floats) -> Floats:
+        """Residuals of what the modes leave."""
+        return _compressed(left / self.residual)
 
     def without_modes(self, cells: NDArray[Any]) -> Floats:
         """(n, 7, 8, 10): what the modes leave of the deviations."""
-        deviations = self.deviations(cells)
-        return self.cleared(deviations.reshape(len(cells), -1)).reshape(deviations.shape)
+        return self.cleared(self.deviations(cells))
 
     def cleared(self, deviations: Floats) -> Floats:
-        """(n, 560) deviations less their part in the modes."""
-        return np.asarray(deviations - (deviations @ self.modes.T) @ self.modes)
+        """(n, 7, 8, 10) deviations less their part in the modes."""
+        flat = deviations.reshape(len(deviations), -1)
+        return np.asarray(flat - (flat @ self.modes.T) @ self.modes).reshape(deviations.shape)
 
 
 def _modes(deviations: Floats) -> Floats:
@@ -146,11 +150,11 @@ def parts(scales: Scales, cells: NDArray[np.float32]) -> Floats:
         scales: fitted to clean footage.
         cells: (n, 8, 8, 10), the seven channels and the agreement, n >= 12, in time order.
     """
-    u = scales.deviations(cells).reshape(len(cells), len(CHANNELS), -1)
-    level = np.median(u, axis=-1)
+    deviations = scales.deviations(cells)
+    level = _median(deviations.reshape(len(cells), len(CHANNELS), -1))
     quick = sliding_window_view(level, QUICK, axis=0).mean(axis=-1)[WINDOW - QUICK :]
     full = sliding_window_view(level, WINDOW, axis=0).mean(axis=-1)
-    area, veiled = _areas(scales, cells)
+    area, veiled = _areas(scales.scaled(scales.cleared(deviations)), cells[:, AGREEMENT])
     pair = np.stack([area, veiled], axis=1)  # (n - 11, 2, 7, cells)
     ordered = np.sort(pair, axis=-1)
     last = ordered.shape[-1] - 1
@@ -160,27 +164,29 @@ def parts(scales: Scales, cells: NDArray[np.float32]) -> Floats:
 
 def areas(scales: Scales, cells: NDArray[np.float32]) -> tuple[Floats, Floats]:
     """Local deviations over the last 12 of (12, 8, 8, 10): (7, 8, 10), all and veiled ones."""
-    area, veiled = _areas(scales, cells)
+    area, veiled = _areas(scales.residuals(cells), cells[:, AGREEMENT])
     return area[-1].reshape(-1, *GRID), veiled[-1].reshape(-1, *GRID)
 
 
-def _areas(scales: Scales, cells: NDArray[np.float32]) -> tuple[Floats, Floats]:
-    """(n, 8, 8, 10) to deviations of single cells, (n - 11, 7, cells), all and veiled ones."""
-    u = scales.residuals(cells).reshape(len(cells), len(CHANNELS), -1)
-    local = u - np.median(u, axis=-1, keepdims=True)
-    lasting = _median(local)
+def _areas(residuals: Floats, agreement: NDArray[np.float32]) -> tuple[Floats, Floats]:
+    """(n, 7, 8, 10) and (n, 8, 10) to deviations of cells, (n - 11, 7, cells), all and veiled ones."""
+    u = residuals.reshape(*residuals.shape[:2], -1)
+    lasting = _lasting(u - _median(u)[..., None])
     deviation = np.abs(lasting)
     deviation[:, _FALLING] = np.maximum(-lasting[:, _FALLING], 0)
     still_there = lasting[:, _CONTRAST] < _ROSE
     deviation[:, _GATED] *= still_there[:, None]
-    seen = _median(cells[:, AGREEMENT].reshape(len(cells), -1)) > _SEEN
+    seen = _lasting(agreement.reshape(len(agreement), -1)) > _SEEN
     return deviation, deviation * seen[:, None]
 
 
-def _median(values: NDArray[Any]) -> Floats:
+def _lasting(values: NDArray[Any]) -> Floats:
     """The median over each 12 images in a row: (n, ...) to (n - 11, ...)."""
-    windows = sliding_window_view(values, WINDOW, axis=0)
-    middle = np.partition(windows, (WINDOW // 2 - 1, WINDOW // 2), axis=-1)
-    return np.asarray(
-        (middle[..., WINDOW // 2 - 1] + middle[..., WINDOW // 2]) / 2, dtype=np.float64
-    )
+    return _median(sliding_window_view(values, WINDOW, axis=0))
+
+
+def _median(values: NDArray[Any]) -> Floats:
+    """Of an even number of values along the last axis; NumPy's own takes twice as long."""
+    middle = values.shape[-1] // 2
+    parted = np.partition(values, (middle - 1, middle), axis=-1)
+    return np.asarray((parted[..., middle - 1] + parted[..., middle]) / 2, dtype=np.float64)
