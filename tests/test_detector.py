@@ -235,3 +235,14 @@ def test_the_kernel_matrix_of_a_large_reference_is_never_held_whole():
     assert fitted.mean_kernel == pytest.approx(
         FittedMMD.fit(reference, 12, sigma=2.0).mean_kernel, abs=1e-12
     )
+
+
+def test_the_distance_of_one_picture_over_and_over_is_that_of_such_windows():
+    reference = np.random.default_rng(4).normal(size=(41, 3))
+    fitted = FittedMMD.fit(reference, 5)
+    found = []
+    for i, row in enumerate(reference):
+        others = fitted.kernel(row[None], np.delete(reference, i, axis=0))
+        found.append(fitted.mean_kernel + 1 - 2 * others.mean())
+    assert fitted.one_picture_distance == pytest.approx(np.median(found))
+    assert fitted.one_picture_distance < fitted.largest_distance

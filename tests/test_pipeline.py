@@ -242,13 +242,23 @@ def test_a_streams_own_thresholds_are_used_as_soon_as_they_are_there(trained, ca
     before = node.observe(camera(60), Request(stream="reef"))["drift_distance"]
     own = trained.storage_path / "reef"
     own.mkdir()
-    for i in range(40):
-        (own / f"{i:03}-own.jpg").write_bytes(camera(100 + i))
+    for i in range(40):  # twenty by day, twenty by night
+        light = 1 - 0.8 * (i // 20)
+        dimmed = (camera_pixels(100 + i) * light).astype(np.uint8)
+        (own / f"{i:03}-own.jpg").write_bytes(jpeg(dimmed))
     calibrate_stream(trained, node.reference, "reef", sorted(own.iterdir()))
     after = node.observe(camera(61), Request(stream="reef"))["drift_distance"]
     other = node.observe(camera(61), Request(stream="else"))["drift_distance"]
     assert after != before
     assert other == before
+
+
+def test_thresholds_are_no_lower_than_a_picture_that_stays(trained, camera):
+    """Calm clean footage says little about how far clean pictures may be from each other."""
+    node = Node(trained)
+    fitted = node.reference.detector(trained.detector.window_size)
+    answer = node.observe(camera(60), Request(stream="reef"))
+    assert answer["drift_distance"] >= answer["warning_distance"] >= fitted.one_picture_distance
 
 
 def test_a_new_reference_is_taken_up_without_a_restart(trained, camera):

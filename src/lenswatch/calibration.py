@@ -260,6 +260,7 @@ def calibrate_mmd(
     scores: Callable[[Floats, Floats], ArrayLike],
     ert_factor: float = 1.0,
     reach: float | None = None,
+    least: float | None = None,
 ) -> Threshold:
     """Thresholds of the MMD distance from the clean embeddings, in time order.
 
@@ -271,9 +272,12 @@ def calibrate_mmd(
             the window fills.
         ert_factor: by how much the tail is extended further.
         reach: 1 plus the mean kernel between reference embeddings.
+        least: no threshold is lower.
     """
     runs = mmd_runs(embeddings, window_size, scores)
-    return calibrate_scores(runs, ert=ert, tail="additive", ert_factor=ert_factor, reach=reach)
+    return calibrate_scores(
+        runs, ert=ert, tail="additive", ert_factor=ert_factor, reach=reach, least=least
+    )
 
 
 def mmd_runs(

@@ -148,6 +148,17 @@ class FittedMMD:
         """What no distance can exceed: window samples all alike, and far from the reference."""
         return 1 + self.mean_kernel
 
+    @functools.cached_property
+    def one_picture_distance(self) -> float:
+        """The usual distance of a window that holds one clean picture over and over.
+
+        The median over (at most 500) reference samples, each against all others.
+        """
+        step = -(-len(self.reference) // 500)
+        own = self.kernel(self.reference[::step], self.reference).sum(axis=1) - 1
+        distances = self.largest_distance - 2 * own / (len(self.reference) - 1)
+        return float(np.median(distances))
+
     def entry(self, embedding: Any) -> Entry:
         """Check one embedding, (d,) or (1, d), and evaluate the kernel between it and the reference.
 

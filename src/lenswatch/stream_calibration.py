@@ -131,19 +131,25 @@ def _chart(config: Config, clean: _Clean) -> ChartFit | None:
 
 
 def _mmd(config: Config, reference: Reference, clean: _Clean, part: float) -> Threshold:
-    ert = config.alarm.expected_run_time
+    """Thresholds of the distance: none below that of a window which holds one clean picture over and over.
+
+    Neighbouring pictures may well be all alike. Footage that hardly wandered would else give thresholds
+    near 0, and a cloud before the sun would be an alarm.
+    """
     fitted = reference.detector(config.detector.window_size)
+    asked: dict[str, Any] = {
+        "ert": config.alarm.expected_run_time,
+        "ert_factor": part,
+        "reach": fitted.largest_distance,
+        "least": fitted.one_picture_distance,
+    }
     if not clean.is_reference:
-        runs = [fitted.distances(clean.embeddings)]
-        reach = fitted.largest_distance
-        return calibrate_scores(runs, ert=ert, tail="additive", ert_factor=part, reach=reach)
+        return calibrate_scores([fitted.distances(clean.embeddings)], tail="additive", **asked)
     return calibrate_mmd(
         clean.embeddings,
         window_size=config.detector.window_size,
-        ert=ert,
         scores=_half_against_half(config, reference),
-        ert_factor=part,
-        reach=fitted.largest_distance,
+        **asked,
     )
 
 
