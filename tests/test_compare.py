@@ -87,4 +87,5 @@ def test_the_line_in_the_plot_is_where_the_test_decides(rng):
 
 
 def test_figures_are_json(rng):
-    json.dumps(compare(rng.normal(size=(40, 4)), rng.normal(size=(40, 4))).to_json())
+    document = compare(rng.normal(size=(40, 4)), rng.normal(size=(40, 4))).to_json()
+    assert json.loads(json.dumps(document, allow_nan=False)) == document

@@ -83,7 +83,8 @@ def test_false_alarms_are_events_and_not_images():
 
 
 def test_figures_are_json(judged):
-    json.dumps(figures([judged], PLAN), allow_nan=False)
+    found = json.loads(json.dumps(figures([judged], PLAN), allow_nan=False))
+    assert found["detector"] == judged.detector
 
 
 def test_footage_too_short_for_the_plan_is_refused():

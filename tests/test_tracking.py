@@ -164,12 +164,16 @@ def test_an_unreachable_server_never_makes_the_inference_fail(monkeypatch, caplo
 
 
 def test_a_server_that_never_answers_never_makes_the_inference_fail(
-    stub: Stub, monkeypatch
+    stub: Stub, monkeypatch, caplog
 ) -> None:
     monkeypatch.setenv("DRIFT_MONITOR_TIMEOUT", "0.1")
     stub.fault = never_answers
+    ran = False
     with DriftMonitor("harbour", "m") as monitor:
         monitor(True, {})
+        ran = True
+    assert ran
+    assert "not recorded" in caplog.text
 
 
 @pytest.mark.parametrize("status", [401, 403, 500, 503])

@@ -186,7 +186,7 @@ def _lasting(values: NDArray[Any]) -> Floats:
 
 
 def _median(values: NDArray[Any]) -> Floats:
-    """Of an even number of values along the last axis; NumPy's own takes twice as long."""
+    """Of an even number of values along the last axis, by one partition."""
     middle = values.shape[-1] // 2
     parted = np.partition(values, (middle - 1, middle), axis=-1)
     return np.asarray((parted[..., middle - 1] + parted[..., middle]) / 2, dtype=np.float64)
