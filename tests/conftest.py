@@ -8,7 +8,6 @@ import io
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ import requests
 from PIL import Image
 
 from lenswatch.config import Config, EncoderConfig, StorageConfig, TrackingConfig, TransformConfig
+from ports import free_port
 
 SIZE = (64, 96)  # height, width: enough for two cells of the encoder
 
@@ -135,13 +135,6 @@ def write_settings(root: Path, url: str = "") -> Path:
     file = root / "config.toml"
     file.write_text(SETTINGS.format(url=url))
     return file
-
-
-def free_port() -> int:
-    """A port that nothing listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @dataclasses.dataclass

@@ -8,10 +8,11 @@ import requests
 import torch
 from click.testing import CliRunner
 
-from conftest import SIZE, free_port, write_settings
+from conftest import SIZE, write_settings
 from lenswatch.autoencoder import Autoencoder
 from lenswatch.cli import main
 from lenswatch.layout import current_digest
+from ports import free_port
 
 
 @pytest.fixture

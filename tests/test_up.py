@@ -14,11 +14,12 @@ import psutil
 import pytest
 import requests
 
-from conftest import free_port, write_settings
+from conftest import write_settings
 from lenswatch.console import follow
 from lenswatch.demo import replay as demo
 from lenswatch.layout import current_digest
 from lenswatch.up import _prepare
+from ports import free_port
 
 
 @contextlib.contextmanager

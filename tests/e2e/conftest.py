@@ -18,8 +18,11 @@ import requests
 from PIL import Image
 from playwright.sync_api import BrowserContext, Page, sync_playwright
 
+from e2e.processes import DATABASES, a_database, tracking_server
+from e2e.provider import install_provider, provider_running
 from lenswatch.config import load_config
 from lenswatch.server.keys import create_key
+from ports import free_port
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
@@ -129,11 +132,6 @@ class Server:
         return reply.json()
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
-
-
 def wait_for_port(port: int, process: subprocess.Popen) -> None:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
@@ -206,3 +204,34 @@ def page(any_page) -> Iterator[Page]:
     )
     yield any_page
     assert problems == []
+
+
+@pytest.fixture(scope="session")
+def provider_packages(tmp_path_factory) -> Path:
+    """A folder with the identity provider in node_modules."""
+    folder = tmp_path_factory.mktemp("provider")
+    install_provider(folder)
+    return folder
+
+
+@pytest.fixture(scope="module", params=DATABASES)
+def site(request, provider_packages, tmp_path_factory) -> Iterator[tuple[str, str]]:
+    """The addresses of a provider and of a tracking server that trusts it."""
+    port, folder = free_port(), tmp_path_factory.mktemp("site")
+    callback = f"http://127.0.0.1:{port}/login/callback"
+    with (
+        a_database(request.param, folder) as url,
+        provider_running(provider_packages, free_port(), callback) as provider,
+    ):
+        auth = {
+            "mode": "oidc",
+            "issuers": [provider],
+            "entitlements_path": "roles",
+            "user_entitlements": ["user"],
+            "admin_entitlements": ["admin"],
+            "client_id": "web",
+            "client_secret": "web-secret",
+        }
+        settings = {"port": port, "database": url, "auth": auth}
+        with tracking_server(folder, settings) as server:
+            yield provider, server

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import threading
 import urllib.error
@@ -12,6 +11,8 @@ import venv
 from pathlib import Path
 
 import pytest
+
+from ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,8 +34,7 @@ def test_the_server_runs_from_a_slim_installation(tmp_path: Path) -> None:
     subprocess.run([*pip, "--no-deps", str(ROOT)], check=True)
     missing = subprocess.run([python, "-c", "import torch"], capture_output=True, check=False)
     assert missing.returncode == 1
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     environment = {name: value for name, value in os.environ.items() if "LENSWATCH" not in name}
     command = [str(tmp_path / "venv" / "bin" / "lenswatch"), "server", "--port", str(port)]
     with subprocess.Popen(command, cwd=tmp_path, env=environment) as process:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -27,6 +26,7 @@ from starlette.testclient import TestClient
 from lenswatch.config import AuthConfig, Config, ServerConfig
 from lenswatch.server.app import create_app
 from lenswatch.server.database import Database, prepare
+from ports import free_port
 from server.databases import own_postgres
 
 TABLES = ("experiments", "users", "api_keys", "sessions", "settings")
@@ -301,20 +301,12 @@ def registered(api: Api, token: str) -> Api:
 
 
 @pytest.fixture
-def free_port() -> int:
-    """A port that nothing listened on a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
-@pytest.fixture
 def serve(database_url: str, tmp_path: Path) -> Iterator[Any]:
     """Starts servers in processes of their own; they end with the test, and must end well."""
     started: list[subprocess.Popen[bytes]] = []
 
     def start(**settings: Any) -> Served:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            port = listener.getsockname()[1]
+        port = free_port()
         settings = {"database": database_url, "port": port} | settings
         (tmp_path / "settings.json").write_text(json.dumps(settings))
         process = subprocess.Popen([sys.executable, "-c", SERVE, str(tmp_path / "settings.json")])

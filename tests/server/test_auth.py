@@ -8,6 +8,7 @@ import hmac
 import json
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -311,12 +312,24 @@ def test_a_change_at_the_provider_shows_with_the_next_token(ann: Any, issuer: An
 def test_an_issuers_documents_are_kept_for_an_hour(
     ann: Any, issuer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    issuer.paths.clear()
-    for number in range(3):
-        token = issuer.token("ann", jti=f"token {number}")
+    start, later = time.monotonic(), [0.0]
+    clock = SimpleNamespace(time=time.time, monotonic=lambda: start + later[0])
+    monkeypatch.setattr(oidc, "time", clock)
+
+    def asked_for_a_new_token() -> list[str]:
+        issuer.paths.clear()
+        token = issuer.token("ann", jti=f"token {later[0]}")
         assert ann.as_(token).get("/user/self").status_code == 200
-    assert issuer.paths == ["/userinfo"] * 3
-    assert oidc.DOCUMENT_SECONDS == 3600
+        return list(issuer.paths)
+
+    documents = ["/.well-known/openid-configuration", "/jwks"]
+    for minutes in (1, 59):
+        later[0] = 60.0 * minutes
+        assert asked_for_a_new_token() == ["/userinfo"]
+    later[0] = 3601.0
+    assert asked_for_a_new_token() == [*documents, "/userinfo"]
+    later[0] = 3601.0 + 3590.0
+    assert asked_for_a_new_token() == ["/userinfo"]
 
 
 @pytest.mark.parametrize(

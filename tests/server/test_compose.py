@@ -20,6 +20,7 @@ import yaml
 
 from lenswatch.cli import main
 from lenswatch.config import Config, load_config
+from ports import free_port
 from server.databases import own_postgres
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -123,10 +124,11 @@ def shell(tmp_path: Path) -> Iterator[dict[str, str]]:
         yield os.environ | environment("server") | ours | {"PATH": path}
 
 
-def test_the_server_runs_as_it_says(shell: dict[str, str], tmp_path: Path, free_port: int) -> None:
-    shell["LENSWATCH_SERVER_PORT"] = str(free_port)
-    address = f"http://127.0.0.1:{free_port}"
-    check = [word.replace("5001", str(free_port)) for word in server_check()]
+def test_the_server_runs_as_it_says(shell: dict[str, str], tmp_path: Path) -> None:
+    port = str(free_port())
+    shell["LENSWATCH_SERVER_PORT"] = port
+    address = f"http://127.0.0.1:{port}"
+    check = [word.replace("5001", port) for word in server_check()]
     with subprocess.Popen(SERVICES["server"]["command"], cwd=tmp_path, env=shell) as process:
         try:
             for _ in range(200):
