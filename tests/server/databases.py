@@ -28,8 +28,11 @@ def postgres_address() -> str | None:
 
 
 @contextlib.contextmanager
-def own_postgres() -> Iterator[str]:
-    """The URL of an empty database, dropped at the end; skips the test where there is no PostgreSQL."""
+def own_postgres(options: str = "") -> Iterator[str]:
+    """The URL of an empty database, dropped at the end; skips the test where there is no PostgreSQL.
+
+    `options` are those of `CREATE DATABASE`.
+    """
     address = postgres_address()
     if address is None:
         pytest.skip("no PostgreSQL: set LENSWATCH_TEST_POSTGRES or start one on 127.0.0.1:5432")
@@ -37,7 +40,7 @@ def own_postgres() -> Iterator[str]:
     name = f"lenswatch_test_{os.getpid()}_{uuid.uuid4().hex[:8]}"
     admin = url.set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(admin, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')  # type: ignore[arg-type]
+        connection.execute(f'CREATE DATABASE "{name}" {options}')  # type: ignore[arg-type]
         # No test cuts the power, and most wait for commits.
         connection.execute(f'ALTER DATABASE "{name}" SET synchronous_commit = off')  # type: ignore[arg-type]
     try:

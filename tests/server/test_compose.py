@@ -68,13 +68,13 @@ def test_every_variable_is_a_setting_and_says_what_the_services_need() -> None:
 
 
 def test_server_and_database_agree() -> None:
-    for password in ("lenswatch", "another"):
+    for password in ("lenswatch", "with @ / : # % in it"):
         given = {"LENSWATCH_DATABASE_PASSWORD": password}
         url = settings("server", **given).server.database
-        database = environment("database", **given)
+        database, server = environment("database", **given), environment("server", **given)
         user, name = database["POSTGRES_USER"], database["POSTGRES_DB"]
-        assert database["POSTGRES_PASSWORD"] == password
-        assert url == f"postgresql+psycopg://{user}:{password}@database/{name}"
+        assert url == f"postgresql+psycopg://{user}@database/{name}"
+        assert server["PGPASSWORD"] == database["POSTGRES_PASSWORD"] == password
 
 
 def test_services_wait_for_services_that_tell_their_health() -> None:

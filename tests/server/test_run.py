@@ -24,6 +24,7 @@ from lenswatch.config import AuthConfig, Config, ServerConfig
 from lenswatch.errors import ServerError
 from lenswatch.server.database import Database, prepare
 from lenswatch.server.run import serve as run_server
+from server.databases import own_postgres
 
 WRITER = """
 import sys, uuid
@@ -111,6 +112,14 @@ def test_an_unusable_database_is_one_clear_error(url: str) -> None:
     with pytest.raises(ServerError, match=r"server\.database") as refused:
         prepare(url)
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_database_that_cannot_hold_every_character_is_refused(encoding: str) -> None:
+    options = f"ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+    with own_postgres(options) as url, pytest.raises(ServerError, match=encoding) as refused:
+        prepare(url)
+    assert "createdb --encoding UTF8" in str(refused.value)
 
 
 def test_a_newer_database_is_refused(database_url: str) -> None:

@@ -38,10 +38,11 @@ _INT64 = 2**63
 _MIGRATION_LOCK = 0x1E95  # any number, the same in every process
 
 
-# How SQLite, our function in it, and PostgreSQL say that time is up.
-_GIVEN_UP = ("interrupted", "user-defined function raised", "statement timeout")
+# How SQLite, our function in it, and PostgreSQL (by SQLSTATE: its words are in its own language) say that
+# time is up.
+_GIVEN_UP = ("interrupted", "user-defined function raised", "57014")
 # How they say that a statement is more than they can take.
-_TOO_LARGE = ("parser stack overflow", "tree is too large", "too many SQL variables", "stack depth")
+_TOO_LARGE = ("parser stack overflow", "tree is too large", "too many SQL variables", "54001")
 _STEPS = 20_000  # of SQLite's machine between two looks at the clock
 
 
@@ -107,9 +108,10 @@ class Database:
                     connection.exec_driver_sql(limit)
                 yield
         except DBAPIError as error:
-            if any(sign in str(error.orig) for sign in _GIVEN_UP):
+            said = getattr(error.orig, "sqlstate", None) or str(error.orig)
+            if any(sign in said for sign in _GIVEN_UP):
                 raise QueryRefused("The query takes too long.") from None
-            if any(sign in str(error.orig) for sign in _TOO_LARGE):
+            if any(sign in said for sign in _TOO_LARGE):
                 raise QueryRefused("The query is too large.") from None
             raise
 
@@ -157,7 +159,8 @@ def prepare(url: str, *, migrate: bool = True) -> None:
     """Bring the database to this version's schema, or see that it is there.
 
     Raises:
-        ServerError: it cannot be reached, is newer than this version, or is older and `migrate` is off.
+        ServerError: it cannot be reached, is newer than this version, is older and `migrate` is off, or
+            cannot hold every character.
     """
     try:
         database = Database(url)
@@ -170,6 +173,7 @@ def prepare(url: str, *, migrate: bool = True) -> None:
             _make_folder(database.engine)
         with database.write() as connection:
             if not database.sqlite:
+                _check_encoding(connection, _shown(url))
                 connection.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": _MIGRATION_LOCK})
             _upgrade(connection, _shown(url), migrate)
     except DBAPIError as error:
@@ -178,6 +182,15 @@ def prepare(url: str, *, migrate: bool = True) -> None:
         ) from None
     finally:
         database.close()
+
+
+def _check_encoding(connection: Connection, shown: str) -> None:
+    encoding = connection.execute(text("SHOW server_encoding")).scalar_one()
+    if encoding != "UTF8":
+        raise ServerError(
+            f"{shown} has the encoding {encoding}; Lenswatch needs one made with UTF8, as by "
+            "createdb --encoding UTF8 --template template0"
+        )
 
 
 def _make_folder(engine: Engine) -> None:
@@ -229,7 +242,7 @@ def _engine(url: str) -> Engine:
         json_deserializer=_load,
         connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}
         if sqlite
-        else {"connect_timeout": 10, "options": "-c jit=off"},
+        else {"connect_timeout": 10, "client_encoding": "utf8", "options": "-c jit=off"},
     )
     if sqlite:
         event.listen(engine, "connect", _configure_sqlite)
