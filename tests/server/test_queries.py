@@ -416,6 +416,54 @@ def test_what_is_not_understood_is_refused_by_name(local: Any, name: str) -> Non
         assert list(refusal_of(local, path, {"$or": [{"model": "a"}, REFUSED[name]]})) == [name]
 
 
+LONG = "parameters.1.2.3.a.b.c.d"  # each position doubles the ways to go
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {f"parameters.a{n}": {"$in": []} for n in range(101)},
+        {f"parameters.a{n}": {"$all": []} for n in range(101)},
+        {"$and": [{}] * 201},
+        {"$or": [{"$nor": [{}] * 50}] * 5},
+        {"$or": [{"permissions.entity": {"$nin": []}}] * 101},
+        {"parameters.a": {"$in": [[0] * 300, [1] * 200]}},
+        {"$and": [{LONG: {"$gt": n}} for n in range(8)]},
+        {"parameters.1.2": {"$elemMatch": {"1.2": {"$elemMatch": {"1.2.3": {"$elemMatch": {}}}}}}},
+    ],
+)
+def test_queries_that_would_cost_too_much_are_refused(local: Any, query: Any) -> None:
+    drifts = f"/experiment/{local.experiment()['id']}/drift/search"
+    for path in ("/user/search", "/experiment/search", drifts):
+        [(_, [text])] = refusal_of(local, path, query).items()
+        assert text.startswith("The query is too large: ")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"$and": [{"model": {"$ne": str(n)}} for n in range(100)]},
+        {"$nor": [{f"parameters.a{n}": n} for n in range(100)]},
+        {"$nor": [{LONG: {"$gt": n}} for n in range(7)]},
+        {LONG: {"$nin": list(range(200))}, "model": {"$nin": [str(n) for n in range(200)]}},
+        {"$or": [{}] * 199},
+    ],
+)
+def test_the_largest_queries_that_are_taken_find_what_they_ask_for(local: Any, query: Any) -> None:
+    pier = local.experiment()
+    job = local.drift(pier)
+    assert local.search(pier, query).json() == [job]
+
+
+def test_lists_without_values(local: Any) -> None:
+    pier = local.experiment()
+    job = local.drift(pier, tags=["a"])
+    for field in ("tags", "model", "parameters.x", "drift_detected", "created_at"):
+        assert local.search(pier, {field: {"$nin": []}}).json() == [job]
+        for name in ("$in", "$all"):
+            assert local.search(pier, {field: {name: []}}).json() == []
+
+
 def test_deep_and_large_queries_are_refused(local: Any) -> None:
     deep: dict[str, Any] = {"model": "a"}
     for _ in range(12):
@@ -425,7 +473,7 @@ def test_deep_and_large_queries_are_refused(local: Any) -> None:
     for _ in range(70):
         nested = [nested]
     drifts = f"/experiment/{local.experiment()['id']}/drift/search"
-    for query in (deep, wide, {"parameters.a": nested}, {"parameters.a": list(range(300))}):
+    for query in (deep, wide, {"parameters.a": nested}, {"parameters.a": list(range(401))}):
         for path in ("/user/search", "/experiment/search", drifts):
             assert refusal_of(local, path, query)
 
@@ -455,6 +503,23 @@ def test_expressions_outside_the_subset_are_refused(local: Any, regex: str) -> N
         compile_regex(regex)
     for query in ({"name": {"$regex": regex}}, {"a": {"$not": {"$regex": regex}}}):
         assert list(refusal_of(local, "/experiment/search", query)) == ["$regex"]
+
+
+@pytest.mark.parametrize(
+    ("regex", "found"),
+    [
+        (".?" * 200 + "[\\n]", False),
+        ("^" + "(a?)" * 60 + "[bc]", False),
+        ("^" + "(a|a?)" * 60 + "[bc]", False),
+        ("((((((){100}){100}){100}){100}){100}){100}", True),
+        ("(((a{0}|()){100}){100}){100}$", True),
+        ("((()*)*)*", True),
+    ],
+)
+def test_no_expression_makes_a_search_long(local: Any, regex: str, found: bool) -> None:
+    reef = local.experiment("a" * 44)
+    answer = local.post("/experiment/search", json={"name": {"$regex": regex}})
+    assert answer.json() == ([reef] if found else [])
 
 
 def test_no_expression_takes_long() -> None:

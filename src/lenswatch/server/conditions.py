@@ -249,9 +249,13 @@ class _Compiler:
         )
 
     def one_of(self, value: Value, wanted: tuple[Any, ...]) -> list[Expression]:
-        texts = [w for w in wanted if isinstance(w, str)]
-        conditions = [_sure(self.dialect.text(value).in_(texts))] if texts else []
-        return conditions + [self.equal(value, w) for w in wanted if not isinstance(w, str)]
+        conditions = [self.equal(value, w) for w in dict.fromkeys(wanted) if isinstance(w, bool)]
+        if texts := [w for w in wanted if isinstance(w, str)]:
+            conditions.append(_sure(self.dialect.text(value).in_(texts)))
+        if numbers := [w for w in wanted if not isinstance(w, str | bool)]:
+            literals = [self.dialect.number_literal(w) for w in numbers]
+            conditions.append(_sure(self.dialect.number(value).in_(literals)))
+        return conditions
 
 
 def _contained(predicate: Predicate) -> str | None:

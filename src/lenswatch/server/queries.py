@@ -37,7 +37,10 @@ __all__ = [
 
 MAX_DEPTH = 8  # of nested operators
 MAX_TESTS = 100  # comparisons in one query
+MAX_OBJECTS = 200  # that stand for conditions
 MAX_LIST = 200  # values of one $in, $nin, $all
+MAX_VALUES = 400  # in all lists and objects of one query
+MAX_COST = 600  # what `_cost` makes of a query: about a millisecond each for its SQL to be written
 MAX_PATH = 8  # components of a path
 MAX_INDICES = 3  # of which whole numbers
 MAX_TEXT = 4096
@@ -134,7 +137,24 @@ def parse_query(document: Mapping[str, Any]) -> Node:
     Raises:
         Refusal: 422 that names the operator or field at fault.
     """
-    return _Parser().document(document, 0)
+    query = _Parser().document(document, 0)
+    if _cost(query) > MAX_COST:
+        raise _refuse("_schema", "The query is too large: too many comparisons on long paths.")
+    return query
+
+
+def _cost(node: Node) -> int:
+    """How large the SQL becomes: each position in a path may also be a name, so it doubles the ways."""
+    match node:
+        case AllOf(parts) | AnyOf(parts):
+            return sum(map(_cost, parts))
+        case Not(part):
+            return _cost(part)
+        case Match(path, predicate):
+            ways = 2 ** sum(part.isdigit() for part in path) + 1
+            inner = _cost(predicate.node) if isinstance(predicate, Elements) else 0
+            absent = predicate == Equal(None)
+            return (len(path) + 1 + inner) * ways * (2 if absent else 1)
 
 
 def _refuse(name: str, text: str) -> Exception:
@@ -143,9 +163,10 @@ def _refuse(name: str, text: str) -> Exception:
 
 class _Parser:
     def __init__(self) -> None:
-        self.tests = 0
+        self.objects = self.tests = self.values = 0
 
     def document(self, document: Mapping[str, Any], depth: int) -> Node:
+        self.objects += 1
         parts = []
         for key, value in document.items():
             if depth > MAX_DEPTH:
@@ -161,6 +182,8 @@ class _Parser:
     def _junction(self, name: str, value: Any, depth: int) -> Node:
         if not isinstance(value, list) or not value or not all(isinstance(v, dict) for v in value):
             raise _refuse(name, "Must be a list of one or more objects.")
+        if self.objects + len(value) > MAX_OBJECTS:
+            raise _refuse(name, f"The query is too large: over {MAX_OBJECTS} objects.")
         return _JUNCTIONS[name](tuple(self.document(v, depth + 1) for v in value))
 
     def field(self, path: tuple[str, ...], value: Any, depth: int, name: str) -> Node:
@@ -208,16 +231,24 @@ class _Parser:
 
     def _operator(self, path: tuple[str, ...], operator: str, value: Any) -> Node:
         predicates, join, negate = _OPERATORS[operator](operator, value)
+        if not predicates:
+            self._count(operator)
         tests = tuple(self._test(path, predicate, operator) for predicate in predicates)
         node = tests[0] if len(tests) == 1 else join(tests)
         return Not(node) if negate else node
 
     def _test(self, path: tuple[str, ...], predicate: Predicate, name: str) -> Match:
-        self.tests += len(predicate.values) if isinstance(predicate, OneOf) else 1
-        self.tests += _weight(predicate.value) if isinstance(predicate, Equal) else 0
-        if self.tests > MAX_TESTS + (MAX_LIST if isinstance(predicate, OneOf) else 0):
-            raise _refuse(name, f"The query is too large: over {MAX_TESTS} comparisons.")
+        self._count(name)
+        self.values += len(predicate.values) if isinstance(predicate, OneOf) else 0
+        self.values += _weight(predicate.value) if isinstance(predicate, Equal) else 0
+        if self.values > MAX_VALUES:
+            raise _refuse(name, f"The query is too large: over {MAX_VALUES} values.")
         return Match(path, predicate)
+
+    def _count(self, name: str) -> None:
+        self.tests += 1
+        if self.tests > MAX_TESTS:
+            raise _refuse(name, f"The query is too large: over {MAX_TESTS} comparisons.")
 
 
 _JUNCTIONS: dict[str, Callable[[tuple[Node, ...]], Node]] = {
@@ -274,12 +305,12 @@ def _read_one_of(name: str, value: Any) -> _Reading:
     values = [_literal(name, item) for item in _list(name, value)]
     simple = tuple(v for v in values if isinstance(v, str | int | float))
     rest: list[Predicate] = [Equal(v) for v in values if not isinstance(v, str | int | float)]
-    return [OneOf(simple), *rest], AnyOf, name == "$nin"
+    return [*([OneOf(simple)] if simple else []), *rest], AnyOf, name == "$nin"
 
 
 def _read_all(name: str, value: Any) -> _Reading:
-    values = [Equal(_literal(name, item)) for item in _list(name, value)]
-    return [*values] or [OneOf(())], AllOf, False
+    values: list[Predicate] = [Equal(_literal(name, item)) for item in _list(name, value)]
+    return values, AllOf if values else AnyOf, False  # of none nothing has all
 
 
 def _read_exists(name: str, value: Any) -> _Reading:

@@ -7,7 +7,7 @@ back-references, look-around, word boundaries, inline options.
 
 PostgreSQL gets the expression in its own syntax, written anew from the tree. SQLite has none, so there the
 expression is run here, by sets of states (Thompson 1968), which cannot backtrack. Where backtracking is
-harmless, with one repeat at most and in a short text, Python's own `re` does it, which is quicker.
+harmless, in a short text and with one repeat or alternation at most, Python's own `re` is quicker.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ MAX_LENGTH = 500
 MAX_STATES = 1000
 SHORT = 512  # characters
 _MAX_SETS = 2000  # of states that are remembered
-_CHECK_EVERY = 4096  # characters between two looks at the clock
+_CHECK_EVERY = 4096  # characters between two looks at the clock, where sets are remembered
 
 
 class RegexTimeout(Exception):  # noqa: N818
@@ -61,7 +61,7 @@ class Regex:
         self._states: list[_State] = []
         self._accept = self._add(_State())
         self._start = self._build(self.tree, self._accept)
-        self._quick = re.compile(_write_python(self.tree)) if _repeats(self.tree) <= 1 else None
+        self._quick = re.compile(_write_python(self.tree)) if _branches(self.tree) <= 1 else None
         self._sets: dict[tuple[frozenset[int], str, bool], frozenset[int]] = {}
 
     def _add(self, state: _State) -> int:
@@ -114,16 +114,14 @@ class Regex:
         return frozenset(n for n in seen if self._states[n].ranges is not None or n == self._accept)
 
     def _step(self, states: frozenset[int], character: str, at_end: bool) -> frozenset[int]:
-        key = (states, character, at_end)
-        found = self._sets.get(key)
-        if found is None:
-            if len(self._sets) >= _MAX_SETS:
-                self._sets.clear()
-            point = ord(character)
-            targets = [
-                self._states[n].target for n in states if _within(self._states[n].ranges, point)
-            ]
-            found = self._sets[key] = self._closure([self._start, *targets], False, at_end)
+        point = ord(character)
+        targets = [self._states[n].target for n in states if _within(self._states[n].ranges, point)]
+        return self._closure([self._start, *targets], False, at_end)
+
+    def _remember(self, key: tuple[frozenset[int], str, bool]) -> frozenset[int]:
+        if len(self._sets) >= _MAX_SETS:
+            self._sets.clear()
+        found = self._sets[key] = self._step(*key)
         return found
 
     def search(self, text: str, deadline: float = float("inf")) -> bool:
@@ -139,9 +137,11 @@ class Regex:
         for position, character in enumerate(text):
             if self._accept in current:
                 return True
-            if position % _CHECK_EVERY == 0 and time.monotonic() > deadline:
+            key = (current, character, position == last)
+            known = self._sets.get(key)
+            if (known is None or position % _CHECK_EVERY == 0) and time.monotonic() > deadline:
                 raise RegexTimeout
-            current = self._step(current, character, position == last)
+            current = self._remember(key) if known is None else known
         return self._accept in current
 
     @functools.cached_property
@@ -162,14 +162,17 @@ class Regex:
         return "***:" + _write(self.tree)
 
 
-def _repeats(tree: Tree) -> int:
-    """How many repeats there are; one within another counts as many."""
+def _branches(tree: Tree) -> int:
+    """In how many places backtracking may choose; a repeat of more than characters counts twice."""
     match tree:
-        case Sequence(parts) | Choice(parts):
-            return sum(map(_repeats, parts))
-        case Repeat(part, _, most):
-            simple = isinstance(part, Chars)
-            return (0 if most == 1 and simple else 1) + (0 if simple else 2)
+        case Sequence(parts):
+            return sum(map(_branches, parts))
+        case Choice(parts):
+            return 1 + sum(map(_branches, parts))
+        case Repeat(Chars(), least, most):
+            return int(least != most)
+        case Repeat():
+            return 2
     return 0
 
 

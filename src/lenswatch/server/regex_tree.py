@@ -72,6 +72,7 @@ class Repeat:
 
 
 Tree = Chars | Anchor | Sequence | Choice | Repeat
+_NOTHING = Sequence(())  # left out wherever it stands, so that its repeats cost nothing
 
 
 class _Parser:
@@ -103,12 +104,14 @@ class _Parser:
         while self.peek() == "|":
             self.at += 1
             parts.append(self.sequence())
-        return parts[0] if len(parts) == 1 else Choice(tuple(parts))
+        return parts[0] if len(set(parts)) == 1 else Choice(tuple(parts))
 
     def sequence(self) -> Tree:
         parts: list[Tree] = []
         while self.peek() not in ("", "|", ")"):
-            parts.append(self.repeated(self.atom()))
+            part = self.repeated(self.atom())
+            if part != _NOTHING:
+                parts.append(part)
         return parts[0] if len(parts) == 1 else Sequence(tuple(parts))
 
     def repeated(self, part: Tree) -> Tree:
@@ -121,7 +124,7 @@ class _Parser:
             self.at += 1
         if self.peek() in ("*", "+", "?", "{"):
             raise RegexError("A repeat cannot be repeated; use a group.")
-        return Repeat(part, *bounds)
+        return _NOTHING if part == _NOTHING or bounds[1] == 0 else Repeat(part, *bounds)
 
     def bounds(self) -> tuple[int, int | None] | None:
         simple = {"?": (0, 1), "*": (0, None), "+": (1, None)}
