@@ -25,6 +25,7 @@ from lenswatch.server.regex import RegexError, compile_regex
 
 EXAMPLES = settings().max_examples  # more with --hypothesis-profile
 COMPARE = {"$gt": operator.gt, "$gte": operator.ge, "$lt": operator.lt, "$lte": operator.le}
+EQUAL = ("$eq", "$gte", "$lte")  # to null, for which there is no less and no greater
 MISSING = object()
 
 
@@ -46,22 +47,43 @@ def same(left: Any, right: Any) -> bool:
     return bool(left == right)
 
 
-def reach(value: Any, path: list[str]) -> list[Any]:
-    """Everything that a dotted path leads to, through arrays too."""
-    if not path:
-        return [value]
-    head, rest = path[0], path[1:]
+def reach(document: dict[str, Any], path: list[str]) -> list[Any]:
+    """Everything that a dotted path leads to, and MISSING for each way that ends too early.
+
+    After MongoDB's rules: of an array's members only objects are looked into, or the one at a position.
+    """
+    value: Any = document
+    for i, key in enumerate(path):
+        if not isinstance(value, dict) or key not in value:
+            return [MISSING]
+        value = value[key]
+        if isinstance(value, list) and path[i + 1 :]:
+            return reach_into(value, path[i + 1 :])
+    return [value]
+
+
+def reach_into(array: list[Any], path: list[str]) -> list[Any]:
     found: list[Any] = []
-    for item in value if isinstance(value, list) else [value]:
-        if isinstance(item, dict) and head in item:
-            found += reach(item[head], rest)
-    if isinstance(value, list) and head.isdigit() and int(head) < len(value):
-        found += reach(value[int(head)], rest)
+    for i, item in enumerate(array):
+        if isinstance(item, dict):
+            found += reach(item, path)
+        if path[0] != str(i):
+            continue
+        if len(path) == 1:
+            found.append(item)
+        elif isinstance(item, dict):
+            found += reach(item, path[1:])
+        elif isinstance(item, list):
+            found += reach_into(item, path[1:])
     return found
 
 
 def holds(value: Any, name: str, wanted: Any, options: str) -> bool:
     """One operator on one value, members not looked at."""
+    if value is MISSING:
+        return (name == "$in" and None in wanted) or (wanted is None and name in EQUAL)
+    if wanted is None and name in EQUAL:
+        return value is None
     if name == "$eq":
         return same(value, wanted)
     if name == "$in":
@@ -99,12 +121,10 @@ def one(values: list[Any], name: str, wanted: Any, options: str, deep: bool) -> 
     if name == "$nin":
         return not one(values, "$in", wanted, options, deep)
     if name == "$exists":
-        return bool(values) == bool(wanted)
+        return any(value is not MISSING for value in values) == bool(wanted)
     if name == "$all":
-        return bool(wanted) and all(one(values, "$eq", w, options, deep) for w in wanted)
-    absent = (name == "$eq" and wanted is None) or (name == "$in" and None in wanted)
-    if not values and absent:
-        return True
+        each = [w if kind(w) == "dict" and "$elemMatch" in w else {"$eq": w} for w in wanted]
+        return bool(wanted) and all(operators(values, test, deep) for test in each)
     members = name in ("$eq", "$in", "$regex", *COMPARE) and deep
     candidates = list(values)
     for value in values:
@@ -156,7 +176,7 @@ values = st.recursive(
 )
 documents = st.dictionaries(keys, values, max_size=4)
 paths = st.lists(keys, min_size=1, max_size=3).map(lambda parts: ".".join(["parameters", *parts]))
-comparable = st.one_of(st.booleans(), numbers, texts)
+comparable = st.one_of(st.booleans(), numbers, texts, st.none())
 regexes = st.sampled_from(
     ["a", "^a", "b$", "a|b", "[^a]", "a.b", "^$", "é", "^.{2}$", "(a|b)+"]
 ).map(lambda r: r.replace("$", r"\Z"))
@@ -173,14 +193,18 @@ simple_tests = st.one_of(
     st.fixed_dictionaries({"$size": st.integers(0, 3)}),
     st.fixed_dictionaries({"$regex": regexes, "$options": st.sampled_from(["", "i"])}),
 )
-element_tests = st.one_of(
-    simple_tests, st.dictionaries(keys, st.one_of(scalars, simple_tests), max_size=2)
+element_tests = st.fixed_dictionaries(
+    {
+        "$elemMatch": st.one_of(
+            simple_tests, st.dictionaries(keys, st.one_of(scalars, simple_tests), max_size=2)
+        )
+    }
 )
 tests = st.one_of(
     simple_tests,
-    st.fixed_dictionaries({"$not": simple_tests}),
-    st.fixed_dictionaries({"$elemMatch": element_tests}),
-)
+    element_tests,
+    st.fixed_dictionaries({"$all": st.lists(element_tests, min_size=1, max_size=2)}),
+).flatmap(lambda test: st.sampled_from([test, {"$not": test}]))
 fields = st.one_of(
     st.tuples(paths, st.one_of(values.filter(lambda v: not isinstance(v, dict)), tests)),
     st.tuples(
@@ -383,7 +407,7 @@ REFUSED = {
     "$size": {"tags": {"$size": -1}},
     "$exists": {"tags": {"$exists": "yes"}},
     "$gt": {"parameters.a": {"$gt": [1]}},
-    "$lte": {"parameters.a": {"$lte": None}},
+    "$lte": {"parameters.a": {"$lte": {"b": 1}}},
     "$not": {"parameters.a": {"$not": 1}},
     "$elemMatch": {"parameters.a": {"$elemMatch": 1}},
     "$options": {"model": {"$options": "i"}},
@@ -396,6 +420,99 @@ REFUSED = {
     ".".join("abcdefghi"): {".".join("abcdefghi"): 1},
     "a.0.1.2.3": {"a.0.1.2.3": 1},
 }
+
+
+# Queries on `parameters.a`, and which values of it they find; "gone" is a job without it.
+FOUND: list[tuple[Any, list[Any]]] = [
+    ({"$eq": None}, ["gone", None, [1, None]]),
+    ({"$gte": None}, ["gone", None, [1, None]]),
+    ({"$gt": None}, []),
+    ({"$in": [None, 7]}, ["gone", None, 7, [1, None], [7, "x"]]),
+    ({"$exists": False}, ["gone"]),
+    ({"$all": [{"$elemMatch": {"$gte": 5}}]}, [[7, "x"]]),
+    ({"$all": [{"$elemMatch": {"b": 1}}, {"$elemMatch": {"c": 2}}]}, [[{"b": 1}, {"c": 2}]]),
+    ({"$size": 1}, [[[1, 8]], ["y"]]),
+    ({"$elemMatch": {"$gte": 1, "$not": {"$gt": 3}}}, [[1, None]]),
+    ({"$elemMatch": {"$elemMatch": {"$gte": 5}}}, [[[1, 8]]]),
+    ({"$elemMatch": {"$ne": 1, "$eq": [1, 8]}}, [[[1, 8]]]),
+    (["x", 7], []),
+    ([7, "x"], [[7, "x"]]),
+    ([1, 8], [[[1, 8]]]),
+    ({"$gt": "w"}, ["x", [7, "x"], ["y"]]),
+    ({"$lt": 8}, [7, [1, None], [7, "x"]]),
+    ({"$lt": "8"}, ["7"]),
+    ({"$regex": "^[xy]$"}, ["x", [7, "x"], ["y"]]),
+]
+PLACES: list[tuple[str, list[Any]]] = [  # paths below `parameters`, and where they lead to null
+    ("a.b", ["gone", None, 7, "7", "x", [{"b": 1}, {"c": 2}]]),
+    ("a.0", ["gone", None, 7, "7", "x", [{"b": 1}, {"c": 2}]]),
+    ("a.1", ["gone", None, 7, "7", "x", [1, None], [{"b": 1}, {"c": 2}]]),
+    ("a.0.b", ["gone", None, 7, "7", "x", [{"b": 1}, {"c": 2}]]),
+    ("a.00", ["gone", None, 7, "7", "x", [{"b": 1}, {"c": 2}]]),
+]
+VALUES = ["gone", None, 7, "7", "x", [], [1, None], [7, "x"], [[1, 8]], [{"b": 1}, {"c": 2}], ["y"]]
+
+
+@pytest.fixture
+def search_values(local: Any) -> Any:
+    """Asks for jobs, and gives what their parameters say of `a`."""
+    pier = local.experiment()
+    for value in VALUES:
+        local.drift(pier, parameters={} if value == "gone" else {"a": value})
+
+    def ask_for(query: Any) -> list[Any]:
+        answer = local.search(pier, query, order_by="asc", page_size=100)
+        assert answer.status_code == 200, answer.text
+        return [job["parameters"].get("a", "gone") for job in answer.json()]
+
+    return ask_for
+
+
+def test_operators_on_values_and_their_members(search_values: Any) -> None:
+    for query, expected in FOUND:
+        assert search_values({"parameters.a": query}) == expected, query
+        others = [value for value in VALUES if value not in expected]
+        if isinstance(query, dict):
+            assert search_values({"parameters.a": {"$not": query}}) == others, query
+
+
+def test_null_is_found_where_a_path_ends_too_early(search_values: Any) -> None:
+    for path, expected in PLACES:
+        found = search_values({f"parameters.{path}": None})
+        assert found == expected, path
+        others = [value for value in VALUES if value not in expected]
+        assert search_values({f"parameters.{path}": {"$ne": None}}) == others, path
+
+
+def test_records_by_their_columns(local: Any) -> None:
+    pier = local.experiment()
+    one, two = (local.drift(pier, model=model, tags=["a", "b"]) for model in ("one", "two"))
+    for query, expected in (
+        ({"id": {"$in": [one["id"], "x"]}}, [one]),
+        ({"_id": {"$gt": max(one["id"], two["id"])}}, []),
+        ({"$or": [{"id": one["id"]}, {"_id": two["id"]}]}, [one, two]),
+        ({"model": {"$not": {"$regex": "^o"}}}, [two]),
+        ({"tags": ["a", "b"]}, [one, two]),
+        ({"tags": ["b", "a"]}, []),
+        ({"created_at": {"$ne": one["created_at"]}}, [two]),
+        ({"created_at": {"$in": [one["created_at"], "2025"]}}, [one]),
+        ({"created_at": {"$not": {"$gt": "2025-10-17"}}}, []),
+        ({"created_at": {"$gte": None}}, []),
+    ):
+        assert local.search(pier, query, order_by="asc").json() == expected, query
+
+
+def test_an_experiment_is_found_by_a_name_of_any_length(local: Any) -> None:
+    reef = local.experiment("reef " * 2000)
+    assert local.post("/experiment", json={"name": reef["name"]}).status_code == 409
+    assert local.post("/experiment/search", json={"name": reef["name"]}).json() == [reef]
+
+
+@pytest.mark.parametrize("name", ["$in", "$nin", "$all"])
+def test_lists_hold_values_and_no_operators(local: Any, name: str) -> None:
+    query = {"parameters.a": {name: [1, {"$gt": 1}]}}
+    drifts = f"/experiment/{local.experiment()['id']}/drift/search"
+    assert list(refusal_of(local, drifts, query)) == [name]
 
 
 def refusal_of(api: Any, path: str, query: Any) -> Any:

@@ -43,6 +43,7 @@ from lenswatch.server.queries import (
     Pattern,
     Predicate,
     Size,
+    is_position,
 )
 from lenswatch.server.regex import compile_regex
 
@@ -107,9 +108,11 @@ class _Compiler:
             case Not(part):
                 return not_(self.node(part, root))
             case Match(path, predicate):
-                if root is not None:
-                    return self.within(root, path, predicate)
-                return self.column(node, *path)
+                if root is None:
+                    return self.column(node, *path)
+                if not path:
+                    return self.whole(root, predicate)
+                return self.within(root, path, predicate)
         raise AssertionError(node)
 
     def column(self, match: Match, name: str, *rest: str) -> Expression:
@@ -136,10 +139,10 @@ class _Compiler:
 
     def within(self, root: Value, path: tuple[str, ...], predicate: Predicate) -> Expression:
         """A match on what `path` leads to from `root`."""
-        if isinstance(predicate, Equal) and predicate.value is None and path:
-            found = self.reach(root, path, predicate)
-            return or_(found, not_(self.reach(root, path, Exists())))
-        return self.reach(root, path, predicate)
+        found = self.reach(root, path, predicate)
+        if predicate == Equal(None) and path:
+            return or_(found, self.absent(root, path))
+        return found
 
     def reach(self, root: Value, path: tuple[str, ...], predicate: Predicate) -> Expression:
         """Whether something that `path` leads to satisfies `predicate`."""
@@ -150,13 +153,45 @@ class _Compiler:
         *on_the_way, last = direct
         if isinstance(predicate, _ON_MEMBERS):
             on_the_way.append(last)
+        found = self.quick(on_the_way, self.whole(last, predicate), general)
+        return and_(self.dialect.hint(last, _contained(predicate)), found)
+
+    def quick(self, on_the_way: list[Value], simple: Expression, general: Expression) -> Expression:
+        """`simple`, which will do unless there is an array on the way; then it takes `general`."""
         arrays = [self.dialect.is_a(value, "array") for value in on_the_way if not value.is_object]
-        simple = self.whole(last, predicate)
-        if not arrays:
-            return simple
-        wanted = _contained(predicate)
-        found = case((or_(*arrays), general), else_=simple)
-        return and_(self.dialect.hint(last, wanted), found)
+        return case((or_(*arrays), general), else_=simple) if arrays else simple
+
+    def absent(self, root: Value, path: tuple[str, ...]) -> Expression:
+        """Whether `path` ends too early somewhere: at an object without the next key, or at a value
+        that is neither object nor array. Of an array's members only objects count, or the one at the
+        path's position.
+        """
+        general = self.ends_early(root, path)
+        direct = self.direct(root, path)
+        if direct is None:
+            return general
+        *on_the_way, last = direct
+        return self.quick(on_the_way, last.type.is_(None), general)
+
+    def ends_early(self, root: Value, path: tuple[str, ...]) -> Expression:
+        """The same by looking into every array on the way."""
+        found = []
+        ways: list[list[Place]] = [[]]
+        at_positions: list[list[Place]] = []
+        for key in path:
+            for way in ways + at_positions:
+                outer = self.dialect.self_or_elements(way[-1].value if way else root)
+                missing = not_(_any_row([self.dialect.member(outer.value, key)], true()))
+                here = and_(self.dialect.is_a(outer.value, "object"), missing)
+                found.append(_any_row([*way, outer], here))
+            for way in ways:
+                value = way[-1].value if way else root
+                inner = [self.dialect.is_a(value, kind) for kind in ("array", "object")]
+                found.append(_any_row(way, not_(or_(*inner))))
+            longer = [self.onward(way, root, key) for way in ways + at_positions]
+            ways = [by_name for by_name, *_ in longer]
+            at_positions = [way for _, *by_position in longer for way in by_position]
+        return or_(*found)
 
     def direct(self, root: Value, path: tuple[str, ...]) -> list[Value] | None:
         """The places on `path` from `root` if no array is on the way; None if they cannot be said."""
@@ -185,7 +220,7 @@ class _Compiler:
         value = way[-1].value if way else root
         outer = self.dialect.self_or_elements(value)
         ways = [[*way, outer, self.dialect.member(outer.value, key)]]
-        if key.isascii() and key.isdigit() and len(key) < 10:
+        if is_position(key):
             ways.append([*way, self.dialect.item(value, int(key))])
         return ways
 

@@ -32,6 +32,7 @@ __all__ = [
     "Pattern",
     "Predicate",
     "Size",
+    "is_position",
     "parse_query",
 ]
 
@@ -43,7 +44,6 @@ MAX_VALUES = 400  # in all lists and objects of one query
 MAX_COST = 600  # what `_cost` makes of a query: about a millisecond each for its SQL to be written
 MAX_PATH = 8  # components of a path
 MAX_INDICES = 3  # of which whole numbers
-MAX_TEXT = 4096
 
 
 @dataclass(frozen=True)
@@ -151,10 +151,10 @@ def _cost(node: Node) -> int:
         case Not(part):
             return _cost(part)
         case Match(path, predicate):
-            ways = 2 ** sum(part.isdigit() for part in path) + 1
+            ways = 2 ** sum(map(is_position, path)) + 1
             inner = _cost(predicate.node) if isinstance(predicate, Elements) else 0
             absent = predicate == Equal(None)
-            return (len(path) + 1 + inner) * ways * (2 if absent else 1)
+            return (len(path) + 1 + inner) * ways * (4 if absent else 1)
 
 
 def _refuse(name: str, text: str) -> Exception:
@@ -205,6 +205,10 @@ class _Parser:
                 parts.append(self._negation(path, value, depth))
             elif operator == "$elemMatch":
                 parts.append(self._test(path, self._elements(value, depth), operator))
+            elif operator == "$all" and _elements_only(value):
+                for item in value:
+                    inner = self._elements(item["$elemMatch"], depth)
+                    parts.append(self._test(path, inner, "$elemMatch"))
             elif operator == "$regex":
                 parts.append(self._test(path, _pattern(value, tests.get("$options", "")), operator))
             elif operator in _OPERATORS:
@@ -260,13 +264,18 @@ _JUNCTIONS: dict[str, Callable[[tuple[Node, ...]], Node]] = {
 _Reading = tuple[list[Predicate], Callable[[tuple[Node, ...]], Node], bool]
 
 
+def is_position(part: str) -> bool:
+    """Whether a component of a path may be a position in an array; `01` is only a name."""
+    return part.isascii() and part.isdigit() and part == str(int(part[:10]))
+
+
 def _path(key: str) -> tuple[str, ...]:
     path = tuple(key.split("."))
     if not all(path) or any(part.startswith("$") for part in path):
         raise _refuse(key, "Not a valid path.")
     if len(path) > MAX_PATH:
         raise _refuse(key, f"The path has over {MAX_PATH} components.")
-    if sum(part.isdigit() for part in path) > MAX_INDICES:
+    if sum(map(is_position, path)) > MAX_INDICES:
         raise _refuse(key, f"The path has over {MAX_INDICES} positions.")
     _literal(key, key)
     return path
@@ -274,12 +283,9 @@ def _path(key: str) -> tuple[str, ...]:
 
 def _literal(name: str, value: Any) -> Any:
     try:
-        kept = storable(value)
+        return storable(value)
     except ValidationError as error:
         raise invalid("json", {name: error.messages}) from None
-    if isinstance(kept, str) and len(kept) > MAX_TEXT:
-        raise _refuse(name, f"Longer than {MAX_TEXT} characters.")
-    return kept
 
 
 def _weight(value: Any) -> int:
@@ -291,13 +297,24 @@ def _weight(value: Any) -> int:
     return 0
 
 
+def _elements_only(value: Any) -> bool:
+    """Whether every member of a list is a `$elemMatch`: `$all` takes only those, or none."""
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(item, dict) and item.keys() == {"$elemMatch"} for item in value)
+    )
+
+
 def _read_equal(name: str, value: Any) -> _Reading:
     return [Equal(_literal(name, value))], AllOf, name == "$ne"
 
 
 def _read_compare(name: str, value: Any) -> _Reading:
+    if value is None:  # neither less nor greater than itself; and equal to what is absent
+        return ([Equal(None)] if name in ("$gte", "$lte") else []), AnyOf, False
     if not isinstance(value, str | int | float):
-        raise _refuse(name, "Must be a text, a number or a boolean.")
+        raise _refuse(name, "Must be a text, a number, a boolean or null.")
     return [Compare(name, _literal(name, value))], AllOf, False  # type: ignore[arg-type]
 
 
@@ -332,6 +349,8 @@ def _list(name: str, value: Any) -> list[Any]:
         raise _refuse(name, "Not a valid list.")
     if len(value) > MAX_LIST:
         raise _refuse(name, f"Longer than {MAX_LIST} values.")
+    if any(isinstance(item, dict) and any(key.startswith("$") for key in item) for item in value):
+        raise _refuse(name, "Operators are not understood in this list.")
     return value
 
 
