@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import venv
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from certificates import write_certificate
-from e2e.mytoken import Relay, mytoken_server, unsigned_token
+from e2e.mytoken import Relay, Rewriter, mytoken_server, unsigned_token
 from e2e.processes import DATABASES, a_database, tracking_server
 from e2e.provider import access_token
 from ports import free_port
@@ -184,15 +185,22 @@ print(json.dumps({"url": settings.monitor_url, "timeout": settings.DRIFT_MONITOR
 def test_the_published_clients_settings(
     client_python: Path, server: Server, given: dict[str, str], version: str, timeout: int
 ) -> None:
-    with mytoken_server() as mytoken:
-        seen = run_client(client_python, server.address, mytoken.root, SETTINGS, **given)
+    with mytoken_server() as mytoken, Relay(server.port) as relay:
+        seen = run_client(client_python, relay.address, mytoken.root, SETTINGS, **given)
     assert seen == {
-        "url": f"{server.address}/api/{version}",
+        "url": f"{relay.address}/api/{version}",
         "timeout": timeout,
         "created_at": "str",  # left as it is
         "description": "",  # sent all the same: left out, it would be absent
     }
     assert {path.split("/")[2] for _, path, _ in server.requests()} == {version}
+    [body] = re.findall(rb"\r\n\r\n(\{.*?\})", relay.sent)  # the new experiment's: all four fields
+    assert json.loads(body) == {
+        "name": "quay",
+        "description": "",
+        "public": False,
+        "permissions": [],
+    }
 
 
 TOKENS = """
@@ -318,6 +326,40 @@ def test_the_published_client_checks_the_servers_certificate_unless_testing(
         assert "CERTIFICATE_VERIFY_FAILED" in run_client(*run)
         assert server.requests() == []
         assert run_client(*run, TESTING="true") == "none"
+        before, asked = relay.connections, len(server.requests())
+        run_client(client_python, relay.address, mytoken.root, RECORDS, TESTING="true")
+        assert relay.connections - before == len(server.requests()) - asked  # a new one for each
+
+
+RECORDS = """
+import json
+import drift_monitor
+from drift_monitor import queries
+try:
+    drift_monitor.new_experiment("buoy", "a camera", public=True)
+    with drift_monitor.DriftMonitor("buoy", "model-1") as monitor:
+        monitor(True, {"distance": 0.25})
+    problem = queries.self_user().email
+except Exception as error:
+    problem = f"{type(error).__name__}: {error}"
+print(json.dumps(problem))
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "seen"),
+    [
+        (lambda record: record.update(colour="red", depth={"m": 3}), "local@localhost"),
+        (lambda record: record.pop("name", None), "'name': ['Missing data"),
+        (lambda record: record.update(public="perhaps"), "'public': ['Not a valid boolean"),
+        (lambda record: record.pop("model", None), "'model': ['Missing data"),
+    ],
+)
+def test_the_published_client_takes_more_fields_and_misses_known_ones(
+    client_python: Path, server: Server, change: Any, seen: str
+) -> None:
+    with mytoken_server() as mytoken, Rewriter(server.port, change) as rewriter:
+        assert seen in run_client(client_python, rewriter.address, mytoken.root, RECORDS)
 
 
 def test_the_published_client_checks_mytokens_certificate_even_when_testing(
