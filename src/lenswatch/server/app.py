@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, cast
 
-import anyio
 import anyio.to_thread
 from fastapi import FastAPI
 from itsdangerous import URLSafeTimedSerializer
-from sqlalchemy.exc import DBAPIError, TimeoutError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
@@ -37,7 +37,7 @@ from lenswatch.server.auth import (
     TokenAuthenticator,
     find_caller,
 )
-from lenswatch.server.database import POOL_SIZE, Database, prepare, shared_secret
+from lenswatch.server.database import Database, Outage, QueryRefused, prepare, shared_secret
 from lenswatch.server.errors import Refusal, forbidden, refusal
 from lenswatch.server.guard import LoopbackOnly
 from lenswatch.server.keys import KeyBearer
@@ -46,11 +46,12 @@ from lenswatch.server.metrics import CONTENT_TYPE, Metrics
 from lenswatch.server.observe import ROUTE, Observe
 from lenswatch.server.oidc import OidcBearer
 from lenswatch.server.oidc_login import OidcLogin
-from lenswatch.server.operations import Operation, Services, Who, identify
+from lenswatch.server.operations import Operation, Services, Who, identify, in_thread
 from lenswatch.server.sessions import SessionStore
 
 __all__ = ["check_auth", "create_app"]
 
+READY_SECONDS = 2.0  # within which the database must answer for us to be ready
 _MESSAGES = {404: "Not found.", 503: "The database does not answer."}
 _CORS_METHODS = ("GET", "OPTIONS", "PUT", "POST", "PATCH", "DELETE")
 _CORS_HEADERS = ("Authorization", "Content-Type", "Accept")
@@ -77,13 +78,11 @@ def create_app(config: Config, *, migrate: bool = True) -> FastAPI:
     app.state.log = make_log(config.server.log_level)
     app.state.metrics = Metrics(database)
     services = Services(
-        database,
-        _authenticator(config, database, app),
-        config.server.max_body_bytes,
-        anyio.CapacityLimiter(POOL_SIZE),
+        database, _authenticator(config, database, app), config.server.max_body_bytes
     )
     app.state.services = services
-    _add_api(app, services)
+    app.state.looking = None
+    _add_api(app)
     app.include_router(pages.router)
     if config.server.auth.mode != "none":
         app.include_router(account_pages.router)
@@ -129,7 +128,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     await anyio.to_thread.run_sync(services.database.close)
 
 
-def _add_api(app: FastAPI, services: Services) -> None:
+def _add_api(app: FastAPI) -> None:
     operations = [
         operation
         for module in (users, experiments, drifts, images, overview, live)
@@ -139,14 +138,14 @@ def _add_api(app: FastAPI, services: Services) -> None:
     app.add_route("/readyz", _readyz)
     app.add_route("/metrics", _metrics)
     contract = [operation for operation in operations if not operation.own]
-    app.mount("/api/v1", _api("v1", contract, services))
-    app.mount("/api/latest", _api("latest", operations, services))
+    app.mount("/api/v1", _api("v1", contract, app))
+    app.mount("/api/latest", _api("latest", operations, app))
 
 
-def _api(version: str, operations: Iterable[Operation], services: Services) -> FastAPI:
+def _api(version: str, operations: Iterable[Operation], whole: FastAPI) -> FastAPI:
     """The API as one application, to be mounted under a prefix."""
     api = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
-    api.state.services = services
+    api.state = whole.state
     operations = list(operations)
     by_path: dict[str, dict[str, Operation]] = {}
     for operation in operations:
@@ -179,8 +178,8 @@ def _dispatcher(path: str, methods: dict[str, Operation]) -> Any:
 def _answer_errors(app: FastAPI) -> None:
     app.add_exception_handler(Refusal, _answer_refusal)
     app.add_exception_handler(HTTPException, _answer_http)
-    app.add_exception_handler(DBAPIError, _answer_database)
-    app.add_exception_handler(TimeoutError, _answer_database)
+    app.add_exception_handler(Outage, _answer_outage)
+    app.add_exception_handler(QueryRefused, _answer_outage)
     app.add_exception_handler(Exception, _answer_crash)
 
 
@@ -195,15 +194,9 @@ async def _answer_http(_request: Request, error: Exception) -> Response:
     return refusal(error.status_code, message, headers=error.headers)
 
 
-async def _answer_database(_request: Request, error: Exception) -> Response:
-    if isinstance(error, DBAPIError) and not _is_outage(error):
-        raise error
+async def _answer_outage(request: Request, error: Exception) -> Response:
+    request.app.state.log.warning("outage", path=request.scope["path"], reason=str(error))
     return refusal(503, _MESSAGES[503], headers={"Retry-After": "2"})
-
-
-def _is_outage(error: DBAPIError) -> bool:
-    """Whether the database is away or overloaded, rather than our statement wrong."""
-    return error.connection_invalidated or type(error).__name__ == "OperationalError"
 
 
 async def _answer_crash(_request: Request, _error: Exception) -> Response:
@@ -214,19 +207,31 @@ def _healthz(_request: Request) -> Response:
     return JSONResponse({"status": "ok"})
 
 
-def _readyz(request: Request) -> Response:
-    try:
-        request.app.state.services.database.ping()
-    except DBAPIError:
-        return refusal(503, _MESSAGES[503])
+async def _readyz(request: Request) -> Response:
+    """One look at the database at a time, for however many ask."""
+    state = request.app.state
+    if state.looking is None or state.looking.done():
+        look = anyio.to_thread.run_sync(_answers, state.services.database, abandon_on_cancel=True)
+        state.looking = asyncio.create_task(look)
+    await asyncio.wait({state.looking}, timeout=READY_SECONDS)
+    if not state.looking.done() or not state.looking.result():
+        return refusal(503, _MESSAGES[503], headers={"Retry-After": "2"})
     return JSONResponse({"status": "ok"})
+
+
+def _answers(database: Database) -> bool:
+    try:
+        database.ping()
+    except Outage:
+        return False
+    return True
 
 
 async def _metrics(request: Request) -> Response:
     """For administrators, and for API keys that may read everywhere."""
     services: Services = request.app.state.services
     identity = await identify(services, request, Who.KNOWN)
-    text = await anyio.to_thread.run_sync(_exposition, request, identity)
+    text = await in_thread(partial(_exposition, request), identity, services.readers)
     return Response(text, media_type=CONTENT_TYPE)
 
 

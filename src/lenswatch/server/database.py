@@ -8,35 +8,48 @@ into a write would fail at once in WAL instead of waiting.
 from __future__ import annotations
 
 import json
-import math
+import os
 import secrets
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from alembic import command
 from alembic.config import Config as AlembicConfig
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, select, text
+from sqlalchemy import Connection, Engine, QueuePool, make_url, select, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    NotSupportedError,
+    OperationalError,
+    ProgrammingError,
+    TimeoutError,
+)
 
 from lenswatch.errors import ServerError
+from lenswatch.server.engines import STATEMENT_SECONDS, make_engine
 from lenswatch.server.models import settings
 from lenswatch.server.regex import compile_regex
 
-__all__ = ["Database", "QueryRefused", "prepare", "shared_secret"]
+__all__ = ["Contended", "Database", "Outage", "QueryRefused", "prepare", "shared_secret"]
 
-BUSY_TIMEOUT_MS = 60_000
-POOL_SIZE = 16
-_INT64 = 2**63
+MIGRATION_SECONDS = 24 * 3600.0
 _MIGRATION_LOCK = 0x1E95  # any number, the same in every process
-
+_FAULTS = (DataError, IntegrityError, InterfaceError, NotSupportedError, ProgrammingError)  # ours
+_CONTENDED = ("40001", "40P01")  # serialization failure, deadlock
+# What reads ask of PostgreSQL, where a transaction sees each commit as it happens otherwise.
+_ONE_STATE = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
 # How SQLite, our function in it, and PostgreSQL (by SQLSTATE: its words are in its own language) say that
 # time is up.
@@ -48,6 +61,14 @@ _STEPS = 20_000  # of SQLite's machine between two looks at the clock
 
 class QueryRefused(Exception):  # noqa: N818
     """The database gave a query up: it took too long, or is too large."""
+
+
+class Outage(ServerError):  # noqa: N818
+    """The database is away, busy, read-only or damaged: it is not what was asked that is wrong."""
+
+
+class Contended(Outage):
+    """A transaction was sacrificed to another one: run again, it may well succeed."""
 
 
 def _searcher(deadline: float) -> Any:
@@ -84,15 +105,73 @@ class Database:
     """A database by its SQLAlchemy URL. Connections open at first use; `close` when done."""
 
     def __init__(self, url: str) -> None:
-        self.engine = _engine(url)
+        self.engine = make_engine(url)
         self.sqlite = self.engine.dialect.name == "sqlite"
         self._turn = threading.Lock()
+        self._opening = threading.Lock()
+        self._file: tuple[int, int] | None = None  # the SQLite file that our connections have open
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A transaction that only reads, and sees one state throughout."""
-        with self.engine.connect() as connection, connection.begin():
+        """A transaction that only reads, and sees one state throughout.
+
+        Raises:
+            Outage: the database cannot answer now. So does `write`.
+        """
+        with self._transaction({} if self.sqlite else _ONE_STATE) as connection:
             yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that writes, committed at the end, rolled back on any exception."""
+        turn = self._turn if self.sqlite else nullcontext()
+        with turn, self._transaction({"lenswatch_write": True}) as connection:
+            yield connection
+
+    @contextmanager
+    def _transaction(self, options: dict[str, Any]) -> Iterator[Connection]:
+        try:
+            with self._connect() as connection:
+                connection = connection.execution_options(**options)
+                with connection.begin():
+                    yield connection
+        except TimeoutError:
+            raise Outage("No connection to the database was free.") from None
+        except DBAPIError as error:
+            if isinstance(error, _FAULTS) and not error.connection_invalidated:
+                raise
+            if self.sqlite and not isinstance(error, OperationalError):
+                self.engine.dispose()  # the file is damaged: what is known of it counts for nothing
+            contended = getattr(error.orig, "sqlstate", None) in _CONTENDED
+            raise (Contended if contended else Outage)(_one_line(error.orig)) from error
+
+    def _connect(self) -> Connection:
+        if not self.sqlite:
+            return self.engine.connect()
+        with self._opening:
+            self._follow_file()
+            return self.engine.connect()
+
+    def _follow_file(self) -> None:
+        """See that our connections have open what the path leads to.
+
+        New ones are not opened before the last old one is closed: SQLite knows the log beside the file by
+        its name only, and would take the old file's log for the new one's.
+        """
+        path = str(self.engine.url.database)
+        try:
+            found = os.stat(path)  # noqa: PTH116
+        except OSError as error:
+            raise Outage(f"{path}: {error.strerror}") from None
+        file = (found.st_dev, found.st_ino)
+        if file == self._file:
+            return
+        if cast(QueuePool, self.engine.pool).checkedout():
+            raise Outage(
+                f"{path} was replaced; what was under way in the old file has to end first"
+            )
+        self.engine.dispose()
+        self._file = file
 
     @contextmanager
     def limited(self, connection: Connection, seconds: float) -> Iterator[None]:
@@ -102,10 +181,8 @@ class Database:
             QueryRefused: it was.
         """
         try:
-            with self._sqlite_limit(connection, seconds) if self.sqlite else nullcontext():
-                if not self.sqlite:
-                    limit = f"SET LOCAL statement_timeout = {int(seconds * 1000)}"
-                    connection.exec_driver_sql(limit)
+            limit = self._sqlite_limit if self.sqlite else self._postgresql_limit
+            with limit(connection, seconds):
                 yield
         except DBAPIError as error:
             said = getattr(error.orig, "sqlstate", None) or str(error.orig)
@@ -128,21 +205,46 @@ class Database:
             driver.set_progress_handler(None, 0)
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """A transaction that writes, committed at the end, rolled back on any exception."""
-        with self._turn if self.sqlite else nullcontext(), self.engine.connect() as connection:
-            connection = connection.execution_options(lenswatch_write=True)
-            with connection.begin():
-                yield connection
+    def _postgresql_limit(self, connection: Connection, seconds: float) -> Iterator[None]:
+        driver: Any = connection.connection.driver_connection
+        driver.seconds = seconds
+        try:
+            connection.exec_driver_sql(f"SET LOCAL statement_timeout = {int(seconds * 1000)}")
+            yield
+        finally:
+            driver.seconds = STATEMENT_SECONDS
 
     def ping(self) -> None:
-        """Raise a DBAPIError unless the database answers."""
+        """Raise an Outage unless the database answers from what is on the disk, and can be written to."""
+        if self.sqlite:
+            _look_anew(str(self.engine.url.database))
         with self.read() as connection:
             connection.execute(text("SELECT 1 FROM users LIMIT 1"))
+            if not self.sqlite and connection.execute(text(_READ_ONLY)).scalar_one():
+                raise Outage("The database is read-only.")
 
     def close(self) -> None:
         """Give every connection back."""
         self.engine.dispose()
+
+
+_READ_ONLY = (
+    "SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only')::boolean"
+)
+
+
+def _look_anew(path: str) -> None:
+    """Read from a SQLite file what no connection of ours has in its memory."""
+    address = f"{Path(path).absolute().as_uri()}?mode=rw"
+    try:
+        with closing(sqlite3.connect(address, uri=True, timeout=1)) as connection:
+            connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    except sqlite3.Error as error:
+        raise Outage(f"{path}: {error}") from None
+
+
+def _one_line(error: object) -> str:
+    return " ".join(str(error).split())
 
 
 def shared_secret(database: Database) -> str:
@@ -162,24 +264,23 @@ def prepare(url: str, *, migrate: bool = True) -> None:
         ServerError: it cannot be reached, is newer than this version, is older and `migrate` is off, or
             cannot hold every character.
     """
+    shown = _shown(url)
     try:
         database = Database(url)
-    except (ArgumentError, NoSuchModuleError, ImportError) as error:
-        raise ServerError(
-            f"server.database = {_shown(url)}: no usable database URL: {error}"
-        ) from None
+    except ArgumentError as error:
+        raise ServerError(f"server.database = {shown}: no usable database URL: {error}") from None
     try:
         if database.sqlite:
-            _make_folder(database.engine)
-        with database.write() as connection:
+            _make_file(database.engine)
+        with database.write() as connection, database.limited(connection, MIGRATION_SECONDS):
             if not database.sqlite:
-                _check_encoding(connection, _shown(url))
+                _check_encoding(connection, shown)
+                connection.execute(text("SET LOCAL lock_timeout = 0"))
                 connection.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": _MIGRATION_LOCK})
-            _upgrade(connection, _shown(url), migrate)
-    except DBAPIError as error:
-        raise ServerError(
-            f"server.database = {_shown(url)}: cannot be used: {str(error.orig).strip()}"
-        ) from None
+            _upgrade(connection, shown, migrate)
+    except (Outage, DBAPIError) as error:
+        said = _one_line(error.orig if isinstance(error, DBAPIError) else error)
+        raise ServerError(f"server.database = {shown}: cannot be used: {said}") from None
     finally:
         database.close()
 
@@ -193,18 +294,20 @@ def _check_encoding(connection: Connection, shown: str) -> None:
         )
 
 
-def _make_folder(engine: Engine) -> None:
-    if engine.url.database and engine.url.database != ":memory:":
-        try:
-            Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ServerError(f"server.database: cannot make its folder: {error}") from None
+def _make_file(engine: Engine) -> None:
+    """An empty file where there is none: connections never make one."""
+    path = Path(str(engine.url.database))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    except OSError as error:
+        raise ServerError(f"server.database: cannot make its file: {error}") from None
 
 
 def _shown(url: str) -> str:
     try:
         return make_url(url).render_as_string(hide_password=True)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         return "(unreadable)"
 
 
@@ -228,56 +331,3 @@ def _upgrade(connection: Connection, shown: str, migrate: bool) -> None:
             f"{shown} has schema {current}, this Lenswatch needs {head}; start once without --no-migrate"
         )
     command.upgrade(config, "head")
-
-
-def _engine(url: str) -> Engine:
-    sqlite = make_url(url).get_backend_name() == "sqlite"
-    engine = create_engine(
-        url,
-        pool_size=POOL_SIZE,
-        max_overflow=POOL_SIZE,
-        pool_pre_ping=not sqlite,
-        enable_from_linting=False,  # JSON functions in FROM read the row beside them
-        json_serializer=_dump,
-        json_deserializer=_load,
-        connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}
-        if sqlite
-        else {"connect_timeout": 10, "client_encoding": "utf8", "options": "-c jit=off"},
-    )
-    if sqlite:
-        event.listen(engine, "connect", _configure_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _configure_sqlite(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # we say BEGIN ourselves
-    for pragma in (
-        f"busy_timeout = {BUSY_TIMEOUT_MS}",
-        "journal_mode = WAL",
-        "synchronous = FULL",
-        "foreign_keys = ON",
-        "cache_size = -8192",
-        "mmap_size = 1073741824",
-        "temp_store = MEMORY",
-    ):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    write = connection.get_execution_options().get("lenswatch_write")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
-
-
-def _dump(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-
-
-def _load(data: str | bytes) -> Any:
-    return json.loads(data, parse_int=_read_whole)
-
-
-def _read_whole(digits: str) -> int | float:
-    """Whole numbers beyond 64 bits were floats when they came: PostgreSQL writes 1e300 in full."""
-    value = int(digits) if len(digits) < 400 else math.inf
-    return value if -_INT64 <= value < _INT64 else float(digits)

@@ -22,6 +22,8 @@ from lenswatch.server.queries import parse_query
 
 __all__ = ["find", "operations", "require"]
 
+DELETE_SECONDS = 600.0  # for all the jobs of an experiment
+
 operations = Operations()
 _FIELDS = Fields(
     texts={
@@ -133,9 +135,11 @@ def replace_experiment(call: Call) -> Response:
     try:
         row = call.connection.execute(
             update(experiments).where(here).values(change).returning(experiments)
-        ).one()
+        ).first()
     except IntegrityError:
         raise conflict() from None
+    if row is None:  # deleted meanwhile
+        raise not_found("Experiment")
     _store_permissions(call, row.number, entries)
     return reply(_record(row))
 
@@ -149,8 +153,12 @@ def replace_experiment(call: Call) -> Response:
 )
 def delete_experiment(call: Call) -> Response:
     """Delete an experiment with its jobs and pictures."""
-    experiment = require("Manage", call)
-    call.connection.execute(delete(experiments).where(experiments.c.number == experiment["number"]))
+    number = require("Manage", call)["number"]
+    cursor = select(cursors.c.seq).where(cursors.c.experiment == number).with_for_update()
+    if call.connection.execute(cursor).first() is None:  # deleted meanwhile
+        raise not_found("Experiment")
+    with call.services.database.limited(call.connection, DELETE_SECONDS):
+        call.connection.execute(delete(experiments).where(experiments.c.number == number))
     return Response(status_code=204)
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import io
+import struct
 import warnings
 from dataclasses import dataclass
 
 from PIL import Image, ImageOps
-from sqlalchemy import delete, insert, select
+from sqlalchemy import select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
 from starlette.responses import Response
 
 from lenswatch.server.drifts import find_drift
@@ -21,6 +24,9 @@ __all__ = ["operations", "thumbnail"]
 
 LONGEST_SIDE = 512
 MAX_PIXELS = 64_000_000
+MAX_UNPACKED = (
+    25_000_000  # pixels in memory: of a JPEG mostly an eighth of each side, of others all
+)
 _FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG", "image/webp": "WEBP"}
 _QUALITY = 85
 
@@ -54,15 +60,26 @@ def thumbnail(data: bytes) -> Picture:
         ):
             if image.width * image.height > MAX_PIXELS:
                 raise _refuse(f"Over {MAX_PIXELS} pixels.")
-            image.draft("RGB", (LONGEST_SIDE, LONGEST_SIDE))
-            upright = ImageOps.exif_transpose(image)
-            upright.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
-            return _written(upright)
+            if not image.info.get("progressive"):  # those are unpacked in full all the same
+                image.draft("RGB", (LONGEST_SIDE, LONGEST_SIDE))
+            if image.width * image.height > MAX_UNPACKED:
+                raise _refuse(f"Over {MAX_UNPACKED} pixels, and not a plain JPEG.")
+            image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+            return _written(_upright(image))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         raise _refuse("Not a readable JPEG, PNG or WebP image.") from None
 
 
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except (OSError, SyntaxError, ValueError, TypeError, KeyError, struct.error):
+        return image  # its EXIF is broken
+
+
 def _written(image: Image.Image) -> Picture:
+    if image.mode.startswith("I"):  # 16 bits, of which a JPEG keeps the upper 8
+        image = image.convert("I").point(lambda value: value / 256).convert("L")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -75,10 +92,23 @@ def _refuse(text: str) -> Refusal:
     return invalid("image", {"_schema": [text]})
 
 
+def _check(call: Call) -> None:
+    kind = call.request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in _FORMATS:
+        raise Refusal(415, f"Send one of {', '.join(_FORMATS)}.")
+    find_drift(call, require("Edit", call))
+
+
+def _scale(call: Call) -> None:
+    call.body = thumbnail(call.body)
+
+
 @operations.put(
     "/experiment/{experiment_id}/drift/{drift_id}/image",
     who=Who.REGISTERED,
     raw_body=True,
+    check=_check,
+    work=_scale,
     writes=True,
     own=True,
     returns="Picture",
@@ -86,12 +116,8 @@ def _refuse(text: str) -> Refusal:
 )
 def put_image(call: Call) -> Response:
     """Keep the picture of a job, scaled down to 512 px. A second one takes the first one's place."""
-    kind = call.request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind not in _FORMATS:
-        raise Refusal(415, f"Send one of {', '.join(_FORMATS)}.")
-    picture = thumbnail(call.body)
+    picture: Picture = call.body
     drift = find_drift(call, require("Edit", call))
-    call.connection.execute(delete(pictures).where(pictures.c.drift == drift["number"]))
     row = {
         "drift": drift["number"],
         "media_type": "image/jpeg",
@@ -100,7 +126,13 @@ def put_image(call: Call) -> Response:
         "height": picture.height,
         "data": picture.data,
     }
-    call.connection.execute(insert(pictures).values(row))
+    dialect = sqlite if call.services.database.sqlite else postgresql
+    keep = dialect.insert(pictures).values(row)
+    keep = keep.on_conflict_do_update(index_elements=[pictures.c.drift], set_=row)
+    try:
+        call.connection.execute(keep)
+    except IntegrityError:  # the job was deleted meanwhile
+        raise not_found("Drift") from None
     shown = {key: row[key] for key in ("media_type", "etag", "width", "height")}
     return reply(shown | {"id": drift["id"], "bytes": len(picture.data)})
 

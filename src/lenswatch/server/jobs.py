@@ -1,7 +1,8 @@
 """Drift jobs in the database: storing, changing, deleting, with the tallies kept true.
 
-Whoever changes an experiment's jobs first moves its cursor. That row lock makes writers of one experiment
-wait for each other, gives `seq` the order of commits, and keeps the order of locks the same for everybody.
+Whoever changes an experiment's jobs first moves its cursor, and whoever deletes the experiment locks it.
+That row lock makes writers of one experiment wait for each other, gives `seq` the order of commits, and
+keeps the order of locks the same for everybody. What was there before it may be gone behind it: 404.
 """
 
 from __future__ import annotations
@@ -12,10 +13,22 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Table, column, delete, func, insert, literal, select, update
+from sqlalchemy import (
+    JSON,
+    Connection,
+    Table,
+    column,
+    delete,
+    func,
+    literal,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from lenswatch.server import stamps
+from lenswatch.server.errors import not_found
 from lenswatch.server.models import cursors, drift_tags, drifts, tag_tallies, tallies
 from lenswatch.wire import EVENT_ID, SCHEMA_VERSION, STREAM
 
@@ -73,16 +86,33 @@ def _from_records(table: Table, rows: list[dict[str, Any]]) -> postgresql.Insert
     return postgresql.insert(table).from_select(names, select(records))
 
 
+def _from_arrays(table: Table, rows: list[dict[str, Any]]) -> sqlite.Insert:
+    """The same for SQLite, for rows of numbers and short text."""
+    names = list(rows[0])
+    entry = func.json_each(literal([list(row.values()) for row in rows], JSON))
+    value = entry.table_valued("value", name="entry").c.value
+    columns = (func.json_extract(value, f"$[{position}]") for position in range(len(names)))
+    return sqlite.insert(table).from_select(names, select(*columns).where(true()))
+
+
+def _insert_many(
+    connection: Connection, table: Table, rows: list[dict[str, Any]]
+) -> sqlite.Insert | postgresql.Insert:
+    made = _from_arrays if connection.dialect.name == "sqlite" else _from_records
+    return made(table, rows)
+
+
 def change(connection: Connection, old: Job, job: Job) -> Job:
     """Replace the fields of the stored job `old` by those of `job`; the new row."""
     experiment = old["experiment"]
     seq = _advance(connection, experiment, 1, _irregular(job))
-    old = (
-        connection.execute(select(drifts).where(drifts.c.number == old["number"])).mappings().one()
-    )
+    here = drifts.c.number == old["number"]
+    now = connection.execute(select(drifts).where(here)).mappings().first()
+    if now is None:
+        raise not_found("Drift")
+    old = now
     fields = _row(experiment, seq, job)
     del fields["id"], fields["created_at"]
-    here = drifts.c.number == old["number"]
     new = (
         connection.execute(update(drifts).where(here).values(fields).returning(drifts))
         .mappings()
@@ -101,6 +131,8 @@ def remove(connection: Connection, job: Job) -> None:
     _advance(connection, job["experiment"], 1, False)
     here = drifts.c.number == job["number"]
     gone = connection.execute(delete(drifts).where(here).returning(drifts)).mappings().all()
+    if not gone:
+        raise not_found("Drift")
     _count(connection, job["experiment"], gone, -1)
 
 
@@ -124,7 +156,10 @@ def _advance(connection: Connection, experiment: int, steps: int, irregular: boo
     if irregular:
         values["irregular"] = True
     move = update(cursors).where(cursors.c.experiment == experiment).values(values)
-    return int(connection.execute(move.returning(cursors.c.seq)).scalar_one()) - steps + 1
+    seq = connection.execute(move.returning(cursors.c.seq)).scalar()
+    if seq is None:
+        raise not_found("Experiment")
+    return int(seq) - steps + 1
 
 
 def _row(experiment: int, seq: int, job: Job) -> dict[str, Any]:
@@ -174,12 +209,8 @@ def _insert_tags(connection: Connection, rows: Iterable[Job]) -> None:
         for row in rows
         for tag in dict.fromkeys(row["tags"])
     ]
-    if not entries:
-        return
-    if connection.dialect.name == "sqlite":
-        connection.execute(insert(drift_tags), entries)
-    else:
-        connection.execute(_from_records(drift_tags, entries))
+    if entries:
+        connection.execute(_insert_many(connection, drift_tags, entries))
 
 
 def _count(connection: Connection, experiment: int, rows: Iterable[Job], sign: int) -> None:
@@ -210,10 +241,7 @@ def _count(connection: Connection, experiment: int, rows: Iterable[Job], sign: i
 def _add(connection: Connection, table: Table, entries: list[dict[str, Any]]) -> None:
     if not entries:
         return
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    upsert = _insert_many(connection, table, entries)
+    added = {"jobs": table.c.jobs + upsert.excluded.jobs}
     keys = list(table.primary_key)
-    upsert = dialect.insert(table)
-    upsert = upsert.on_conflict_do_update(
-        index_elements=keys, set_={"jobs": table.c.jobs + upsert.excluded.jobs}
-    )
-    connection.execute(upsert, entries)
+    connection.execute(upsert.on_conflict_do_update(index_elements=keys, set_=added))

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import anyio
@@ -17,11 +19,11 @@ from starlette.responses import Response, StreamingResponse
 
 from lenswatch.server import jobs
 from lenswatch.server.auth import Identity, find_caller
-from lenswatch.server.database import Database
+from lenswatch.server.database import Database, Outage
 from lenswatch.server.errors import Refusal
 from lenswatch.server.experiments import require
 from lenswatch.server.models import cursors, drifts
-from lenswatch.server.operations import Call, Operations, Who, identify
+from lenswatch.server.operations import Call, Operations, Who, identify, in_thread
 
 __all__ = ["operations"]
 
@@ -52,7 +54,7 @@ def follow(call: Call) -> Response:
 def _cursor(call: Call, number: int) -> int:
     """Where to go on: after the event that the browser saw last, or from now."""
     last = call.request.headers.get("last-event-id", "")
-    if last.isdigit() and len(last) < 19:
+    if last.isascii() and last.isdigit() and len(last) < 19:
         return int(last)
     query = select(cursors.c.seq).where(cursors.c.experiment == number)
     return int(call.connection.execute(query).scalar_one())
@@ -62,31 +64,31 @@ async def _events(call: Call, number: int, after: int) -> AsyncIterator[str]:
     services = call.services
     yield "retry: 2000\n\n"
     spoken = checked = time.monotonic()
-    while not services.stopping.is_set():
-        rows = await anyio.to_thread.run_sync(
-            _changes, services.database, number, after, limiter=services.limiter
-        )
-        if rows or time.monotonic() - checked > RECHECK_SECONDS:
-            if not await _may_still_read(call):
-                return
-            checked = time.monotonic()
-        for row in rows:
-            after = row["seq"]
-            yield f"id: {after}\ndata: {json.dumps(jobs.record(row))}\n\n"
-        if rows:
-            spoken = time.monotonic()
-        elif time.monotonic() - spoken > HEARTBEAT_SECONDS:
-            spoken = time.monotonic()
-            yield ": still here\n\n"
-        if len(rows) < _AT_ONCE:
-            await anyio.sleep(POLL_SECONDS)
+    with suppress(Outage):  # the browser asks again
+        while not services.stopping.is_set():
+            changes = partial(_changes, services.database, number)
+            rows = await in_thread(changes, after, services.readers)
+            if rows or time.monotonic() - checked > RECHECK_SECONDS:
+                if not await _may_still_read(call):
+                    return
+                checked = time.monotonic()
+            for row in rows:
+                after = row["seq"]
+                yield f"id: {after}\ndata: {json.dumps(jobs.record(row))}\n\n"
+            if rows:
+                spoken = time.monotonic()
+            elif time.monotonic() - spoken > HEARTBEAT_SECONDS:
+                spoken = time.monotonic()
+                yield ": still here\n\n"
+            if len(rows) < _AT_ONCE:
+                await anyio.sleep(POLL_SECONDS)
 
 
 async def _may_still_read(call: Call) -> bool:
     """Whether the sender of the request would be let in now. If not, a new request tells why."""
     try:
         identity = await identify(call.services, call.request, Who.ANYBODY)
-        await anyio.to_thread.run_sync(_require, call, identity, limiter=call.services.limiter)
+        await in_thread(partial(_require, call), identity, call.services.readers)
     except Refusal:
         return False
     return True

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
-from sqlalchemy import select
+from sqlalchemy import case, func, select
 
 from lenswatch.server.database import Database
 from lenswatch.server.models import experiments, tallies
@@ -17,6 +17,8 @@ from lenswatch.server.models import experiments, tallies
 __all__ = ["CONTENT_TYPE", "Metrics"]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+MAX_STREAMS = 100  # of an experiment; the rest of them counts as one
+OTHERS = "(others)"  # no stream can have this name
 _BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
@@ -67,12 +69,18 @@ class _Jobs(Collector):
         family = CounterMetricFamily(
             "lenswatch_jobs", "Drift jobs stored.", labels=("experiment", "stream", "verdict")
         )
-        query = select(experiments.c.id, tallies).join(tallies).where(tallies.c.jobs > 0)
+        place = func.dense_rank().over(partition_by=tallies.c.experiment, order_by=tallies.c.stream)
+        ranked = select(tallies, place.label("place")).where(tallies.c.jobs > 0).subquery()
+        stream = case((ranked.c.place <= MAX_STREAMS, ranked.c.stream), else_=OTHERS)
+        kind = (experiments.c.id, stream, ranked.c.job_status, ranked.c.drift_detected)
+        query = (
+            select(*kind, func.sum(ranked.c.jobs)).join_from(experiments, ranked).group_by(*kind)
+        )
         sums: dict[tuple[str, str, str], int] = {}
         with self.database.read() as connection:
-            for row in connection.execute(query):
-                labels = (row.id, row.stream, _verdict(row.job_status, row.drift_detected))
-                sums[labels] = sums.get(labels, 0) + row.jobs
+            for name, stream, status, detected, jobs in connection.execute(query):
+                labels = (name, stream, _verdict(status, detected))
+                sums[labels] = sums.get(labels, 0) + int(jobs)
         for labels, jobs in sorted(sums.items()):
             family.add_metric(labels, jobs)
         yield family

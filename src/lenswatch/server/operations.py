@@ -7,7 +7,9 @@ database transaction, registered (403), experiment (404), permission (403), drif
 from __future__ import annotations
 
 import enum
+import random
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -21,13 +23,15 @@ from starlette.responses import JSONResponse, Response
 
 from lenswatch.server import bodies
 from lenswatch.server.auth import Authenticator, Caller, Identity, find_caller
-from lenswatch.server.database import Database, QueryRefused
+from lenswatch.server.database import Contended, Database, QueryRefused
+from lenswatch.server.engines import POOL_SIZE
 from lenswatch.server.errors import JsonAnswer, Refusal, forbidden, invalid
 from lenswatch.server.reading import read_body
 
-__all__ = ["Call", "Operation", "Operations", "Services", "Who", "identify", "reply"]
+__all__ = ["Call", "Operation", "Operations", "Services", "Who", "identify", "in_thread", "reply"]
 
 QUERY_SECONDS = 5.0  # for one statement of a search
+_TRIES = 4  # of a transaction that PostgreSQL sacrifices to another
 
 
 class Who(enum.Enum):
@@ -46,8 +50,13 @@ class Services:
     database: Database
     authenticator: Authenticator
     max_body_bytes: int
-    limiter: anyio.CapacityLimiter
     stopping: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        """Threads are kept apart by what they wait for, so that reads go on whatever writes do."""
+        self.readers = anyio.CapacityLimiter(POOL_SIZE)
+        self.writers = anyio.CapacityLimiter(1 if self.database.sqlite else POOL_SIZE // 2)
+        self.workers = anyio.CapacityLimiter(1)  # for what takes much memory
 
 
 @dataclass
@@ -74,7 +83,10 @@ class Call:
 
 
 Handler = Callable[[Call], Response]
+Step = Callable[[Call], Any]
 _H = TypeVar("_H", bound=Handler)
+_A = TypeVar("_A")
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -93,6 +105,9 @@ class Operation:
     success: int
     returns: str | None  # the name of a schema in the OpenAPI document
     refusals: tuple[int, ...]
+    check: Step | None  # whether it may be done at all, before `work` is begun
+    work: Step | None  # what takes long, outside of any transaction
+    heavy: bool  # may take long in the database
 
     async def endpoint(self, request: Request) -> Response:
         """Answer a request."""
@@ -102,26 +117,48 @@ class Operation:
             await read_body(request, services.max_body_bytes) if self.body or self.raw_body else b""
         )
         call = Call(request, services, identity, raw, {})
-        return await anyio.to_thread.run_sync(self._run, call, limiter=services.limiter)
+        if not self.writes:
+            return await in_thread(self._read, call, services.readers)
+        await in_thread(self._judge, call, services.readers)
+        if self.check and self.work:
+            await in_thread(self._check, call, services.readers)
+            await in_thread(self.work, call, services.workers)
+        return await in_thread(self._write, call, services.writers)
 
-    def _run(self, call: Call) -> Response:
+    def _read(self, call: Call) -> Response:
         self._judge(call)
-        transaction = call.services.database.write if self.writes else call.services.database.read
-        with transaction() as connection:
-            call.connection = connection
-            call.caller = find_caller(connection, call.identity)
-            if self.who is Who.REGISTERED and (call.caller is None or not call.caller.user_id):
-                raise Refusal(403, "User not registered.")
-            if isinstance(self.body, bodies.QueryBody):
-                return self._search(call)
-            return self.handler(call)
+        with call.services.database.read() as connection:
+            return self._handle(call, connection, self.handler)
 
-    def _search(self, call: Call) -> Response:
+    def _check(self, call: Call) -> None:
+        assert self.check
+        with call.services.database.read() as connection:
+            self._handle(call, connection, self.check)
+
+    def _write(self, call: Call) -> Response:
+        for attempt in range(1, _TRIES + 1):
+            try:
+                with call.services.database.write() as connection:
+                    return self._handle(call, connection, self.handler)
+            except Contended:
+                if attempt == _TRIES:
+                    raise
+                time.sleep(random.uniform(0, 0.05 * attempt))
+        raise AssertionError("unreachable")
+
+    def _handle(self, call: Call, connection: Connection, step: Callable[[Call], _T]) -> _T:
+        call.connection = connection
+        call.caller = find_caller(connection, call.identity)
+        if self.who is Who.REGISTERED and (call.caller is None or not call.caller.user_id):
+            raise Refusal(403, "User not registered.")
+        if not self.heavy:
+            return step(call)
         try:
-            with call.services.database.limited(call.connection, QUERY_SECONDS):
-                return self.handler(call)
+            with call.services.database.limited(connection, QUERY_SECONDS):
+                return step(call)
         except QueryRefused as error:
-            raise invalid("json", {"_schema": [str(error)]}) from None
+            where = "json" if self.body else "query"
+            raise invalid(where, {"_schema": [str(error)]}) from None
 
     def _judge(self, call: Call) -> None:
         complaints: dict[str, Any] = {}
@@ -135,6 +172,11 @@ class Operation:
             call.body = _collect(complaints, self.body, data, "json")
         if complaints:
             raise Refusal(422, errors=complaints)
+
+
+async def in_thread(step: Callable[[_A], _T], given: _A, limiter: anyio.CapacityLimiter) -> _T:
+    """`step(given)` in a thread of its own. Nobody waits for it once the server ends."""
+    return await anyio.to_thread.run_sync(step, given, limiter=limiter, abandon_on_cancel=True)
 
 
 async def identify(services: Services, request: Request, who: Who) -> Identity | None:
@@ -182,6 +224,9 @@ class Operations:
         own: bool = False,
         success: int = 200,
         refusals: tuple[int, ...] = (),
+        check: Step | None = None,
+        work: Step | None = None,
+        heavy: bool = False,
     ) -> Callable[[_H], _H]:
         """Make the decorated function the handler of `method` on `path`."""
 
@@ -189,7 +234,8 @@ class Operations:
             self.all.append(
                 Operation(
                     method, path, handler, who, body, raw_body, args, writes, own,
-                    success, returns, refusals,
+                    success, returns, refusals, check, work,
+                    heavy or isinstance(body, bodies.QueryBody),
                 )
             )  # fmt: skip
             return handler

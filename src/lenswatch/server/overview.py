@@ -5,19 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate
-from sqlalchemy import Connection, case, func, select
+from sqlalchemy import JSON, ColumnElement, RowMapping, ScalarSelect, case, func, select
+from sqlalchemy.dialects.postgresql import JSONB
 from starlette.responses import Response
 
 from lenswatch.server import jobs, stamps
+from lenswatch.server.bodies import Text
 from lenswatch.server.experiments import require
 from lenswatch.server.models import drifts, pictures, tallies
 from lenswatch.server.operations import Call, Operations, Who, reply
 
 __all__ = ["operations"]
 
+MAX_STREAMS = 1000  # of one answer
+
 operations = Operations()
+_newest = drifts.alias("newest")
 _DISTANCE = ("distance", "drift_distance", "warning_distance")
 _SCORE = ("score", "drift_score", "warning_score")
+_DRAWN = ("captured_at", "warning", *_DISTANCE, *_SCORE)
 
 
 def _is_moment(text: str) -> None:
@@ -28,7 +34,7 @@ def _is_moment(text: str) -> None:
 class SeriesArgs(Schema):
     """The query string of a series."""
 
-    stream = fields.String()
+    stream = Text()
     limit = fields.Integer(load_default=2000, validate=validate.Range(min=1, max=10_000))
     before = fields.String(validate=_is_moment)
 
@@ -37,17 +43,21 @@ class SeriesArgs(Schema):
     "/experiment/{experiment_id}/streams",
     who=Who.ANYBODY,
     own=True,
+    heavy=True,
     returns="Stream[]",
-    refusals=(403, 404),
+    refusals=(403, 404, 422),
 )
 def read_streams(call: Call) -> Response:
-    """Each stream of an experiment: how many jobs, and the last one. `stream` is null for jobs without."""
+    """The first 1,000 streams of an experiment by name: how many jobs each has, and its last one.
+
+    `stream` is null for jobs without.
+    """
     number = require("Read", call)["number"]
     failed = case((tallies.c.job_status == "Failed", tallies.c.jobs), else_=0)
     drifted = case((tallies.c.drift_detected.is_(True), tallies.c.jobs), else_=0)
-    query = (
+    streams = (
         select(
-            tallies.c.stream,
+            tallies.c.stream.label("name"),
             func.sum(tallies.c.jobs).label("total"),
             func.sum(drifted).label("drifted"),
             func.sum(failed).label("failed"),
@@ -56,25 +66,32 @@ def read_streams(call: Call) -> Response:
         .group_by(tallies.c.stream)
         .having(func.sum(tallies.c.jobs) > 0)
         .order_by(tallies.c.stream)
+        .limit(MAX_STREAMS)
+        .subquery("streams")
     )
-    return reply([_stream(call.connection, number, row) for row in call.connection.execute(query)])
+    last = case(
+        (streams.c.name == "", _last(number, _newest.c.stream.is_(None))),
+        else_=_last(number, _newest.c.stream == streams.c.name).correlate(streams),
+    )
+    query = select(streams, drifts).select_from(streams.outerjoin(drifts, drifts.c.number == last))
+    rows = call.connection.execute(query.order_by(streams.c.name)).mappings()
+    return reply([_stream(row) for row in rows])
 
 
-def _stream(connection: Connection, number: int, row: Any) -> dict[str, Any]:
-    stream = row.stream or None
-    query = (
-        select(drifts)
-        .where(drifts.c.experiment == number, drifts.c.stream == stream)
-        .order_by(drifts.c.created_at.desc(), drifts.c.number.desc())
-        .limit(1)
-    )
-    last = connection.execute(query).mappings().first()
+def _last(number: int, of_stream: ColumnElement[bool]) -> ScalarSelect[int]:
+    """The number of the newest job with that stream, from its index."""
+    query = select(_newest.c.number).where(_newest.c.experiment == number, of_stream)
+    order = (_newest.c.created_at.desc(), _newest.c.number.desc())
+    return query.order_by(*order).limit(1).scalar_subquery()
+
+
+def _stream(row: RowMapping) -> dict[str, Any]:
     return {
-        "stream": stream,
-        "total": int(row.total),
-        "drifted": int(row.drifted),
-        "failed": int(row.failed),
-        "last": jobs.record(last) if last else None,
+        "stream": row["name"] or None,
+        "total": int(row["total"]),
+        "drifted": int(row["drifted"]),
+        "failed": int(row["failed"]),
+        "last": jobs.record(row) if row["id"] else None,
     }
 
 
@@ -82,6 +99,7 @@ def _stream(connection: Connection, number: int, row: Any) -> dict[str, Any]:
     "/experiment/{experiment_id}/series",
     who=Who.ANYBODY,
     own=True,
+    heavy=True,
     args=SeriesArgs(),
     returns="Series",
     refusals=(403, 404, 422),
@@ -95,7 +113,16 @@ def read_series(call: Call) -> Response:
     if "before" in call.args:
         conditions.append(drifts.c.created_at < stamps.microseconds(call.args["before"]))
     query = (
-        select(drifts, pictures.c.drift.label("picture"))
+        select(
+            drifts.c.id,
+            drifts.c.created_at,
+            drifts.c.drift_detected,
+            drifts.c.job_status,
+            drifts.c.stream,
+            pictures.c.drift.label("picture"),
+            _drawn(call.services.database.sqlite).label("drawn"),
+        )
+        .select_from(drifts)
         .outerjoin(pictures)
         .where(*conditions)
         .order_by(drifts.c.created_at.desc(), drifts.c.number.desc())
@@ -105,19 +132,28 @@ def read_series(call: Call) -> Response:
     return reply(_columns(rows))
 
 
+def _drawn(sqlite: bool) -> ColumnElement[list[Any]]:
+    """Of the parameters, which may be large, those that are drawn: an array."""
+    whole = drifts.c.parameters
+    if sqlite:
+        return func.json_extract(whole, *(f"$.{name}" for name in _DRAWN), type_=JSON)
+    return func.jsonb_build_array(*(whole[name] for name in _DRAWN), type_=JSONB)
+
+
 def _columns(rows: list[Any]) -> dict[str, list[Any]]:
+    drawn = [dict(zip(_DRAWN, row["drawn"], strict=True)) for row in rows]
     series: dict[str, list[Any]] = {
         "id": [row["id"] for row in rows],
         "created_at": [stamps.iso(row["created_at"]) for row in rows],
-        "captured_at": [_text(row["parameters"].get("captured_at")) for row in rows],
+        "captured_at": [_text(values["captured_at"]) for values in drawn],
         "drift": [row["drift_detected"] for row in rows],
         "status": [row["job_status"] for row in rows],
         "stream": [row["stream"] for row in rows],
         "image": [row["picture"] is not None for row in rows],
-        "warning": [_boolean(row["parameters"].get("warning")) for row in rows],
+        "warning": [_boolean(values["warning"]) for values in drawn],
     }
     for name in _DISTANCE + _SCORE:
-        series[name] = [_number(row["parameters"].get(name)) for row in rows]
+        series[name] = [_number(values[name]) for values in drawn]
     return series
 
 

@@ -1,0 +1,150 @@
+"""Connections to the database: how they are made, and how long one may keep somebody waiting.
+
+A PostgreSQL that is gone is noticed by the network's own time limits, one that answers nothing by ours. A
+statement has `STATEMENT_SECONDS`, unless `Database.limited` says otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Generator
+from typing import Any
+
+import psycopg
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError
+
+__all__ = ["POOL_SIZE", "STATEMENT_SECONDS", "make_engine"]
+
+BUSY_TIMEOUT_MS = 60_000
+POOL_SIZE = 16
+POOL_SECONDS = 10  # for a free connection
+STATEMENT_SECONDS = 30.0
+LOCK_SECONDS = 20.0
+_MARGIN = 5.0  # in which PostgreSQL should have said itself that time is up
+_INT64 = 2**63
+
+
+class PatientConnection(psycopg.Connection[tuple[Any, ...]]):
+    """A connection that is closed when nothing at all comes back.
+
+    Whoever answers for the server, such as a proxy that hangs, may acknowledge every packet: no time limit of
+    the network notices that.
+    """
+
+    seconds = STATEMENT_SECONDS
+
+    def wait(self, gen: Any, *args: Any, **options: Any) -> Any:
+        """What the server says to what was asked."""
+        return super().wait(self._bounded(gen), *args, **options)
+
+    def _bounded(self, gen: Any) -> Generator[Any, Any, Any]:
+        deadline = time.monotonic() + self.seconds + _MARGIN
+        try:
+            ready = yield next(gen)
+            while ready or time.monotonic() < deadline:
+                ready = yield gen.send(ready)
+        except StopIteration as end:
+            return end.value
+        self.pgconn.finish()
+        raise psycopg.OperationalError("the database has stopped answering")
+
+
+def make_engine(url: str) -> Engine:
+    """The engine for the database at `url`.
+
+    Raises:
+        ArgumentError: it is none of ours.
+    """
+    parsed = _parse(url)
+    sqlite = parsed.get_backend_name() == "sqlite"
+    engine = create_engine(
+        parsed,
+        pool_size=POOL_SIZE,
+        max_overflow=POOL_SIZE,
+        pool_timeout=POOL_SECONDS,
+        pool_pre_ping=not sqlite,
+        enable_from_linting=False,  # JSON functions in FROM read the row beside them
+        json_serializer=_dump,
+        json_deserializer=_load,
+        connect_args={"timeout": BUSY_TIMEOUT_MS / 1000} if sqlite else _postgresql(),
+    )
+    if sqlite:
+        event.listen(engine, "connect", _configure_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    else:
+        event.listen(engine, "do_connect", _connect_postgresql)
+    return engine
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ValueError:
+        raise ArgumentError("its port is no number") from None
+    if parsed.drivername == "sqlite" and not (parsed.database or ":memory:").startswith(
+        (":memory:", "file:")
+    ):
+        return parsed
+    if parsed.drivername in ("postgresql", "postgresql+psycopg"):
+        return parsed.set(drivername="postgresql+psycopg")
+    raise ArgumentError(
+        "it should be sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/NAME"
+    )
+
+
+def _postgresql() -> dict[str, Any]:
+    limits = {
+        "jit": "off",
+        "statement_timeout": int(STATEMENT_SECONDS * 1000),
+        "lock_timeout": int(LOCK_SECONDS * 1000),
+        "idle_in_transaction_session_timeout": 60_000,  # for locks of a machine that is gone
+    }
+    return {
+        "connect_timeout": 5,
+        "keepalives_idle": 10,
+        "keepalives_interval": 3,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 10_000,
+        "client_encoding": "utf8",
+        "options": " ".join(f"-c {name}={value}" for name, value in limits.items()),
+    }
+
+
+def _connect_postgresql(_dialect: Any, _record: Any, args: Any, options: Any) -> PatientConnection:
+    return PatientConnection.connect(*args, **options)
+
+
+def _configure_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves
+    for pragma in (
+        f"busy_timeout = {BUSY_TIMEOUT_MS}",
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "foreign_keys = ON",
+        "cache_size = -8192",
+        "mmap_size = 1073741824",
+        "temp_store = MEMORY",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    write = connection.get_execution_options().get("lenswatch_write")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def _dump(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _load(data: str | bytes) -> Any:
+    return json.loads(data, parse_int=_read_whole)
+
+
+def _read_whole(digits: str) -> int | float:
+    """Whole numbers beyond 64 bits were floats when they came: PostgreSQL writes 1e300 in full."""
+    value = int(digits) if len(digits) < 400 else math.inf
+    return value if -_INT64 <= value < _INT64 else float(digits)
