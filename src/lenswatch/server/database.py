@@ -105,11 +105,12 @@ class Database:
     """A database by its SQLAlchemy URL. Connections open at first use; `close` when done."""
 
     def __init__(self, url: str) -> None:
-        self.engine = make_engine(url)
+        self._ended = threading.Event()
+        self.engine = make_engine(url, self._ended)
         self.sqlite = self.engine.dialect.name == "sqlite"
         self._turn = threading.Lock()
         self._opening = threading.Lock()
-        self._file: tuple[int, int] | None = None  # the SQLite file that our connections have open
+        self._files: list[os.stat_result | None] = [None, None]  # what we have open: file and log
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -155,23 +156,21 @@ class Database:
     def _follow_file(self) -> None:
         """See that our connections have open what the path leads to.
 
-        New ones are not opened before the last old one is closed: SQLite knows the log beside the file by
-        its name only, and would take the old file's log for the new one's.
+        SQLite knows the log beside a file by its name only, and would take the old file's log for the new
+        one's: nothing is opened before the old log is gone, and the last connection with it.
         """
         path = str(self.engine.url.database)
-        try:
-            found = os.stat(path)  # noqa: PTH116
-        except OSError as error:
-            raise Outage(f"{path}: {error.strerror}") from None
-        file = (found.st_dev, found.st_ino)
-        if file == self._file:
-            return
-        if cast(QueuePool, self.engine.pool).checkedout():
-            raise Outage(
-                f"{path} was replaced; what was under way in the old file has to end first"
-            )
-        self.engine.dispose()
-        self._file = file
+        file, log = _stat(path), _stat(f"{path}-wal")
+        if file is None:
+            raise Outage(f"{path} is not there, or cannot be looked at")
+        known, known_log = self._files
+        if known and not os.path.samestat(file, known):
+            if log and not (known_log and not os.path.samestat(log, known_log)):
+                raise Outage(f"{path} was replaced, but {path}-wal is still that of the old file")
+            if cast(QueuePool, self.engine.pool).checkedout():
+                raise Outage(f"{path} was replaced; what is under way in the old file has to end")
+            self.engine.dispose()
+        self._files = [file, log]
 
     @contextmanager
     def limited(self, connection: Connection, seconds: float) -> Iterator[None]:
@@ -216,15 +215,16 @@ class Database:
 
     def ping(self) -> None:
         """Raise an Outage unless the database answers from what is on the disk, and can be written to."""
-        if self.sqlite:
-            _look_anew(str(self.engine.url.database))
         with self.read() as connection:
             connection.execute(text("SELECT 1 FROM users LIMIT 1"))
             if not self.sqlite and connection.execute(text(_READ_ONLY)).scalar_one():
                 raise Outage("The database is read-only.")
+        if self.sqlite:
+            _look_anew(str(self.engine.url.database))
 
     def close(self) -> None:
-        """Give every connection back."""
+        """Give every connection back. Whoever still waits for the database waits no longer."""
+        self._ended.set()
         self.engine.dispose()
 
 
@@ -241,6 +241,13 @@ def _look_anew(path: str) -> None:
             connection.execute("SELECT version_num FROM alembic_version").fetchone()
     except sqlite3.Error as error:
         raise Outage(f"{path}: {error}") from None
+
+
+def _stat(path: str) -> os.stat_result | None:
+    try:
+        return os.stat(path)  # noqa: PTH116
+    except OSError:
+        return None
 
 
 def _one_line(error: object) -> str:

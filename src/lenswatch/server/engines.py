@@ -8,33 +8,37 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 import time
 from collections.abc import Generator
+from functools import partial
 from typing import Any
 
 import psycopg
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, OperationalError
 
 __all__ = ["POOL_SIZE", "STATEMENT_SECONDS", "make_engine"]
 
-BUSY_TIMEOUT_MS = 60_000
+BUSY_SECONDS = 60.0  # for a lock on SQLite
 POOL_SIZE = 16
 POOL_SECONDS = 10  # for a free connection
 STATEMENT_SECONDS = 30.0
 LOCK_SECONDS = 20.0
 _MARGIN = 5.0  # in which PostgreSQL should have said itself that time is up
+_GLANCE_MS = 500  # at a lock of SQLite, before we see whether we still want it
 _INT64 = 2**63
 
 
 class PatientConnection(psycopg.Connection[tuple[Any, ...]]):
-    """A connection that is closed when nothing at all comes back.
+    """A connection that is closed when nothing at all comes back, or when we end.
 
     Whoever answers for the server, such as a proxy that hangs, may acknowledge every packet: no time limit of
     the network notices that.
     """
 
     seconds = STATEMENT_SECONDS
+    ended = threading.Event()
 
     def wait(self, gen: Any, *args: Any, **options: Any) -> Any:
         """What the server says to what was asked."""
@@ -44,7 +48,7 @@ class PatientConnection(psycopg.Connection[tuple[Any, ...]]):
         deadline = time.monotonic() + self.seconds + _MARGIN
         try:
             ready = yield next(gen)
-            while ready or time.monotonic() < deadline:
+            while ready or not (self.ended.is_set() or time.monotonic() > deadline):
                 ready = yield gen.send(ready)
         except StopIteration as end:
             return end.value
@@ -52,8 +56,8 @@ class PatientConnection(psycopg.Connection[tuple[Any, ...]]):
         raise psycopg.OperationalError("the database has stopped answering")
 
 
-def make_engine(url: str) -> Engine:
-    """The engine for the database at `url`.
+def make_engine(url: str, ended: threading.Event) -> Engine:
+    """The engine for the database at `url`. Once it has `ended`, nothing waits for the database any more.
 
     Raises:
         ArgumentError: it is none of ours.
@@ -69,13 +73,14 @@ def make_engine(url: str) -> Engine:
         enable_from_linting=False,  # JSON functions in FROM read the row beside them
         json_serializer=_dump,
         json_deserializer=_load,
-        connect_args={"timeout": BUSY_TIMEOUT_MS / 1000} if sqlite else _postgresql(),
+        connect_args={"timeout": BUSY_SECONDS} if sqlite else _postgresql(),
     )
     if sqlite:
         event.listen(engine, "connect", _configure_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
+        event.listen(engine, "begin", partial(_begin_sqlite, ended=ended))
     else:
-        event.listen(engine, "do_connect", _connect_postgresql)
+        event.listen(engine, "do_connect", partial(_connect_postgresql, ended=ended))
+        event.listen(engine, "checkin", _forget_mode)
     return engine
 
 
@@ -113,27 +118,48 @@ def _postgresql() -> dict[str, Any]:
     }
 
 
-def _connect_postgresql(_dialect: Any, _record: Any, args: Any, options: Any) -> PatientConnection:
-    return PatientConnection.connect(*args, **options)
+def _connect_postgresql(
+    _dialect: Any, _record: Any, args: Any, options: Any, *, ended: threading.Event
+) -> PatientConnection:
+    connection = PatientConnection.connect(*args, **options)
+    connection.ended = ended
+    return connection
+
+
+def _forget_mode(connection: Any, _record: Any) -> None:
+    """After a read: SQLAlchemy would say READ WRITE, even where the database is made read-only."""
+    if connection is not None and not connection.closed:
+        connection.read_only = None
 
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves
     for pragma in (
-        f"busy_timeout = {BUSY_TIMEOUT_MS}",
         "journal_mode = WAL",
         "synchronous = FULL",
         "foreign_keys = ON",
         "cache_size = -8192",
         "mmap_size = 1073741824",
         "temp_store = MEMORY",
+        f"busy_timeout = {_GLANCE_MS}",
     ):
         connection.execute(f"PRAGMA {pragma}")
 
 
-def _begin_sqlite(connection: Connection) -> None:
-    write = connection.get_execution_options().get("lenswatch_write")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+def _begin_sqlite(connection: Connection, *, ended: threading.Event) -> None:
+    if not connection.get_execution_options().get("lenswatch_write"):
+        connection.exec_driver_sql("BEGIN")
+        return
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        except OperationalError as error:
+            locked = "locked" in str(error.orig)
+            if ended.is_set() or not locked or time.monotonic() > deadline:
+                raise
+        else:
+            return
 
 
 def _dump(value: Any) -> str:
