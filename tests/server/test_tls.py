@@ -8,15 +8,18 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
-import httpx2 as httpx
+import anyio
 import pytest
 
 from certificates import write_certificate
-from lenswatch.config import AuthConfig
+from lenswatch.config import AuthConfig, Config, ServerConfig
 from lenswatch.errors import ServerError
 from lenswatch.server.errors import Refusal
-from lenswatch.server.oidc import Issuer, OidcBearer, over_tls, tls_context
+from lenswatch.server.fetching import over_tls
+from lenswatch.server.oidc import Issuer
+from lenswatch.server.run import serve as run_server
 
 
 @pytest.fixture
@@ -56,18 +59,21 @@ def provider(certificate: Path) -> Iterator[str]:
     server.server_close()
 
 
+def document(address: str) -> Any:
+    return anyio.run(Issuer(address).document)
+
+
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])
 def test_certificates_are_trusted_where_a_variable_says_so(
     variable: str, provider: str, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)
-    with httpx.Client(verify=tls_context()) as client, pytest.raises(Refusal) as refused:
-        Issuer(provider, client).document()
+    with pytest.raises(Refusal) as refused:
+        document(provider)
     assert refused.value.code == 503
     monkeypatch.setenv(variable, str(certificate))
-    with httpx.Client(verify=tls_context()) as client:
-        assert Issuer(provider, client).document()["issuer"] == provider
+    assert document(provider)["issuer"] == provider
 
 
 def test_a_provider_elsewhere_is_asked_over_https_whatever_its_address_says(
@@ -75,10 +81,9 @@ def test_a_provider_elsewhere_is_asked_over_https_whatever_its_address_says(
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     plain = provider.replace("https://127.0.0.1", "http://0.0.0.0")  # here, but no loopback name
-    with httpx.Client(verify=tls_context()) as client:
-        assert Issuer(plain, client).document()["issuer"] == plain
-        with pytest.raises(Refusal):  # on loopback http is http, and nobody there speaks it
-            Issuer(provider.replace("https", "http"), client).document()
+    assert document(plain)["issuer"] == plain
+    with pytest.raises(Refusal):  # on loopback http is http, and nobody there speaks it
+        document(provider.replace("https", "http"))
 
 
 @pytest.mark.parametrize(
@@ -97,7 +102,27 @@ def test_which_addresses_are_fetched_over_https(address: str, fetched: str) -> N
     assert over_tls(address) == fetched
 
 
-def test_a_missing_file_of_certificates_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/certificates.pem")
-    with pytest.raises(ServerError, match=r"/nowhere/certificates\.pem"):
-        OidcBearer(AuthConfig(mode="oidc", issuers=("https://x",)))
+@pytest.mark.parametrize("content", [None, "no certificate", ""])
+def test_no_server_starts_with_an_unusable_file_of_certificates(
+    content: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "certificates.pem"
+    if content is not None:
+        file.write_text(content)
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    auth = AuthConfig(mode="oidc", issuers=("https://x",), user_entitlements=("*",))
+    with pytest.raises(ServerError, match=str(file)) as refused:
+        run_server(Config(server=ServerConfig(auth=auth, workers=2), root=tmp_path))
+    assert "\n" not in str(refused.value)
+    assert not (tmp_path / "storage").exists()
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["http://[bad", "https://login.example:port", "login.example", "https://", "file:///etc", ""],
+)
+def test_no_server_starts_with_an_issuer_that_is_no_address(address: str, tmp_path: Path) -> None:
+    auth = AuthConfig(mode="oidc", issuers=(address,), user_entitlements=("*",))
+    with pytest.raises(ServerError, match=r"server\.auth\.issuers") as refused:
+        run_server(Config(server=ServerConfig(auth=auth), root=tmp_path))
+    assert f'"{address}"' in str(refused.value)

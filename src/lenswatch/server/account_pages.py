@@ -129,7 +129,7 @@ async def login_with_key(request: Request) -> Response:
 def _login_with_key(request: Request, key: str) -> Response:
     account = _account(request)
     try:
-        identity = account.key_bearer.identify(key)
+        identity = account.key_bearer.find(key)
     except Refusal:
         problem = "That is no valid API key."
         return _page(request, "login.html", 401, issuers=account.issuers, problem=problem)
@@ -142,17 +142,21 @@ def _logged_in(request: Request, identity: Identity) -> Response:
     return response
 
 
-@router.get("/login/oidc/{position:int}")
-def login_with_provider(request: Request, position: int) -> Response:
+@router.get("/login/oidc/{position}")
+async def login_with_provider(request: Request, position: str) -> Response:
     """To a provider."""
     oidc = _oidc(request)
-    return oidc.begin(request, position, str(request.url_for("login_callback")))
+    return await oidc.begin(request, position, str(request.url_for("login_callback")))
 
 
 @router.get("/login/callback")
-def login_callback(request: Request) -> Response:
+async def login_callback(request: Request) -> Response:
     """Back from a provider."""
-    identity = _oidc(request).finish(request, str(request.url_for("login_callback")))
+    identity = await _oidc(request).finish(request, str(request.url_for("login_callback")))
+    return await anyio.to_thread.run_sync(_registered, request, identity)
+
+
+def _registered(request: Request, identity: Identity) -> Response:
     if identity.user:
         with _account(request).database.write() as connection:
             users.ensure_user(connection, identity)

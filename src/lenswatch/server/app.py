@@ -39,6 +39,7 @@ from lenswatch.server.auth import (
 )
 from lenswatch.server.database import Database, Outage, QueryRefused, prepare, shared_secret
 from lenswatch.server.errors import Refusal, forbidden, refusal
+from lenswatch.server.fetching import host_of, tls_context
 from lenswatch.server.guard import LoopbackOnly
 from lenswatch.server.keys import KeyBearer
 from lenswatch.server.logs import make_log
@@ -102,6 +103,14 @@ def check_auth(config: Config) -> None:
             'server.auth.mode = "oidc" needs server.auth.user_entitlements: which entitlements make '
             'somebody a user; ["*"] takes every account of the issuers'
         )
+    if auth.mode == "oidc":
+        tls_context()
+    for issuer in auth.issuers:
+        if not host_of(issuer):
+            raise ServerError(
+                f'server.auth.issuers: "{issuer}" is no address of an identity provider; one begins with '
+                "https:// and has a host"
+            )
 
 
 def _authenticator(config: Config, database: Database, app: FastAPI) -> Authenticator:

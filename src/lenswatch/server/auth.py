@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import anyio
 import anyio.to_thread
@@ -29,6 +29,7 @@ __all__ = [
     "LocalAuthenticator",
     "TokenAuthenticator",
     "find_caller",
+    "is_text",
     "is_user",
 ]
 
@@ -89,7 +90,8 @@ class Authenticator(Protocol):
         """Who sent `request`, or None when nobody in particular did and nobody is `required`.
 
         Raises:
-            Refusal: 401 for a bad or missing token, 403 for one without the claims we need.
+            Refusal: 401 for a bad or missing token, 403 for one without the claims we need, 503 when nobody
+                can tell now.
         """
 
 
@@ -109,11 +111,11 @@ class Bearer(Protocol):
     def knows(self, token: str) -> bool:
         """Whether `token` looks like one of its kind."""
 
-    def identify(self, token: str) -> Identity:
-        """Whose token it is. May ask the database and the network.
+    async def identify(self, token: str) -> Identity:
+        """Whose token it is. Keeps nobody waiting but who sent it.
 
         Raises:
-            Refusal: 401 or 403.
+            Refusal: 401 or 403; 503 when nobody can tell now.
         """
 
 
@@ -130,26 +132,28 @@ class TokenAuthenticator:
     def __init__(self, bearers: Sequence[Bearer], sessions: Sessions) -> None:
         self.bearers = bearers
         self.sessions = sessions
-        self._limiter = anyio.CapacityLimiter(8)  # identity providers may be slow
+        self._limiter = anyio.CapacityLimiter(8)
 
     async def identify(self, request: Request, *, required: bool) -> Identity | None:
         """Who sent the token, or is logged in."""
-        identity = await anyio.to_thread.run_sync(self._identify, request, limiter=self._limiter)
+        header = request.headers.get("authorization")
+        if header is not None:
+            return await self._identify(header)
+        identity = await anyio.to_thread.run_sync(
+            self.sessions.identify, request, limiter=self._limiter
+        )
         if identity is None and required:
             raise unauthorized()
         return identity
 
-    def _identify(self, request: Request) -> Identity | None:
-        header = request.headers.get("authorization")
-        if header is None:
-            return self.sessions.identify(request)
+    async def _identify(self, header: str) -> Identity:
         scheme, _, token = header.partition(" ")
         token = token.strip()
         if scheme != "Bearer" or not token:
             raise unauthorized()
         for bearer in self.bearers:
             if bearer.knows(token):
-                return bearer.identify(token)
+                return await bearer.identify(token)
         raise unauthorized("User identity could not be determined")
 
 
@@ -166,3 +170,11 @@ def find_caller(connection: Connection, identity: Identity | None) -> Caller | N
 def is_user(entitlements: frozenset[str], wanted: Sequence[str]) -> bool:
     """Whether one of the `wanted` is held; "*" stands for any account."""
     return "*" in wanted or not entitlements.isdisjoint(wanted)
+
+
+def is_text(value: Any) -> bool:
+    """Whether `value` is text that both databases can keep: no NUL, no lone surrogates."""
+    try:
+        return isinstance(value, str) and b"\0" not in value.encode()
+    except UnicodeEncodeError:
+        return False

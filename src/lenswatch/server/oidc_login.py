@@ -18,8 +18,9 @@ from starlette.responses import RedirectResponse, Response
 
 from lenswatch.config import AuthConfig
 from lenswatch.server.auth import Identity
-from lenswatch.server.errors import Refusal, not_found, unauthorized
-from lenswatch.server.oidc import Issuer, OidcBearer, identity_of, over_tls, tls_context
+from lenswatch.server.errors import not_found, unauthorized
+from lenswatch.server.fetching import fetch, host_of, over_tls, unavailable
+from lenswatch.server.oidc import Issuer, OidcBearer, identity_of
 from lenswatch.server.sessions import cookie_options
 
 __all__ = ["OidcLogin"]
@@ -36,17 +37,20 @@ class OidcLogin:
         self.config = config
         self.bearer = bearer
         self._signer = URLSafeTimedSerializer(secret, salt="lenswatch.login")
-        self._client = httpx.Client(verify=tls_context(), timeout=5.0, follow_redirects=False)
 
-    def issuer(self, position: int) -> Issuer:
-        """The configured issuer at `position`, or 404."""
-        if not self.config.client_id or not 0 <= position < len(self.bearer.issuers):
+    def issuer(self, position: str) -> Issuer:
+        """The configured issuer at `position` ("0", "1", ...), or 404."""
+        issuers = {str(n): issuer for n, issuer in enumerate(self.bearer.issuers)}
+        if not self.config.client_id or position not in issuers:
             raise not_found("Provider")
-        return self.bearer.issuers[position]
+        return issuers[position]
 
-    def begin(self, request: Request, position: int, callback: str) -> Response:
+    async def begin(self, request: Request, position: str, callback: str) -> Response:
         """To the provider."""
-        document = self.issuer(position).document()
+        issuer = self.issuer(position)
+        endpoint = str((await issuer.document()).get("authorization_endpoint", ""))
+        if not host_of(endpoint) or over_tls(endpoint) != endpoint:
+            raise unavailable(issuer.address)
         visit = {
             "issuer": position,
             "state": secrets.token_urlsafe(24),
@@ -54,7 +58,7 @@ class OidcLogin:
             "verifier": secrets.token_urlsafe(48),
         }
         address = prepare_grant_uri(
-            str(document.get("authorization_endpoint", "")),
+            endpoint,
             client_id=self.config.client_id,
             response_type="code",
             redirect_uri=callback,
@@ -69,7 +73,7 @@ class OidcLogin:
         response.set_cookie(COOKIE, str(signed), max_age=LOGIN_SECONDS, **cookie_options(request))
         return response
 
-    def finish(self, request: Request, callback: str) -> Identity:
+    async def finish(self, request: Request, callback: str) -> Identity:
         """Who came back. 401 if nobody did."""
         visit = self._visit(request)
         given = request.query_params
@@ -78,11 +82,11 @@ class OidcLogin:
         if "code" not in given:
             raise unauthorized(_FAILED)
         issuer = self.issuer(visit["issuer"])
-        tokens = self._exchange(issuer, given["code"], visit["verifier"], callback)
-        claims = self.bearer.verify_id_token(
+        tokens = await self._exchange(issuer, given["code"], visit["verifier"], callback)
+        claims = await self.bearer.verify_id_token(
             issuer, str(tokens.get("id_token", "")), self.config.client_id, visit["nonce"]
         )
-        info = issuer.userinfo(str(tokens.get("access_token", "")))
+        info = await issuer.userinfo(str(tokens.get("access_token", "")))
         if info.get("sub") != claims["sub"]:
             raise unauthorized(_FAILED)
         return identity_of(issuer, info, claims, self.config)
@@ -95,7 +99,7 @@ class OidcLogin:
         assert isinstance(visit, dict)
         return visit
 
-    def _exchange(
+    async def _exchange(
         self, issuer: Issuer, code: str, verifier: str, callback: str
     ) -> Mapping[str, Any]:
         form = {
@@ -111,12 +115,8 @@ class OidcLogin:
         )
         if secret:
             del form["client_id"]
-        address = str(issuer.document().get("token_endpoint", ""))
-        try:
-            answer = self._client.post(over_tls(address), data=form, auth=auth)
-            tokens = answer.json()
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError):
-            raise Refusal(503, f"The identity provider {issuer.address} does not answer.") from None
-        if answer.status_code != 200 or not isinstance(tokens, dict):
+        address = str((await issuer.document()).get("token_endpoint", ""))
+        status, tokens = await fetch(issuer.address, address, method="POST", data=form, auth=auth)
+        if status != 200:
             raise unauthorized(_FAILED)
         return tokens
