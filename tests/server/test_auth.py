@@ -6,6 +6,8 @@ import base64
 import hashlib
 import hmac
 import json
+import random
+import string
 import time
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
@@ -61,6 +63,9 @@ ATTACKS: dict[str, Callable[[Any], str]] = {
     "no exp": lambda i: i.token("ann", exp=None),
     "exp is text": lambda i: i.token("ann", exp="tomorrow"),
     "exp is true": lambda i: i.token("ann", exp=True),
+    "exp is beyond all numbers": lambda i: i.token("ann", exp=10**400),
+    "exp is infinite": lambda i: i.token("ann", exp=float("inf")),
+    "nbf is beyond all numbers": lambda i: i.token("ann", nbf=10**400),
     "no iss": lambda i: i.token("ann", iss=None),
     "untrusted issuer": lambda i: i.token("ann", iss="https://evil.example"),
     "issuer is a list": lambda i: i.token("ann", iss=[i.address]),
@@ -137,6 +142,8 @@ def test_unknown_kids_do_not_make_us_fetch_keys_again_and_again(ann: Any, issuer
         ({"email_verified": False}, None),
         ({"email_verified": "true"}, None),
         ({"sub": None}, None),
+        ({"email": "\0@example.org"}, None),
+        ({"email": "\ud800@example.org"}, None),
     ],
 )
 def test_missing_claims_are_403_before_the_body_is_judged(
@@ -168,6 +175,29 @@ def test_the_token_fills_the_gaps_of_userinfo(anonymous: Any, issuer: Any) -> No
 def test_entitlements_of_another_shape_are_none(anonymous: Any, issuer: Any, roles: Any) -> None:
     api = anonymous.as_(issuer.account("ann", realm_access={"roles": roles}))
     assert api.post("/user").status_code == 403
+
+
+@pytest.mark.parametrize("subject", ["ann\0", "\ud800", "x" * 1001, "ß" * 501])
+def test_a_subject_that_no_database_can_keep_is_403(
+    anonymous: Any, issuer: Any, subject: str
+) -> None:
+    issuer.account("ann", "user", sub=subject)
+    issuer.opaque["opaque-token-of-ann"] = "ann"
+    answer = anonymous.as_("opaque-token-of-ann").post("/user")
+    assert answer.status_code == 403
+    assert answer.json()["message"].startswith("The token lacks sub")
+
+
+def test_the_longest_subject_is_taken(anonymous: Any, issuer: Any) -> None:
+    subject = "".join(random.Random(1).choices(string.ascii_letters, k=1000))  # incompressible
+    assert anonymous.as_(issuer.account(subject, "user")).post("/user").status_code == 201
+
+
+def test_entitlements_that_no_database_can_keep_are_left_out(anonymous: Any, issuer: Any) -> None:
+    api = anonymous.as_(issuer.account("ann", "\ud800", "a\0b", "user", "größe"))
+    assert api.post("/user").status_code == 201
+    assert sorted(api.get("/entitlement").json()["items"]) == ["größe", "user"]
+    assert api.get(f"/experiment/{api.experiment()['id']}").status_code == 200
 
 
 def test_a_user_is_a_subject_at_an_issuer(ann: Any, issuer: Any) -> None:
@@ -384,3 +414,93 @@ def test_a_provider_that_is_away_is_503(make_app: Any, oidc_settings: Any, issue
             ).status_code
             == 403
         )
+
+
+@pytest.fixture
+def browser(make_app: Any, oidc_settings: Any) -> Iterator[TestClient]:
+    """A browser before a server that offers to log in with the provider."""
+    app = make_app(auth=oidc_settings | {"client_id": "lens"})
+    with TestClient(app, base_url="http://lens.example", follow_redirects=False) as client:
+        yield client
+
+
+@pytest.mark.parametrize("position", ["1", "-1", "00", "x", "9" * 5000])
+def test_there_is_no_logging_in_with_other_providers(browser: TestClient, position: str) -> None:
+    answer = browser.get(f"/login/oidc/{position}")
+    assert answer.status_code == 404
+    assert answer.json()["code"] == 404
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://login.example/auth?x=1",
+        "http://localhost:9000/auth",
+        "http://127.0.0.1/auth",
+    ],
+)
+def test_logging_in_leads_to_the_provider(browser: TestClient, issuer: Any, address: str) -> None:
+    issuer.discovery["authorization_endpoint"] = address
+    answer = browser.get("/login/oidc/0")
+    assert answer.status_code == 303
+    assert answer.headers["Location"].startswith(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "javascript:alert(1)",
+        "javascript://localhost/%0aalert(1)",
+        "http://login.example/auth",
+        "http://[bad",
+        "https://",
+        "https://login.example/\ud800",
+        "//login.example/auth",
+        "/auth",
+        "",
+        5,
+    ],
+)
+def test_logging_in_leads_nowhere_else(browser: TestClient, issuer: Any, address: Any) -> None:
+    issuer.discovery["authorization_endpoint"] = address
+    answer = browser.get("/login/oidc/0")
+    assert answer.status_code == 503
+    assert answer.json()["message"] == f"The identity provider {issuer.address} does not answer."
+    assert "Location" not in answer.headers
+
+
+@pytest.mark.parametrize("field", ["jwks_uri", "userinfo_endpoint"])
+@pytest.mark.parametrize("address", ["http://[bad", "file:///etc/passwd", "https://", "\ud800", 5])
+def test_a_document_with_bad_addresses_is_503(
+    anonymous: Any, issuer: Any, field: str, address: Any
+) -> None:
+    issuer.discovery[field] = address
+    assert anonymous.as_(issuer.account("ann", "user")).post("/user").status_code == 503
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost/.evil.example",
+        "localhost#.evil.example",
+        "localhost?.evil.example",
+        "localhost\\.evil.example",
+        "evil.example@localhost",
+        "evil.example/.localhost",
+        "evil.example\\.localhost",
+        "localhost:",
+        "localhost:80:80",
+        "localhost:x",
+        "[::1",
+        "[::1].evil.example",
+        " localhost",
+    ],
+)
+def test_without_identity_a_host_that_only_looks_local_is_refused(local: Any, host: str) -> None:
+    assert local.get("/user/self", headers={"Host": host}).status_code == 403
+
+
+@pytest.mark.parametrize("host", ["app.localhost:5001", "my_app.localhost", "localhost.:80"])
+def test_without_identity_local_names_are_served(local: Any, host: str) -> None:
+    origin = {"Host": host, "Origin": f"http://{host}"}
+    assert local.post("/experiment", json={"name": "x"}, headers=origin).status_code == 201

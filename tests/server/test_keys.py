@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2 as httpx
 import pytest
 from sqlalchemy import text
 from starlette.testclient import TestClient
@@ -166,6 +167,8 @@ def test_what_is_no_key_is_401(nobody: Any, token: str) -> None:
         ({"name": "a\nb"}, "needs a name"),
         ({"name": "a", "level": "Owner"}, "is no level"),
         ({"name": "a", "experiments": ["none"]}, "there is no experiment"),
+        ({"name": "a", "experiments": ["no\0ne"]}, "there is no experiment"),
+        ({"name": "a", "experiments": ["\udcff"]}, "there is no experiment"),
         ({"name": "a", "level": "Admin", "experiments": ["pier"]}, "leave the experiments out"),
     ],
 )
@@ -179,9 +182,10 @@ def test_keys_that_cannot_be_made(
     assert len(list_keys(config)) == 1
 
 
-def test_revoking_what_is_not_there(config: Config) -> None:
+@pytest.mark.parametrize("name", ["none", "no\0ne", "\udcff"])
+def test_revoking_what_is_not_there(config: Config, name: str) -> None:
     with pytest.raises(InputError, match="there is no API key"):
-        revoke_key(config, "none")
+        revoke_key(config, name)
 
 
 def token_of(page: Any) -> str:
@@ -236,6 +240,69 @@ def test_other_sites_cannot_use_a_session(config: Config, client: TestClient) ->
         assert answer.status_code == 403
     own = {"Origin": "https://lens.example"}
     assert client.post("/api/latest/experiment", json={"name": "x"}, headers=own).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "same"),
+    [
+        ("https://lens.example", "lens.example", True),
+        ("https://lens.example", "LENS.example:443", True),
+        ("https://lens.example:8443", "lens.example:8443", True),
+        ("https://lens.example", "lens.example:8443", False),
+        ("https://lens.example:8443", "lens.example", False),
+        ("http://lens.example", "lens.example", False),
+        ("https://lens.example:80", "lens.example", False),
+        ("https://lens.example.evil.example", "lens.example", False),
+        ("https://evil.example@lens.example", "lens.example", False),
+        ("http://[", "lens.example", False),
+        ("", "lens.example", False),
+    ],
+)
+def test_origins_are_compared_as_text(
+    config: Config, client: TestClient, origin: str, host: str, same: bool
+) -> None:
+    log_in(client, create_key(config, "me", level="Admin")[1])
+    client.cookies = {"lenswatch_session": client.cookies["lenswatch_session"]}
+    headers = {"Origin": origin, "Host": host}
+    answer = client.post("/api/latest/experiment", json={"name": "x"}, headers=headers)
+    assert answer.status_code == (201 if same else 403)
+    form = {"form": token_of(client.get("/login")), "key": "lwk_"}
+    assert client.post("/login", data=form, headers=headers).status_code == (401 if same else 403)
+
+
+def test_a_proxy_that_may_not_tell_the_scheme_does_not_lock_browsers_out(
+    config: Config, make_app: Any
+) -> None:
+    app = make_app(auth={"mode": "keys"})
+    with TestClient(app, base_url="http://lens.example", root_path="/lens") as client:
+        form = {"key": create_key(config, "me")[1]}
+        for origin, code in (
+            ("http://lens.example", 303),
+            ("https://lens.example", 303),
+            ("http://lens.example/lens", 403),
+            ("ftp://lens.example", 403),
+        ):
+            client.cookies.clear()
+            form["form"] = token_of(client.get("/login"))
+            headers = {"Origin": origin}
+            answer = client.post("/login", data=form, headers=headers, follow_redirects=False)
+            assert answer.status_code == code
+
+
+def test_a_proxy_that_tells_the_scheme_is_believed(config: Config, serve: Any) -> None:
+    served = serve(auth={"mode": "keys"}, root_path="/lens")
+    key = create_key(config, "me")[1]
+    for proto, origin, code in (
+        ("https", "https://lens.example", 303),
+        ("https", "http://lens.example", 403),
+        ("http", "http://lens.example", 303),
+        ("wss", "https://lens.example", 303),
+        ("wss", "http://[", 403),
+    ):
+        headers = {"Host": "lens.example", "X-Forwarded-Proto": proto}
+        form = {"form": token_of(httpx.get(f"{served.address}/login", headers=headers)), "key": key}
+        headers["Origin"] = origin
+        assert httpx.post(f"{served.address}/login", data=form, headers=headers).status_code == code
 
 
 def test_forms_need_their_token(config: Config, client: TestClient) -> None:
@@ -309,6 +376,22 @@ def test_keys_are_made_and_revoked_on_a_page(
     assert client.post(f"/keys/{key.id}/revoke", data=token, headers=own).status_code == 200
     client.cookies.clear()
     assert node.get("/user/self").status_code == 401
+
+
+def test_what_no_database_can_keep_is_refused_on_the_page(
+    config: Config, client: TestClient
+) -> None:
+    log_in(client, create_key(config, "me", level="Admin")[1])
+    own = {"Origin": "https://lens.example"}
+    token = {"form": token_of(client.get("/keys"))}
+    good = token | {"name": "made", "level": "Edit"}
+    for change in ({"experiments": "a\0b"}, {"name": "a\0b"}, {"level": "a\0b"}):
+        assert client.post("/keys", data=good | change, headers=own).status_code == 422
+    assert client.post("/keys/a%00b/revoke", data=token, headers=own).status_code == 404
+    for field in ("key", "form"):
+        form = token | {field: "a\0b"}
+        assert client.post("/login", data=form, headers=own).status_code in (401, 403)
+    assert [key.name for key in list_keys(config)] == ["me"]
 
 
 def test_the_page_is_for_administrators(config: Config, client: TestClient) -> None:

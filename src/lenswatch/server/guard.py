@@ -7,8 +7,8 @@ Host must be a loopback name, and an Origin must be this server itself or one of
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Collection
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -17,6 +17,9 @@ from lenswatch.server.errors import refusal
 
 __all__ = ["LoopbackOnly", "is_loopback"]
 
+_HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?\Z")
+_LOCAL = re.compile(r"([a-z0-9_-]+\.)*localhost\Z")
+
 
 def is_loopback(host: str) -> bool:
     """Whether a host name or address can only be this machine."""
@@ -24,7 +27,7 @@ def is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:
-        return name == "localhost" or name.endswith(".localhost")
+        return bool(_LOCAL.match(name))
 
 
 class LoopbackOnly:
@@ -44,11 +47,8 @@ class LoopbackOnly:
     def _problem(self, scope: Scope) -> str | None:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
-        try:
-            name = urlsplit(f"//{host}").hostname or ""
-        except ValueError:
-            name = ""
-        if not is_loopback(name):
+        written = _HOST.match(host)
+        if not written or not is_loopback(written["name"]):
             return "Without server.auth this server answers only to localhost."
         origin = headers.get("origin")
         if origin is not None and origin.rstrip("/") not in self.origins | {

@@ -11,7 +11,6 @@ import hashlib
 import secrets
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
 
 from sqlalchemy import delete, insert, select
 from starlette.requests import Request
@@ -84,7 +83,7 @@ def cookie_options(request: Request) -> dict[str, Any]:
         "path": request.scope.get("app_root_path", request.scope.get("root_path", "")) or "/",
         "httponly": True,
         "samesite": "lax",
-        "secure": request.url.scheme == "https",
+        "secure": request.scope["scheme"] == "https",
     }
 
 
@@ -92,7 +91,11 @@ def from_here(request: Request) -> bool:
     """Whether a browser sent `request` from a page of this server."""
     origin = request.headers.get("origin")
     if origin is not None:
-        return urlsplit(origin).netloc == request.headers.get("host", "")
+        host = request.headers.get("host", "").lower()
+        own = {f"https://{host.removesuffix(':443')}"}
+        if request.scope["scheme"] != "https":  # or a proxy does not tell us that it is
+            own.add(f"http://{host.removesuffix(':80')}")
+        return origin.lower() in own
     return request.headers.get("sec-fetch-site") in ("same-origin", "none")
 
 
