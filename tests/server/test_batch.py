@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 
 def job(event: str | None = None, **fields: Any) -> dict[str, Any]:
@@ -71,6 +72,32 @@ def test_a_thousand_jobs_twice_are_a_thousand_jobs(local: Any, pier: Any) -> Non
     assert [r["id"] for r in first["results"]] == [r["id"] for r in second["results"]]
     for query in ({}, {"tags": "t"}, {"job_status": "Completed"}):
         assert json.loads(local.search(pier, query).headers["X-Pagination"])["total"] == 1000
+
+
+def test_any_number_of_tags_is_few_statements(local: Any, pier: Any) -> None:
+    many = []
+    engine = local.client.app.state.services.database.engine
+
+    def note(_c: Any, _u: Any, statement: str, _p: Any, _x: Any, executemany: bool) -> None:
+        many.extend([statement] if executemany else [])
+
+    event.listen(engine, "before_cursor_execute", note)
+    first = local.drift(pier, tags=[f"t{n}" for n in range(3000)] * 2)
+    second = local.drift(pier, tags=["t0", "t2999"])
+    event.remove(engine, "before_cursor_execute", note)
+    assert not [statement for statement in many if "tag" in statement]
+
+    def totals() -> list[int]:
+        answers = [local.search(pier, {"tags": tag}) for tag in ("t0", "t1", "t2999")]
+        return [json.loads(answer.headers["X-Pagination"])["total"] for answer in answers]
+
+    assert totals() == [2, 1, 2]
+    path = f"/experiment/{pier['id']}/drift"
+    changed = {"job_status": "Completed", "model": "m", "drift_detected": False, "tags": ["t1"]}
+    assert local.put(f"{path}/{second['id']}", json=changed).status_code == 200
+    assert totals() == [1, 2, 1]
+    assert local.delete(f"{path}/{first['id']}").status_code == 204
+    assert totals() == [0, 1, 0]
 
 
 def test_the_same_batch_from_many_at_once_is_stored_once(local: Any, pier: Any) -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import io
 import struct
+import threading
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops, ImageOps
+
+from lenswatch.server import images
 
 
 def picture(
@@ -71,6 +75,54 @@ def test_pictures_of_every_mode(local: Any, path: str, mode: str) -> None:
     assert put(local, path, picture(kind, mode=mode), f"image/{kind.lower()}").status_code == 200
 
 
+def test_sixteen_bits_of_grey_become_eight(local: Any, path: str) -> None:
+    target = io.BytesIO()
+    Image.new("I;16", (32, 32), 32768).save(target, "PNG")
+    assert put(local, path, target.getvalue(), "image/png").status_code == 200
+    with Image.open(io.BytesIO(local.get(path).content)) as image:
+        assert all(abs(value - 128) < 3 for value in image.getpixel((16, 16)))
+
+
+def exif_of(*entries: tuple[int, int, int, bytes]) -> bytes:
+    """A JPEG whose EXIF has these entries (tag, type, count, value), whatever they say."""
+    written = b"".join(struct.pack("<HHI4s", *entry) for entry in entries)
+    ifd = struct.pack("<H", len(entries)) + written + bytes(4)
+    return picture(exif=b"Exif\0\0II*\0\x08\0\0\0" + ifd)
+
+
+TURNED = (0x0112, 3, 1, b"\6")
+
+
+@pytest.mark.parametrize(
+    ("data", "size"),
+    [
+        (exif_of((0x0101, 2, 4, b"cam"), TURNED), (48, 64)),  # text for a number
+        (exif_of(TURNED, (0x8825, 4, 1, b"\xf0\xff\xff\xff")), (48, 64)),  # beyond its end
+        (exif_of((0x011A, 2, 4, b"cam"), TURNED), (48, 64)),  # text for a fraction
+        (exif_of((0x0112, 2, 2, b"6")), (64, 48)),
+        (exif_of((0x0112, 3, 2, b"\6\0\6\0")), (48, 64)),
+    ],
+)
+def test_broken_exif_is_no_reason_to_refuse_a_picture(
+    local: Any, path: str, data: bytes, size: Any
+) -> None:
+    answer = put(local, path, data)
+    assert (answer.json()["width"], answer.json()["height"]) == size
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_every_orientation(turn: int) -> None:
+    image = Image.new("RGB", (64, 48), "black")
+    image.paste("white", (0, 0, 16, 16))
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    target = io.BytesIO()
+    image.save(target, "PNG", exif=exif)
+    expected = ImageOps.exif_transpose(Image.open(io.BytesIO(target.getvalue())))
+    with Image.open(io.BytesIO(images.thumbnail(target.getvalue()).data)) as shown:
+        assert ImageChops.difference(shown, expected).convert("L").getextrema()[1] < 40
+
+
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
 
 
@@ -131,6 +183,56 @@ def test_other_types_are_415(local: Any, path: str, kind: str) -> None:
     answer = put(local, path, picture(), kind)
     assert answer.status_code == 415
     assert set(answer.json()) == {"code", "status", "message"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [("PNG", {}), ("WEBP", {"lossless": True}), ("JPEG", {"progressive": True})],
+)
+def test_what_takes_much_memory_is_422(local: Any, path: str, kind: str, options: Any) -> None:
+    data = picture(kind, (5100, 5000), "L" if kind == "JPEG" else "RGB", **options)
+    answer = put(local, path, data, f"image/{kind.lower()}")
+    assert answer.status_code == 422
+    assert answer.json()["errors"]["image"]["_schema"] == [
+        "Over 25000000 pixels, and not a plain JPEG."
+    ]
+
+
+def test_a_large_plain_jpeg_is_taken(local: Any, path: str) -> None:
+    assert put(local, path, picture(size=(6000, 5000), mode="L")).status_code == 200
+
+
+def test_pictures_of_who_may_not_send_any_are_not_looked_at(
+    ann: Any, bob: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = ann.experiment(permissions=[{"entity": "crew", "level": "Read"}])
+    base = f"/experiment/{experiment['id']}/drift"
+    path = f"{base}/{ann.drift(experiment)['id']}/image"
+    looked_at: list[bytes] = []
+    monkeypatch.setattr(images, "thumbnail", looked_at.append)
+    assert put(bob, path, picture()).status_code == 403
+    assert put(ann, f"{base}/{experiment['id']}/image", picture()).status_code == 404
+    assert looked_at == []
+
+
+def test_nobody_waits_while_a_picture_is_scaled(
+    local: Any, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    going, go_on, real = threading.Event(), threading.Event(), images.thumbnail
+
+    def slow(data: bytes) -> Any:
+        going.set()
+        assert go_on.wait(20)
+        return real(data)
+
+    monkeypatch.setattr(images, "thumbnail", slow)
+    with ThreadPoolExecutor(1) as pool:
+        sent = pool.submit(put, local, path, picture())
+        assert going.wait(20)
+        assert local.experiment("meanwhile")
+        assert local.delete(path.removesuffix("/image")).status_code == 204
+        go_on.set()
+        assert sent.result().json()["message"] == "Drift not found."
 
 
 def test_it_is_gone_with_its_job(local: Any, path: str) -> None:

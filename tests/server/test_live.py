@@ -57,6 +57,18 @@ def test_what_is_stored_and_changed_arrives_in_order(serve: Any) -> None:
             assert again == events
 
 
+def test_a_number_that_is_none_of_an_event_is_no_number(serve: Any) -> None:
+    served = serve()
+    with httpx.Client(base_url=served.address + "/api/latest", timeout=20) as client:
+        experiment = client.post("/experiment", json={"name": "pier"}).json()
+        headers = {"Last-Event-ID": b"\xb2"}  # a digit by Unicode
+        with client.stream(
+            "GET", f"/experiment/{experiment['id']}/drift/live", headers=headers
+        ) as stream:
+            assert stream.status_code == 200
+            assert next(stream.iter_lines()) == "retry: 2000"
+
+
 def test_many_listeners_leave_the_server_answering(serve: Any) -> None:
     address = serve().address + "/api/latest"
     with httpx.Client(base_url=address, timeout=20) as client:

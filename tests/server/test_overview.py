@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from sqlalchemy import event
 
 
 @pytest.fixture
@@ -104,7 +105,73 @@ def test_a_series_tells_which_jobs_have_a_picture(local: Any, pier: Any) -> None
     assert get(local, pier, "series").json()["image"] == [True] + [False] * 7
 
 
-@pytest.mark.parametrize("params", [{"limit": 0}, {"limit": 10_001}, {"before": "soon"}])
+def test_a_series_takes_what_is_drawn_and_no_more(local: Any) -> None:
+    experiment = local.experiment()
+    odd = {
+        "score": None,
+        "distance": [1],
+        "captured_at": "é\"'",
+        "warning": False,
+        "other": "x" * 99,
+    }
+    local.drift(experiment, parameters=odd | {"drift_score": -1.5e300, "warning_score": 2**63 - 1})
+    statements: list[str] = []
+    engine = local.client.app.state.services.database.engine
+
+    def note(_c: Any, _u: Any, statement: str, *_: Any) -> None:
+        statements.append(statement)
+
+    event.listen(engine, "before_cursor_execute", note)
+    series = get(local, experiment, "series").json()
+    assert [series[name] for name in ("score", "distance", "captured_at", "warning")] == [
+        [None],
+        [None],
+        ["é\"'"],
+        [False],
+    ]
+    assert (series["drift_score"], series["warning_score"]) == ([-1.5e300], [2**63 - 1])
+    assert not any("drifts.tags" in statement for statement in statements)
+
+
+def test_many_streams_are_one_question_and_the_first_thousand_the_answer(local: Any) -> None:
+    experiment = local.experiment()
+    body = {"job_status": "Completed", "model": "m", "drift_detected": False}
+    batch = [
+        body | {"parameters": {"stream": f"s{number:04}", "n": again}}
+        for again in range(2)
+        for number in range(1001)
+    ]
+    for start in range(0, len(batch), 1000):
+        path = f"/experiment/{experiment['id']}/drift/batch"
+        local.post(path, json={"drifts": batch[start : start + 1000]})
+    local.drift(experiment, parameters={"n": 7})
+    asked: list[str] = []
+    engine = local.client.app.state.services.database.engine
+
+    def note(_c: Any, _u: Any, statement: str, *_: Any) -> None:
+        asked.append(statement)
+
+    event.listen(engine, "before_cursor_execute", note)
+    streams = get(local, experiment, "streams").json()
+    assert len(asked) < 8
+    assert [s["stream"] for s in streams] == [None, *(f"s{number:04}" for number in range(999))]
+    assert {s["total"] for s in streams[1:]} == {2}
+    assert [s["last"]["parameters"]["n"] for s in streams] == [7] + [1] * 999
+
+
+def test_metrics_name_the_first_hundred_streams_of_an_experiment(local: Any) -> None:
+    experiment = local.experiment()
+    for number in range(103):
+        local.drift(experiment, parameters={"stream": f"s{number:03}"})
+    lines = local.client.get("/metrics").text.splitlines()
+    named = [line for line in lines if line.startswith("lenswatch_jobs_total{")]
+    assert len(named) == 101
+    assert any('stream="(others)"' in line and line.endswith(" 3.0") for line in named)
+
+
+@pytest.mark.parametrize(
+    "params", [{"limit": 0}, {"limit": 10_001}, {"before": "soon"}, {"stream": "a\0"}]
+)
 def test_a_bad_query_string_is_422(local: Any, pier: Any, params: Any) -> None:
     answer = get(local, pier, "series", **params)
     assert answer.status_code == 422

@@ -106,12 +106,24 @@ def test_incomplete_identity_settings_are_refused(auth: Any, missing: str, tmp_p
         "nonsense",
         "oracle://x",
         "postgresql+psycopg://nobody:secret@127.0.0.1:1/none",
+        "postgresql://nobody:secret@127.0.0.1:1/none",
+        "postgresql+psycopg://nobody:secret@h:notaport/x",
+        "postgresql+psycopg2://nobody:secret@127.0.0.1/x",
+        "mysql://nobody:secret@127.0.0.1/x",
+        "sqlite://",
+        "sqlite:///:memory:",
+        "sqlite:///file:x?mode=memory&uri=true",
     ],
 )
 def test_an_unusable_database_is_one_clear_error(url: str) -> None:
     with pytest.raises(ServerError, match=r"server\.database") as refused:
         prepare(url)
     assert "secret" not in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_psycopg_need_not_be_named(database_url: str) -> None:
+    prepare(database_url.replace("postgresql+psycopg:", "postgresql:"), migrate=False)
 
 
 @pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])

@@ -7,8 +7,10 @@ import io
 import struct
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
+from PIL.Image import Transpose
 from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
@@ -24,11 +26,23 @@ __all__ = ["operations", "thumbnail"]
 
 LONGEST_SIDE = 512
 MAX_PIXELS = 64_000_000
-MAX_UNPACKED = (
-    25_000_000  # pixels in memory: of a JPEG mostly an eighth of each side, of others all
-)
+MAX_UNPACKED = 25_000_000  # pixels in memory: all of them, but of a JPEG fewer
 _FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG", "image/webp": "WEBP"}
 _QUALITY = 85
+# How Pillow says that a file is none of its format.
+_BROKEN = (
+    *(OSError, EOFError, SyntaxError, ValueError, TypeError),
+    *(LookupError, ArithmeticError, struct.error),
+)
+_TURNS: dict[Any, Transpose] = {
+    2: Transpose.FLIP_LEFT_RIGHT,
+    3: Transpose.ROTATE_180,
+    4: Transpose.FLIP_TOP_BOTTOM,
+    5: Transpose.TRANSPOSE,
+    6: Transpose.ROTATE_270,
+    7: Transpose.TRANSVERSE,
+    8: Transpose.ROTATE_90,
+}
 
 operations = Operations()
 
@@ -66,15 +80,16 @@ def thumbnail(data: bytes) -> Picture:
                 raise _refuse(f"Over {MAX_UNPACKED} pixels, and not a plain JPEG.")
             image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
             return _written(_upright(image))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    except (*_BROKEN, Image.DecompressionBombError):
         raise _refuse("Not a readable JPEG, PNG or WebP image.") from None
 
 
 def _upright(image: Image.Image) -> Image.Image:
     try:
-        return ImageOps.exif_transpose(image)
-    except (OSError, SyntaxError, ValueError, TypeError, KeyError, struct.error):
-        return image  # its EXIF is broken
+        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+    except _BROKEN:
+        turn = None
+    return image if turn is None else image.transpose(turn)
 
 
 def _written(image: Image.Image) -> Picture:
