@@ -151,7 +151,7 @@ def _cost(node: Node) -> int:
         case Not(part):
             return _cost(part)
         case Match(path, predicate):
-            ways = 2 ** sum(map(is_position, path)) + 1
+            ways = (1 << sum(map(is_position, path))) + 1
             inner = _cost(predicate.node) if isinstance(predicate, Elements) else 0
             absent = predicate == Equal(None)
             return (len(path) + 1 + inner) * ways * (4 if absent else 1)
