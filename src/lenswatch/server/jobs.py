@@ -7,6 +7,7 @@ keeps the order of locks the same for everybody. What was there before it may be
 
 from __future__ import annotations
 
+import functools
 import itertools
 import uuid
 from collections import Counter
@@ -17,10 +18,10 @@ from sqlalchemy import (
     JSON,
     Connection,
     Table,
+    bindparam,
     column,
     delete,
     func,
-    literal,
     select,
     true,
     update,
@@ -65,41 +66,47 @@ def store(connection: Connection, experiment: int, jobs: Sequence[Job]) -> list[
 
 def _insert(connection: Connection, rows: list[dict[str, Any]]) -> dict[str, int]:
     """Insert what is not there yet; the numbers that it got, by id."""
-    same_event = [drifts.c.experiment, drifts.c.event_id]
-    back = drifts.c.id, drifts.c.number
     if connection.dialect.name == "sqlite":
-        query = sqlite.insert(drifts).on_conflict_do_nothing(index_elements=same_event)
-        inserted = connection.execute(query.returning(*back), rows)
+        inserted = connection.execute(_skipping(sqlite.insert(drifts)), rows)
     else:
-        many = _from_records(drifts, rows).on_conflict_do_nothing(index_elements=same_event)
-        inserted = connection.execute(many.returning(*back))
+        names = tuple(sorted(rows[0]))
+        query = _skipping(_from_records(drifts, names))
+        inserted = connection.execute(query, {"rows": rows})
     return {row.id: row.number for row in inserted}
 
 
-def _from_records(table: Table, rows: list[dict[str, Any]]) -> postgresql.Insert:
-    """INSERT of all rows as one parameter: PostgreSQL takes a thousand rows apart faster than psycopg
+@functools.cache
+def _skipping(query: Any) -> Any:
+    """`query`, which inserts drifts, skipping events that are known; the rows that are new."""
+    same_event = [drifts.c.experiment, drifts.c.event_id]
+    known = query.on_conflict_do_nothing(index_elements=same_event)
+    return known.returning(drifts.c.id, drifts.c.number)
+
+
+@functools.cache
+def _from_records(table: Table, names: tuple[str, ...]) -> postgresql.Insert:
+    """INSERT of all `rows` as one parameter: PostgreSQL takes a thousand rows apart faster than psycopg
     fills in their twelve thousand placeholders."""
-    names = list(rows[0])
     columns = (column(name, table.c[name].type) for name in names)
-    listed = func.jsonb_to_recordset(literal(rows, postgresql.JSONB))
+    listed = func.jsonb_to_recordset(bindparam("rows", type_=postgresql.JSONB))
     records = listed.table_valued(*columns, name="records").render_derived(with_types=True)
     return postgresql.insert(table).from_select(names, select(records))
 
 
-def _from_arrays(table: Table, rows: list[dict[str, Any]]) -> sqlite.Insert:
-    """The same for SQLite, for rows of numbers and short text."""
-    names = list(rows[0])
-    entry = func.json_each(literal([list(row.values()) for row in rows], JSON))
+@functools.cache
+def _from_arrays(table: Table, names: tuple[str, ...]) -> sqlite.Insert:
+    """The same for SQLite, which has the values of a row in an array."""
+    entry = func.json_each(bindparam("rows", type_=JSON))
     value = entry.table_valued("value", name="entry").c.value
     columns = (func.json_extract(value, f"$[{position}]") for position in range(len(names)))
     return sqlite.insert(table).from_select(names, select(*columns).where(true()))
 
 
-def _insert_many(
-    connection: Connection, table: Table, rows: list[dict[str, Any]]
-) -> sqlite.Insert | postgresql.Insert:
-    made = _from_arrays if connection.dialect.name == "sqlite" else _from_records
-    return made(table, rows)
+@functools.cache
+def _adding(query: Any, table: Table) -> Any:
+    """`query`, which inserts tallies, adding to those that are there."""
+    added = {"jobs": table.c.jobs + query.excluded.jobs}
+    return query.on_conflict_do_update(index_elements=list(table.primary_key), set_=added)
 
 
 def change(connection: Connection, old: Job, job: Job) -> Job:
@@ -210,7 +217,8 @@ def _insert_tags(connection: Connection, rows: Iterable[Job]) -> None:
         for tag in dict.fromkeys(row["tags"])
     ]
     if entries:
-        connection.execute(_insert_many(connection, drift_tags, entries))
+        query, rows = _many(connection, drift_tags, entries)
+        connection.execute(query, {"rows": rows})
 
 
 def _count(connection: Connection, experiment: int, rows: Iterable[Job], sign: int) -> None:
@@ -241,7 +249,13 @@ def _count(connection: Connection, experiment: int, rows: Iterable[Job], sign: i
 def _add(connection: Connection, table: Table, entries: list[dict[str, Any]]) -> None:
     if not entries:
         return
-    upsert = _insert_many(connection, table, entries)
-    added = {"jobs": table.c.jobs + upsert.excluded.jobs}
-    keys = list(table.primary_key)
-    connection.execute(upsert.on_conflict_do_update(index_elements=keys, set_=added))
+    query, rows = _many(connection, table, entries)
+    connection.execute(_adding(query, table), {"rows": rows})
+
+
+def _many(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> tuple[Any, Any]:
+    """INSERT of `rows` in one statement, and its parameter."""
+    names = tuple(rows[0])
+    if connection.dialect.name == "sqlite":
+        return _from_arrays(table, names), [list(row.values()) for row in rows]
+    return _from_records(table, names), rows
