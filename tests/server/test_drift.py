@@ -179,15 +179,21 @@ def test_a_drift_is_found_in_its_own_experiment_only(local: Any, pier: Any) -> N
     assert unknown.json()["message"] == "Experiment not found."
 
 
-def test_an_event_is_recorded_once(local: Any, pier: Any) -> None:
-    first = local.drift(pier, parameters={"event_id": "e1", "x": 1})
-    answer = local.post(
-        f"/experiment/{pier['id']}/drift", json=JOB | {"parameters": {"event_id": "e1", "x": 2}}
-    )
+EVENTS = ["e1", "a b", "ä", "", "x" * 65, "x" * 5000, 5, 0.5, True, ["e"], {"e": 1, "f": None}]
+
+
+@pytest.mark.parametrize("prefix", ["/api/v1", "/api/latest"])
+@pytest.mark.parametrize("event_id", EVENTS)
+def test_an_event_is_recorded_once(local: Any, pier: Any, prefix: str, event_id: Any) -> None:
+    first = local.drift(pier, parameters={"event_id": event_id, "x": 1})
+    body = JOB | {"parameters": {"event_id": event_id, "x": 2}}
+    answer = local.under(prefix).post(f"/experiment/{pier['id']}/drift", json=body)
     assert answer.status_code == 201
     assert answer.json() == first
-    assert len(local.search(pier, {}).json()) == 1
-    assert local.drift(local.experiment(), parameters={"event_id": "e1"})["id"] != first["id"]
+    assert local.search(pier, {"parameters.event_id": {"$eq": event_id}}).json() == [first]
+    others = [local.drift(pier, parameters={"event_id": other}) for other in EVENTS]
+    assert len({job["id"] for job in others}) == len(EVENTS)
+    assert local.drift(local.experiment(), parameters=first["parameters"])["id"] != first["id"]
 
 
 def test_an_event_is_recorded_once_by_many_at_once(local: Any, pier: Any) -> None:
@@ -203,15 +209,23 @@ def test_an_event_id_that_is_taken_cannot_be_put(local: Any, pier: Any) -> None:
     local.drift(pier, parameters={"event_id": "e1"})
     other = local.drift(pier, parameters={"event_id": "e2"})
     path = f"/experiment/{pier['id']}/drift/{other['id']}"
-    assert local.put(path, json=JOB | {"parameters": {"event_id": "e1"}}).status_code == 409
+    answer = local.put(path, json=JOB | {"parameters": {"event_id": "e1"}})
+    assert answer.status_code == 422
+    assert set(answer.json()["errors"]["json"]["parameters"]) == {"event_id"}
+    assert local.get(path).json() == other
     assert local.put(path, json=JOB | {"parameters": {"event_id": "e2"}}).status_code == 200
 
 
+def test_null_is_no_event_id(local: Any, pier: Any) -> None:
+    jobs = [local.drift(pier, parameters={"event_id": None}) for _ in range(2)]
+    assert jobs[0]["id"] != jobs[1]["id"]
+
+
 @pytest.mark.parametrize("value", [5, None, ["e"], {"e": 1}, "", "x" * 65, "ä", "a b"])
-def test_what_is_no_event_id_is_any_parameter(local: Any, pier: Any, value: Any) -> None:
-    records = [local.drift(pier, parameters={"event_id": value, "stream": value}) for _ in range(2)]
+def test_what_is_no_stream_is_any_parameter(local: Any, pier: Any, value: Any) -> None:
+    records = [local.drift(pier, parameters={"stream": value}) for _ in range(2)]
     assert records[0]["id"] != records[1]["id"]
-    assert records[0]["parameters"] == {"event_id": value, "stream": value}
+    assert records[0]["parameters"] == {"stream": value}
     found = local.search(pier, {"parameters.stream": {"$eq": value}}).json()
     assert [record["id"] for record in found] == [record["id"] for record in records[::-1]]
 

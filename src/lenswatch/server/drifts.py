@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from lenswatch.server import jobs, search
 from lenswatch.server.bodies import BatchBody, DriftBody, QueryBody, complaints
-from lenswatch.server.errors import conflict, not_found
+from lenswatch.server.errors import invalid, not_found
 from lenswatch.server.experiments import require
 from lenswatch.server.models import drifts
 from lenswatch.server.operations import Call, Operations, Who, reply
@@ -86,7 +86,9 @@ def create_drifts(call: Call) -> Response:
     stored = jobs.store(call.connection, experiment["number"], [r["job"] for r in good])
     for result, (row, new) in zip(good, stored, strict=True):
         del result["job"]
-        result |= {"status": 201 if new else 200, "id": row["id"], "event_id": row["event_id"]}
+        event_id = row["parameters"].get("event_id")
+        result |= {"status": 201 if new else 200, "id": row["id"]}
+        result["event_id"] = event_id if isinstance(event_id, str) else None
     return reply({"results": results})
 
 
@@ -114,7 +116,7 @@ def read_drift(call: Call) -> Response:
     body=_DRIFT,
     writes=True,
     returns="Drift",
-    refusals=(401, 403, 404, 409, 422),
+    refusals=(401, 403, 404, 422),
 )
 def replace_drift(call: Call) -> Response:
     """Replace a job's fields."""
@@ -122,7 +124,8 @@ def replace_drift(call: Call) -> Response:
     try:
         return reply(jobs.record(jobs.change(call.connection, drift, call.body)))
     except IntegrityError:
-        raise conflict("Another job of this experiment has that event_id.") from None
+        taken = {"event_id": ["Another job of this experiment has this event id."]}
+        raise invalid("json", {"parameters": taken}) from None
 
 
 @operations.delete(

@@ -8,7 +8,9 @@ keeps the order of locks the same for everybody. What was there before it may be
 from __future__ import annotations
 
 import functools
+import hashlib
 import itertools
+import json
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -176,9 +178,17 @@ def _row(experiment: int, seq: int, job: Job) -> dict[str, Any]:
         "seq": seq,
         "created_at": stamps.now(),
         "stream": _fitting(STREAM, job["parameters"].get("stream")),
-        "event_id": _fitting(EVENT_ID, job["parameters"].get("event_id")),
+        "event_id": _event_key(job["parameters"].get("event_id")),
         **job,
     }
+
+
+def _event_key(event_id: Any) -> str | None:
+    """What tells a job's event from others in an index: its id, or a digest of one that does not fit."""
+    if event_id is None or _fitting(EVENT_ID, event_id):
+        return event_id
+    written = json.dumps(event_id, sort_keys=True).encode()
+    return "#" + hashlib.blake2b(written, digest_size=31).hexdigest()  # no id that fits has a "#"
 
 
 def _fitting(pattern: Any, value: Any) -> str | None:
