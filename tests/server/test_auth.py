@@ -234,6 +234,17 @@ def test_a_tokens_result_is_kept_until_it_ends(ann: Any, issuer: Any) -> None:
     assert issuer.paths == []
 
 
+def test_a_tokens_result_is_kept_by_each_process_for_itself(
+    ann: Any, issuer: Any, make_app: Any, oidc_settings: Any
+) -> None:
+    headers = {"Authorization": f"Bearer {ann.token}"}
+    with TestClient(make_app(auth=oidc_settings)) as another:
+        issuer.paths.clear()
+        for _ in range(2):
+            assert another.get("/api/v1/user/self", headers=headers).status_code == 200
+        assert issuer.paths.count("/userinfo") == 1
+
+
 def test_a_token_that_is_known_ends_all_the_same(
     ann: Any, issuer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -217,6 +217,18 @@ def test_putting_needs_the_name_again(ann: Any) -> None:
     assert answer.json()["errors"] == {"json": {"name": ["Missing data for required field."]}}
 
 
+def test_of_many_puts_of_one_name_at_once_one_gets_it(ann: Any) -> None:
+    experiments = [ann.experiment() for _ in range(6)]
+
+    def rename(experiment: Any) -> int:
+        answer = ann.put(f"/experiment/{experiment['id']}", json={"name": "wanted by all"})
+        return int(answer.status_code)
+
+    with ThreadPoolExecutor(6) as pool:
+        assert sorted(pool.map(rename, experiments)) == [200, *[409] * 5]
+    assert len(ann.post("/experiment/search", json={"name": "wanted by all"}).json()) == 1
+
+
 def test_putting_a_name_that_is_taken_is_a_conflict(ann: Any) -> None:
     ann.experiment("pier")
     other = ann.experiment("quay")

@@ -645,6 +645,28 @@ def test_no_expression_takes_long() -> None:
         assert not compile_regex(regex).search(text)
 
 
+@pytest.mark.parametrize("what", ["user", "experiment"])
+def test_every_search_has_its_time(
+    root: Any, issuer: Any, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lenswatch.server import operations
+
+    field = {"user": "email", "experiment": "name"}[what]
+    for n in range(3):
+        text = "a" * 20_000 + str(n)
+        if what == "experiment":
+            root.experiment(text)
+        else:
+            token = issuer.account(f"user {n}", "user", email=text)
+            assert root.as_(token).post("/user").status_code == 201
+    query = {"$or": [{field: {"$regex": f"(a*)*b{n}"}} for n in range(6)]}
+    assert root.post(f"/{what}/search", json=query).json() == []
+    monkeypatch.setattr(operations, "QUERY_SECONDS", 0.001)
+    answer = root.post(f"/{what}/search", json=query)
+    assert answer.status_code == 422
+    assert answer.json()["errors"] == {"json": {"_schema": ["The query takes too long."]}}
+
+
 def test_an_expression_stops_at_its_deadline() -> None:
     from lenswatch.server.regex import RegexTimeout
 

@@ -110,6 +110,9 @@ def test_users_are_found_by_what_they_are(root: Any, ann: Any, key: str) -> None
     assert root.post("/user/search", json={key: {"$regex": "^nobody"}}).json() == []
     bounds = {"$gte": record["created_at"], "$lte": record["created_at"]}
     assert root.post("/user/search", json={"created_at": bounds}).json() == [record]
+    for found, bound in ((True, {"$gt": "2025"}), (False, {"$lt": "2025-10-17"})):
+        answer = root.post("/user/search", json={"created_at": bound})
+        assert (record in answer.json()) == found
 
 
 def test_a_bad_user_search_is_422(root: Any) -> None:
