@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lenswatch.config import Config, load_config, setting_names
+from lenswatch.config import Config, ServerConfig, check_settings, load_config, setting_names
 from lenswatch.errors import ConfigError
 
 ROOT = Path(__file__).parent.parent
@@ -85,12 +85,62 @@ def test_a_named_file_must_exist(tmp_path):
         ),
         ("[alarm]\nwarning_distance = 0.2", "alarm.drift_distance"),
         ("not toml", "not valid TOML"),
+        (f"[server]\nmax_body_bytes = {'9' * 5000}", "not valid TOML"),
+        ("x = " + "[" * 3000 + "]" * 3000, "not valid TOML"),
+        (f"[encoder]\nlearning_rate = {'9' * 400}", "expected a number"),
+        ("server = 3", "server = 3: expected a table"),
+        ("[server]\nhost = ''", "server.host = '': must be an address"),
+        ("[server]\nhost = 'a b'", "server.host"),
+        ('[server]\nhost = "a\\u0000b"', "server.host"),
+        ("[server]\nport = 0", "server.port = 0: must be a port, 1 to 65535"),
+        ("[server]\nport = 65536", "server.port = 65536: must be a port"),
+        ("[server]\nworkers = 1000000", "server.workers = 1000000: must be 1 to 256"),
+        ("[server]\nroot_path = 'lens'", "server.root_path = 'lens': must be empty or a path"),
+        ("[server]\nroot_path = '/ü'", "server.root_path"),
+        ("[server]\nroot_path = '/a?b'", "server.root_path"),
+        ("[server]\nroot_path = '//'", "server.root_path"),
+        ("[server]\ncors_origins = ['lens.example']", "server.cors_origins"),
+        ("[server]\ncors_origins = ['https://lens.example/']", "without a path"),
     ],
 )
 def test_what_cannot_be_used_is_named_with_its_value(tmp_path, text, says):
     with pytest.raises(ConfigError) as refusal:
         load_config(write(tmp_path, text), {})
     assert says in str(refusal.value)
+
+
+def test_what_can_be_used_is_taken(tmp_path):
+    text = """
+    [server]
+    host = "fe80::1%eth0"
+    root_path = "/a/b-c_d.e~f/"
+    cors_origins = ["https://lens.example", "http://127.0.0.1:5001", "http://[::1]:80", "*"]
+    """
+    config = load_config(write(tmp_path, text), {})
+    check_settings(config.server, "server")
+    check_settings(ServerConfig(), "server")
+    assert config.server.root_path == "/a/b-c_d.e~f/"
+
+
+def test_settings_from_elsewhere_are_held_to_the_same():
+    with pytest.raises(ConfigError, match=r"^server\.port = 99999: must be a port, 1 to 65535$"):
+        check_settings(ServerConfig(port=99999), "server")
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    file = write(tmp_path, "")
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(ConfigError, match=r"config\.toml: cannot be read: Permission denied"):
+        load_config(file, {})
+
+
+@pytest.mark.parametrize("text", ["server = 3", "[server]\nauth = 3"])
+def test_a_variable_does_not_hide_that_its_table_is_none(tmp_path, text):
+    with pytest.raises(ConfigError, match="expected a table"):
+        load_config(write(tmp_path, text), {"LENSWATCH_SERVER_AUTH_MODE": "keys"})
 
 
 def test_variables_override_the_file(tmp_path):

@@ -9,6 +9,8 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import os
+import re
+import sys
 import types
 import typing
 import warnings
@@ -33,6 +35,7 @@ __all__ = [
     "TrackingConfig",
     "TransformConfig",
     "UploadConfig",
+    "check_settings",
     "load_config",
     "setting_names",
 ]
@@ -40,7 +43,7 @@ __all__ = [
 # Variables with the LENSWATCH_ prefix that are no setting of config.toml.
 OTHER_VARIABLES = frozenset({"LENSWATCH_CONFIG", "LENSWATCH_TEST_POSTGRES"})
 
-Check = tuple[Callable[[Any], bool], str]
+Check = tuple[Callable[[Any], object], str]
 
 
 def _key(default: Any, check: Check | None = None) -> Any:
@@ -50,10 +53,20 @@ def _key(default: Any, check: Check | None = None) -> Any:
 _POSITIVE: Check = (lambda v: v > 0, "greater than 0")
 _NOT_NEGATIVE: Check = (lambda v: v >= 0, "0 or more")
 _AT_LEAST_2: Check = (lambda v: v >= 2, "2 or more")
-_PORT: Check = (lambda v: 0 <= v <= 65535, "a port, 0 to 65535")
+_PORT: Check = (lambda v: 1 <= v <= 65535, "a port, 1 to 65535")
+_WORKERS: Check = (lambda v: 1 <= v <= 256, "1 to 256")
 _SHARE: Check = (lambda v: 0 < v < 1, "between 0 and 1")
 _PIXELS: Check = (lambda v: min(v) >= 32 and max(v) <= 4096, "two numbers from 32 to 4096")
 _STD: Check = (lambda v: min(v) > 0, "three numbers greater than 0")
+_HOST: Check = (lambda v: re.fullmatch(r"[!-~]+", v), "an address or the name of one")
+_PATH: Check = (
+    lambda v: re.fullmatch(r"(/[\w.~-]+)*/?", v, re.ASCII),
+    "empty or a path such as /lenswatch, of letters, digits and . _ ~ -",
+)
+_ORIGINS: Check = (
+    lambda v: all(re.fullmatch(r"\*|[a-z][a-z0-9+.-]*://[!-.0-~]+", origin) for origin in v),
+    "origins such as https://lens.example, without a path",
+)
 
 
 @dataclass(frozen=True)
@@ -159,13 +172,13 @@ class AuthConfig:
 class ServerConfig:
     """The tracking server."""
 
-    host: str = "127.0.0.1"
+    host: str = _key("127.0.0.1", _HOST)
     port: int = _key(5001, _PORT)
     database: str = ""  # SQLAlchemy URL; empty: server.db under storage.path
-    workers: int = _key(1, _POSITIVE)
-    root_path: str = ""
+    workers: int = _key(1, _WORKERS)
+    root_path: str = _key("", _PATH)
     max_body_bytes: int = _key(8 * 2**20, _POSITIVE)
-    cors_origins: tuple[str, ...] = ()
+    cors_origins: tuple[str, ...] = _key((), _ORIGINS)
     log_level: Literal["debug", "info", "warning"] = "warning"  # "info": a line for each request
     auth: AuthConfig = field(default_factory=AuthConfig)
 
@@ -226,6 +239,16 @@ def load_config(path: str | Path | None = None, environ: Mapping[str, str] | Non
     return config
 
 
+def check_settings(table: Any, path: str) -> None:
+    """Hold a table that was not read from a file to what the table `path` of config.toml is held to.
+
+    Raises:
+        ConfigError: a value out of range.
+    """
+    for name, (_, check) in _fields(type(table)).items():
+        _checked(getattr(table, name), check, f"{path}.{name}")
+
+
 def setting_names() -> list[str]:
     """The path of every key: `detector.window_size` and so on."""
     return [".".join(path) for path, _ in _variables(Config, ()).values()]
@@ -234,8 +257,10 @@ def setting_names() -> list[str]:
 def _parse(file: Path) -> dict[str, Any]:
     try:
         return tomli.loads(file.read_text(encoding="utf-8"))
-    except (tomli.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{file}: not valid TOML: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
 
 
 def _judge_together(config: Config) -> None:
@@ -311,7 +336,7 @@ def _try_convert(hint: Any, value: Any) -> Any:
     if origin is tuple:
         return _try_sequence(args, value)
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value) if abs(float(value)) != float("inf") and value == value else _NO
+        return float(value) if abs(value) <= sys.float_info.max else _NO
     if hint is int and isinstance(value, bool):
         return _NO
     return value if hint in (int, str, bool) and isinstance(value, hint) else _NO
@@ -353,7 +378,10 @@ def _override(document: dict[str, Any], environ: Mapping[str, str]) -> None:
         target = document
         for part in path[:-1]:
             target = target.setdefault(part, {})
-        target[path[-1]] = _from_text(hint, text, variable)
+            if not isinstance(target, dict):
+                break  # the file is refused for it
+        else:
+            target[path[-1]] = _from_text(hint, text, variable)
 
 
 def _variables(table: type, prefix: tuple[str, ...]) -> dict[str, tuple[tuple[str, ...], Any]]:
