@@ -32,14 +32,15 @@ class Asset:
         return gzip.decompress(self.compressed)
 
 
-@cache
 def asset(name: str) -> Asset | None:
     """The file of that name, or None where there is none."""
-    if name == PLOTLY:
-        return _compress(name, _plotly_source())
-    if name not in _own_files():
-        return None
-    return _compress(name, _own_files()[name])
+    return _asset(name) if name == PLOTLY or name in _own_files() else None
+
+
+@cache
+def _asset(name: str) -> Asset:
+    content = _plotly_source() if name == PLOTLY else _own_files()[name]
+    return Asset(gzip.compress(content, 6, mtime=0), _MEDIA_TYPES[_suffix(name)])
 
 
 @cache
@@ -77,7 +78,3 @@ def _own_files() -> dict[str, bytes]:
 
 def _suffix(name: str) -> str:
     return name.rpartition(".")[2]
-
-
-def _compress(name: str, content: bytes) -> Asset:
-    return Asset(gzip.compress(content, 6, mtime=0), _MEDIA_TYPES[_suffix(name)])

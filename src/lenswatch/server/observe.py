@@ -16,6 +16,7 @@ from lenswatch.server.metrics import Metrics
 __all__ = ["ROUTE", "Observe"]
 
 ROUTE = "lenswatch.route"  # where an endpoint leaves the path it stands for
+_SHOWN = 200  # characters of a path, in the log
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 
 
@@ -47,7 +48,7 @@ class Observe:
         try:
             await self.app(scope, receive, noting)
         except Exception:
-            self.log.exception("crash", request_id=request_id, path=scope["path"])
+            self.log.exception("crash", request_id=request_id, path=scope["path"][:_SHOWN])
             if not status:
                 await refusal(500)(scope, receive, noting)
 
@@ -58,8 +59,8 @@ class Observe:
         level(
             "request",
             request_id=request_id,
-            method=scope["method"],
-            path=scope["path"],
+            method=scope["method"][:_SHOWN],
+            path=scope["path"][:_SHOWN],
             status=status,
             milliseconds=round(seconds * 1000, 1),
         )
