@@ -30,8 +30,12 @@ async def read_body(request: Request, limit: int) -> bytes:
 
 async def _read(request: Request, limit: int) -> bytes:
     length = request.headers.get("content-length", "")
+    refusal = Refusal(413, f"The body is over {limit} bytes.", headers={"Connection": "close"})
     chunks, size = [], 0
-    if not (length.isdigit() and int(length[:20]) > limit):
+    if length.isdigit() and int(length[:20]) > limit:
+        if request.headers.get("expect", "").lower() == "100-continue":
+            raise refusal  # before it is sent
+    else:
         async for chunk in request.stream():
             chunks.append(chunk)
             size += len(chunk)
@@ -41,7 +45,7 @@ async def _read(request: Request, limit: int) -> bytes:
             return b"".join(chunks)
     chunks.clear()
     await _drain(request, limit)
-    raise Refusal(413, f"The body is over {limit} bytes.", headers={"Connection": "close"})
+    raise refusal
 
 
 async def _drain(request: Request, limit: int) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import multiprocessing
 import os
 import signal
 import socket
+import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
@@ -17,25 +20,37 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from lenswatch.config import Config
-from lenswatch.errors import ServerError
+from lenswatch.config import Config, check_settings
+from lenswatch.errors import LenswatchError, ServerError
 from lenswatch.server.app import check_auth, create_app
+from lenswatch.server.connections import HEAD_SECONDS, HttpConnection
 from lenswatch.server.database import prepare
 from lenswatch.server.guard import is_loopback
 
 __all__ = ["serve"]
 
 GRACE_SECONDS = 3
-KEEP_ALIVE_SECONDS = 30
+STALLED_SECONDS = 60  # for a client that fetches nothing of its answer
+DEATHS = 4  # for each worker, within DEATHS_SECONDS: more, and it is no accident
+DEATHS_SECONDS = 120.0
+BACK_OFF_SECONDS = 0.2  # longer with each death
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_LISTEN_ADVICE = {
+    errno.EADDRINUSE: "end the program that uses it, or choose another with --port or server.port",
+    errno.EACCES: "ports below 1024 are for administrators; choose another with --port or server.port",
+}
 
 
 def serve(config: Config, *, migrate: bool = True) -> None:
     """Serve until SIGTERM or SIGINT, then let running requests finish and return.
 
     Raises:
-        ServerError: the address is taken or not allowed, or the database cannot be used.
+        ConfigError: a setting out of range.
+        ServerError: the address is taken or not allowed, the database cannot be used, or the workers
+            end as soon as they have started.
     """
+    check_settings(config.server, "server")
     _check_address(config)
     check_auth(config)
     listener = _listen(config.server.host, config.server.port)
@@ -60,13 +75,19 @@ def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family, backlog=2048)
-        # Accepted connections inherit it; without, an answer's body waits 40 ms for the client's ACK.
+        # Accepted connections inherit these. Without, an answer's body waits 40 ms for the client's ACK,
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # and for ever for a client that is there but reads nothing.
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            listener.setsockopt(
+                socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(STALLED_SECONDS * 1000)
+            )
     except OSError as error:
-        raise ServerError(
-            f"server: cannot listen on {host}:{port}: {error.strerror or error}; "
-            "end the program that uses it, or choose another with --port or server.port"
-        ) from None
+        reason = (error.strerror or str(error)).partition(" (while")[0]
+        advice = _LISTEN_ADVICE.get(
+            error.errno or 0, "server.host must be an address of this machine"
+        )
+        raise ServerError(f"server: cannot listen on {host}:{port}: {reason}; {advice}") from None
     return listener
 
 
@@ -75,7 +96,11 @@ def _work(config: Config, listener: socket.socket) -> None:
 
 
 def _supervise(config: Config, listener: socket.socket) -> None:
-    """Keep `server.workers` processes running until a signal, then end them."""
+    """Keep `server.workers` processes running until a signal, then end them.
+
+    Raises:
+        ServerError: they die again and again.
+    """
     stopping = threading.Event()
     # Where the workers keep their numbers, so that each can tell Prometheus those of all.
     with (
@@ -84,11 +109,28 @@ def _supervise(config: Config, listener: socket.socket) -> None:
     ):
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         workers = [_start(config, listener) for _ in range(config.server.workers)]
-        while not stopping.is_set():
-            wait([worker.sentinel for worker in workers], timeout=0.5)
-            if not stopping.is_set():
-                workers = [w if w.is_alive() else _start(config, listener) for w in workers]
-        _end(workers)
+        try:
+            _replace_the_dead(workers, lambda: _start(config, listener), stopping)
+        finally:
+            _end(workers)
+
+
+def _replace_the_dead(
+    workers: list[SpawnProcess], start: Callable[[], SpawnProcess], stopping: threading.Event
+) -> None:
+    deaths: list[float] = []
+    while not stopping.is_set():
+        wait([worker.sentinel for worker in workers], timeout=0.5)
+        dead = [i for i, worker in enumerate(workers) if not worker.is_alive()]
+        now = time.monotonic()
+        deaths = [then for then in deaths if then > now - DEATHS_SECONDS] + [now] * len(dead)
+        if len(deaths) > DEATHS * len(workers):
+            raise ServerError(
+                "server: the workers end as soon as they have started; see above for why"
+            )
+        if dead and not stopping.wait(BACK_OFF_SECONDS * len(deaths)):
+            for i in dead:
+                workers[i] = start()
 
 
 def _start(config: Config, listener: socket.socket) -> SpawnProcess:
@@ -99,7 +141,10 @@ def _start(config: Config, listener: socket.socket) -> SpawnProcess:
 
 def _worker(config: Config, listener: socket.socket) -> None:
     threading.Thread(target=_follow_parent, daemon=True).start()
-    _work(config, listener)
+    try:
+        _work(config, listener)
+    except LenswatchError as error:
+        sys.exit(f"lenswatch: a worker: {error}")
 
 
 def _follow_parent() -> None:
@@ -138,11 +183,14 @@ class _Server(uvicorn.Server):
             uvicorn.Config(
                 app,
                 log_config=None,
+                log_level="error",  # its warnings are of hostile requests, and no JSON
                 access_log=False,
+                http=HttpConnection,
+                ws="none",
                 server_header=False,
                 root_path=config.server.root_path.rstrip("/"),
                 timeout_graceful_shutdown=GRACE_SECONDS,
-                timeout_keep_alive=KEEP_ALIVE_SECONDS,
+                timeout_keep_alive=HEAD_SECONDS,
             )
         )
         self.stopping = app.state.services.stopping

@@ -1,0 +1,90 @@
+"""Settings that a server cannot start with: one line says so, and the command ends."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from lenswatch.cli import main
+from lenswatch.server import run
+from ports import free_port
+
+
+@pytest.fixture(autouse=True)
+def _never_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "_work", lambda *_: None)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--port", "99999"], "server.port = 99999: must be a port, 1 to 65535"),
+        (["--port", "-1"], "server.port = -1: must be a port, 1 to 65535"),
+        (["--port", "0"], "server.port = 0: must be a port, 1 to 65535"),
+        (["--host", ""], "server.host = '': must be an address or the name of one"),
+        (["--host", "a\nb"], r"server.host = 'a\nb': must be an address or the name of one"),
+        (["--root-path", "/ü"], "server.root_path = '/ü': must be empty or a path such as"),
+        (["--root-path", "lens"], "server.root_path = 'lens': must be empty or a path such as"),
+    ],
+)
+def test_a_bad_option_is_one_line(options: list[str], says: str, tmp_path: Path) -> None:
+    line = refused(tmp_path, '[server.auth]\nmode = "keys"', *options)
+    assert line.startswith(f"lenswatch: {says}")
+
+
+@pytest.mark.parametrize(
+    "host", ["no.such.host.invalid", "256.1.1.1", "[::1]", "192.0.2.1", "x" * 300]
+)
+def test_an_address_of_another_machine_is_one_line(host: str, tmp_path: Path) -> None:
+    line = refused(tmp_path, '[server.auth]\nmode = "keys"', "--host", host)
+    assert line.startswith(f"lenswatch: server: cannot listen on {host}:5001: ")
+    assert line.endswith("; server.host must be an address of this machine")
+
+
+def refused(folder: Path, config: str, *options: str) -> str:
+    """The one line that `lenswatch server` answers."""
+    (folder / "config.toml").write_text(config)
+    result: Any = CliRunner().invoke(
+        main, ["server", "--config", str(folder / "config.toml"), *options]
+    )
+    assert result.exit_code == 1
+    assert isinstance(result.exception, SystemExit)
+    [line] = result.output.splitlines()
+    return str(line)
+
+
+SERVE = """
+import sys
+from pathlib import Path
+from lenswatch.config import Config, ServerConfig
+from lenswatch.errors import ServerError
+from lenswatch.server import run
+
+def create_app(config, *, migrate):
+    raise ServerError("no such secret")
+
+run.create_app = create_app  # in each worker, as it imports this file too
+run.DEATHS, run.BACK_OFF_SECONDS = 1, 0.01
+if __name__ == "__main__":
+    server = ServerConfig(port=int(sys.argv[1]), workers=2)
+    try:
+        run.serve(Config(server=server, root=Path(__file__).parent))
+    except ServerError as error:
+        sys.exit(str(error))
+"""
+
+
+def test_workers_that_end_as_soon_as_they_start_are_given_up(tmp_path: Path) -> None:
+    script = tmp_path / "serving.py"
+    script.write_text(SERVE)
+    command = [sys.executable, str(script), str(free_port())]
+    ended = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    *before, last = ended.stderr.splitlines()
+    assert last == "server: the workers end as soon as they have started; see above for why"
+    assert set(before) == {"lenswatch: a worker: no such secret"}
