@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import socket
 import threading
 import time
@@ -15,8 +16,9 @@ import pytest
 import uvicorn
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from starlette.testclient import TestClient
 
-from lenswatch.server import reading
+from lenswatch.server import assets, reading
 
 INJECTIONS = [
     "' OR '1'='1",
@@ -186,6 +188,85 @@ def test_a_body_that_is_no_object_is_422(local: Any, pier: Any, body: bytes) -> 
         assert answer.json()["errors"] == {"json": {"_schema": ["Invalid input type."]}}
 
 
+JOB = {"job_status": "Failed", "model": "m", "drift_detected": False}
+EXPERIMENT = {"name": "x"}
+BAD = {
+    "tags": JOB | {"tags": [1] * 1_000_000},
+    "long tags": JOB | {"tags": ["x" * 21] * 100_000},
+    "fields": JOB | {f"x{n}": 1 for n in range(200_000)},
+    "parameters": JOB | {"parameters": {"a": [math.inf] * 500_000}},
+    "nested parameters": JOB | {"parameters": {"a": [[[math.inf] * 100] * 100] * 20}},
+    "permissions": EXPERIMENT | {"permissions": [{}] * 1000},
+    "fields of permissions": EXPERIMENT
+    | {"permissions": [{f"x{n}": 1 for n in range(200)}] * 1000},
+    "too many permissions": EXPERIMENT | {"permissions": [{}] * 500_000},
+    "jobs": {"drifts": [1] * 1_000_000},
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_complaints_are_a_hundred_at_most_and_cost_little(local: Any, pier: Any, what: str) -> None:
+    path = f"/experiment/{pier['id']}/drift" if "name" not in BAD[what] else "/experiment"
+    path += "/batch" if "drifts" in BAD[what] else ""
+    body = json.dumps(BAD[what]).encode()
+    started = time.monotonic()
+    answer = local.post(path, content=body, headers=JSON)
+    assert answer.status_code == 422, answer.text
+    assert time.monotonic() - started < 5
+    assert 1 <= count(answer.json()["errors"]) <= 100
+    assert len(answer.content) < 10_000
+
+
+def count(errors: Any) -> int:
+    return sum(map(count, errors.values())) if isinstance(errors, dict) else len(errors)
+
+
+def test_complaints_of_all_fields_still_come_together(local: Any, pier: Any) -> None:
+    body = {
+        "model": 1,
+        "tags": ["", 5, None, "ok", "x" * 21],
+        "x": 1,
+        "parameters": {"a": [1, 2**64]},
+    }
+    answer = local.post(f"/experiment/{pier['id']}/drift", json=body)
+    length = ["Length must be between 1 and 20."]
+    too_large = ["Number too large: a whole number must fit into 64 bits."]
+    assert answer.json()["errors"]["json"] == {
+        "job_status": ["Missing data for required field."],
+        "drift_detected": ["Missing data for required field."],
+        "model": ["Not a valid string."],
+        "tags": {
+            "0": length,
+            "1": ["Not a valid string."],
+            "2": ["Field may not be null."],
+            "4": length,
+        },
+        "parameters": {"a": {"1": too_large}},
+        "x": ["Unknown field."],
+    }
+
+
+def test_a_job_may_have_any_number_of_tags_and_an_experiment_a_thousand_permissions(
+    local: Any, pier: Any
+) -> None:
+    assert len(local.drift(pier, tags=["a", "b"] * 1000)["tags"]) == 2000
+    entries = [{"entity": f"group {n}", "level": "Read"} for n in range(1001)]
+    answer = local.post("/experiment", json={"name": "x", "permissions": entries})
+    assert answer.json()["errors"]["json"] == {"permissions": ["Longer than maximum length 1000."]}
+    made = local.experiment("x", permissions=entries[:1000])
+    assert made["permissions"][:1000] == entries[:1000]
+
+
+@pytest.mark.parametrize("digits", ["9" * 20, "9" * 21, "-" + "9" * 4000, str(2**63)])
+def test_a_number_beyond_64_bits_is_called_that(local: Any, pier: Any, digits: str) -> None:
+    body = f'{{"name": "x", "description": {digits}, "parameters": {{"a": {digits}}}}}'
+    for path in (f"/experiment/{pier['id']}/drift", f"/experiment/{pier['id']}/drift/search"):
+        answer = local.post(path, content=body, headers=JSON)
+        assert answer.status_code == 422
+        assert "64 bits" in answer.text
+        assert "infinity" not in answer.text
+
+
 def test_a_missing_or_other_body_is_an_empty_object(local: Any) -> None:
     assert local.post("/experiment/search").status_code == 200
     assert (
@@ -220,8 +301,6 @@ def test_a_hundred_megabytes_are_413(serve: Any) -> None:
 
 
 def test_the_limit_is_configured(make_app: Any) -> None:
-    from starlette.testclient import TestClient
-
     with TestClient(make_app(max_body_bytes=100), base_url="http://127.0.0.1") as client:
         path = "/api/latest/experiment"
         assert client.post(path, json={"name": "x" * 80}).status_code == 201
@@ -301,6 +380,72 @@ def test_paths_do_not_lead_out(port: int, path: str) -> None:
     assert reply.split(b" ")[1] in (b"400", b"404")
     assert b"import" not in reply
     assert b"root:" not in reply
+
+
+OUTWARDS = ["../../../etc/passwd", "..", "../../drift", "/etc/passwd", r"..\..\x", "%00", "%"]
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_a_pictures_path_does_not_lead_out(port: int, pier: Any, method: str) -> None:
+    for path in OUTWARDS:
+        once = quote(path, safe="")
+        for written in (path, once, quote(once, safe="")):
+            here = f"/api/latest/experiment/{pier['id']}/drift/{written}/image"
+            lines = (f"{method} {here} HTTP/1.1", "Host: localhost", "Connection: close")
+            lines += ("Content-Type: image/png", "Content-Length: 9", "", "a picture")
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+                connection.sendall("\r\n".join(lines).encode())
+                reply = connection.makefile("rb").read()
+            assert reply.split(b" ")[1] == b"404", here
+            assert b"root:" not in reply
+
+
+SEARCHES = ("page", "page_size", "order_by", "sort_by")
+PARAMETERS = {
+    "POST /experiment/search": SEARCHES,
+    "POST /user/search": SEARCHES,
+    "POST /experiment/E/drift/search": SEARCHES,
+    "GET /experiment/E/series": ("stream", "limit", "before"),
+}
+
+
+def test_every_operation_with_a_query_string_is_attacked(local: Any) -> None:
+    found = {}
+    for path, methods in local.get("/specification.json").json()["paths"].items():
+        for method, operation in methods.items():
+            names = [p["name"] for p in operation.get("parameters", ()) if p["in"] == "query"]
+            if names:
+                found[f"{method.upper()} {path.replace('{experiment_id}', 'E')}"] = tuple(names)
+    assert found == PARAMETERS
+
+
+@pytest.mark.parametrize("operation", PARAMETERS)
+def test_bytes_in_a_query_string_break_nothing(local: Any, pier: Any, operation: str) -> None:
+    method, path = operation.replace("/E/", f"/{pier['id']}/").split()
+    for text in ("%00", "a%00", "%ed%a0%80", "%ff", "%", "%u0000", "%ef%bb%bf", "%0d%0a"):
+        for name in PARAMETERS[operation]:
+            answer = local(method, f"{path}?{name}={text}")
+            codes = (200, 422) if name == "stream" else (422,)
+            assert answer.status_code in codes, (name, text, answer.text)
+        assert local(method, f"{path}?{text}={text}&{text}").status_code == 200
+
+
+def test_names_of_files_that_do_not_exist_are_not_kept(local: Any) -> None:
+    caches = [one for one in vars(assets).values() if hasattr(one, "cache_info")]
+    assert local.client.get("/static/x/overview.js").status_code == 200
+    before = [one.cache_info().currsize for one in caches]
+    for number in range(5):
+        assert local.client.get(f"/static/x/{number}" + "x" * 10_000).status_code == 404
+    assert [one.cache_info().currsize for one in caches] == before
+
+
+def test_a_path_is_logged_in_short(make_app: Any, capfd: Any) -> None:
+    with TestClient(make_app(log_level="info"), base_url="http://127.0.0.1") as client:
+        client.get("/healthz")
+        client.get("/" + "x" * 10_000)
+    short, long = (json.loads(line) for line in capfd.readouterr().err.splitlines())
+    assert short["path"] == "/healthz"
+    assert long["path"] == "/" + "x" * 199
 
 
 @pytest.mark.parametrize(
