@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import socket
 import sqlite3
 import threading
@@ -130,6 +131,17 @@ def test_a_damaged_file_is_an_outage_until_a_good_one_is_there(
     restore(copy, file)
     assert local.client.get("/readyz").status_code == 200
     assert local.get(path).json() == experiment
+
+
+def test_a_file_that_was_cut_short_is_an_outage(local: Any, file: Path) -> None:
+    experiment = local.experiment()
+    jobs = [JOB | {"parameters": {"text": "x" * 9000}}] * 1000
+    local.post(f"/experiment/{experiment['id']}/drift/batch", json={"drifts": jobs})
+    engine = local.client.app.state.services.database.engine
+    engine.dispose()  # and with the last connection goes the log
+    assert local.search(experiment, {"parameters.text": "y"}).json() == []
+    os.truncate(file, 8192)
+    is_out(local.search(experiment, {"parameters.text": "z"}), local.client.get("/readyz"))
 
 
 def test_a_file_that_cannot_be_opened_is_an_outage(local: Any, file: Path) -> None:

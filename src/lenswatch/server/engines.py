@@ -70,6 +70,7 @@ def make_engine(url: str, ended: threading.Event) -> Engine:
         max_overflow=POOL_SIZE,
         pool_timeout=POOL_SECONDS,
         pool_pre_ping=not sqlite,
+        query_cache_size=100,
         enable_from_linting=False,  # JSON functions in FROM read the row beside them
         json_serializer=_dump,
         json_deserializer=_load,
@@ -139,7 +140,7 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
         "synchronous = FULL",
         "foreign_keys = ON",
         "cache_size = -8192",
-        "mmap_size = 1073741824",
+        "mmap_size = 0",  # a file that is cut short while it is mapped ends the process
         "temp_store = MEMORY",
         f"busy_timeout = {_GLANCE_MS}",
     ):
