@@ -14,6 +14,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     ColumnElement,
+    Connection,
     and_,
     case,
     exists,
@@ -43,6 +44,7 @@ from lenswatch.server.queries import (
     Pattern,
     Predicate,
     Size,
+    cost,
     is_position,
 )
 from lenswatch.server.regex import compile_regex
@@ -56,6 +58,9 @@ _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "$lt": operator.lt,
     "$lte": operator.le,
 }
+REMEMBERED_COST = (
+    24  # of a query whose SQL is kept for the next one like it; larger ones take megabytes
+)
 _ON_MEMBERS = (Equal, Compare, OneOf, Pattern)
 
 
@@ -75,9 +80,11 @@ class Fields:
     objects: frozenset[str] = frozenset()
 
 
-def compile_query(node: Node, fields: Fields, dialect_name: str) -> Expression:
-    """The condition on the rows of a table that satisfy `node`."""
-    dialect = SqliteJson() if dialect_name == "sqlite" else PostgresJson()
+def compile_query(node: Node, fields: Fields, connection: Connection) -> Expression:
+    """The condition on the rows of a table that satisfy `node`, for a statement on `connection`."""
+    if cost(node) > REMEMBERED_COST:
+        connection.execution_options(compiled_cache=None)
+    dialect = SqliteJson() if connection.dialect.name == "sqlite" else PostgresJson()
     return _Compiler(fields, dialect).node(node, None)
 
 

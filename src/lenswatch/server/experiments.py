@@ -64,7 +64,7 @@ def require(wanted: str, call: Call) -> Mapping[Any, Any]:
 )
 def search_experiments(call: Call) -> Response:
     """Search the experiments that the caller may read."""
-    condition = compile_query(parse_query(call.body), _FIELDS, call.connection.dialect.name)
+    condition = compile_query(parse_query(call.body), _FIELDS, call.connection)
     condition = readable(call.caller) & condition
     count = select(func.count()).select_from(experiments).where(condition)
     total = call.connection.execute(count).scalar_one()

@@ -32,6 +32,7 @@ __all__ = [
     "Pattern",
     "Predicate",
     "Size",
+    "cost",
     "is_position",
     "parse_query",
 ]
@@ -41,7 +42,7 @@ MAX_TESTS = 100  # comparisons in one query
 MAX_OBJECTS = 200  # that stand for conditions
 MAX_LIST = 200  # values of one $in, $nin, $all
 MAX_VALUES = 400  # in all lists and objects of one query
-MAX_COST = 600  # what `_cost` makes of a query: about a millisecond each for its SQL to be written
+MAX_COST = 600  # what `cost` makes of a query: about a millisecond each for its SQL to be written
 MAX_PATH = 8  # components of a path
 MAX_INDICES = 3  # of which whole numbers
 
@@ -138,21 +139,21 @@ def parse_query(document: Mapping[str, Any]) -> Node:
         Refusal: 422 that names the operator or field at fault.
     """
     query = _Parser().document(document, 0)
-    if _cost(query) > MAX_COST:
+    if cost(query) > MAX_COST:
         raise _refuse("_schema", "The query is too large: too many comparisons on long paths.")
     return query
 
 
-def _cost(node: Node) -> int:
+def cost(node: Node) -> int:
     """How large the SQL becomes: each position in a path may also be a name, so it doubles the ways."""
     match node:
         case AllOf(parts) | AnyOf(parts):
-            return sum(map(_cost, parts))
+            return sum(map(cost, parts))
         case Not(part):
-            return _cost(part)
+            return cost(part)
         case Match(path, predicate):
             ways = (1 << sum(map(is_position, path))) + 1
-            inner = _cost(predicate.node) if isinstance(predicate, Elements) else 0
+            inner = cost(predicate.node) if isinstance(predicate, Elements) else 0
             absent = predicate == Equal(None)
             return (len(path) + 1 + inner) * ways * (4 if absent else 1)
 

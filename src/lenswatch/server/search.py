@@ -73,7 +73,7 @@ def check(query: Node) -> None:
 
 def condition(connection: Connection, query: Node, fields: Fields = FIELDS) -> ColumnElement[bool]:
     """The condition on `drifts` rows that `query` says."""
-    return compile_query(query, fields, connection.dialect.name)
+    return compile_query(query, fields, connection)
 
 
 def page(
@@ -138,7 +138,7 @@ class _Search:
         paths = _paths(query)
         if not paths <= _TALLIED_PATHS or (_STREAM in paths and not self.regular):
             return None
-        where = compile_query(query, _TALLIED, self.connection.dialect.name)
+        where = compile_query(query, _TALLIED, self.connection)
         jobs = select(func.coalesce(func.sum(tallies.c.jobs), 0))
         jobs = jobs.where(tallies.c.experiment == self.experiment, where)
         return int(self.connection.execute(jobs).scalar_one())

@@ -74,7 +74,7 @@ def update_self(call: Call) -> Response:
 )
 def search_users(call: Call) -> Response:
     """Search users. Administrators only."""
-    condition = compile_query(parse_query(call.body), _FIELDS, call.connection.dialect.name)
+    condition = compile_query(parse_query(call.body), _FIELDS, call.connection)
     total = call.connection.execute(
         select(func.count()).select_from(users).where(condition)
     ).scalar_one()
