@@ -185,8 +185,9 @@ def _row(experiment: int, seq: int, job: Job) -> dict[str, Any]:
 
 def _event_key(event_id: Any) -> str | None:
     """What tells a job's event from others in an index: its id, or a digest of one that does not fit."""
-    if event_id is None or _fitting(EVENT_ID, event_id):
-        return event_id
+    fitting = _fitting(EVENT_ID, event_id)
+    if event_id is None or fitting:
+        return fitting
     written = json.dumps(event_id, sort_keys=True).encode()
     return "#" + hashlib.blake2b(written, digest_size=31).hexdigest()  # no id that fits has a "#"
 
