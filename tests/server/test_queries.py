@@ -502,6 +502,16 @@ def test_records_by_their_columns(local: Any) -> None:
         assert local.search(pier, query, order_by="asc").json() == expected, query
 
 
+@pytest.mark.parametrize("number", [-(2**63), -float(2**63), 2**63 - 1024, 1e16, -1e16, 1e300])
+def test_large_numbers_are_equal_whatever_they_were_written_as(local: Any, number: Any) -> None:
+    pier = local.experiment()
+    job = local.drift(pier, parameters={"n": number})
+    other = float(number) if isinstance(number, int) or abs(number) > 2**63 else int(number)
+    for asked in (number, other):
+        for query in (asked, {"$gte": asked, "$lte": asked}, {"$in": [asked]}):
+            assert local.search(pier, {"parameters.n": query}).json() == [job], asked
+
+
 def test_an_experiment_is_found_by_a_name_of_any_length(local: Any) -> None:
     reef = local.experiment("reef " * 2000)
     assert local.post("/experiment", json={"name": reef["name"]}).status_code == 409

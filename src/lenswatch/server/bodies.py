@@ -226,7 +226,7 @@ def _storable_number(value: int | float) -> int | float:
         raise ValidationError("Special numeric values (nan or infinity) are not permitted.")
     if isinstance(value, int) and not -_INT64 <= value < _INT64:
         raise ValidationError("Number too large: a whole number must fit into 64 bits.")
-    if isinstance(value, float) and _EXACT_FROM <= abs(value) < _INT64:
+    if isinstance(value, float) and -_INT64 <= value < _INT64 and abs(value) >= _EXACT_FROM:
         return int(value)
     return value
 

@@ -334,7 +334,8 @@ def _upgrade(connection: Connection, shown: str, migrate: bool) -> None:
             "update Lenswatch"
         ) from None
     if not migrate:
+        known = f"has schema {current}" if current else "is empty"
         raise ServerError(
-            f"{shown} has schema {current}, this Lenswatch needs {head}; start once without --no-migrate"
+            f"{shown} {known}, this Lenswatch needs schema {head}; start once without --no-migrate"
         )
     command.upgrade(config, "head")

@@ -144,7 +144,7 @@ def _check(name: str, level: str, scope: Iterable[str] | None) -> None:
 def _store_scope(connection: Connection, number: int, scope: Iterable[str]) -> None:
     wanted = set(scope)
     query = select(experiments.c.number).where(experiments.c.id.in_(filter(is_text, wanted)))
-    found = connection.execute(query).scalars().all()
+    found = connection.execute(query.with_for_update(read=True)).scalars().all()
     if len(found) != len(wanted):
         raise InputError("one of these experiments does not exist")
     connection.execute(insert(key_experiments), [{"key": number, "experiment": n} for n in found])
