@@ -57,6 +57,16 @@ def test_what_is_stored_and_changed_arrives_in_order(serve: Any) -> None:
             assert again == events
 
 
+def test_a_head_of_the_events_ends(serve: Any) -> None:
+    with httpx.Client(base_url=serve().address + "/api/latest", timeout=20) as client:
+        experiment = client.post("/experiment", json={"name": "pier"}).json()
+        answer = client.head(f"/experiment/{experiment['id']}/drift/live")
+        assert answer.status_code == 200
+        assert answer.headers["Content-Type"].startswith("text/event-stream")
+        unknown = "/experiment/00000000-0000-4000-8000-000000000000/drift/live"
+        assert client.head(unknown).status_code == 404
+
+
 def test_a_number_that_is_none_of_an_event_is_no_number(serve: Any) -> None:
     served = serve()
     with httpx.Client(base_url=served.address + "/api/latest", timeout=20) as client:

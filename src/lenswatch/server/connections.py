@@ -13,9 +13,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 __all__ = ["HttpConnection"]
 
 HEAD_SECONDS = 30  # for a whole head, from the start or from the answer before it
-MAX_CONNECTIONS = (
-    900  # of one process, of which systems allow 1,024 open files where nobody says more
-)
+MAX_CONNECTIONS = 900  # of one process, which may open 1,024 files where nobody says more
 
 
 class HttpConnection(H11Protocol):

@@ -45,9 +45,10 @@ operations = Operations()
 def follow(call: Call) -> Response:
     """Server-sent events: each is the JSON of a job stored or changed since the connection was made."""
     number = require("Read", call)["number"]
-    after = _cursor(call, number)
-    events = _events(call, number, after)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    if call.request.method == "HEAD":
+        return Response(media_type="text/event-stream", headers=headers)
+    events = _events(call, number, _cursor(call, number))
     return StreamingResponse(events, media_type="text/event-stream", headers=headers)
 
 

@@ -10,7 +10,13 @@ from typing import Any
 from marshmallow import Schema, fields, validate
 
 from lenswatch.server.auth import LEVELS
-from lenswatch.server.bodies import BatchBody, DriftBody, ExperimentBody, QueryBody
+from lenswatch.server.bodies import (
+    MAX_PERMISSIONS,
+    BatchBody,
+    DriftBody,
+    ExperimentBody,
+    QueryBody,
+)
 from lenswatch.server.operations import Operation, Who
 from lenswatch.wire import JOB_STATUSES, TAG_LENGTH
 
@@ -82,7 +88,7 @@ SCHEMAS: dict[str, Any] = {
             "name": {"type": "string", "minLength": 1, "pattern": r"\S"},
             "description": _TEXT,
             "public": _BOOLEAN,
-            "permissions": _list(_ref("Permission")),
+            "permissions": {**_list(_ref("Permission")), "maxItems": MAX_PERMISSIONS},
         },
         optional=("description", "public", "permissions"),
         more=False,
