@@ -16,10 +16,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from certificates import write_certificate
-from e2e.mytoken import Relay, Rewriter, mytoken_server, unsigned_token
+from e2e.mytoken import mytoken_server, unsigned_token
 from e2e.processes import DATABASES, a_database, tracking_server
 from e2e.provider import access_token
 from ports import free_port
+from relays import Relay, Rewriter
 
 CLIENT = "drift-monitor==1.1.1"
 

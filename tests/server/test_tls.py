@@ -12,6 +12,7 @@ from typing import Any
 
 import anyio
 import pytest
+from starlette.testclient import TestClient
 
 from certificates import write_certificate
 from lenswatch.config import AuthConfig, Config, ServerConfig
@@ -20,6 +21,7 @@ from lenswatch.server.errors import Refusal
 from lenswatch.server.fetching import over_tls
 from lenswatch.server.oidc import Issuer
 from lenswatch.server.run import serve as run_server
+from relays import Relay
 
 
 @pytest.fixture
@@ -74,6 +76,23 @@ def test_certificates_are_trusted_where_a_variable_says_so(
     assert refused.value.code == 503
     monkeypatch.setenv(variable, str(certificate))
     assert document(provider)["issuer"] == provider
+
+
+def test_whoever_has_a_token_is_looked_up_over_https_too(
+    issuer: Any, make_app: Any, oidc_settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = write_certificate(tmp_path / "certificate.pem", "0.0.0.0")
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    with Relay(issuer.server.server_port, certificate=certificate) as relay:
+        plain = relay.address.replace("https://127.0.0.1", "http://0.0.0.0")  # and all it names
+        monkeypatch.setattr(issuer, "address", plain)
+        settings = oidc_settings | {"issuers": (plain,)}
+        with TestClient(make_app(auth=settings), base_url="http://lens.example") as client:
+            headers = {"Authorization": f"Bearer {issuer.account('ann', 'user')}"}
+            answer = client.post("/api/v1/user", headers=headers)
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["issuer"] == plain
+    assert issuer.paths == ["/.well-known/openid-configuration", "/jwks", "/userinfo"]
 
 
 def test_a_provider_elsewhere_is_asked_over_https_whatever_its_address_says(
