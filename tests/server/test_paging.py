@@ -207,3 +207,26 @@ def test_pages_can_be_read_from_other_origins(make_app: Any) -> None:
         preflight = client.options("/api/latest/experiment/search", headers=asked)
         assert preflight.status_code == 200
         assert preflight.headers["Access-Control-Max-Age"] == "100"
+
+
+def test_the_total_of_a_span_of_time_is_exact(local: Any) -> None:
+    pier = local.experiment()
+    stamps = [local.drift(pier)["created_at"] for _ in range(12)]
+
+    def total(query: Any) -> int:
+        answer = local.search(pier, query, page_size=1)
+        return int(json.loads(answer.headers["X-Pagination"])["total"])
+
+    for low in range(12):
+        assert total({"created_at": {"$gte": stamps[low]}}) == 12 - low
+        assert total({"created_at": {"$gt": stamps[low]}}) == 11 - low
+        assert total({"created_at": {"$lt": stamps[low]}}) == low
+        for high in range(0, 12, 3):
+            within = {"$gt": stamps[low], "$lte": stamps[high]}
+            assert total({"created_at": within}) == max(0, high - low)
+            within = {"$gte": stamps[low], "$lt": stamps[high]}
+            assert total({"created_at": within}) == max(0, high - low)
+    assert total({"created_at": {"$gt": "2020", "$lt": "2100"}}) == 12
+    assert total({"created_at": {"$gt": "2100", "$lt": "2020"}}) == 0
+    assert total({"$and": [{"created_at": {"$gte": stamps[n]}} for n in (3, 1)]}) == 9
+    assert total({"created_at": {"$gt": "2020", "$ne": stamps[2]}}) == 11

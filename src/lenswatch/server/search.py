@@ -1,7 +1,8 @@
 """Searching an experiment's jobs: the page, and the exact total, without reading more than is needed.
 
-What the tallies know is not counted. A tag is looked up in the table of tags, which is in the order of time.
-A condition that no index knows is answered by one pass for page and total together.
+What the tallies know is not counted, and of a span of time the smaller side is. A tag is looked up in the
+table of tags, which is in the order of time. A condition that no index knows is answered by one pass for page
+and total together.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ from sqlalchemy import (
     true,
 )
 
+from lenswatch.server import stamps
 from lenswatch.server.conditions import Fields, check_query, compile_query
 from lenswatch.server.models import cursors, drift_tags, drifts, tag_tallies, tallies
 from lenswatch.server.paging import ordered, slice_of
-from lenswatch.server.queries import AllOf, AnyOf, Equal, Match, Node, Not
+from lenswatch.server.queries import AllOf, AnyOf, Compare, Equal, Match, Node, Not
 from lenswatch.wire import SCHEMA_VERSION
 
 __all__ = ["FIELDS", "check", "condition", "page"]
@@ -62,6 +64,7 @@ _TALLIED = Fields(
     booleans={"drift_detected": tallies.c.drift_detected},
     paths={_STREAM: func.nullif(tallies.c.stream, "")},
 )
+_OPPOSITE: dict[str, Any] = {"$gt": "$lte", "$gte": "$lt", "$lt": "$gte", "$lte": "$gt"}
 _TALLIED_PATHS = {("job_status",), ("drift_detected",), _STREAM}
 _INDEXED_PATHS = _TALLIED_PATHS | {("created_at",), ("_id",), ("id",), ("tags",), _EVENT}
 
@@ -112,6 +115,8 @@ class _Search:
     def by_index(self, query: Node) -> tuple[list[RowMapping], int]:
         total = self.tallied(query)
         if total is None:
+            total = self.all_but_outside(query)
+        if total is None:
             total = self.count(drifts, self.where(query))
         rows = slice_of(select(drifts).where(self.where(query)), self.args, self.sort())
         if self.args["sort_by"] == "model":
@@ -143,6 +148,27 @@ class _Search:
         jobs = jobs.where(tallies.c.experiment == self.experiment, where)
         return int(self.connection.execute(jobs).scalar_one())
 
+    def all_but_outside(self, query: Node) -> int | None:
+        """The total of a span of time that holds most jobs, by counting the others; else None."""
+        outside = _outside(query)
+        if not outside:
+            return None
+        first, last = (
+            self.connection.execute(
+                select(extreme(drifts.c.created_at)).where(drifts.c.experiment == self.experiment)
+            ).scalar()
+            for extreme in (func.min, func.max)
+        )
+        jobs = self.tallied(AllOf(()))
+        if first is None or last is None or jobs is None:
+            return None
+        left_out = sum(
+            max(0, moment - first if before else last - moment) for _, moment, before in outside
+        )
+        if 2 * left_out > last - first:
+            return None
+        return jobs - sum(self.count(drifts, self.where(node)) for node, _, _ in outside)
+
     def by_tag(self, tag: str, rest: Node) -> tuple[list[RowMapping], int]:
         """Jobs with `tag` that satisfy `rest`, from the tag's own index."""
         source = drift_tags.join(drifts, drifts.c.number == drift_tags.c.drift)
@@ -171,6 +197,24 @@ class _Search:
         query_ = query_.order_by(*ordered(order, self.args))
         rows = list(self.connection.execute(query_).mappings())
         return [row for row in rows if row["id"] is not None], rows[0]["total"]
+
+
+def _outside(query: Node) -> list[tuple[Node, int, bool]]:
+    """What a span of time leaves out: a query for each end, its bound, and whether it is what comes before.
+
+    Empty if `query` is anything else.
+    """
+    found: dict[bool, tuple[Node, int, bool]] = {}
+    for part in _conjuncts(query):
+        match part:
+            case Match(("created_at",), Compare(sign, str(text))):
+                moment, before = stamps.microseconds(text), sign in ("$gt", "$gte")
+            case _:
+                return []
+        if moment is None or before in found:
+            return []
+        found[before] = Match(("created_at",), Compare(_OPPOSITE[sign], text)), moment, before
+    return list(found.values())
 
 
 def _paths(query: Node) -> set[tuple[str, ...]]:
