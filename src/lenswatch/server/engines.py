@@ -69,6 +69,7 @@ def make_engine(url: str, ended: threading.Event) -> Engine:
         pool_size=POOL_SIZE,
         max_overflow=POOL_SIZE,
         pool_timeout=POOL_SECONDS,
+        pool_use_lifo=True,  # few connections, with what they remember, unless many are needed
         pool_pre_ping=not sqlite,
         query_cache_size=100,
         enable_from_linting=False,  # JSON functions in FROM read the row beside them
@@ -139,7 +140,7 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
         "journal_mode = WAL",
         "synchronous = FULL",
         "foreign_keys = ON",
-        "cache_size = -8192",
+        "cache_size = -2048",
         "mmap_size = 0",  # a file that is cut short while it is mapped ends the process
         "temp_store = MEMORY",
         f"busy_timeout = {_GLANCE_MS}",
