@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select, text
+from sqlalchemy.sql.dml import UpdateBase
 
 from lenswatch.server import jobs
 from lenswatch.server.database import Database
@@ -125,6 +127,21 @@ def test_requests_are_logged_with_their_ids(capfd: Any, make_app: Any) -> None:
         "path": "/api/latest/user/self",
         "status": 200,
     }
+
+
+def test_storing_leaves_no_statements_in_memory(local: Any) -> None:
+    experiment = local.experiment()
+
+    def kept() -> int:
+        gc.collect()
+        return sum(isinstance(thing, UpdateBase) for thing in gc.get_objects())
+
+    for _ in range(3):
+        local.drift(experiment, tags=["pier"])
+    before = kept()
+    for _ in range(10):
+        local.drift(experiment, tags=["pier"])
+    assert kept() <= before
 
 
 def test_foreign_keys_are_enforced(database_url: str) -> None:

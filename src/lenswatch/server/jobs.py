@@ -38,6 +38,7 @@ from lenswatch.wire import EVENT_ID, SCHEMA_VERSION, STREAM
 __all__ = ["change", "record", "remove", "store"]
 
 Job = Mapping[Any, Any]
+_ROW_BY_ROW = sqlite.insert(drifts)
 _CHUNK = 20  # values of one IN; with many more PostgreSQL may think another index better
 
 
@@ -69,7 +70,7 @@ def store(connection: Connection, experiment: int, jobs: Sequence[Job]) -> list[
 def _insert(connection: Connection, rows: list[dict[str, Any]]) -> dict[str, int]:
     """Insert what is not there yet; the numbers that it got, by id."""
     if connection.dialect.name == "sqlite":
-        inserted = connection.execute(_skipping(sqlite.insert(drifts)), rows)
+        inserted = connection.execute(_skipping(_ROW_BY_ROW), rows)
     else:
         names = tuple(sorted(rows[0]))
         query = _skipping(_from_records(drifts, names))
