@@ -299,5 +299,9 @@ class PostgresJson(Dialect):
         return func.coalesce(value.content == _json("true" if wanted else "false"), literal(False))
 
     def found(self, text: Expression, regex: str, options: str) -> Expression:
-        pattern = literal(compile_regex(regex, options).postgres, Text)
-        return text.op("~", return_type=Boolean())(pattern)
+        compiled = compile_regex(regex, options)
+        matches = text.op("~", return_type=Boolean())(literal(compiled.postgres, Text))
+        if not compiled.literal:
+            return matches
+        # Looking for a text is quicker, and mostly enough.
+        return and_(func.strpos(text, compiled.literal) > 0, matches)
