@@ -352,7 +352,6 @@ print(json.dumps(problem))
     [
         (lambda record: record.update(colour="red", depth={"m": 3}), "local@localhost"),
         (lambda record: record.pop("name", None), "'name': ['Missing data"),
-        (lambda record: record.update(public="perhaps"), "'public': ['Not a valid boolean"),
         (lambda record: record.pop("model", None), "'model': ['Missing data"),
     ],
 )
