@@ -9,9 +9,11 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+from json_replies import JsonHandler
 
 
 class Relay:
@@ -105,29 +107,19 @@ class Rewriter(ThreadingHTTPServer):
         self.server_close()
 
 
-class _Rewritten(BaseHTTPRequestHandler):
+class _Rewritten(JsonHandler):
     server: Rewriter
 
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+    def post(self) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", self.server.target)
         headers = {name: value for name, value in self.headers.items() if name != "Connection"}
-        connection.request(self.command, self.path, body, headers)
+        connection.request(self.command, self.path, self.body(), headers)
         reply = connection.getresponse()
         document = json.loads(reply.read())
         connection.close()
         for record in document if isinstance(document, list) else [document]:
             self.server.change(record)
-        data = json.dumps(document).encode()
-        self.send_response(reply.status)
-        for name, value in reply.getheaders():
-            if name.lower() in ("content-type", "x-pagination"):
-                self.send_header(name, value)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
+        pages = reply.getheader("X-Pagination")
+        self.reply(reply.status, document, **({"X-Pagination": pages} if pages else {}))
 
-    do_GET = do_PUT = do_POST  # noqa: N815
-
-    def log_message(self, *_: Any) -> None:
-        pass
+    get = post

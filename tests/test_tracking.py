@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ import pytest
 
 import lenswatch
 from driftwatch_stub import Handler, Stub, answers, dies_after_storing, never_answers, serving
+from json_replies import JsonHandler
 from lenswatch import credentials, tracking
 from lenswatch.config import TrackingConfig
 from lenswatch.credentials import Mytoken
@@ -371,23 +372,14 @@ class MytokenStub:
 def mytoken(monkeypatch: pytest.MonkeyPatch) -> Iterator[MytokenStub]:
     stub = MytokenStub()
 
-    class MytokenHandler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
+    class MytokenHandler(JsonHandler):
+        def get(self) -> None:
             assert self.path == "/.well-known/mytoken-configuration"
-            self.answer(200, {"access_token_endpoint": f"{stub.url}/api/token"})
+            self.reply(200, {"access_token_endpoint": f"{stub.url}/api/token"})
 
-        def do_POST(self) -> None:
+        def post(self) -> None:
             assert self.path == "/api/token"
-            length = int(self.headers["Content-Length"])
-            self.answer(*stub.token(json.loads(self.rfile.read(length))))
-
-        def answer(self, status: int, body: dict[str, Any]) -> None:
-            self.send_response(status)
-            self.end_headers()
-            self.wfile.write(json.dumps(body).encode())
-
-        def log_message(self, *args: Any) -> None:
-            pass
+            self.reply(*stub.token(json.loads(self.body())))
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), MytokenHandler)
     stub.url = f"http://127.0.0.1:{server.server_port}"

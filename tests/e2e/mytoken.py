@@ -10,9 +10,11 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+from json_replies import JsonHandler
 
 
 def unsigned_token(seconds: int | None = 600) -> str:
@@ -48,35 +50,25 @@ class Mytoken(ThreadingHTTPServer):
         """A client that does not trust us hangs up."""
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(JsonHandler):
     server: Mytoken
 
-    def do_GET(self) -> None:
+    def get(self) -> None:
         self.server.asked.append(self.path)
         if self.path != "/.well-known/mytoken-configuration":
-            self._answer(404, {"error": "not_found", "error_description": self.path})
+            self.reply(404, {"error": "not_found", "error_description": self.path})
             return
-        self._answer(200, {"access_token_endpoint": f"{self.server.root}/token"})
-
-    def do_POST(self) -> None:
-        self.server.asked.append(self.path)
-        wish = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if wish != {"grant_type": "mytoken", "mytoken": "secret"}:
-            self._answer(401, {"error": "invalid_token", "error_description": "unknown mytoken"})
-            return
-        self._answer(200, {"access_token": next(self.server.tokens)})
-
-    def _answer(self, code: int, body: Any) -> None:
         time.sleep(self.server.seconds)
-        data = json.dumps(body).encode()
-        self.send_response(code)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
+        self.reply(200, {"access_token_endpoint": f"{self.server.root}/token"})
 
-    def log_message(self, *_: Any) -> None:
-        pass
+    def post(self) -> None:
+        self.server.asked.append(self.path)
+        wish = json.loads(self.body())
+        if wish != {"grant_type": "mytoken", "mytoken": "secret"}:
+            self.reply(401, {"error": "invalid_token", "error_description": "unknown mytoken"})
+            return
+        time.sleep(self.server.seconds)
+        self.reply(200, {"access_token": next(self.server.tokens)})
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx2 as httpx
 import pytest
 
 from certificates import write_certificate
@@ -21,6 +23,7 @@ from e2e.processes import DATABASES, a_database, tracking_server
 from e2e.provider import access_token
 from ports import free_port
 from relays import Relay, Rewriter
+from waiting import until
 
 CLIENT = "drift-monitor==1.1.1"
 
@@ -44,6 +47,7 @@ class Server:
 
     address: str
     log: Path
+    earlier: int = 0  # lines of the log that are of earlier tests
 
     @property
     def port(self) -> int:
@@ -51,20 +55,37 @@ class Server:
         assert port is not None
         return port
 
+    def lines(self) -> list[dict[str, Any]]:
+        """What is in the log."""
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
     def requests(self) -> list[tuple[str, str, int]]:
         """What it was asked so far under /api: method, path, status."""
-        lines = [json.loads(line) for line in self.log.read_text().splitlines()]
-        seen = [(x["method"], x["path"], x["status"]) for x in lines if x["event"] == "request"]
-        return [entry for entry in seen if entry[1].startswith("/api")]
+        seen = [x for x in self.lines()[self.earlier :] if x["event"] == "request"]
+        return [(x["method"], x["path"], x["status"]) for x in seen if "/api" in x["path"]]
 
 
-@pytest.fixture(params=DATABASES)
-def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
-    log = tmp_path / "server.log"
-    with a_database(request.param, tmp_path) as url, log.open("w") as output:
+@pytest.fixture(scope="module", params=DATABASES)
+def running_server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("server")
+    log = folder / "server.log"
+    with a_database(request.param, folder) as url, log.open("w") as output:
         settings = {"port": free_port(), "database": url, "log_level": "info"}
-        with tracking_server(tmp_path, settings, stderr=output) as address:
+        with tracking_server(folder, settings, stderr=output) as address:
             yield Server(address, log)
+
+
+@pytest.fixture
+def server(running_server: Server) -> Server:
+    """The server, with nothing in it, as if it had just started."""
+    with httpx.Client(base_url=f"{running_server.address}/api/latest") as api:
+        for experiment in api.post("/experiment/search", json={}).json():
+            api.delete(f"/experiment/{experiment['id']}")
+        last = api.get("/user/self").headers["X-Request-ID"]
+    until(lambda: last in running_server.log.read_text())
+    return dataclasses.replace(running_server, earlier=len(running_server.lines()))
 
 
 def run_client(python: Path, server: str, mytoken: str, script: str, **settings: str | None) -> Any:

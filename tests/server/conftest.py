@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,10 @@ import pytest
 from fastapi import FastAPI
 from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
-from sqlalchemy import text
+from sqlalchemy import event, text
 from starlette.testclient import TestClient
 
+from json_replies import JsonHandler
 from lenswatch.config import AuthConfig, Config, ServerConfig
 from lenswatch.server.app import create_app
 from lenswatch.server.database import Database, prepare
@@ -90,19 +91,10 @@ class Issuer:
         self.discovery: dict[str, Any] = {}
         issuer = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
+        class Handler(JsonHandler):
+            def get(self) -> None:
                 issuer.paths.append(self.path)
-                code, body = issuer.answer(self.path, self.headers.get("Authorization", ""))
-                data = json.dumps(body).encode()
-                self.send_response(code)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            def log_message(self, *_: Any) -> None:
-                pass
+                self.reply(*issuer.answer(self.path, self.headers.get("Authorization", "")))
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.address = f"http://127.0.0.1:{self.server.server_port}"
@@ -255,6 +247,20 @@ def local(make_app: Any) -> Iterator[Api]:
     """A server without identity."""
     with TestClient(make_app(), base_url="http://127.0.0.1") as client:
         yield Api(client)
+
+
+@pytest.fixture
+def statements(local: Api) -> Iterator[list[tuple[str, Any]]]:
+    """What the server asks the database from now on: statements and their parameters."""
+    asked: list[tuple[str, Any]] = []
+
+    def note(_c: Any, _u: Any, statement: str, parameters: Any, *_: Any) -> None:
+        asked.append((statement, parameters))
+
+    engine = local.client.app.state.services.database.engine  # type: ignore[attr-defined]
+    event.listen(engine, "before_cursor_execute", note)
+    yield asked
+    event.remove(engine, "before_cursor_execute", note)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import pytest
 from lenswatch.config import Config
 from lenswatch.server import connections, run
 from ports import free_port
+from waiting import until
 
 HEAD_SECONDS = 1.5  # in these tests
 HALF = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: "
@@ -133,22 +134,14 @@ def test_who_fetches_nothing_of_an_answer_is_cut_off(port: int) -> None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.connect(("127.0.0.1", port))
         connection.sendall(plotly)
-        wait_until(lambda: served(port))
-        wait_until(lambda: not served(port))
+        until(lambda: served(port))
+        until(lambda: not served(port))
 
 
 def served(port: int) -> list[Any]:
     """The server's ends of its connections."""
     every = psutil.Process().net_connections("tcp4")
     return [one for one in every if one.laddr.port == port and one.raddr]
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    for _ in range(300):
-        if condition():
-            return
-        threading.Event().wait(0.1)
-    raise AssertionError("it does not happen")
 
 
 def test_clients_beyond_the_limit_are_turned_away(

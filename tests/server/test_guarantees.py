@@ -87,23 +87,16 @@ PLANNED = [
 
 @pytest.mark.parametrize("query", PLANNED)
 def test_pages_by_a_column_are_answered_from_an_index_in_its_order(
-    local: Any, database_url: str, query: Any
+    local: Any, statements: Any, database_url: str, query: Any
 ) -> None:
     if not database_url.startswith("sqlite"):
         pytest.skip("PostgreSQL plans by the data; the benchmark measures it")
     experiment = local.experiment()
-    statements: list[tuple[str, Any]] = []
-    engine = local.client.app.state.services.database.engine
-    from sqlalchemy import event
-
-    def note(_c: Any, _u: Any, statement: str, parameters: Any, *_: Any) -> None:
-        statements.append((statement, parameters))
-
-    event.listen(engine, "before_cursor_execute", note)
+    statements.clear()
     assert local.search(experiment, query).status_code == 200
-    event.remove(engine, "before_cursor_execute", note)
+    engine = local.client.app.state.services.database.engine
     with engine.connect() as connection:
-        for statement, parameters in statements:
+        for statement, parameters in list(statements):
             if "FROM drift" not in statement:
                 continue
             plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()

@@ -9,7 +9,7 @@ import socket
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from lenswatch.server.app import create_app
 from lenswatch.server.database import Database
 from lenswatch.server.engines import PatientConnection
 from server.conftest import Api, config_for
+from waiting import until
 
 JOB = {"job_status": "Completed", "model": "m", "drift_detected": False}
 
@@ -33,14 +34,14 @@ JOB = {"job_status": "Completed", "model": "m", "drift_detected": False}
 def file(database_url: str) -> Path:
     """The SQLite file."""
     if not database_url.startswith("sqlite"):
-        pytest.skip("about a file")
+        pytest.skip("only SQLite has a file of its own")
     return Path(database_url.removeprefix("sqlite:///"))
 
 
 @pytest.fixture
 def postgres_url(database_url: str) -> str:
     if database_url.startswith("sqlite"):
-        pytest.skip("about a server")
+        pytest.skip("only PostgreSQL is a server of its own")
     return database_url
 
 
@@ -208,19 +209,11 @@ def test_reads_go_on_while_writers_wait(local: Any, database_url: str) -> None:
     with ThreadPoolExecutor(50) as pool:
         with writes_held(database_url):
             posts = [pool.submit(local.post, f"{path}/drift", json=JOB) for _ in range(40)]
-            waiting_for(lambda: writers.statistics().tasks_waiting >= 32)
+            until(lambda: writers.statistics().tasks_waiting >= 32)
             for _ in range(5):
                 assert pool.submit(local.get, path).result(10).status_code == 200
                 assert local.client.get("/readyz").status_code == 200
         assert {post.result().status_code for post in posts} == {201}
-
-
-def waiting_for(condition: Callable[[], bool]) -> None:
-    for _ in range(1000):
-        if condition():
-            return
-        threading.Event().wait(0.01)
-    raise AssertionError("it does not come to that")
 
 
 class Proxy:
@@ -310,7 +303,7 @@ def test_a_lock_keeps_nobody_from_ending_the_server(serve: Any, file: Path) -> N
     ):
         other.execute("BEGIN IMMEDIATE")
         answer = pool.submit(httpx.post, address, json={"name": "pier"}, timeout=30)
-        waiting_for(lambda: httpx.get(f"{served.address}/healthz").status_code == 200)
+        until(lambda: httpx.get(f"{served.address}/healthz").status_code == 200)
         served.process.terminate()
         assert served.process.wait(15) == 0
         with contextlib.suppress(httpx.TransportError):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,6 +19,7 @@ from PIL import Image
 from sqlalchemy import event, make_url, text
 
 from lenswatch.server.database import Database
+from waiting import until
 
 JOB = {"job_status": "Completed", "model": "m", "drift_detected": False}
 Action = Callable[[], Any]
@@ -38,14 +38,6 @@ def picture() -> bytes:
     target = io.BytesIO()
     Image.new("RGB", (8, 8)).save(target, "PNG")
     return target.getvalue()
-
-
-def until(condition: Callable[[], bool]) -> None:
-    for _ in range(1000):
-        if condition():
-            return
-        threading.Event().wait(0.01)
-    raise AssertionError("it does not come to that")
 
 
 def waiting(local: Any, database: Database) -> int:

@@ -122,8 +122,11 @@ def test_an_unusable_database_is_one_clear_error(url: str) -> None:
     assert "\n" not in str(refused.value)
 
 
-def test_psycopg_need_not_be_named(database_url: str) -> None:
-    prepare(database_url.replace("postgresql+psycopg:", "postgresql:"), migrate=False)
+def test_psycopg_need_not_be_named(postgres: str) -> None:
+    database = Database(postgres.replace("postgresql+psycopg:", "postgresql:"))
+    database.ping()
+    assert database.engine.url == make_url(postgres)
+    database.close()
 
 
 @pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])

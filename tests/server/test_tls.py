@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import ssl
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from certificates import write_certificate
+from json_replies import JsonHandler
 from lenswatch.config import AuthConfig, Config, ServerConfig
 from lenswatch.errors import ServerError
 from lenswatch.server.errors import Refusal
@@ -34,18 +34,11 @@ def certificate(tmp_path: Path) -> Path:
 def provider(certificate: Path) -> Iterator[str]:
     """A provider behind TLS."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
+    class Handler(JsonHandler):
+        def get(self) -> None:
             host = self.headers["Host"]
             scheme = "http" if host.startswith("0.0.0.0") else "https"  # as the test below says it
-            body = json.dumps({"issuer": f"{scheme}://{host}"}).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
+            self.reply(200, {"issuer": f"{scheme}://{host}"})
 
     class Server(ThreadingHTTPServer):
         def handle_error(self, *_: object) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, select
 from starlette.requests import Request
 
 from lenswatch.server.errors import unauthorized
-from lenswatch.server.models import users
+from lenswatch.server.models import text_problem, users
 
 __all__ = [
     "LEVELS",
@@ -173,8 +173,5 @@ def is_user(entitlements: frozenset[str], wanted: Sequence[str]) -> bool:
 
 
 def is_text(value: Any) -> bool:
-    """Whether `value` is text that both databases can keep: no NUL, no lone surrogates."""
-    try:
-        return isinstance(value, str) and b"\0" not in value.encode()
-    except UnicodeEncodeError:
-        return False
+    """Whether `value` is text that both databases can keep."""
+    return isinstance(value, str) and text_problem(value) is None

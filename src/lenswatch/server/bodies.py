@@ -11,6 +11,7 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields, pre_load, vali
 
 from lenswatch.server.auth import LEVELS
 from lenswatch.server.errors import Refusal, invalid
+from lenswatch.server.models import text_problem
 from lenswatch.wire import JOB_STATUSES, TAG_LENGTH
 
 __all__ = [
@@ -43,7 +44,7 @@ class Tag(Text):
 
     def deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
         """`value`, if it is a tag."""
-        if isinstance(value, str) and 1 <= len(value) <= TAG_LENGTH and not _text_problem(value):
+        if isinstance(value, str) and 1 <= len(value) <= TAG_LENGTH and not text_problem(value):
             return value
         return super().deserialize(value, *args, **kwargs)
 
@@ -186,7 +187,7 @@ def storable(value: Any, depth: int = 0) -> Any:
     if isinstance(value, list):
         return _each(enumerate(value), lambda item: storable(item, depth + 1))
     for key in value:
-        if problem := _text_problem(key):
+        if problem := text_problem(key):
             raise ValidationError(f"A key cannot be kept: {problem}")
     return dict(
         zip(value, _each(value.items(), lambda item: storable(item, depth + 1)), strict=True)
@@ -216,7 +217,7 @@ def _count(messages: Any) -> int:
 
 
 def _storable_text(text: str) -> str:
-    if problem := _text_problem(text):
+    if problem := text_problem(text):
         raise ValidationError(problem)
     return text
 
@@ -229,13 +230,3 @@ def _storable_number(value: int | float) -> int | float:
     if isinstance(value, float) and -_INT64 <= value < _INT64 and abs(value) >= _EXACT_FROM:
         return int(value)
     return value
-
-
-def _text_problem(text: str) -> str | None:
-    if "\0" in text:
-        return "Must not contain the character NUL."
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return "Not a valid utf-8 string."
-    return None

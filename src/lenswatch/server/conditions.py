@@ -58,9 +58,7 @@ _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "$lt": operator.lt,
     "$lte": operator.le,
 }
-REMEMBERED_COST = (
-    24  # of a query whose SQL is kept for the next one like it; larger ones take megabytes
-)
+REMEMBERED_COST = 24  # of a query whose SQL is kept for the next; larger ones take megabytes
 _ON_MEMBERS = (Equal, Compare, OneOf, Pattern)
 
 

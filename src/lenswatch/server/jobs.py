@@ -38,7 +38,6 @@ from lenswatch.wire import EVENT_ID, SCHEMA_VERSION, STREAM
 __all__ = ["change", "record", "remove", "store"]
 
 Job = Mapping[Any, Any]
-_ROW_BY_ROW = sqlite.insert(drifts)
 _CHUNK = 20  # values of one IN; with many more PostgreSQL may think another index better
 
 
@@ -70,23 +69,24 @@ def store(connection: Connection, experiment: int, jobs: Sequence[Job]) -> list[
 def _insert(connection: Connection, rows: list[dict[str, Any]]) -> dict[str, int]:
     """Insert what is not there yet; the numbers that it got, by id."""
     if connection.dialect.name == "sqlite":
-        inserted = connection.execute(_skipping(_ROW_BY_ROW), rows)
+        inserted = connection.execute(_new_drifts(None), rows)
     else:
-        names = tuple(sorted(rows[0]))
-        query = _skipping(_from_records(drifts, names))
-        inserted = connection.execute(query, {"rows": rows})
+        inserted = connection.execute(_new_drifts(tuple(sorted(rows[0]))), {"rows": rows})
     return {row.id: row.number for row in inserted}
 
 
+# Statements are made once: their caches are asked by tables and names, never by another statement.
+
+
 @functools.cache
-def _skipping(query: Any) -> Any:
-    """`query`, which inserts drifts, skipping events that are known; the rows that are new."""
+def _new_drifts(names: tuple[str, ...] | None) -> Any:
+    """INSERT of jobs whose events are new, with what they got; PostgreSQL's needs the columns' `names`."""
+    query = sqlite.insert(drifts) if names is None else _from_records(drifts, names)
     same_event = [drifts.c.experiment, drifts.c.event_id]
     known = query.on_conflict_do_nothing(index_elements=same_event)
     return known.returning(drifts.c.id, drifts.c.number)
 
 
-@functools.cache
 def _from_records(table: Table, names: tuple[str, ...]) -> postgresql.Insert:
     """INSERT of all `rows` as one parameter: PostgreSQL takes a thousand rows apart faster than psycopg
     fills in their twelve thousand placeholders."""
@@ -96,7 +96,6 @@ def _from_records(table: Table, names: tuple[str, ...]) -> postgresql.Insert:
     return postgresql.insert(table).from_select(names, select(records))
 
 
-@functools.cache
 def _from_arrays(table: Table, names: tuple[str, ...]) -> sqlite.Insert:
     """The same for SQLite, which has the values of a row in an array."""
     entry = func.json_each(bindparam("rows", type_=JSON))
@@ -106,8 +105,11 @@ def _from_arrays(table: Table, names: tuple[str, ...]) -> sqlite.Insert:
 
 
 @functools.cache
-def _adding(query: Any, table: Table) -> Any:
-    """`query`, which inserts tallies, adding to those that are there."""
+def _many(dialect: str, table: Table, names: tuple[str, ...]) -> Any:
+    """INSERT of all `rows` in one statement; what is there already has its `jobs` added to."""
+    query = (_from_arrays if dialect == "sqlite" else _from_records)(table, names)
+    if "jobs" not in table.c:
+        return query
     added = {"jobs": table.c.jobs + query.excluded.jobs}
     return query.on_conflict_do_update(index_elements=list(table.primary_key), set_=added)
 
@@ -228,9 +230,7 @@ def _insert_tags(connection: Connection, rows: Iterable[Job]) -> None:
         for row in rows
         for tag in dict.fromkeys(row["tags"])
     ]
-    if entries:
-        query, rows = _many(connection, drift_tags, entries)
-        connection.execute(query, {"rows": rows})
+    _add(connection, drift_tags, entries)
 
 
 def _count(connection: Connection, experiment: int, rows: Iterable[Job], sign: int) -> None:
@@ -261,13 +261,6 @@ def _count(connection: Connection, experiment: int, rows: Iterable[Job], sign: i
 def _add(connection: Connection, table: Table, entries: list[dict[str, Any]]) -> None:
     if not entries:
         return
-    query, rows = _many(connection, table, entries)
-    connection.execute(_adding(query, table), {"rows": rows})
-
-
-def _many(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> tuple[Any, Any]:
-    """INSERT of `rows` in one statement, and its parameter."""
-    names = tuple(rows[0])
-    if connection.dialect.name == "sqlite":
-        return _from_arrays(table, names), [list(row.values()) for row in rows]
-    return _from_records(table, names), rows
+    dialect = connection.dialect.name
+    rows = [list(entry.values()) for entry in entries] if dialect == "sqlite" else entries
+    connection.execute(_many(dialect, table, tuple(entries[0])), {"rows": rows})

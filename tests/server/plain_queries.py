@@ -1,0 +1,136 @@
+"""The query language, plainly: what a query finds among Python's own values, after MongoDB's rules."""
+
+from __future__ import annotations
+
+import operator
+import re
+from typing import Any
+
+COMPARE = {"$gt": operator.gt, "$gte": operator.ge, "$lt": operator.lt, "$lte": operator.le}
+EQUAL = ("$eq", "$gte", "$lte")  # to null, for which there is no less and no greater
+MISSING = object()
+
+
+def kind(value: Any) -> str:
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, int | float):
+        return "number"
+    return type(value).__name__
+
+
+def same(left: Any, right: Any) -> bool:
+    if kind(left) != kind(right):
+        return False
+    if isinstance(left, list):
+        return len(left) == len(right) and all(map(same, left, right))
+    if isinstance(left, dict):
+        return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
+    return bool(left == right)
+
+
+def reach(document: dict[str, Any], path: list[str]) -> list[Any]:
+    """Everything that a dotted path leads to, and MISSING for each way that ends too early.
+
+    After MongoDB's rules: of an array's members only objects are looked into, or the one at a position.
+    """
+    value: Any = document
+    for i, key in enumerate(path):
+        if not isinstance(value, dict) or key not in value:
+            return [MISSING]
+        value = value[key]
+        if isinstance(value, list) and path[i + 1 :]:
+            return reach_into(value, path[i + 1 :])
+    return [value]
+
+
+def reach_into(array: list[Any], path: list[str]) -> list[Any]:
+    found: list[Any] = []
+    for i, item in enumerate(array):
+        if isinstance(item, dict):
+            found += reach(item, path)
+        if path[0] != str(i):
+            continue
+        if len(path) == 1:
+            found.append(item)
+        elif isinstance(item, dict):
+            found += reach(item, path[1:])
+        elif isinstance(item, list):
+            found += reach_into(item, path[1:])
+    return found
+
+
+def holds(value: Any, name: str, wanted: Any, options: str) -> bool:
+    """One operator on one value, members not looked at."""
+    if value is MISSING:
+        return (name == "$in" and None in wanted) or (wanted is None and name in EQUAL)
+    if wanted is None and name in EQUAL:
+        return value is None
+    if name == "$eq":
+        return same(value, wanted)
+    if name == "$in":
+        return any(same(value, w) for w in wanted)
+    if name in COMPARE:
+        return kind(value) == kind(wanted) and COMPARE[name](value, wanted)
+    if name == "$regex":
+        flags = re.IGNORECASE if "i" in options else 0
+        return isinstance(value, str) and bool(re.search(wanted, value, flags))
+    if name == "$size":
+        return isinstance(value, list) and len(value) == wanted
+    if name == "$elemMatch":
+        if all(key.startswith("$") for key in wanted) and wanted:
+            return isinstance(value, list) and any(
+                operators([v], wanted, deep=False) for v in value
+            )
+        objects = [v for v in value if isinstance(v, dict)] if isinstance(value, list) else []
+        return any(matches(v, wanted) for v in objects)
+    raise AssertionError(name)
+
+
+def operators(values: list[Any], tests: dict[str, Any], deep: bool = True) -> bool:
+    return all(
+        one(values, name, wanted, tests.get("$options", ""), deep)
+        for name, wanted in tests.items()
+        if name != "$options"
+    )
+
+
+def one(values: list[Any], name: str, wanted: Any, options: str, deep: bool) -> bool:
+    if name == "$not":
+        return not operators(values, wanted, deep)
+    if name == "$ne":
+        return not one(values, "$eq", wanted, options, deep)
+    if name == "$nin":
+        return not one(values, "$in", wanted, options, deep)
+    if name == "$exists":
+        return any(value is not MISSING for value in values) == bool(wanted)
+    if name == "$all":
+        each = [w if kind(w) == "dict" and "$elemMatch" in w else {"$eq": w} for w in wanted]
+        return bool(wanted) and all(operators(values, test, deep) for test in each)
+    members = name in ("$eq", "$in", "$regex", *COMPARE) and deep
+    candidates = list(values)
+    for value in values:
+        if members and isinstance(value, list):
+            candidates += value
+    return any(holds(value, name, wanted, options) for value in candidates)
+
+
+def matches(document: Any, query: dict[str, Any]) -> bool:
+    for key, wanted in query.items():
+        if key == "$and":
+            held = all(matches(document, q) for q in wanted)
+        elif key == "$or":
+            held = any(matches(document, q) for q in wanted)
+        elif key == "$nor":
+            held = not any(matches(document, q) for q in wanted)
+        else:
+            values = reach(document, key.split("."))
+            tests = (
+                wanted
+                if isinstance(wanted, dict) and any(k[0] == "$" for k in wanted)
+                else {"$eq": wanted}
+            )
+            held = operators(values, tests)
+        if not held:
+            return False
+    return True
