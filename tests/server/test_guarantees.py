@@ -127,7 +127,8 @@ def test_storing_leaves_no_statements_in_memory(local: Any) -> None:
 
     def kept() -> int:
         gc.collect()
-        return sum(isinstance(thing, UpdateBase) for thing in gc.get_objects())
+        # By its type: some objects in memory warn when they are asked for their class.
+        return sum(issubclass(type(thing), UpdateBase) for thing in gc.get_objects())
 
     for _ in range(3):
         local.drift(experiment, tags=["pier"])
