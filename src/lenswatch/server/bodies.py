@@ -1,17 +1,22 @@
-"""What may stand in a request: marshmallow schemas, and the JSON that every database can keep."""
+"""What may stand in a request: marshmallow schemas for bodies, and JSON as it comes."""
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, cast
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, pre_load, validate
 
 from lenswatch.server.auth import LEVELS
 from lenswatch.server.errors import Refusal, invalid
-from lenswatch.server.models import text_problem
+from lenswatch.server.storable import (
+    MAX_COMPLAINTS,
+    each,
+    storable,
+    storable_text,
+    text_problem,
+)
 from lenswatch.wire import JOB_STATUSES, TAG_LENGTH
 
 __all__ = [
@@ -22,21 +27,20 @@ __all__ = [
     "complaints",
     "load",
     "parse_json",
-    "storable",
 ]
 
-MAX_DEPTH = 64
-MAX_COMPLAINTS = 100  # about one body: further ones are not looked for
+MAX_BATCH = 1000  # jobs
 MAX_PERMISSIONS = 1000  # of one experiment
-_INT64 = 2**63
-_EXACT_FROM = 1e16  # from here on PostgreSQL's jsonb writes a whole float as a whole number
+MAX_TAGS = 10_000  # of one job
+MAX_PARAMETERS = 1 << 20  # bytes of one job's parameters, as JSON
+_TOO_LARGE = 2**64
 
 
 class Text(fields.String):
     """Text that both databases can keep: no NUL, no lone surrogates."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
-        return _storable_text(super()._deserialize(value, *args, **kwargs))
+        return storable_text(super()._deserialize(value, *args, **kwargs))
 
 
 class Tag(Text):
@@ -56,7 +60,7 @@ class Entries(fields.List):
         if not isinstance(value, list):
             raise self.make_error("invalid")
         self._validate(value)
-        return _each(enumerate(value), lambda entry: self.inner.deserialize(entry, **kwargs))
+        return each(enumerate(value), lambda entry: self.inner.deserialize(entry, **kwargs))
 
 
 class JsonObject(fields.Field):
@@ -65,7 +69,7 @@ class JsonObject(fields.Field):
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise ValidationError("Not a valid mapping type.")
-        return cast(dict[str, Any], storable(value))
+        return cast(dict[str, Any], storable(value, MAX_PARAMETERS))
 
 
 def _not_blank(text: str) -> None:
@@ -110,14 +114,20 @@ class DriftBody(Body):
     job_status = fields.String(required=True, validate=validate.OneOf(JOB_STATUSES))
     model = Text(required=True)
     drift_detected = fields.Boolean(required=True)
-    tags = Entries(Tag(validate=validate.Length(1, TAG_LENGTH)), load_default=list)
+    tags = Entries(
+        Tag(validate=validate.Length(1, TAG_LENGTH)),
+        load_default=list,
+        validate=validate.Length(max=MAX_TAGS),
+    )
     parameters = JsonObject(load_default=dict)
 
 
 class BatchBody(Body):
     """POST of many drift jobs; each is judged by itself later."""
 
-    drifts = Entries(fields.Raw(), required=True, validate=validate.Length(1, 1000))
+    drifts = Entries(
+        fields.Raw(allow_none=True), required=True, validate=validate.Length(1, MAX_BATCH)
+    )
 
 
 class QueryBody(Schema):
@@ -130,9 +140,10 @@ class QueryBody(Schema):
 def load(schema: Schema, data: Any, where: str) -> dict[str, Any]:
     """`data` as `schema` has it, or a 422 with the complaints under `where`."""
     try:
-        return schema.load(data, unknown=EXCLUDE if where == "query" else None)  # type: ignore[no-any-return]
+        loaded = schema.load(data, unknown=EXCLUDE if where == "query" else None)
     except ValidationError as error:
         raise invalid(where, complaints(error)) from None
+    return cast(dict[str, Any], loaded)
 
 
 def complaints(error: ValidationError) -> dict[str, Any]:
@@ -167,66 +178,4 @@ def parse_json(body: bytes, content_type: str) -> Any:
 
 def _parse_int(digits: str) -> int:
     """A whole number; one of absurd length (whose conversion would take long) as another too large one."""
-    return int(digits) if len(digits) <= 20 else _INT64 * 2
-
-
-def storable(value: Any, depth: int = 0) -> Any:
-    """`value` in the form both databases keep.
-
-    Raises:
-        ValidationError: a number beyond 64 bits or not finite, text that is no Unicode, nested too deep.
-    """
-    if isinstance(value, str):
-        return _storable_text(value)
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, int | float):
-        return _storable_number(value)
-    if depth >= MAX_DEPTH:
-        raise ValidationError(f"Nested deeper than {MAX_DEPTH} levels.")
-    if isinstance(value, list):
-        return _each(enumerate(value), lambda item: storable(item, depth + 1))
-    for key in value:
-        if problem := text_problem(key):
-            raise ValidationError(f"A key cannot be kept: {problem}")
-    return dict(
-        zip(value, _each(value.items(), lambda item: storable(item, depth + 1)), strict=True)
-    )
-
-
-def _each(items: Iterable[tuple[Any, Any]], judge: Callable[[Any], Any]) -> list[Any]:
-    """What `judge` makes of each item, or its complaints by key; it stops when there are enough."""
-    kept: list[Any] = []
-    problems: dict[str, Any] = {}
-    found = 0
-    for key, item in items:
-        try:
-            kept.append(judge(item))
-        except ValidationError as error:
-            problems[str(key)] = error.messages
-            found += _count(error.messages)
-            if found >= MAX_COMPLAINTS:
-                break
-    if problems:
-        raise ValidationError(problems)
-    return kept
-
-
-def _count(messages: Any) -> int:
-    return sum(map(_count, messages.values())) if isinstance(messages, dict) else 1
-
-
-def _storable_text(text: str) -> str:
-    if problem := text_problem(text):
-        raise ValidationError(problem)
-    return text
-
-
-def _storable_number(value: int | float) -> int | float:
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValidationError("Special numeric values (nan or infinity) are not permitted.")
-    if isinstance(value, int) and not -_INT64 <= value < _INT64:
-        raise ValidationError("Number too large: a whole number must fit into 64 bits.")
-    if isinstance(value, float) and -_INT64 <= value < _INT64 and abs(value) >= _EXACT_FROM:
-        return int(value)
-    return value
+    return int(digits) if len(digits) <= 20 else _TOO_LARGE

@@ -46,10 +46,11 @@ from lenswatch.server.queries import (
     Size,
     cost,
     is_position,
+    parse_query,
 )
 from lenswatch.server.regex import compile_regex
 
-__all__ = ["Fields", "check_query", "compile_query"]
+__all__ = ["Fields", "compile_query", "read_query"]
 
 Expression = ColumnElement[Any]
 _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
@@ -86,14 +87,24 @@ def compile_query(node: Node, fields: Fields, connection: Connection) -> Express
     return _Compiler(fields, dialect).node(node, None)
 
 
-def check_query(node: Node, fields: Fields) -> None:
-    """Raise the 422 of a query that `fields` cannot answer."""
+def read_query(document: Mapping[str, Any], fields: Fields) -> Node:
+    """The query that `document` says of records with `fields`.
+
+    Raises:
+        Refusal: 422, it is not one, or not one that `fields` can answer.
+    """
+    query = parse_query(document)
+    _check(query, fields)
+    return query
+
+
+def _check(node: Node, fields: Fields) -> None:
     match node:
         case AllOf(parts) | AnyOf(parts):
             for part in parts:
-                check_query(part, fields)
+                _check(part, fields)
         case Not(part):
-            check_query(part, fields)
+            _check(part, fields)
         case Match((name,), predicate) if name in fields.stamps:
             _on_stamp(fields.stamps[name], predicate, name)
 

@@ -1,4 +1,4 @@
-"""The database: one engine a process, transactions that wait their turn, migrations.
+"""The database: one engine a process, and transactions that wait their turn.
 
 SQLite runs in WAL mode with `synchronous = FULL`: what was acknowledged survives a power cut, since the node
 forgets a job once it is acknowledged. A transaction that will write begins IMMEDIATE; a read that turned
@@ -7,9 +7,7 @@ into a write would fail at once in WAL instead of waiting.
 
 from __future__ import annotations
 
-import json
 import os
-import secrets
 import sqlite3
 import threading
 import time
@@ -18,15 +16,8 @@ from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, cast
 
-from alembic import command
-from alembic.config import Config as AlembicConfig
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
-from sqlalchemy import Connection, Engine, QueuePool, make_url, select, text
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, QueuePool, text
 from sqlalchemy.exc import (
-    ArgumentError,
     DataError,
     DBAPIError,
     IntegrityError,
@@ -39,22 +30,19 @@ from sqlalchemy.exc import (
 
 from lenswatch.errors import ServerError
 from lenswatch.server.engines import STATEMENT_SECONDS, make_engine
-from lenswatch.server.models import settings
-from lenswatch.server.regex import compile_regex
+from lenswatch.server.regex import Steps
+from lenswatch.server.sqlite_functions import same_json, searcher
 
-__all__ = ["Contended", "Database", "Outage", "QueryRefused", "prepare", "shared_secret"]
+__all__ = ["Contended", "Database", "Outage", "QueryRefused", "one_line"]
 
-MIGRATION_SECONDS = 24 * 3600.0
-_MIGRATION_LOCK = 0x1E95  # any number, the same in every process
 _FAULTS = (DataError, IntegrityError, InterfaceError, NotSupportedError, ProgrammingError)  # ours
 _CONTENDED = ("40001", "40P01")  # serialization failure, deadlock
 # What reads ask of PostgreSQL, where a transaction sees each commit as it happens otherwise.
 _ONE_STATE = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
-# How SQLite, our function in it, and PostgreSQL (by SQLSTATE: its words are in its own language) say that
-# time is up.
+# How SQLite, our function in it, and PostgreSQL (by SQLSTATE: its texts are translated) say that time is up.
 _GIVEN_UP = ("interrupted", "user-defined function raised", "57014")
-# How they say that a statement is more than they can take.
+# Error texts that mean that a statement is too large.
 _TOO_LARGE = ("parser stack overflow", "tree is too large", "too many SQL variables", "54001")
 _STEPS = 20_000  # of SQLite's machine between two looks at the clock
 
@@ -64,41 +52,11 @@ class QueryRefused(Exception):  # noqa: N818
 
 
 class Outage(ServerError):  # noqa: N818
-    """The database is away, busy, read-only or damaged: it is not what was asked that is wrong."""
+    """The database is unreachable, busy, read-only or damaged; the request itself was fine."""
 
 
 class Contended(Outage):
-    """A transaction was sacrificed to another one: run again, it may well succeed."""
-
-
-def _searcher(deadline: float) -> Any:
-    last: tuple[Any, ...] = ()  # rows in a row often say the same
-    found = False
-
-    def search(regex: str, options: str, text: Any) -> bool | None:
-        nonlocal last, found
-        if not isinstance(text, str):
-            return None
-        if last != (text, regex, options):
-            found = compile_regex(regex, options).search(text, deadline)
-            last = (text, regex, options)
-        return found
-
-    return search
-
-
-def _same_json(left: str, right: str) -> bool:
-    return _same(json.loads(left), json.loads(right))
-
-
-def _same(left: Any, right: Any) -> bool:
-    """Equality in which true is not 1, but 1 is 1.0."""
-    match left, right:
-        case (list(), list()):
-            return len(left) == len(right) and all(map(_same, left, right))
-        case (dict(), dict()):
-            return left.keys() == right.keys() and all(_same(left[k], right[k]) for k in left)
-    return isinstance(left, bool) == isinstance(right, bool) and bool(left == right)
+    """The database gave a transaction up for another one. Run again, it may well succeed."""
 
 
 class Database:
@@ -141,10 +99,10 @@ class Database:
         except DBAPIError as error:
             if isinstance(error, _FAULTS) and not error.connection_invalidated:
                 raise
-            if self.sqlite and not isinstance(error, OperationalError):
-                self.engine.dispose()  # the file is damaged: what is known of it counts for nothing
+            if self.sqlite and _is_of_the_file(error):
+                self.engine.dispose()
             contended = getattr(error.orig, "sqlstate", None) in _CONTENDED
-            raise (Contended if contended else Outage)(_one_line(error.orig)) from error
+            raise (Contended if contended else Outage)(one_line(error.orig)) from error
 
     def _connect(self) -> Connection:
         if not self.sqlite:
@@ -194,14 +152,15 @@ class Database:
     @contextmanager
     def _sqlite_limit(self, connection: Connection, seconds: float) -> Iterator[None]:
         driver: Any = connection.connection.driver_connection
-        deadline = time.monotonic() + seconds
+        deadline, steps = time.monotonic() + seconds, Steps()
         driver.set_progress_handler(lambda: int(time.monotonic() > deadline), _STEPS)
-        driver.create_function("lenswatch_regex", 3, _searcher(deadline), deterministic=True)
-        driver.create_function("lenswatch_same", 2, _same_json, deterministic=True)
+        driver.create_function("lenswatch_regex", 3, searcher(deadline, steps), deterministic=True)
+        driver.create_function("lenswatch_same", 2, same_json, deterministic=True)
         try:
             yield
         finally:
             driver.set_progress_handler(None, 0)
+            steps.clear()
 
     @contextmanager
     def _postgresql_limit(self, connection: Connection, seconds: float) -> Iterator[None]:
@@ -220,7 +179,11 @@ class Database:
             if not self.sqlite and connection.execute(text(_READ_ONLY)).scalar_one():
                 raise Outage("The database is read-only.")
         if self.sqlite:
-            _look_anew(str(self.engine.url.database))
+            try:
+                _look_anew(str(self.engine.url.database))
+            except Outage:
+                self.engine.dispose()
+                raise
 
     def close(self) -> None:
         """Give every connection back. Whoever still waits for the database waits no longer."""
@@ -237,10 +200,31 @@ def _look_anew(path: str) -> None:
     """Read from a SQLite file what no connection of ours has in its memory."""
     address = f"{Path(path).absolute().as_uri()}?mode=rw"
     try:
-        with closing(sqlite3.connect(address, uri=True, timeout=1)) as connection:
+        with closing(sqlite3.connect(address, uri=True, timeout=0.1)) as connection:
             connection.execute("SELECT version_num FROM alembic_version").fetchone()
+            _see_that_it_takes_writes(connection)
     except sqlite3.Error as error:
         raise Outage(f"{path}: {error}") from None
+
+
+def _see_that_it_takes_writes(connection: sqlite3.Connection) -> None:
+    try:
+        connection.execute("BEGIN IMMEDIATE")  # in a read-only file this begins to read
+        connection.execute("UPDATE alembic_version SET version_num = version_num")
+    except sqlite3.OperationalError as error:
+        if (
+            error.sqlite_errorcode != sqlite3.SQLITE_BUSY
+        ):  # somebody else's writing is none of its faults
+            raise
+    else:
+        connection.rollback()
+
+
+def _is_of_the_file(error: DBAPIError) -> bool:
+    """Whether a SQLite file is damaged or was opened read-only: what is known of it counts for nothing."""
+    if not isinstance(error, OperationalError):
+        return True
+    return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_READONLY
 
 
 def _stat(path: str) -> os.stat_result | None:
@@ -250,92 +234,6 @@ def _stat(path: str) -> os.stat_result | None:
         return None
 
 
-def _one_line(error: object) -> str:
+def one_line(error: object) -> str:
+    """What `error` says, in one line."""
     return " ".join(str(error).split())
-
-
-def shared_secret(database: Database) -> str:
-    """A secret that all processes on this database share, made at first need."""
-    fresh = {"name": "secret", "value": secrets.token_urlsafe(32)}
-    dialect = sqlite if database.sqlite else postgresql
-    with database.write() as connection:
-        connection.execute(dialect.insert(settings).values(fresh).on_conflict_do_nothing())
-        query = select(settings.c.value).where(settings.c.name == "secret")
-        return str(connection.execute(query).scalar_one())
-
-
-def prepare(url: str, *, migrate: bool = True) -> None:
-    """Bring the database to this version's schema, or see that it is there.
-
-    Raises:
-        ServerError: it cannot be reached, is newer than this version, is older and `migrate` is off, or
-            cannot hold every character.
-    """
-    shown = _shown(url)
-    try:
-        database = Database(url)
-    except ArgumentError as error:
-        raise ServerError(f"server.database = {shown}: no usable database URL: {error}") from None
-    try:
-        if database.sqlite:
-            _make_file(database.engine)
-        with database.write() as connection, database.limited(connection, MIGRATION_SECONDS):
-            if not database.sqlite:
-                _check_encoding(connection, shown)
-                connection.execute(text("SET LOCAL lock_timeout = 0"))
-                connection.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": _MIGRATION_LOCK})
-            _upgrade(connection, shown, migrate)
-    except (Outage, DBAPIError) as error:
-        said = _one_line(error.orig if isinstance(error, DBAPIError) else error)
-        raise ServerError(f"server.database = {shown}: cannot be used: {said}") from None
-    finally:
-        database.close()
-
-
-def _check_encoding(connection: Connection, shown: str) -> None:
-    encoding = connection.execute(text("SHOW server_encoding")).scalar_one()
-    if encoding != "UTF8":
-        raise ServerError(
-            f"{shown} has the encoding {encoding}; Lenswatch needs one made with UTF8, as by "
-            "createdb --encoding UTF8 --template template0"
-        )
-
-
-def _make_file(engine: Engine) -> None:
-    """An empty file where there is none: connections never make one."""
-    path = Path(str(engine.url.database))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    except OSError as error:
-        raise ServerError(f"server.database: cannot make its file: {error}") from None
-
-
-def _shown(url: str) -> str:
-    try:
-        return make_url(url).render_as_string(hide_password=True)
-    except (ArgumentError, ValueError):
-        return "(unreadable)"
-
-
-def _upgrade(connection: Connection, shown: str, migrate: bool) -> None:
-    config = AlembicConfig()
-    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
-    config.attributes["connection"] = connection
-    head = ScriptDirectory.from_config(config).get_current_head()
-    current = MigrationContext.configure(connection).get_current_revision()
-    if current == head:
-        return
-    try:
-        ScriptDirectory.from_config(config).get_revision(current or "base")
-    except CommandError:
-        raise ServerError(
-            f"{shown} was written by a newer Lenswatch (schema {current}, this one knows {head}); "
-            "update Lenswatch"
-        ) from None
-    if not migrate:
-        known = f"has schema {current}" if current else "is empty"
-        raise ServerError(
-            f"{shown} {known}, this Lenswatch needs schema {head}; start once without --no-migrate"
-        )
-    command.upgrade(config, "head")

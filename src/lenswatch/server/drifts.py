@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from marshmallow import ValidationError
@@ -12,12 +13,12 @@ from starlette.responses import Response
 
 from lenswatch.server import jobs, search
 from lenswatch.server.bodies import BatchBody, DriftBody, QueryBody, complaints
+from lenswatch.server.conditions import read_query
 from lenswatch.server.errors import invalid, not_found
 from lenswatch.server.experiments import require
 from lenswatch.server.models import drifts
 from lenswatch.server.operations import Call, Operations, Who, reply
 from lenswatch.server.paging import page_schema, paged
-from lenswatch.server.queries import parse_query
 
 __all__ = ["find_drift", "operations"]
 
@@ -40,16 +41,15 @@ def find_drift(call: Call, experiment: Mapping[Any, Any]) -> Mapping[Any, Any]:
     "/experiment/{experiment_id}/drift/search",
     who=Who.ANYBODY,
     body=QueryBody(),
+    interpret=partial(read_query, fields=search.FIELDS),
     args=page_schema("created_at", "job_status", "model", "drift_detected", "schema_version"),
     returns="Drift[]",
     refusals=(403, 404, 422),
 )
 def search_drifts(call: Call) -> Response:
     """Search an experiment's jobs."""
-    query = parse_query(call.body)
-    search.check(query)
     experiment = require("Read", call)
-    rows, total = search.page(call.connection, experiment["number"], query, call.args)
+    rows, total = search.page(call.connection, experiment["number"], call.body, call.args)
     return paged([jobs.record(row) for row in rows], total, call.args)
 
 
@@ -74,7 +74,7 @@ def create_drift(call: Call) -> Response:
     who=Who.REGISTERED,
     body=BatchBody(),
     writes=True,
-    own=True,
+    extension=True,
     returns="Batch",
     refusals=(401, 403, 404, 422),
 )

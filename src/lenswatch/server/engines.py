@@ -26,15 +26,15 @@ POOL_SECONDS = 10  # for a free connection
 STATEMENT_SECONDS = 30.0
 LOCK_SECONDS = 20.0
 _MARGIN = 5.0  # in which PostgreSQL should have said itself that time is up
-_GLANCE_MS = 500  # at a lock of SQLite, before we see whether we still want it
+_GLANCE_MS = 500  # for one attempt at SQLite's lock, between looks whether the server ends
 _INT64 = 2**63
 
 
 class PatientConnection(psycopg.Connection[tuple[Any, ...]]):
-    """A connection that is closed when nothing at all comes back, or when we end.
+    """A connection that is closed when nothing at all comes back, or when our server ends.
 
-    Whoever answers for the server, such as a proxy that hangs, may acknowledge every packet: no time limit of
-    the network notices that.
+    The network's own time limits do not notice a database server, or a proxy before it, that hangs but
+    acknowledges every packet.
     """
 
     seconds = STATEMENT_SECONDS

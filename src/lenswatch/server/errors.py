@@ -13,6 +13,7 @@ from typing import Any
 from starlette.responses import JSONResponse
 
 __all__ = [
+    "NO_DATABASE",
     "JsonAnswer",
     "Refusal",
     "conflict",
@@ -22,6 +23,8 @@ __all__ = [
     "refusal",
     "unauthorized",
 ]
+
+NO_DATABASE = "The database does not answer."
 
 
 class JsonAnswer(JSONResponse):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Row, delete, func, insert, select, update
@@ -12,13 +13,13 @@ from starlette.responses import Response
 
 from lenswatch.server import stamps
 from lenswatch.server.bodies import ExperimentBody, QueryBody
-from lenswatch.server.conditions import Fields, compile_query
+from lenswatch.server.conditions import Fields, compile_query, read_query
 from lenswatch.server.errors import conflict, forbidden, not_found
 from lenswatch.server.models import cursors, experiments, permissions
 from lenswatch.server.operations import Call, Operations, Who, reply
 from lenswatch.server.paging import page_schema, paged, slice_of
-from lenswatch.server.permissions import digest, may, may_create, readable, with_manager
-from lenswatch.server.queries import parse_query
+from lenswatch.server.permissions import may, may_create, readable, with_manager
+from lenswatch.server.storable import digest
 
 __all__ = ["find", "operations", "require"]
 
@@ -58,13 +59,14 @@ def require(wanted: str, call: Call) -> Mapping[Any, Any]:
     "/experiment/search",
     who=Who.ANYBODY,
     body=QueryBody(),
+    interpret=partial(read_query, fields=_FIELDS),
     args=page_schema("created_at", "name", "public"),
     returns="Experiment[]",
     refusals=(422,),
 )
 def search_experiments(call: Call) -> Response:
     """Search the experiments that the caller may read."""
-    condition = compile_query(parse_query(call.body), _FIELDS, call.connection)
+    condition = compile_query(call.body, _FIELDS, call.connection)
     condition = readable(call.caller) & condition
     count = select(func.count()).select_from(experiments).where(condition)
     total = call.connection.execute(count).scalar_one()

@@ -29,10 +29,10 @@ MAX_PIXELS = 64_000_000
 MAX_UNPACKED = 25_000_000  # pixels in memory: all of them, but of a JPEG fewer
 _FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG", "image/webp": "WEBP"}
 _QUALITY = 85
-# How Pillow says that a file is none of its format.
+# What Pillow raises for a broken file.
 _BROKEN = (
     *(OSError, EOFError, SyntaxError, ValueError, TypeError),
-    *(LookupError, ArithmeticError, struct.error),
+    *(LookupError, ArithmeticError, AssertionError, struct.error),
 )
 _TURNS: dict[Any, Transpose] = {
     2: Transpose.FLIP_LEFT_RIGHT,
@@ -73,15 +73,21 @@ def thumbnail(data: bytes) -> Picture:
             Image.open(io.BytesIO(data), formats=list(_FORMATS.values())) as image,
         ):
             if image.width * image.height > MAX_PIXELS:
-                raise _refuse(f"Over {MAX_PIXELS} pixels.")
+                raise _refuse(f"Over {MAX_PIXELS:,} pixels.")
             if not image.info.get("progressive"):  # those are unpacked in full all the same
                 image.draft("RGB", (LONGEST_SIDE, LONGEST_SIDE))
             if image.width * image.height > MAX_UNPACKED:
-                raise _refuse(f"Over {MAX_UNPACKED} pixels, and not a plain JPEG.")
-            image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
-            return _written(_upright(image))
+                raise _refuse(f"Over {MAX_UNPACKED:,} pixels; only a baseline JPEG may be larger.")
+            return _written(_upright(_scaled(image)))
     except (*_BROKEN, Image.DecompressionBombError):
         raise _refuse("Not a readable JPEG, PNG or WebP image.") from None
+
+
+def _scaled(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16 bits, of which a JPEG keeps the upper 8
+        image = image.convert("I").point(lambda value: value / 256).convert("L")
+    image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+    return image
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -93,8 +99,6 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _written(image: Image.Image) -> Picture:
-    if image.mode.startswith("I"):  # 16 bits, of which a JPEG keeps the upper 8
-        image = image.convert("I").point(lambda value: value / 256).convert("L")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -125,7 +129,7 @@ def _scale(call: Call) -> None:
     check=_check,
     work=_scale,
     writes=True,
-    own=True,
+    extension=True,
     returns="Picture",
     refusals=(401, 403, 404, 415, 422),
 )
@@ -155,7 +159,7 @@ def put_image(call: Call) -> Response:
 @operations.get(
     "/experiment/{experiment_id}/drift/{drift_id}/image",
     who=Who.ANYBODY,
-    own=True,
+    extension=True,
     returns="image/jpeg",
     refusals=(403, 404),
 )

@@ -2,7 +2,8 @@
 
 Whoever changes an experiment's jobs first moves its cursor, and whoever deletes the experiment locks it.
 That row lock makes writers of one experiment wait for each other, gives `seq` the order of commits, and
-keeps the order of locks the same for everybody. What was there before it may be gone behind it: 404.
+keeps the order of locks the same for everybody. A row that was read before the lock was taken may be gone
+afterwards; that is a 404.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def _insert(connection: Connection, rows: list[dict[str, Any]]) -> dict[str, int
     return {row.id: row.number for row in inserted}
 
 
-# Statements are made once: their caches are asked by tables and names, never by another statement.
+# Each statement is built once. The caches are keyed by plain values: statements as keys would never be freed.
 
 
 @functools.cache
@@ -105,7 +106,7 @@ def _from_arrays(table: Table, names: tuple[str, ...]) -> sqlite.Insert:
 
 
 @functools.cache
-def _many(dialect: str, table: Table, names: tuple[str, ...]) -> Any:
+def _bulk_insert(dialect: str, table: Table, names: tuple[str, ...]) -> Any:
     """INSERT of all `rows` in one statement; what is there already has its `jobs` added to."""
     query = (_from_arrays if dialect == "sqlite" else _from_records)(table, names)
     if "jobs" not in table.c:
@@ -132,7 +133,7 @@ def change(connection: Connection, old: Job, job: Job) -> Job:
     )
     _count(connection, experiment, [old], -1)
     _count(connection, experiment, [new], 1)
-    if new["tags"] != old["tags"]:
+    if set(new["tags"]) != set(old["tags"]):
         connection.execute(delete(drift_tags).where(drift_tags.c.drift == old["number"]))
         _insert_tags(connection, [new])
     return new
@@ -191,8 +192,17 @@ def _event_key(event_id: Any) -> str | None:
     fitting = _fitting(EVENT_ID, event_id)
     if event_id is None or fitting:
         return fitting
-    written = json.dumps(event_id, sort_keys=True).encode()
+    written = json.dumps(_by_value(event_id), sort_keys=True).encode()
     return "#" + hashlib.blake2b(written, digest_size=31).hexdigest()  # no id that fits has a "#"
+
+
+def _by_value(value: Any) -> Any:
+    """`value` with whole numbers as such: 1.0 is 1."""
+    if isinstance(value, list):
+        return [_by_value(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _by_value(item) for key, item in value.items()}
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _fitting(pattern: Any, value: Any) -> str | None:
@@ -263,4 +273,4 @@ def _add(connection: Connection, table: Table, entries: list[dict[str, Any]]) ->
         return
     dialect = connection.dialect.name
     rows = [list(entry.values()) for entry in entries] if dialect == "sqlite" else entries
-    connection.execute(_many(dialect, table, tuple(entries[0])), {"rows": rows})
+    connection.execute(_bulk_insert(dialect, table, tuple(entries[0])), {"rows": rows})

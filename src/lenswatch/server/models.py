@@ -39,7 +39,6 @@ __all__ = [
     "settings",
     "tag_tallies",
     "tallies",
-    "text_problem",
     "users",
 ]
 
@@ -62,17 +61,6 @@ _STATUS = String(9).with_variant(String(9, collation="C"), "postgresql")
 _STREAM = String(64).with_variant(String(64, collation="C"), "postgresql")
 _TAG = String(20).with_variant(String(20, collation="C"), "postgresql")
 _JSON = JSON().with_variant(JSONB, "postgresql")
-
-
-def text_problem(text: str) -> str | None:
-    """Why one of the databases cannot keep `text`; None if both can."""
-    if "\0" in text:
-        return "Must not contain the character NUL."
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return "Not a valid utf-8 string."
-    return None
 
 
 def _experiment(*, primary_key: bool = False) -> Column[int]:

@@ -11,6 +11,7 @@ from marshmallow import Schema, fields, validate
 
 from lenswatch.server.auth import LEVELS
 from lenswatch.server.bodies import (
+    MAX_BATCH,
     MAX_PERMISSIONS,
     BatchBody,
     DriftBody,
@@ -18,7 +19,7 @@ from lenswatch.server.bodies import (
     QueryBody,
 )
 from lenswatch.server.operations import Operation, Who
-from lenswatch.wire import JOB_STATUSES, TAG_LENGTH
+from lenswatch.wire import JOB_STATUSES, SCHEMA_VERSION, TAG_LENGTH
 
 __all__ = ["document"]
 
@@ -97,7 +98,7 @@ SCHEMAS: dict[str, Any] = {
         {
             "id": _ID,
             "created_at": _STAMP,
-            "schema_version": {"type": "string", "const": "1.0.0"},
+            "schema_version": {"type": "string", "const": SCHEMA_VERSION},
             "job_status": _STATUS,
             "model": _TEXT,
             "drift_detected": {"type": "boolean"},
@@ -122,7 +123,7 @@ SCHEMAS: dict[str, Any] = {
         "examples": [{}, {"job_status": "Failed"}, {"tags": {"$all": ["pier"]}}],
     },
     "BatchBody": _object(
-        {"drifts": {"type": "array", "minItems": 1, "maxItems": 1000, "items": {}}}, more=False
+        {"drifts": {"type": "array", "minItems": 1, "maxItems": MAX_BATCH, "items": {}}}, more=False
     ),
     "Batch": _object(
         {
@@ -225,7 +226,12 @@ def _describe(operation: Operation) -> dict[str, Any]:
         "responses": _responses(operation),
         "security": [{"bearer": []}] if operation.who is not Who.ANYBODY else [{"bearer": []}, {}],
     }
-    if parameters := [*_path_parameters(operation.path), *_query_parameters(operation.args)]:
+    parameters = [
+        *_path_parameters(operation.path),
+        *_query_parameters(operation.args),
+        *_header_parameters(operation),
+    ]
+    if parameters:
         described["parameters"] = parameters
     if operation.body:
         schema = _ref(_BODIES[type(operation.body)])
@@ -260,6 +266,17 @@ def _query_parameters(args: Schema | None) -> list[dict[str, Any]]:
     ]
 
 
+def _header_parameters(operation: Operation) -> list[dict[str, Any]]:
+    asked = {
+        "image/jpeg": ("If-None-Match", "The ETag of a picture that is here already."),
+        "text/event-stream": ("Last-Event-ID", "The id of the event after which to go on."),
+    }.get(operation.returns or "")
+    if asked is None:
+        return []
+    name, text = asked
+    return [{"name": name, "in": "header", "schema": _TEXT, "description": text}]
+
+
 def _parameter(field: fields.Field) -> dict[str, Any]:
     schema: dict[str, Any] = {"type": "integer" if isinstance(field, fields.Integer) else "string"}
     if isinstance(field.load_default, str | int):
@@ -276,19 +293,38 @@ def _responses(operation: Operation) -> dict[str, Any]:
     success: dict[str, Any] = {"description": HTTPStatus(operation.success).phrase}
     if operation.returns:
         success["content"] = _content(operation.returns)
-    if operation.path.endswith("/search"):
+    if headers := _headers(operation):
         success["headers"] = {
-            "X-Pagination": {"schema": _TEXT, "description": "JSON: total, pages"}
+            name: {"schema": _TEXT, "description": text} for name, text in headers.items()
         }
-    refusals = {*operation.refusals, 500}
+    refusals = {*operation.refusals, 500, 503}
     if operation.body or operation.raw_body:
         refusals |= {400, 408, 413}
     error = {"application/json": {"schema": _ref("Error")}}
-    described = {
+    described: dict[str, Any] = {
         str(code): {"description": HTTPStatus(code).phrase, "content": error}
         for code in sorted(refusals)
     }
+    described["503"]["headers"] = {
+        "Retry-After": {"schema": _COUNT, "description": "Seconds after which to try again."}
+    }
+    if operation.returns == "image/jpeg":
+        described["304"] = {"description": "Still the picture that `If-None-Match` names."}
     return {str(operation.success): success} | described
+
+
+def _headers(operation: Operation) -> dict[str, str]:
+    """What a success says in its headers, by name."""
+    if operation.path.endswith("/search"):
+        return {
+            "X-Pagination": (
+                "A JSON object: total, total_pages; where anything was found first_page and last_page too, "
+                "and page, previous_page and next_page where there are such."
+            )
+        }
+    if operation.returns == "image/jpeg":
+        return {"ETag": "Stands for the picture; send it as `If-None-Match` next time."}
+    return {}
 
 
 def _content(returns: str) -> dict[str, Any]:

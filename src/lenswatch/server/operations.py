@@ -27,10 +27,13 @@ from lenswatch.server.database import Contended, Database, QueryRefused
 from lenswatch.server.engines import POOL_SIZE
 from lenswatch.server.errors import JsonAnswer, Refusal, forbidden, invalid
 from lenswatch.server.reading import read_body
+from lenswatch.server.watching import Watch
 
 __all__ = ["Call", "Operation", "Operations", "Services", "Who", "identify", "in_thread", "reply"]
 
 QUERY_SECONDS = 5.0  # for one statement of a search
+QUERY_BYTES = 256 * 1024  # of a search's body
+SEARCHES = 4  # at once, in a process: others must not wait for slow ones
 _TRIES = 4  # of a transaction that PostgreSQL sacrifices to another
 
 
@@ -54,9 +57,11 @@ class Services:
 
     def __post_init__(self) -> None:
         """Threads are kept apart by what they wait for, so that reads go on whatever writes do."""
+        self.watch = Watch(self.database)
         self.readers = anyio.CapacityLimiter(POOL_SIZE)
+        self.searchers = anyio.CapacityLimiter(SEARCHES)
         self.writers = anyio.CapacityLimiter(1 if self.database.sqlite else POOL_SIZE // 2)
-        self.workers = anyio.CapacityLimiter(1)  # for what takes much memory
+        self.scalers = anyio.CapacityLimiter(1)  # pictures take much memory
 
 
 @dataclass
@@ -89,7 +94,7 @@ _A = TypeVar("_A")
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Operation:
     """One method on one path."""
 
@@ -97,32 +102,42 @@ class Operation:
     path: str
     handler: Handler
     who: Who
-    body: Schema | None
-    raw_body: bool
-    args: Schema | None
-    writes: bool
-    own: bool  # not in the contract: under /api/latest only
-    success: int
-    returns: str | None  # the name of a schema in the OpenAPI document
-    refusals: tuple[int, ...]
-    check: Step | None  # whether it may be done at all, before `work` is begun
-    work: Step | None  # what takes long, outside of any transaction
-    heavy: bool  # may take long in the database
+    body: Schema | None = None
+    raw_body: bool = False
+    interpret: Callable[[dict[str, Any]], Any] | None = None  # what the handler gets for the body
+    args: Schema | None = None
+    writes: bool = False
+    extension: bool = False  # not in the contract: under /api/latest only
+    success: int = 200
+    returns: str | None = None  # the name of a schema in the OpenAPI document
+    refusals: tuple[int, ...] = ()
+    check: Step | None = None  # whether it may be done at all, before `work` is begun
+    work: Step | None = None  # what takes long, outside of any transaction
+    slow: bool = False  # may take long in the database
+
+    @property
+    def searches(self) -> bool:
+        """Whether a Mongo-style query is its body."""
+        return isinstance(self.body, bodies.QueryBody)
 
     async def endpoint(self, request: Request) -> Response:
         """Answer a request."""
         services: Services = request.app.state.services
         identity = await identify(services, request, self.who)
-        raw = (
-            await read_body(request, services.max_body_bytes) if self.body or self.raw_body else b""
-        )
+        limit = services.max_body_bytes
+        if self.searches:
+            limit = min(limit, QUERY_BYTES)
+        raw = await read_body(request, limit) if self.body or self.raw_body else b""
         call = Call(request, services, identity, raw, {})
         if not self.writes:
-            return await in_thread(self._read, call, services.readers)
+            slow = self.slow or self.searches
+            return await in_thread(
+                self._read, call, services.searchers if slow else services.readers
+            )
         await in_thread(self._judge, call, services.readers)
         if self.check and self.work:
             await in_thread(self._check, call, services.readers)
-            await in_thread(self.work, call, services.workers)
+            await in_thread(self.work, call, services.scalers)
         return await in_thread(self._write, call, services.writers)
 
     def _read(self, call: Call) -> Response:
@@ -151,7 +166,7 @@ class Operation:
         call.caller = find_caller(connection, call.identity)
         if self.who is Who.REGISTERED and (call.caller is None or not call.caller.user_id):
             raise Refusal(403, "User not registered.")
-        if not self.heavy:
+        if not (self.slow or self.searches):
             return step(call)
         try:
             with call.services.database.limited(connection, QUERY_SECONDS):
@@ -170,6 +185,11 @@ class Operation:
         if self.body:
             data = bodies.parse_json(call.body, call.request.headers.get("content-type", ""))
             call.body = _collect(complaints, self.body, data, "json")
+        if self.interpret and "json" not in complaints:
+            try:
+                call.body = self.interpret(call.body)
+            except Refusal as refusal:
+                complaints |= refusal.errors or {}
         if complaints:
             raise Refusal(422, errors=complaints)
 
@@ -210,34 +230,11 @@ class Operations:
     def __init__(self) -> None:
         self.all: list[Operation] = []
 
-    def add(
-        self,
-        method: str,
-        path: str,
-        *,
-        who: Who,
-        returns: str | None = None,
-        body: Schema | None = None,
-        raw_body: bool = False,
-        args: Schema | None = None,
-        writes: bool = False,
-        own: bool = False,
-        success: int = 200,
-        refusals: tuple[int, ...] = (),
-        check: Step | None = None,
-        work: Step | None = None,
-        heavy: bool = False,
-    ) -> Callable[[_H], _H]:
-        """Make the decorated function the handler of `method` on `path`."""
+    def add(self, method: str, path: str, **options: Any) -> Callable[[_H], _H]:
+        """Make the decorated function the handler of `method` on `path`; `options` as in `Operation`."""
 
         def register(handler: _H) -> _H:
-            self.all.append(
-                Operation(
-                    method, path, handler, who, body, raw_body, args, writes, own,
-                    success, returns, refusals, check, work,
-                    heavy or isinstance(body, bodies.QueryBody),
-                )
-            )  # fmt: skip
+            self.all.append(Operation(method=method, path=path, handler=handler, **options))
             return handler
 
         return register

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import ColumnElement, or_, select, true
 
 from lenswatch.server.auth import LEVELS, Caller
+from lenswatch.server.bodies import MAX_PERMISSIONS
+from lenswatch.server.errors import invalid
 from lenswatch.server.models import experiments, permissions
+from lenswatch.server.storable import digest
 
-__all__ = ["digest", "may", "may_create", "rank", "readable", "with_manager"]
+__all__ = ["may", "may_create", "readable", "with_manager"]
 
 Entry = Mapping[str, str]
-
-
-def digest(name: str) -> str:
-    """A fixed-length stand-in for text of any length, for unique constraints and look-ups."""
-    return hashlib.sha256(name.encode()).hexdigest()
 
 
 def rank(entries: Iterable[Entry], caller: Caller | None) -> int:
@@ -50,9 +47,16 @@ def may_create(caller: Caller) -> bool:
 
 
 def with_manager(entries: list[dict[str, str]], caller: Caller) -> list[dict[str, str]]:
-    """`entries`, with Manage for `caller` where they would not have it."""
+    """`entries`, with Manage for `caller` where they would not have it.
+
+    Raises:
+        Refusal: 422, there is no room for that.
+    """
     if rank(entries, caller) == len(LEVELS):
         return entries
+    if len(entries) == MAX_PERMISSIONS:
+        full = f"Longer than {MAX_PERMISSIONS} with your own Manage, which has to be among them."
+        raise invalid("json", {"permissions": [full]})
     return [*entries, {"entity": str(caller.user_id), "level": "Manage"}]
 
 

@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 from marshmallow import ValidationError
 
-from lenswatch.server.bodies import storable
 from lenswatch.server.errors import invalid
-from lenswatch.server.regex import RegexError, compile_regex
+from lenswatch.server.regex import OPTIONS, RegexError, compile_regex
+from lenswatch.server.storable import storable
 
 __all__ = [
     "AllOf",
@@ -360,6 +360,8 @@ def _pattern(regex: Any, options: Any) -> Pattern:
         if not isinstance(value, str):
             raise _refuse(name, "Not a valid string.")
         _literal(name, value)
+    if not set(options) <= OPTIONS:
+        raise _refuse("$options", 'Only the options "i" and "s" are supported.')
     try:
         compile_regex(regex, options)
     except RegexError as error:

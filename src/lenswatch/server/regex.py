@@ -30,12 +30,13 @@ from lenswatch.server.regex_tree import (
     parse_regex,
 )
 
-__all__ = ["Regex", "RegexError", "RegexTimeout", "compile_regex"]
+__all__ = ["OPTIONS", "Regex", "RegexError", "RegexTimeout", "Steps", "compile_regex"]
 
+OPTIONS = frozenset("is")
 MAX_LENGTH = 500
 MAX_STATES = 1000
 SHORT = 512  # characters
-_MAX_SETS = 2000  # of states that are remembered
+_MAX_REMEMBERED = 100_000  # states in the sets that are remembered for one search
 _CHECK_EVERY = 4096  # characters between two looks at the clock, where sets are remembered
 
 
@@ -53,6 +54,23 @@ class _State:
     anchor: str = ""
 
 
+class Steps(dict[tuple["Regex", frozenset[int], str, bool], frozenset[int]]):
+    """Where expressions get from sets of states by a character; forgotten when it becomes too much."""
+
+    size = 0
+
+    def remember(
+        self, key: tuple[Regex, frozenset[int], str, bool], found: frozenset[int]
+    ) -> frozenset[int]:
+        """Keep that `key` leads to `found`."""
+        self.size += len(found) + 1
+        if self.size > _MAX_REMEMBERED:
+            self.clear()
+            self.size = len(found) + 1
+        self[key] = found
+        return found
+
+
 class Regex:
     """A compiled expression."""
 
@@ -62,7 +80,6 @@ class Regex:
         self._accept = self._add(_State())
         self._start = self._build(self.tree, self._accept)
         self._quick = re.compile(_write_python(self.tree)) if _branches(self.tree) <= 1 else None
-        self._sets: dict[tuple[frozenset[int], str, bool], frozenset[int]] = {}
 
     def _add(self, state: _State) -> int:
         if len(self._states) >= MAX_STATES:
@@ -118,30 +135,28 @@ class Regex:
         targets = [self._states[n].target for n in states if _within(self._states[n].ranges, point)]
         return self._closure([self._start, *targets], False, at_end)
 
-    def _remember(self, key: tuple[frozenset[int], str, bool]) -> frozenset[int]:
-        if len(self._sets) >= _MAX_SETS:
-            self._sets.clear()
-        found = self._sets[key] = self._step(*key)
-        return found
-
-    def search(self, text: str, deadline: float = float("inf")) -> bool:
+    def search(self, text: str, deadline: float = float("inf"), steps: Steps | None = None) -> bool:
         """Whether the expression matches somewhere in `text`.
+
+        `steps` keeps what was found out for the next text. The expression itself keeps nothing: there may be
+        many of them, and what they find out is large.
 
         Raises:
             RegexTimeout: the monotonic clock passed `deadline`.
         """
         if self._quick is not None and len(text) <= SHORT:
             return self._quick.search(text) is not None
+        steps = Steps() if steps is None else steps
         current = self._closure([self._start], True, not text)
         last = len(text) - 1
         for position, character in enumerate(text):
             if self._accept in current:
                 return True
-            key = (current, character, position == last)
-            known = self._sets.get(key)
+            key = (self, current, character, position == last)
+            known = steps.get(key)
             if (known is None or position % _CHECK_EVERY == 0) and time.monotonic() > deadline:
                 raise RegexTimeout
-            current = self._remember(key) if known is None else known
+            current = steps.remember(key, self._step(*key[1:])) if known is None else known
         return self._accept in current
 
     @functools.cached_property
@@ -206,8 +221,6 @@ def _write(tree: Tree) -> str:
         case Choice(parts):
             return "|".join(map(_write, parts))
         case Repeat(part, least, most):
-            if most == 0:
-                return "(?:)"
             upper = "" if most is None else str(most)
             return f"(?:{_write(part)}){{{least},{upper}}}"
 
@@ -217,7 +230,7 @@ def _write_part(tree: Tree) -> str:
 
 
 def _write_class(ranges: Ranges) -> str:
-    # PostgreSQL knows no character 0 and none of the surrogates.
+    # PostgreSQL knows no character 0.
     usable = [(max(low, 1), high) for low, high in ranges if high >= 1]
     if not usable:
         return r"[^\U00000001-\U0010FFFF]"
@@ -233,6 +246,6 @@ def compile_regex(text: str, options: str = "") -> Regex:
     """
     if len(text) > MAX_LENGTH:
         raise RegexError(f"Longer than {MAX_LENGTH} characters.")
-    if not set(options) <= {"i", "s"}:
-        raise RegexError('Of options only "i" and "s" are supported.')
+    if not set(options) <= OPTIONS:
+        raise RegexError('Only the options "i" and "s" are supported.')
     return Regex(text, options)

@@ -19,7 +19,7 @@ __all__ = [
 ]
 
 MAX_REPEAT = 100
-MAX_GROUPS = 20  # within each other
+MAX_GROUPS = 20  # nested
 _LAST = 0x10FFFF
 _DIGIT = ((48, 57),)
 _WORD = ((48, 57), (65, 90), (95, 95), (97, 122))
@@ -170,7 +170,7 @@ class _Parser:
             self.at += 2
         self.depth += 1
         if self.depth > MAX_GROUPS:
-            raise RegexError(f"Over {MAX_GROUPS} groups within each other.")
+            raise RegexError(f"Groups are nested more than {MAX_GROUPS} deep.")
         tree = self.choice()
         if self.take() != ")":
             raise RegexError("A group is not closed.")

@@ -25,13 +25,13 @@ from sqlalchemy import (
 )
 
 from lenswatch.server import stamps
-from lenswatch.server.conditions import Fields, check_query, compile_query
+from lenswatch.server.conditions import Fields, compile_query
 from lenswatch.server.models import cursors, drift_tags, drifts, tag_tallies, tallies
 from lenswatch.server.paging import ordered, slice_of
 from lenswatch.server.queries import AllOf, AnyOf, Compare, Equal, Match, Node, Not
 from lenswatch.wire import SCHEMA_VERSION
 
-__all__ = ["FIELDS", "check", "condition", "page"]
+__all__ = ["FIELDS", "condition", "page"]
 
 _STREAM = ("parameters", "stream")
 _EVENT = ("parameters", "event_id")
@@ -67,11 +67,6 @@ _TALLIED = Fields(
 _OPPOSITE: dict[str, Any] = {"$gt": "$lte", "$gte": "$lt", "$lt": "$gte", "$lte": "$gt"}
 _TALLIED_PATHS = {("job_status",), ("drift_detected",), _STREAM}
 _INDEXED_PATHS = _TALLIED_PATHS | {("created_at",), ("_id",), ("id",), ("tags",), _EVENT}
-
-
-def check(query: Node) -> None:
-    """Raise the 422 that `query` deserves, if any."""
-    check_query(query, FIELDS)
 
 
 def condition(connection: Connection, query: Node, fields: Fields = FIELDS) -> ColumnElement[bool]:
@@ -200,9 +195,9 @@ class _Search:
 
 
 def _outside(query: Node) -> list[tuple[Node, int, bool]]:
-    """What a span of time leaves out: a query for each end, its bound, and whether it is what comes before.
+    """For a query that is only a span of time: what it leaves out.
 
-    Empty if `query` is anything else.
+    For each end the complementary query, its bound, and whether that is the lower one; empty for others.
     """
     found: dict[bool, tuple[Node, int, bool]] = {}
     for part in _conjuncts(query):

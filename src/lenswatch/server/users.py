@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import uuid
+from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from starlette.responses import Response
 
 from lenswatch.server import stamps
 from lenswatch.server.auth import Identity
 from lenswatch.server.bodies import QueryBody
-from lenswatch.server.conditions import Fields, compile_query
+from lenswatch.server.conditions import Fields, compile_query, read_query
 from lenswatch.server.errors import conflict, forbidden
 from lenswatch.server.models import users
 from lenswatch.server.operations import Call, Operations, Who, reply
 from lenswatch.server.paging import page_schema, paged, slice_of
-from lenswatch.server.queries import parse_query
 
 __all__ = ["ensure_user", "operations"]
 
@@ -41,10 +41,8 @@ def register(call: Call) -> Response:
     assert call.identity
     if not call.identity.user:
         raise forbidden()
-    try:
-        _insert(call.connection, call.identity)
-    except IntegrityError:
-        raise conflict("User already exists.") from None
+    if not ensure_user(call.connection, call.identity):
+        raise conflict("User already exists.")
     return reply(_record(_of(call.connection, call.identity)), 201)
 
 
@@ -68,13 +66,14 @@ def update_self(call: Call) -> Response:
     "/user/search",
     who=Who.ADMIN,
     body=QueryBody(),
+    interpret=partial(read_query, fields=_FIELDS),
     args=page_schema("created_at", "email", "subject", "issuer"),
     returns="User[]",
     refusals=(401, 403, 422),
 )
 def search_users(call: Call) -> Response:
     """Search users. Administrators only."""
-    condition = compile_query(parse_query(call.body), _FIELDS, call.connection)
+    condition = compile_query(call.body, _FIELDS, call.connection)
     total = call.connection.execute(
         select(func.count()).select_from(users).where(condition)
     ).scalar_one()
@@ -97,13 +96,8 @@ def read_entitlements_plural(call: Call) -> Response:
     return read_entitlements(call)
 
 
-def ensure_user(connection: Connection, identity: Identity) -> None:
-    """Register `identity` if it is not."""
-    if connection.execute(select(users.c.id).where(_is(identity))).first() is None:
-        _insert(connection, identity)
-
-
-def _insert(connection: Connection, identity: Identity) -> None:
+def ensure_user(connection: Connection, identity: Identity) -> bool:
+    """Register `identity`. Whether it was not registered before."""
     record = {
         "id": str(uuid.uuid4()),
         "created_at": stamps.now(),
@@ -111,7 +105,10 @@ def _insert(connection: Connection, identity: Identity) -> None:
         "issuer": identity.issuer,
         "email": identity.email,
     }
-    connection.execute(insert(users).values(record))
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    registration = dialect.insert(users).values(record)
+    one_each = registration.on_conflict_do_nothing(index_elements=["subject", "issuer"])
+    return connection.execute(one_each.returning(users.c.id)).first() is not None
 
 
 def _is(identity: Identity) -> Any:

@@ -1,16 +1,15 @@
-"""What the dashboard asks beyond the contract: the streams of an experiment, and a series to draw."""
+"""What the dashboard asks beyond the contract: an experiment's streams, and a series of its jobs to draw."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate
-from sqlalchemy import JSON, ColumnElement, RowMapping, ScalarSelect, case, func, select
+from sqlalchemy import JSON, ColumnElement, RowMapping, ScalarSelect, Text, case, cast, func, select
 from sqlalchemy.dialects.postgresql import JSONB
 from starlette.responses import Response
 
-from lenswatch.server import jobs, stamps
-from lenswatch.server.bodies import Text
+from lenswatch.server import bodies, jobs, stamps
 from lenswatch.server.experiments import require
 from lenswatch.server.models import drifts, pictures, tallies
 from lenswatch.server.operations import Call, Operations, Who, reply
@@ -18,6 +17,7 @@ from lenswatch.server.operations import Call, Operations, Who, reply
 __all__ = ["operations"]
 
 MAX_STREAMS = 1000  # of one answer
+MAX_DRAWN = 1000  # characters of one job's values for the chart
 
 operations = Operations()
 _newest = drifts.alias("newest")
@@ -34,7 +34,7 @@ def _is_moment(text: str) -> None:
 class SeriesArgs(Schema):
     """The query string of a series."""
 
-    stream = Text()
+    stream = bodies.Text()
     limit = fields.Integer(load_default=2000, validate=validate.Range(min=1, max=10_000))
     before = fields.String(validate=_is_moment)
 
@@ -42,8 +42,8 @@ class SeriesArgs(Schema):
 @operations.get(
     "/experiment/{experiment_id}/streams",
     who=Who.ANYBODY,
-    own=True,
-    heavy=True,
+    extension=True,
+    slow=True,
     returns="Stream[]",
     refusals=(403, 404, 422),
 )
@@ -98,8 +98,8 @@ def _stream(row: RowMapping) -> dict[str, Any]:
 @operations.get(
     "/experiment/{experiment_id}/series",
     who=Who.ANYBODY,
-    own=True,
-    heavy=True,
+    extension=True,
+    slow=True,
     args=SeriesArgs(),
     returns="Series",
     refusals=(403, 404, 422),
@@ -132,16 +132,22 @@ def read_series(call: Call) -> Response:
     return reply(_columns(rows))
 
 
-def _drawn(sqlite: bool) -> ColumnElement[list[Any]]:
-    """Of the parameters, which may be large, those that are drawn: an array."""
+def _drawn(sqlite: bool) -> ColumnElement[list[Any] | None]:
+    """Of the parameters, which may be large, those that are drawn: an array; NULL if even that is large."""
     whole = drifts.c.parameters
     if sqlite:
-        return func.json_extract(whole, *(f"$.{name}" for name in _DRAWN), type_=JSON)
-    return func.jsonb_build_array(*(whole[name] for name in _DRAWN), type_=JSONB)
+        paths = [f"$.{name}" for name in _DRAWN]
+        values = func.json_extract(whole, *paths, type_=JSON)
+        size = func.length(func.json_extract(whole, *paths, type_=Text))
+    else:
+        values = func.jsonb_build_array(*(whole[name] for name in _DRAWN), type_=JSONB)
+        size = func.length(cast(values, Text))
+    return case((size <= MAX_DRAWN, values))
 
 
 def _columns(rows: list[Any]) -> dict[str, list[Any]]:
-    drawn = [dict(zip(_DRAWN, row["drawn"], strict=True)) for row in rows]
+    nothing = [None] * len(_DRAWN)
+    drawn = [dict(zip(_DRAWN, row["drawn"] or nothing, strict=True)) for row in rows]
     series: dict[str, list[Any]] = {
         "id": [row["id"] for row in rows],
         "created_at": [stamps.iso(row["created_at"]) for row in rows],

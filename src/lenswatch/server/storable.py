@@ -1,0 +1,138 @@
+"""What SQLite and PostgreSQL can both keep: text, JSON, and digests where text is too long for an index."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from marshmallow import ValidationError
+
+__all__ = [
+    "MAX_COMPLAINTS",
+    "digest",
+    "each",
+    "is_text",
+    "storable",
+    "storable_text",
+    "text_problem",
+]
+
+MAX_COMPLAINTS = 100  # about one body: further ones are not looked for
+MAX_DEPTH = 64
+_INT64 = 2**63
+_EXACT_FROM = 1e16  # from here on PostgreSQL's jsonb writes a whole float as a whole number
+
+
+def text_problem(text: str) -> str | None:
+    """Why one of the databases cannot keep `text`; None if both can."""
+    if "\0" in text:
+        return "Must not contain the character NUL."
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "Not a valid utf-8 string."
+    return None
+
+
+def is_text(value: Any) -> bool:
+    """Whether `value` is text that both databases can keep."""
+    return isinstance(value, str) and text_problem(value) is None
+
+
+def digest(text: str) -> str:
+    """SHA-256 in hexadecimal: stands for text of any length in an index, and for secrets."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def storable(value: Any, limit: int | None = None) -> Any:
+    """`value` in the form both databases keep; a `limit` is to its bytes as JSON, roughly.
+
+    Raises:
+        ValidationError: a number beyond 64 bits or not finite, text that is no Unicode, nested too deep, too
+            large.
+    """
+    try:
+        return _Walk(math.inf if limit is None else limit).value(value, 0)
+    except _TooLargeError:
+        raise ValidationError(f"Larger than {limit:,} bytes.") from None
+
+
+class _TooLargeError(Exception):
+    """There is more than may be: nothing further is looked at."""
+
+
+class _Walk:
+    """Through a JSON value."""
+
+    def __init__(self, left: float) -> None:
+        self.left = left
+
+    def value(self, value: Any, depth: int) -> Any:
+        self.left -= len(value) + 3 if isinstance(value, str) else 3
+        if self.left < 0:
+            raise _TooLargeError
+        if isinstance(value, str):
+            return storable_text(value)
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, int | float):
+            return _storable_number(value)
+        if depth >= MAX_DEPTH:
+            raise ValidationError(f"Nested deeper than {MAX_DEPTH} levels.")
+        if isinstance(value, list):
+            return each(enumerate(value), lambda item: self.value(item, depth + 1))
+        for key in value:
+            self.left -= len(key) + 3
+            if problem := text_problem(key):
+                raise ValidationError(f"A key cannot be kept: {problem}")
+        kept = each(value.items(), lambda item: self.value(item, depth + 1))
+        return dict(zip(value, kept, strict=True))
+
+
+def each(items: Iterable[tuple[Any, Any]], judge: Callable[[Any], Any]) -> list[Any]:
+    """What `judge` makes of each of the `items`, which are pairs of a key and a value.
+
+    Raises:
+        ValidationError: what `judge` complained of, by key; after MAX_COMPLAINTS no further item is judged.
+    """
+    kept: list[Any] = []
+    problems: dict[str, Any] = {}
+    found = 0
+    for key, item in items:
+        try:
+            kept.append(judge(item))
+        except ValidationError as error:
+            problems[str(key)] = error.messages
+            found += _count(error.messages)
+            if found >= MAX_COMPLAINTS:
+                break
+    if problems:
+        raise ValidationError(problems)
+    return kept
+
+
+def _count(messages: Any) -> int:
+    return sum(map(_count, messages.values())) if isinstance(messages, dict) else 1
+
+
+def storable_text(text: str) -> str:
+    """`text`, if both databases can keep it.
+
+    Raises:
+        ValidationError: they cannot.
+    """
+    if problem := text_problem(text):
+        raise ValidationError(problem)
+    return text
+
+
+def _storable_number(value: int | float) -> int | float:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValidationError("Special numeric values (nan or infinity) are not permitted.")
+    if isinstance(value, int) and not -_INT64 <= value < _INT64:
+        raise ValidationError("Number too large: a whole number must fit into 64 bits.")
+    if isinstance(value, float) and -_INT64 <= value < _INT64 and abs(value) >= _EXACT_FROM:
+        return int(value)
+    return value + 0.0 if isinstance(value, float) else value  # PostgreSQL knows no -0.0
