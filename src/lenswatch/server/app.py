@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import anyio.to_thread
 from fastapi import FastAPI
@@ -22,38 +21,40 @@ from lenswatch.server import (
     account_pages,
     drifts,
     experiments,
+    health,
     images,
     live,
     openapi,
-    overview,
     pages,
+    streams,
     users,
 )
 from lenswatch.server.account_pages import Account
 from lenswatch.server.auth import (
     Authenticator,
-    Identity,
+    Bearer,
     LocalAuthenticator,
     TokenAuthenticator,
-    find_caller,
 )
-from lenswatch.server.database import Database, Outage, QueryRefused, prepare, shared_secret
-from lenswatch.server.errors import Refusal, forbidden, refusal
+from lenswatch.server.database import Database, Outage, QueryRefused
+from lenswatch.server.errors import NO_DATABASE, Refusal
 from lenswatch.server.fetching import host_of, tls_context
 from lenswatch.server.guard import LoopbackOnly
 from lenswatch.server.keys import KeyBearer
 from lenswatch.server.logs import make_log
-from lenswatch.server.metrics import CONTENT_TYPE, Metrics
-from lenswatch.server.observe import ROUTE, Observe
+from lenswatch.server.metrics import Metrics
+from lenswatch.server.observe import REQUEST_ID, ROUTE, SHOWN, Observe
 from lenswatch.server.oidc import OidcBearer
 from lenswatch.server.oidc_login import OidcLogin
-from lenswatch.server.operations import Operation, Services, Who, identify, in_thread
-from lenswatch.server.sessions import SessionStore
+from lenswatch.server.operations import Operation, Services
+from lenswatch.server.rendering import refuse
+from lenswatch.server.schema import prepare
+from lenswatch.server.sessions import SessionStore, shared_secret
 
 __all__ = ["check_auth", "create_app"]
 
-READY_SECONDS = 2.0  # within which the database must answer for us to be ready
-_MESSAGES = {404: "Not found.", 503: "The database does not answer."}
+Answer = Callable[[Request, Refusal], Awaitable[Response]]
+_MESSAGES = {404: "Not found.", 503: NO_DATABASE}
 _CORS_METHODS = ("GET", "OPTIONS", "PUT", "POST", "PATCH", "DELETE")
 _CORS_HEADERS = ("Authorization", "Content-Type", "Accept")
 _EXPOSED = ("*", "X-Pagination", "X-Request-ID", "ETag")  # named for browsers that know no "*"
@@ -82,35 +83,36 @@ def create_app(config: Config, *, migrate: bool = True) -> FastAPI:
         database, _authenticator(config, database, app), config.server.max_body_bytes
     )
     app.state.services = services
-    app.state.looking = None
     _add_api(app)
     app.include_router(pages.router)
     if config.server.auth.mode != "none":
         app.include_router(account_pages.router)
-    _answer_errors(app)
+    _answer_errors(app, refuse)
     _add_middleware(app, config)
     return app
 
 
 def check_auth(config: Config) -> None:
+    """Raise a ServerError unless the settings in `server.auth` can be used."""
     auth = config.server.auth
-    if auth.mode == "oidc" and not auth.issuers:
+    for issuer in auth.issuers:
+        if not host_of(issuer):
+            raise ServerError(
+                f'server.auth.issuers: "{issuer}" is not the address of an identity provider; it must '
+                "begin with https:// and have a host"
+            )
+    if auth.mode != "oidc":
+        return
+    if not auth.issuers:
         raise ServerError(
             'server.auth.mode = "oidc" needs server.auth.issuers, the addresses of the identity providers'
         )
-    if auth.mode == "oidc" and not auth.user_entitlements:
+    if not auth.user_entitlements:
         raise ServerError(
             'server.auth.mode = "oidc" needs server.auth.user_entitlements: which entitlements make '
             'somebody a user; ["*"] takes every account of the issuers'
         )
-    if auth.mode == "oidc":
-        tls_context()
-    for issuer in auth.issuers:
-        if not host_of(issuer):
-            raise ServerError(
-                f'server.auth.issuers: "{issuer}" is no address of an identity provider; one begins with '
-                "https:// and has a host"
-            )
+    tls_context()
 
 
 def _authenticator(config: Config, database: Database, app: FastAPI) -> Authenticator:
@@ -120,13 +122,14 @@ def _authenticator(config: Config, database: Database, app: FastAPI) -> Authenti
             users.ensure_user(connection, LocalAuthenticator.identity)
         return LocalAuthenticator()
     key_bearer = KeyBearer(database)
-    sessions = SessionStore(database, key_bearer.refresh)
-    secret = shared_secret(database)
     oidc_bearer = OidcBearer(auth) if auth.mode == "oidc" else None
+    bearers: list[Bearer] = [key_bearer, *([oidc_bearer] if oidc_bearer else [])]
+    sessions = SessionStore(database, bearers)
+    secret = shared_secret(database)
     login = OidcLogin(auth, oidc_bearer, secret) if oidc_bearer else None
     signer = URLSafeTimedSerializer(secret, salt="lenswatch.form")
     app.state.account = Account(database, sessions, key_bearer, login, signer)
-    return TokenAuthenticator([key_bearer, *([oidc_bearer] if oidc_bearer else [])], sessions)
+    return TokenAuthenticator(bearers, sessions)
 
 
 @asynccontextmanager
@@ -140,13 +143,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 def _add_api(app: FastAPI) -> None:
     operations = [
         operation
-        for module in (users, experiments, drifts, images, overview, live)
+        for module in (users, experiments, drifts, images, streams, live)
         for operation in module.operations.all
     ]
-    app.add_route("/healthz", _healthz)
-    app.add_route("/readyz", _readyz)
-    app.add_route("/metrics", _metrics)
-    contract = [operation for operation in operations if not operation.own]
+    health.add_routes(app)
+    contract = [operation for operation in operations if not operation.extension]
     app.mount("/api/v1", _api("v1", contract, app))
     app.mount("/api/latest", _api("latest", operations, app))
 
@@ -171,7 +172,7 @@ def _api(version: str, operations: Iterable[Operation], whole: FastAPI) -> FastA
 
     api.add_route("/", lambda _: Response(status_code=204))
     api.add_route("/specification.json", specification)
-    _answer_errors(api)
+    _answer_errors(api, _in_json)
     return api
 
 
@@ -184,73 +185,44 @@ def _dispatcher(path: str, methods: dict[str, Operation]) -> Any:
     return endpoint
 
 
-def _answer_errors(app: FastAPI) -> None:
-    app.add_exception_handler(Refusal, _answer_refusal)
-    app.add_exception_handler(HTTPException, _answer_http)
-    app.add_exception_handler(Outage, _answer_outage)
-    app.add_exception_handler(QueryRefused, _answer_outage)
-    app.add_exception_handler(Exception, _answer_crash)
+def _answer_errors(app: FastAPI, answer: Answer) -> None:
+    """`answer` says to a request what became of it."""
+    told: dict[type[Exception], Callable[[Request, Any], Refusal]] = {
+        Refusal: lambda _request, refused: refused,
+        HTTPException: _of_http,
+        Outage: _of_outage,
+        QueryRefused: _of_outage,
+        Exception: lambda _request, _crash: Refusal(500),
+    }
+    for kind, problem_of in told.items():
+        app.add_exception_handler(kind, partial(_answer_error, answer, problem_of))
 
 
-async def _answer_refusal(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, Refusal)
-    return error.response()
+async def _answer_error(
+    answer: Answer,
+    problem_of: Callable[[Request, Exception], Refusal],
+    request: Request,
+    error: Exception,
+) -> Response:
+    return await answer(request, problem_of(request, error))
 
 
-async def _answer_http(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    message = _MESSAGES.get(error.status_code)
-    return refusal(error.status_code, message, headers=error.headers)
+async def _in_json(_request: Request, problem: Refusal) -> Response:
+    return problem.response()
 
 
-async def _answer_outage(request: Request, error: Exception) -> Response:
-    request.app.state.log.warning("outage", path=request.scope["path"], reason=str(error))
-    return refusal(503, _MESSAGES[503], headers={"Retry-After": "2"})
+def _of_http(_request: Request, error: HTTPException) -> Refusal:
+    return Refusal(error.status_code, _MESSAGES.get(error.status_code), headers=error.headers)
 
 
-async def _answer_crash(_request: Request, _error: Exception) -> Response:
-    return refusal(500)
-
-
-def _healthz(_request: Request) -> Response:
-    return JSONResponse({"status": "ok"})
-
-
-async def _readyz(request: Request) -> Response:
-    """One look at the database at a time, for however many ask."""
-    state = request.app.state
-    if state.looking is None or state.looking.done():
-        look = anyio.to_thread.run_sync(_answers, state.services.database, abandon_on_cancel=True)
-        state.looking = asyncio.create_task(look)
-    await asyncio.wait({state.looking}, timeout=READY_SECONDS)
-    if not state.looking.done() or not state.looking.result():
-        return refusal(503, _MESSAGES[503], headers={"Retry-After": "2"})
-    return JSONResponse({"status": "ok"})
-
-
-def _answers(database: Database) -> bool:
-    try:
-        database.ping()
-    except Outage:
-        return False
-    return True
-
-
-async def _metrics(request: Request) -> Response:
-    """For administrators, and for API keys that may read everywhere."""
-    services: Services = request.app.state.services
-    identity = await identify(services, request, Who.KNOWN)
-    text = await in_thread(partial(_exposition, request), identity, services.readers)
-    return Response(text, media_type=CONTENT_TYPE)
-
-
-def _exposition(request: Request, identity: Identity | None) -> bytes:
-    with request.app.state.services.database.read() as connection:
-        caller = find_caller(connection, identity)
-    grant = caller.identity.grant if caller else None
-    if not ((caller and caller.admin) or (grant and grant.experiments is None)):
-        raise forbidden()
-    return cast(bytes, request.app.state.metrics.exposition())
+def _of_outage(request: Request, error: Exception) -> Refusal:
+    request.app.state.log.warning(
+        "outage",
+        request_id=request.scope.get(REQUEST_ID),
+        path=request.scope["path"][:SHOWN],
+        reason=str(error),
+    )
+    return Refusal(503, NO_DATABASE, headers={"Retry-After": "2"})
 
 
 def _add_middleware(app: FastAPI, config: Config) -> None:

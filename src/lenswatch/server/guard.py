@@ -18,6 +18,10 @@ from lenswatch.server.errors import refusal
 __all__ = ["LoopbackOnly", "is_loopback"]
 
 _HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?\Z")
+_NO_ACCOUNTS = (
+    "This server has no accounts, so it answers only requests to localhost. "
+    "Set server.auth.mode to keys or oidc to reach it by another name."
+)
 _LOCAL = re.compile(r"([a-z0-9_-]+\.)*localhost\Z")
 
 
@@ -49,14 +53,14 @@ class LoopbackOnly:
         host = headers.get("host", "")
         written = _HOST.match(host)
         if not written or not is_loopback(written["name"]):
-            return "Without server.auth this server answers only to localhost."
+            return _NO_ACCOUNTS
         origin = headers.get("origin")
         if origin is not None and origin.rstrip("/") not in self.origins | {
             f"http://{host}",
             f"https://{host}",
         }:
-            return "Requests from other sites are not taken."
+            return "Requests from other sites are refused."
         same_site = headers.get("sec-fetch-site") in (None, "same-origin", "same-site", "none")
         if not same_site and origin is None and scope["method"] not in ("GET", "HEAD"):
-            return "Requests from other sites are not taken."
+            return "Requests from other sites are refused."
         return None

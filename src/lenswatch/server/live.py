@@ -1,7 +1,8 @@
 """Changes to an experiment's jobs as they happen, as server-sent events.
 
-Every process polls the database by `drifts.seq`, so it does not matter which one took a job in. Whether the
-listener may still read the experiment is asked again before each event, and now and then while there is none.
+Every process looks at the experiments' cursors (`lenswatch.server.watching`), so it does not matter which
+one took a job in. Whether the listener may still read the experiment is asked again before each event, and
+now and then while there is none.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-import anyio
 from sqlalchemy import select
 from starlette.responses import Response, StreamingResponse
 
@@ -27,10 +27,9 @@ from lenswatch.server.operations import Call, Operations, Who, identify, in_thre
 
 __all__ = ["operations"]
 
-POLL_SECONDS = 0.5
 HEARTBEAT_SECONDS = 15.0
 RECHECK_SECONDS = 2.0
-_AT_ONCE = 200
+_AT_ONCE = 20  # jobs, each of which may be a megabyte
 
 operations = Operations()
 
@@ -38,7 +37,7 @@ operations = Operations()
 @operations.get(
     "/experiment/{experiment_id}/drift/live",
     who=Who.ANYBODY,
-    own=True,
+    extension=True,
     returns="text/event-stream",
     refusals=(403, 404),
 )
@@ -54,21 +53,26 @@ def follow(call: Call) -> Response:
 
 def _cursor(call: Call, number: int) -> int:
     """Where to go on: after the event that the browser saw last, or from now."""
+    query = select(cursors.c.seq).where(cursors.c.experiment == number)
+    now = int(call.connection.execute(query).scalar_one())
     last = call.request.headers.get("last-event-id", "")
     if last.isascii() and last.isdigit() and len(last) < 19:
-        return int(last)
-    query = select(cursors.c.seq).where(cursors.c.experiment == number)
-    return int(call.connection.execute(query).scalar_one())
+        return min(int(last), now)  # not ahead of a database that was put back to an older state
+    return now
 
 
 async def _events(call: Call, number: int, after: int) -> AsyncIterator[str]:
+    """What changed `after` the last change that the listener knows of."""
     services = call.services
     yield "retry: 2000\n\n"
     spoken = checked = time.monotonic()
-    with suppress(Outage):  # the browser asks again
+    newest = None  # the cursor when it was looked at last
+    with services.watch.following(number), suppress(Outage):  # the browser asks again
         while not services.stopping.is_set():
-            changes = partial(_changes, services.database, number)
-            rows = await in_thread(changes, after, services.readers)
+            rows = []
+            if newest != after:
+                changes = partial(_changes, services.database, number)
+                rows = await in_thread(changes, after, services.readers)
             if rows or time.monotonic() - checked > RECHECK_SECONDS:
                 if not await _may_still_read(call):
                     return
@@ -81,8 +85,12 @@ async def _events(call: Call, number: int, after: int) -> AsyncIterator[str]:
             elif time.monotonic() - spoken > HEARTBEAT_SECONDS:
                 spoken = time.monotonic()
                 yield ": still here\n\n"
-            if len(rows) < _AT_ONCE:
-                await anyio.sleep(POLL_SECONDS)
+            if len(rows) == _AT_ONCE:
+                continue
+            if newest is not None:
+                after = max(after, newest)  # which counts deletions too
+            newest = await services.watch.next_look(number, after)
+            after = min(after, newest)  # the database may have been put back to an older state
 
 
 async def _may_still_read(call: Call) -> bool:

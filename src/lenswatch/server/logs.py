@@ -8,7 +8,7 @@ from typing import Any, TextIO, cast
 
 import structlog
 
-__all__ = ["make_log"]
+__all__ = ["ForeignLog", "make_log"]
 
 
 class _StandardError:
@@ -33,3 +33,21 @@ def make_log(level: str) -> Any:
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
     )
+
+
+class ForeignLog(logging.Handler):
+    """Says what a library logs in our own way."""
+
+    def __init__(self, log: Any) -> None:
+        super().__init__()
+        self.log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One line of `log`."""
+        self.log.log(
+            record.levelno,
+            "library",
+            logger=record.name,
+            message=record.getMessage(),
+            exc_info=record.exc_info,
+        )

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from sqlalchemy import case, func, select
@@ -66,8 +66,9 @@ class _Jobs(Collector):
         return []
 
     def collect(self) -> Iterator[Metric]:
-        family = CounterMetricFamily(
-            "lenswatch_jobs", "Drift jobs stored.", labels=("experiment", "stream", "verdict")
+        # A gauge: jobs are also deleted, and change from running to completed.
+        family = GaugeMetricFamily(
+            "lenswatch_jobs", "Drift jobs stored now.", labels=("experiment", "stream", "verdict")
         )
         place = func.dense_rank().over(partition_by=tallies.c.experiment, order_by=tallies.c.stream)
         ranked = select(tallies, place.label("place")).where(tallies.c.jobs > 0).subquery()

@@ -8,16 +8,19 @@ import uuid
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lenswatch.server.errors import refusal
+from lenswatch.server.errors import Refusal
 from lenswatch.server.metrics import Metrics
+from lenswatch.server.rendering import refuse
 
-__all__ = ["ROUTE", "Observe"]
+__all__ = ["REQUEST_ID", "ROUTE", "SHOWN", "Observe"]
 
+REQUEST_ID = "lenswatch.request_id"  # where the id of a request is kept
 ROUTE = "lenswatch.route"  # where an endpoint leaves the path it stands for
-_SHOWN = 200  # characters of a path, in the log
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
+SHOWN = 200  # characters of a path, in the log
+_GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 
 
 class Observe:
@@ -34,7 +37,8 @@ class Observe:
             await self.app(scope, receive, send)
             return
         given = Headers(scope=scope).get("x-request-id", "")
-        request_id = given if _REQUEST_ID.match(given) else uuid.uuid4().hex
+        request_id = given if _GIVEN_ID.match(given) else uuid.uuid4().hex
+        scope[REQUEST_ID] = request_id
         started, status = time.perf_counter(), 0
 
         async def noting(message: Message) -> None:
@@ -48,9 +52,10 @@ class Observe:
         try:
             await self.app(scope, receive, noting)
         except Exception:
-            self.log.exception("crash", request_id=request_id, path=scope["path"][:_SHOWN])
+            self.log.exception("crash", request_id=request_id, path=scope["path"][:SHOWN])
             if not status:
-                await refusal(500)(scope, receive, noting)
+                answer = await refuse(Request(scope), Refusal(500))
+                await answer(scope, receive, noting)
 
     def _note(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
         route = scope.get(ROUTE, "other")
@@ -59,8 +64,8 @@ class Observe:
         level(
             "request",
             request_id=request_id,
-            method=scope["method"][:_SHOWN],
-            path=scope["path"][:_SHOWN],
+            method=scope["method"][:SHOWN],
+            path=scope["path"][:SHOWN],
             status=status,
             milliseconds=round(seconds * 1000, 1),
         )

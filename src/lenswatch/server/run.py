@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import multiprocessing
 import os
 import signal
@@ -24,13 +25,14 @@ from lenswatch.config import Config, check_settings
 from lenswatch.errors import LenswatchError, ServerError
 from lenswatch.server.app import check_auth, create_app
 from lenswatch.server.connections import HEAD_SECONDS, HttpConnection
-from lenswatch.server.database import prepare
 from lenswatch.server.guard import is_loopback
+from lenswatch.server.logs import ForeignLog
+from lenswatch.server.schema import prepare
 
 __all__ = ["serve"]
 
 GRACE_SECONDS = 3
-STALLED_SECONDS = 60  # for a client that fetches nothing of its answer
+STALLED_SECONDS = 60  # a client that reads nothing of its answer for so long is cut off
 DEATHS = 4  # for each worker, within DEATHS_SECONDS: more, and it is no accident
 DEATHS_SECONDS = 120.0
 BACK_OFF_SECONDS = 0.2  # longer with each death
@@ -48,7 +50,7 @@ def serve(config: Config, *, migrate: bool = True) -> None:
     Raises:
         ConfigError: a setting out of range.
         ServerError: the address is taken or not allowed, the database cannot be used, or the workers
-            end as soon as they have started.
+            crash again and again.
     """
     check_settings(config.server, "server")
     _check_address(config)
@@ -113,6 +115,7 @@ def _supervise(config: Config, listener: socket.socket) -> None:
             _replace_the_dead(workers, lambda: _start(config, listener), stopping)
         finally:
             _end(workers)
+            del os.environ["PROMETHEUS_MULTIPROC_DIR"]
 
 
 def _replace_the_dead(
@@ -125,9 +128,7 @@ def _replace_the_dead(
         now = time.monotonic()
         deaths = [then for then in deaths if then > now - DEATHS_SECONDS] + [now] * len(dead)
         if len(deaths) > DEATHS * len(workers):
-            raise ServerError(
-                "server: the workers end as soon as they have started; see above for why"
-            )
+            raise ServerError("server: the workers crash again and again; the log above says why")
         if dead and not stopping.wait(BACK_OFF_SECONDS * len(deaths)):
             for i in dead:
                 workers[i] = start()
@@ -194,6 +195,7 @@ class _Server(uvicorn.Server):
             )
         )
         self.stopping = app.state.services.stopping
+        logging.getLogger("uvicorn").handlers = [ForeignLog(app.state.log)]
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """On a signal, end what would never end by itself."""

@@ -1,0 +1,74 @@
+"""Whether anything has changed in the experiments that somebody follows: one look for all of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import anyio
+import anyio.to_thread
+from sqlalchemy import select
+
+from lenswatch.server.database import Database
+from lenswatch.server.models import cursors
+
+__all__ = ["Watch"]
+
+POLL_SECONDS = 0.5
+
+
+class Watch:
+    """Looks at the cursors of all followed experiments together, as long as anybody waits for that.
+
+    Listeners of a process share each look, so that their number does not matter to the database.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self._followed: Counter[int] = Counter()
+        self._cursors: dict[int, int] = {}
+        self._look: asyncio.Task[None] | None = None
+        self._limiter = anyio.CapacityLimiter(1)
+
+    @contextmanager
+    def following(self, experiment: int) -> Iterator[None]:
+        """Within: looks include the experiment of this number."""
+        self._followed[experiment] += 1
+        try:
+            yield
+        finally:
+            self._followed[experiment] -= 1
+            if not self._followed[experiment]:
+                del self._followed[experiment]
+
+    async def next_look(self, experiment: int, known: int) -> int:
+        """The experiment's cursor at the next look; `known` where it was not looked at, or is gone.
+
+        Raises:
+            Outage: the database cannot answer now.
+        """
+        if self._look is None or self._look.done():
+            self._look = asyncio.create_task(self._look_once())
+            self._look.add_done_callback(_retrieve)
+        await asyncio.shield(self._look)
+        return self._cursors.get(experiment, known)
+
+    async def _look_once(self) -> None:
+        await anyio.sleep(POLL_SECONDS)
+        numbers = tuple(self._followed)
+        self._cursors = await anyio.to_thread.run_sync(
+            self._read, numbers, limiter=self._limiter, abandon_on_cancel=True
+        )
+
+    def _read(self, numbers: Sequence[int]) -> dict[int, int]:
+        query = select(cursors.c.experiment, cursors.c.seq).where(cursors.c.experiment.in_(numbers))
+        with self.database.read() as connection:
+            return {row.experiment: row.seq for row in connection.execute(query)}
+
+
+def _retrieve(look: asyncio.Task[None]) -> None:
+    """Take note of what a look ended with, even when nobody waits for it any more."""
+    if not look.cancelled():
+        look.exception()
