@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import anyio
 import anyio.to_thread
@@ -17,7 +17,7 @@ from sqlalchemy import Connection, select
 from starlette.requests import Request
 
 from lenswatch.server.errors import unauthorized
-from lenswatch.server.models import text_problem, users
+from lenswatch.server.models import users
 
 __all__ = [
     "LEVELS",
@@ -29,7 +29,6 @@ __all__ = [
     "LocalAuthenticator",
     "TokenAuthenticator",
     "find_caller",
-    "is_text",
     "is_user",
 ]
 
@@ -108,6 +107,9 @@ class LocalAuthenticator:
 class Bearer(Protocol):
     """One kind of bearer token."""
 
+    def refresh(self, identity: Identity) -> Identity | None:
+        """An identity that logged in with a browser, as it is now; None where it counts no longer."""
+
     def knows(self, token: str) -> bool:
         """Whether `token` looks like one of its kind."""
 
@@ -170,8 +172,3 @@ def find_caller(connection: Connection, identity: Identity | None) -> Caller | N
 def is_user(entitlements: frozenset[str], wanted: Sequence[str]) -> bool:
     """Whether one of the `wanted` is held; "*" stands for any account."""
     return "*" in wanted or not entitlements.isdisjoint(wanted)
-
-
-def is_text(value: Any) -> bool:
-    """Whether `value` is text that both databases can keep."""
-    return isinstance(value, str) and text_problem(value) is None

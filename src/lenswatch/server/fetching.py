@@ -46,11 +46,11 @@ def _tls_context(bundle: str | None) -> ssl.SSLContext:
         raise ServerError(f"{bundle}: no usable file of certificates: {error}") from None
 
 
-def over_tls(address: str) -> str:
-    """`address` as it is fetched: by https, whatever it says, unless it can only be this machine."""
+def over_tls(issuer: str, address: str) -> str:
+    """`address` as it is fetched: by https, whatever it says, unless it and `issuer` are on this machine."""
     scheme, separator, rest = address.partition("://")
-    local = scheme.lower() == "http" and is_loopback(urlsplit(address).hostname or "")
-    return address if local else f"https{separator}{rest}"
+    local = all(is_loopback(urlsplit(each).hostname or "") for each in (issuer, address))
+    return address if local and scheme.lower() == "http" else f"https{separator}{rest}"
 
 
 def host_of(address: str) -> str:
@@ -65,7 +65,7 @@ def host_of(address: str) -> str:
 
 
 def unavailable(issuer: str) -> Refusal:
-    """503: the provider `issuer` does not answer, or not as a provider does."""
+    """503: the provider `issuer` does not answer, or not as an identity provider would."""
     return Refusal(
         503,
         f"The identity provider {issuer} does not answer.",
@@ -81,14 +81,14 @@ async def fetch(
     `options` are those of `httpx.AsyncClient.stream`.
 
     Raises:
-        Refusal: 503, `issuer` did not answer in time, or more than can be meant, or encoded.
+        Refusal: 503, `issuer` gave no answer in time, one that is too long, or a compressed one.
     """
     headers = {"Accept-Encoding": "identity"}
     try:
         with anyio.fail_after(FETCH_SECONDS):
             async with (
                 httpx.AsyncClient(verify=tls_context(), timeout=None, headers=headers) as client,
-                client.stream(method, over_tls(address), **options) as answer,
+                client.stream(method, over_tls(issuer, address), **options) as answer,
             ):
                 body = await _body(answer) if answer.status_code == 200 else b""
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, TimeoutError):

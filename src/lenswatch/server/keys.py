@@ -6,25 +6,28 @@ slower is needed). A key has a user record of its own, so that what it creates h
 
 from __future__ import annotations
 
-import hashlib
 import re
 import secrets
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import anyio
 import anyio.to_thread
-from sqlalchemy import ColumnElement, Connection, Row, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Table, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from lenswatch.config import Config
 from lenswatch.errors import InputError
 from lenswatch.server import stamps
-from lenswatch.server.auth import LEVELS, Grant, Identity, is_text
-from lenswatch.server.database import Database, prepare
+from lenswatch.server.auth import LEVELS, Grant, Identity
+from lenswatch.server.database import Database
 from lenswatch.server.errors import unauthorized
 from lenswatch.server.models import api_keys, experiments, key_experiments, users
+from lenswatch.server.schema import prepare
+from lenswatch.server.storable import digest, is_text
 
 __all__ = [
     "KEY_LEVELS",
@@ -62,50 +65,66 @@ def create_key(
 ) -> tuple[ApiKey, str]:
     """Make an API key: its record, and the key itself, which is nowhere kept.
 
-    `experiments` are names or ids; none means all, those to come included.
+    `experiments` are ids or names; none means all, those to come included.
 
     Raises:
         InputError: no such level or experiment, or a name that is empty or taken.
     """
-    prepare(config.database_url)
-    database = Database(config.database_url)
-    try:
-        with database.write() as connection:
-            return new_key(connection, name, level, _ids(connection, experiments))
-    finally:
-        database.close()
+    with _opened(config) as database, database.write() as connection:
+        return new_key(connection, name, level, _experiment_ids(connection, experiments))
 
 
 def list_keys(config: Config) -> list[ApiKey]:
     """All API keys, revoked ones included, the newest first."""
-    prepare(config.database_url)
-    database = Database(config.database_url)
-    try:
-        with database.read() as connection:
-            return stored_keys(connection)
-    finally:
-        database.close()
+    with _opened(config) as database, database.read() as connection:
+        return stored_keys(connection)
 
 
 def revoke_key(config: Config, name: str) -> ApiKey:
-    """Make the key of this name or id worthless at once.
+    """Make the key with this id or name worthless at once.
 
     Raises:
         InputError: there is no such key.
     """
+    with _opened(config) as database, database.write() as connection:
+        return revoke(connection, _find(connection, api_keys, "API key", name))
+
+
+@contextmanager
+def _opened(config: Config) -> Iterator[Database]:
     prepare(config.database_url)
     database = Database(config.database_url)
     try:
-        with database.write() as connection:
-            return revoke(connection, name)
+        yield database
     finally:
         database.close()
+
+
+def _experiment_ids(connection: Connection, names: Sequence[str]) -> list[str] | None:
+    return [_find(connection, experiments, "experiment", name) for name in names] or None
+
+
+def _find(connection: Connection, table: Table, kind: str, wanted: str) -> str:
+    """The id of the row with the id `wanted`, or else of the one with that name.
+
+    In this order: somebody may have chosen a name that is the id of something else.
+    """
+    for named in (table.c.id == wanted.lower(), table.c.name == wanted):
+        query = select(table.c.id).where(named)
+        found = connection.execute(query).scalar() if is_text(wanted) else None
+        if found is not None:
+            return str(found)
+    raise InputError(f'there is no {kind} "{wanted}"')
 
 
 def new_key(
     connection: Connection, name: str, level: str, scope: Iterable[str] | None
 ) -> tuple[ApiKey, str]:
-    """Make a key for the experiments whose ids are `scope`, or for all."""
+    """Make a key for the experiments whose ids are `scope`, or for all.
+
+    Raises:
+        InputError: no such level or experiment, or a name that is empty or taken.
+    """
     _check(name, level, scope)
     key = _PREFIX + secrets.token_urlsafe(32)
     key_id, now = str(uuid.uuid4()), stamps.now()
@@ -113,7 +132,7 @@ def new_key(
     row = {
         "id": key_id,
         "name": name,
-        "digest": _digest(key),
+        "digest": digest(key),
         "level": level,
         "everywhere": scope is None,
         "created_at": now,
@@ -126,14 +145,14 @@ def new_key(
         raise InputError(f'there is an API key "{name}" already; choose another name') from None
     connection.execute(insert(users).values(owner | {"email": f"{key_id}@keys.invalid"}))
     if scope is not None:
-        _store_scope(connection, number, scope)
-    return _get(connection, key_id), key
+        _store_scope(connection, number, set(scope))
+    return _key(connection, key_id), key
 
 
 def _check(name: str, level: str, scope: Iterable[str] | None) -> None:
     if level not in KEY_LEVELS:
         raise InputError(
-            f'"{level}" is no level of an API key; choose one of {", ".join(KEY_LEVELS)}'
+            f'"{level}" is not a level of an API key; choose one of {", ".join(KEY_LEVELS)}'
         )
     if level == "Admin" and scope is not None:
         raise InputError("an Admin key is for all experiments; leave the experiments out")
@@ -141,66 +160,68 @@ def _check(name: str, level: str, scope: Iterable[str] | None) -> None:
         raise InputError(f"an API key needs a name of 1 to {_MAX_NAME} printable characters")
 
 
-def _store_scope(connection: Connection, number: int, scope: Iterable[str]) -> None:
-    wanted = set(scope)
-    query = select(experiments.c.number).where(experiments.c.id.in_(filter(is_text, wanted)))
-    found = connection.execute(query.with_for_update(read=True)).scalars().all()
-    if len(found) != len(wanted):
-        raise InputError("one of these experiments does not exist")
-    connection.execute(insert(key_experiments), [{"key": number, "experiment": n} for n in found])
+def _store_scope(connection: Connection, key: int, scope: set[str]) -> None:
+    query = select(experiments.c.id, experiments.c.number)
+    query = query.where(experiments.c.id.in_(filter(is_text, scope)))
+    rows = connection.execute(query.with_for_update(read=True))
+    found = {row.id: row.number for row in rows}
+    if missing := scope - found.keys():
+        raise InputError(f'there is no experiment with the id "{min(missing)}"')
+    entries = [{"key": key, "experiment": number} for number in found.values()]
+    connection.execute(insert(key_experiments), entries)
 
 
-def _ids(connection: Connection, names: Sequence[str]) -> list[str] | None:
-    if not names:
-        return None
-    ids = []
-    for name in names:
-        named = or_(experiments.c.name == name, experiments.c.id == name.lower())
-        query = select(experiments.c.id).where(named)
-        found = connection.execute(query).scalar() if is_text(name) else None
-        if found is None:
-            raise InputError(f'there is no experiment "{name}"')
-        ids.append(found)
-    return ids
+def revoke(connection: Connection, key_id: str) -> ApiKey:
+    """Revoke the key with this id.
 
-
-def revoke(connection: Connection, name: str) -> ApiKey:
-    """Revoke the key of this name or id."""
-    named = or_(api_keys.c.name == name, api_keys.c.id == name.lower())
-    query = select(api_keys.c.id).where(named)
-    key_id = connection.execute(query).scalar() if is_text(name) else None
-    if key_id is None:
-        raise InputError(f'there is no API key "{name}"')
-    here = (api_keys.c.id == key_id) & api_keys.c.revoked_at.is_(None)
-    connection.execute(update(api_keys).where(here).values(revoked_at=stamps.now()))
-    return _get(connection, key_id)
+    Raises:
+        InputError: there is no such key.
+    """
+    here = api_keys.c.id == key_id
+    if not is_text(key_id) or connection.execute(select(api_keys).where(here)).first() is None:
+        raise InputError(f'there is no API key with the id "{key_id}"')
+    active = here & api_keys.c.revoked_at.is_(None)
+    connection.execute(update(api_keys).where(active).values(revoked_at=stamps.now()))
+    return _key(connection, key_id)
 
 
 def stored_keys(connection: Connection) -> list[ApiKey]:
     """All keys, the newest first."""
-    rows = connection.execute(select(api_keys).order_by(api_keys.c.number.desc())).all()
-    return [_record(connection, row) for row in rows]
+    return _records(connection, select(api_keys).order_by(api_keys.c.number.desc()))
 
 
-def _get(connection: Connection, key_id: str) -> ApiKey:
-    return _record(
-        connection, connection.execute(select(api_keys).where(api_keys.c.id == key_id)).one()
+def _key(connection: Connection, key_id: str) -> ApiKey:
+    [key] = _records(connection, select(api_keys).where(api_keys.c.id == key_id))
+    return key
+
+
+def _records(connection: Connection, query: Select[Any]) -> list[ApiKey]:
+    rows = connection.execute(query).all()
+    scopes = _scopes(connection, [row.number for row in rows if not row.everywhere])
+    return [
+        ApiKey(
+            row.id,
+            row.name,
+            row.level,
+            None if row.everywhere else tuple(sorted(scopes[row.number])),
+            stamps.iso(row.created_at),
+            stamps.iso(row.revoked_at) if row.revoked_at else None,
+        )
+        for row in rows
+    ]
+
+
+def _scopes(connection: Connection, keys: Sequence[int]) -> dict[int, frozenset[str]]:
+    """The ids of the experiments that each of these keys is for; a deleted one is none of them."""
+    query = (
+        select(key_experiments.c.key, experiments.c.id)
+        .join_from(key_experiments, experiments)
+        .where(key_experiments.c.key.in_(keys))
     )
-
-
-def _record(connection: Connection, row: Row[tuple[object, ...]]) -> ApiKey:
-    scope = None if row.everywhere else tuple(sorted(_scope(connection, row.number)))
-    revoked = stamps.iso(row.revoked_at) if row.revoked_at else None
-    return ApiKey(row.id, row.name, row.level, scope, stamps.iso(row.created_at), revoked)
-
-
-def _scope(connection: Connection, number: int) -> frozenset[str]:
-    query = select(experiments.c.id).join(key_experiments).where(key_experiments.c.key == number)
-    return frozenset(connection.execute(query).scalars())
-
-
-def _digest(key: str) -> str:
-    return hashlib.sha256(key.encode()).hexdigest()
+    found: dict[int, set[str]] = {key: set() for key in keys}
+    for key, experiment_id in connection.execute(query):
+        found[key].add(experiment_id)
+    return {key: frozenset(ids) for key, ids in found.items()}
 
 
 class KeyBearer:
@@ -222,16 +243,16 @@ class KeyBearer:
         """The same, for a thread of one's own."""
         if not _KEY.match(token):
             raise unauthorized("User identity could not be determined")
-        identity = self._find(api_keys.c.digest == _digest(token))
+        identity = self._find(api_keys.c.digest == digest(token))
         if identity is None:
             raise unauthorized("User identity could not be determined")
         return identity
 
     def refresh(self, identity: Identity) -> Identity | None:
-        """The identity of a key that logged in, as it is now; None once it is revoked. Others stay."""
-        return (
-            self._find(api_keys.c.id == identity.subject) if identity.issuer == ISSUER else identity
-        )
+        """The identity of a key that logged in, as it is now; None once it is revoked, and for others."""
+        if identity.issuer != ISSUER:
+            return None
+        return self._find(api_keys.c.id == identity.subject)
 
     def _find(self, condition: ColumnElement[bool]) -> Identity | None:
         active = condition & api_keys.c.revoked_at.is_(None)
@@ -239,7 +260,7 @@ class KeyBearer:
             row = connection.execute(select(api_keys).where(active)).first()
             if row is None:
                 return None
-            scope = None if row.everywhere else _scope(connection, row.number)
+            scope = None if row.everywhere else _scopes(connection, [row.number])[row.number]
         admin = row.level == "Admin"
         grant = None if admin else Grant(row.level, scope)
         return Identity(row.id, ISSUER, f"{row.id}@keys.invalid", admin=admin, grant=grant)

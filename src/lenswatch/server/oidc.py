@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import json
 import math
 import re
@@ -18,6 +17,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -28,9 +28,10 @@ from joserfc.jwk import Key, KeySet
 
 from lenswatch.config import AuthConfig
 from lenswatch.server import fetching
-from lenswatch.server.auth import Identity, is_text, is_user
+from lenswatch.server.auth import Identity, is_user
 from lenswatch.server.errors import Refusal, forbidden, unauthorized
 from lenswatch.server.fetching import fetch, unavailable
+from lenswatch.server.storable import digest, is_text
 
 __all__ = ["Issuer", "OidcBearer", "identity_of"]
 
@@ -40,6 +41,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{16,16384}\Z")
 DOCUMENT_SECONDS = 3600.0  # for which discovery and keys are kept
 REFETCH_SECONDS = 30.0  # between two looks for an unknown key
 OPAQUE_SECONDS = 60.0  # for which the answer to an opaque token is kept
+REFUSED_SECONDS = 60.0  # for which it is kept that the provider does not know a token of its own
 OPAQUE_PER_MINUTE = 120  # unknown opaque tokens that are asked about, each issuer
 _MAX_CACHED = 10_000
 _MAX_SUBJECT = 1000  # bytes; an index entry of PostgreSQL's takes 2,704, the issuer included
@@ -50,8 +52,8 @@ _UNKNOWN = "User identity could not be determined"
 class Issuer:
     """One trusted provider: its discovery document, its keys, its userinfo.
 
-    Who comes while a document is fetched waits for that fetch, which has a deadline; who comes after one that
-    failed is told so at once. Tokens that the keys at hand are enough for wait for neither.
+    Callers wait for a fetch in progress, which has a deadline. For a while after a failure they are refused
+    at once. A token whose key is already known waits for neither.
     """
 
     def __init__(self, address: str) -> None:
@@ -81,14 +83,19 @@ class Issuer:
                 self._documents_until = time.monotonic() + DOCUMENT_SECONDS
             return self._document
 
-    async def keys(self, kid: str | None) -> list[Key]:
-        """The keys that may have signed a token with this `kid`; fetched anew for an unknown one."""
+    async def keys(self, kid: str | None, *, anew: bool = False) -> list[Key]:
+        """The keys that may have signed a token with this `kid`; fetched anew for an unknown one.
+
+        For a token without, `anew` says that none of those at hand has.
+        """
         address = str((await self.document()).get("jwks_uri", ""))
-        if found := _by_kid(self._keys, kid):
+        at_hand = self._keys
+        if (found := _by_kid(at_hand, kid)) and not anew:
             return found
         async with self._turn():
             found = _by_kid(self._keys, kid)
-            if not found and time.monotonic() - self._keys_fetched >= REFETCH_SECONDS:
+            stale = not found or (anew and self._keys is at_hand)
+            if stale and time.monotonic() - self._keys_fetched >= REFETCH_SECONDS:
                 self._keys = _read_keys(await self._get(address))
                 self._keys_fetched = time.monotonic()
                 found = _by_kid(self._keys, kid)
@@ -171,11 +178,11 @@ class OidcBearer:
 
     async def identify(self, token: str) -> Identity:
         """Whose token it is."""
-        digest = hashlib.sha256(token.encode()).hexdigest()
-        outcome = self._cached(digest)
+        key = digest(token)
+        outcome = self._cached(key)
         if outcome is None:
             until, outcome = await self._find_out(token)
-            self._remember(digest, until, outcome)
+            self._remember(key, until, outcome)
         if isinstance(outcome, Refusal):
             raise outcome
         return outcome
@@ -196,13 +203,19 @@ class OidcBearer:
             raise unauthorized(_UNKNOWN)
         return claims
 
-    def _cached(self, digest: str) -> Identity | Refusal | None:
-        until, outcome = self._cache.get(digest, (0.0, None))
+    def refresh(self, identity: Identity) -> Identity | None:
+        """Somebody who logged in, as the settings have it now; None for whom no issuer here vouches."""
+        if not any(identity.issuer.rstrip("/") == issuer.address for issuer in self.issuers):
+            return None
+        return _judged(identity, self.config)
+
+    def _cached(self, key: str) -> Identity | Refusal | None:
+        until, outcome = self._cache.get(key, (0.0, None))
         return outcome if time.time() < until else None
 
-    def _remember(self, digest: str, until: float, outcome: Identity | Refusal) -> None:
-        self._cache[digest] = (until, outcome)
-        self._cache.move_to_end(digest)
+    def _remember(self, key: str, until: float, outcome: Identity | Refusal) -> None:
+        self._cache[key] = (until, outcome)
+        self._cache.move_to_end(key)
         while len(self._cache) > _MAX_CACHED:
             self._cache.popitem(last=False)
 
@@ -216,10 +229,19 @@ class OidcBearer:
         claims = await self._verified(token, header, issuer)
         until = _check_times(claims)
         self._check_audience(claims)
+        try:
+            return until, await self._user(token, issuer, claims)
+        except Refusal as refusal:
+            if refusal.code == 503:
+                raise
+            soon = time.time() + REFUSED_SECONDS
+            return until if refusal.code == 403 else soon, refusal
+
+    async def _user(self, token: str, issuer: Issuer, claims: Mapping[str, Any]) -> Identity:
         info = await issuer.userinfo(token)
         if "sub" in info and info["sub"] != claims.get("sub", info["sub"]):
             raise unauthorized(_UNKNOWN)
-        return until, identity_of(issuer, info, claims, self.config)
+        return identity_of(issuer, info, claims, self.config)
 
     async def _ask_everybody(self, token: str) -> Identity | Refusal:
         """An opaque token means something only to the provider that made it."""
@@ -251,10 +273,15 @@ class OidcBearer:
         algorithm, kid = header.get("alg"), header.get("kid")
         if algorithm not in ALGORITHMS or not isinstance(kid, str | None) or "crit" in header:
             raise unauthorized(_UNKNOWN)
-        keys = [k for k in await issuer.keys(kid) if k.key_type == _KEY_TYPES[algorithm[:2]]]
-        return await anyio.to_thread.run_sync(
-            _decoded, token, keys, algorithm, limiter=self._limiter
-        )
+        for anew in (False, True) if kid is None else (False,):
+            keys = await issuer.keys(kid, anew=anew)
+            usable = [key for key in keys if key.key_type == _KEY_TYPES[algorithm[:2]]]
+            claims = await anyio.to_thread.run_sync(
+                _decoded, token, usable, algorithm, limiter=self._limiter
+            )
+            if claims is not None:
+                return claims
+        raise unauthorized(_UNKNOWN)
 
     def _check_audience(self, claims: Mapping[str, Any]) -> None:
         audience = claims.get("aud")
@@ -263,13 +290,14 @@ class OidcBearer:
             raise unauthorized(_UNKNOWN)
 
 
-def _decoded(token: str, keys: Sequence[Key], algorithm: str) -> dict[str, Any]:
+def _decoded(token: str, keys: Sequence[Key], algorithm: str) -> dict[str, Any] | None:
+    """The claims, if one of the `keys` has signed them."""
     for key in keys:
         try:
             return jwt.decode(token, key, algorithms=[algorithm]).claims
         except (JoseError, ValueError, TypeError):
             continue
-    raise unauthorized(_UNKNOWN)
+    return None
 
 
 def _check_times(claims: Mapping[str, Any]) -> float:
@@ -311,11 +339,14 @@ def identity_of(
     if address.rstrip("/") != issuer.address:
         raise unauthorized(_UNKNOWN)
     held = _entitlements({**claims, **info}, config.entitlements_path)
-    return Identity(
-        subject=str(subject),
-        issuer=issuer.name,
-        email=str(email),
-        entitlements=held,
+    return _judged(Identity(str(subject), issuer.name, str(email), held), config)
+
+
+def _judged(identity: Identity, config: AuthConfig) -> Identity:
+    """`identity` with what its entitlements make of it."""
+    held = identity.entitlements
+    return replace(
+        identity,
         user=is_user(held, config.user_entitlements),
         admin=not held.isdisjoint(config.admin_entitlements),
     )

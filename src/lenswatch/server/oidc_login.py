@@ -49,7 +49,7 @@ class OidcLogin:
         """To the provider."""
         issuer = self.issuer(position)
         endpoint = str((await issuer.document()).get("authorization_endpoint", ""))
-        if not host_of(endpoint) or over_tls(endpoint) != endpoint:
+        if not host_of(endpoint) or over_tls(issuer.address, endpoint) != endpoint:
             raise unavailable(issuer.address)
         visit = {
             "issuer": position,

@@ -7,22 +7,23 @@ the cookie is SameSite=Lax, and a request that changes something must say that i
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import delete, insert, select
+from sqlalchemy.dialects import postgresql, sqlite
 from starlette.requests import Request
 from starlette.responses import Response
 
 from lenswatch.server import stamps
-from lenswatch.server.auth import Grant, Identity
+from lenswatch.server.auth import Bearer, Grant, Identity
 from lenswatch.server.database import Database
 from lenswatch.server.errors import forbidden
-from lenswatch.server.models import sessions
+from lenswatch.server.models import sessions, settings
+from lenswatch.server.storable import digest
 
-__all__ = ["COOKIE", "SessionStore", "from_here"]
+__all__ = ["COOKIE", "SessionStore", "from_here", "shared_secret"]
 
 COOKIE = "lenswatch_session"
 SESSION_SECONDS = 8 * 3600
@@ -30,11 +31,11 @@ _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class SessionStore:
-    """Who is logged in with a browser. `refresh` says what has become of an identity since."""
+    """Who is logged in with a browser. The `bearers` say what has become of them since."""
 
-    def __init__(self, database: Database, refresh: Callable[[Identity], Identity | None]) -> None:
+    def __init__(self, database: Database, bearers: Sequence[Bearer]) -> None:
         self.database = database
-        self.refresh = refresh
+        self.bearers = bearers
 
     def identify(self, request: Request) -> Identity | None:
         """The identity that logged in, if the request carries its cookie.
@@ -46,26 +47,29 @@ class SessionStore:
         if not cookie:
             return None
         query = select(sessions.c.identity).where(
-            sessions.c.digest == _digest(cookie), sessions.c.expires_at > stamps.now()
+            sessions.c.digest == digest(cookie), sessions.c.expires_at > stamps.now()
         )
         with self.database.read() as connection:
             stored = connection.execute(query).scalar()
         if stored is None:
             return None
         if request.method not in _SAFE and not from_here(request):
-            raise forbidden("Requests from other sites are not taken.")
-        return self.refresh(_load(stored))
+            raise forbidden("Requests from other sites are refused.")
+        then = _load(stored)
+        return next(filter(None, (bearer.refresh(then) for bearer in self.bearers)), None)
 
     def open(self, request: Request, response: Response, identity: Identity) -> None:
-        """Log `identity` in: a new session, its cookie on `response`."""
+        """Log `identity` in: a new session in place of the browser's last one, its cookie on `response`."""
         cookie, now = secrets.token_urlsafe(32), stamps.now()
         row = {
-            "digest": _digest(cookie),
+            "digest": digest(cookie),
             "identity": _dump(identity),
             "expires_at": now + SESSION_SECONDS * 1_000_000,
         }
         with self.database.write() as connection:
             connection.execute(delete(sessions).where(sessions.c.expires_at <= now))
+            if last := request.cookies.get(COOKIE):
+                connection.execute(delete(sessions).where(sessions.c.digest == digest(last)))
             connection.execute(insert(sessions).values(row))
         response.set_cookie(COOKIE, cookie, max_age=SESSION_SECONDS, **cookie_options(request))
 
@@ -73,7 +77,7 @@ class SessionStore:
         """Log out."""
         if cookie := request.cookies.get(COOKIE):
             with self.database.write() as connection:
-                connection.execute(delete(sessions).where(sessions.c.digest == _digest(cookie)))
+                connection.execute(delete(sessions).where(sessions.c.digest == digest(cookie)))
         response.delete_cookie(COOKIE, **cookie_options(request))
 
 
@@ -99,10 +103,6 @@ def from_here(request: Request) -> bool:
     return request.headers.get("sec-fetch-site") in ("same-origin", "none")
 
 
-def _digest(cookie: str) -> str:
-    return hashlib.sha256(cookie.encode()).hexdigest()
-
-
 def _dump(identity: Identity) -> dict[str, Any]:
     record = dataclasses.asdict(identity) | {"entitlements": sorted(identity.entitlements)}
     if identity.grant:
@@ -120,3 +120,13 @@ def _load(record: dict[str, Any]) -> Identity:
         scope = grant["experiments"]
         grant = Grant(grant["level"], None if scope is None else frozenset(scope))
     return Identity(**record | {"entitlements": frozenset(record["entitlements"]), "grant": grant})
+
+
+def shared_secret(database: Database) -> str:
+    """What signs forms and log-ins: one secret for all processes on this database, made at first need."""
+    fresh = {"name": "secret", "value": secrets.token_urlsafe(32)}
+    dialect = sqlite if database.sqlite else postgresql
+    with database.write() as connection:
+        connection.execute(dialect.insert(settings).values(fresh).on_conflict_do_nothing())
+        query = select(settings.c.value).where(settings.c.name == "secret")
+        return str(connection.execute(query).scalar_one())
