@@ -13,41 +13,26 @@ from urllib.parse import parse_qs, urlsplit
 import anyio.to_thread
 from fastapi import APIRouter
 from itsdangerous import BadData, URLSafeTimedSerializer
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from sqlalchemy import select
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 
 from lenswatch.errors import InputError
 from lenswatch.server import keys, users
-from lenswatch.server.assets import digest as assets_digest
 from lenswatch.server.auth import Identity
 from lenswatch.server.database import Database
-from lenswatch.server.errors import Refusal, forbidden
+from lenswatch.server.errors import Refusal, forbidden, unauthorized
 from lenswatch.server.models import experiments
 from lenswatch.server.oidc_login import OidcLogin
 from lenswatch.server.reading import read_body
-from lenswatch.server.sessions import COOKIE, SessionStore, from_here
+from lenswatch.server.rendering import NOT_STORED, page, visitor_of
+from lenswatch.server.sessions import COOKIE, SESSION_SECONDS, SessionStore, from_here
+from lenswatch.server.storable import digest
 
 __all__ = ["Account", "router"]
 
 router = APIRouter(include_in_schema=False)
-FORM_SECONDS = 3600
 _MAX_FORM = 64 * 1024
-_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; "
-        "frame-ancestors 'none'"
-    ),
-    "Cache-Control": "no-store",
-    "Referrer-Policy": "same-origin",
-    "X-Content-Type-Options": "nosniff",
-}
-_environment = Environment(
-    loader=PackageLoader("lenswatch.server", "templates"),
-    autoescape=True,
-    undefined=StrictUndefined,
-)
 
 
 @dataclass(frozen=True)
@@ -69,36 +54,29 @@ class Account:
 
     def form_token(self, request: Request) -> str:
         """What a form on a page for this browser must carry."""
-        return str(self.signer.dumps(request.cookies.get(COOKIE, "")))
+        return str(self.signer.dumps(_session(request)))
 
     def check_form(self, request: Request, form: dict[str, list[str]]) -> None:
         """403 unless the form is one that we gave this browser."""
         try:
-            bound = self.signer.loads(form.get("form", [""])[0], max_age=FORM_SECONDS)
+            bound = self.signer.loads(form.get("form", [""])[0], max_age=SESSION_SECONDS)
         except BadData:
             bound = None
-        if bound != request.cookies.get(COOKIE, "") or not from_here(request):
+        if bound != _session(request) or not from_here(request):
             raise forbidden("This form has expired; load the page again.")
+
+
+def _session(request: Request) -> str:
+    """Stands for the browser's session; not the cookie itself, which no page should show."""
+    return digest(request.cookies.get(COOKIE, ""))
 
 
 def _account(request: Request) -> Account:
     return cast(Account, request.app.state.account)
 
 
-def _base(request: Request) -> str:
+def _root(request: Request) -> str:
     return str(request.scope.get("root_path", "")).rstrip("/")
-
-
-def _page(request: Request, template: str, code: int = 200, **values: Any) -> Response:
-    base = _base(request)
-    context = {
-        "base": base,
-        "static": f"{base}/static/{assets_digest()}",
-        "form": _account(request).form_token(request),
-        "problem": None,
-        **values,
-    }
-    return HTMLResponse(_environment.get_template(template).render(context), code, headers=_HEADERS)
 
 
 async def _form(request: Request) -> dict[str, list[str]]:
@@ -114,7 +92,15 @@ async def _form(request: Request) -> dict[str, list[str]]:
 @router.get("/login")
 def login_page(request: Request) -> Response:
     """The ways to log in."""
-    return _page(request, "login.html", issuers=_account(request).issuers)
+    return _login_page(request)
+
+
+def _login_page(request: Request, refused: Refusal | None = None, problem: str = "") -> Response:
+    code, headers = (refused.code, refused.headers) if refused else (200, {})
+    issuers = _account(request).issuers
+    return page(
+        request, "login.html", code, headers=headers | NOT_STORED, issuers=issuers, problem=problem
+    )
 
 
 @router.post("/login")
@@ -127,17 +113,15 @@ async def login_with_key(request: Request) -> Response:
 
 
 def _login_with_key(request: Request, key: str) -> Response:
-    account = _account(request)
     try:
-        identity = account.key_bearer.find(key)
-    except Refusal:
-        problem = "That is no valid API key."
-        return _page(request, "login.html", 401, issuers=account.issuers, problem=problem)
+        identity = _account(request).key_bearer.find(key)
+    except Refusal as refused:
+        return _login_page(request, refused, "That API key is not valid.")
     return _logged_in(request, identity)
 
 
 def _logged_in(request: Request, identity: Identity) -> Response:
-    response = RedirectResponse(_base(request) + "/", 303)
+    response = RedirectResponse(_root(request) + "/", 303)
     _account(request).sessions.open(request, response, identity)
     return response
 
@@ -174,7 +158,7 @@ def _oidc(request: Request) -> OidcLogin:
 async def logout(request: Request) -> Response:
     """Log out."""
     await _form(request)
-    response = RedirectResponse(_base(request) + "/login", 303)
+    response = RedirectResponse(_root(request) + "/login", 303)
     await anyio.to_thread.run_sync(_account(request).sessions.close, request, response)
     return response
 
@@ -182,8 +166,8 @@ async def logout(request: Request) -> Response:
 @router.get("/keys")
 def keys_page(request: Request) -> Response:
     """All API keys. Administrators only."""
-    if _account(request).sessions.identify(request) is None:
-        return RedirectResponse(_base(request) + "/login", 303)
+    if not visitor_of(request).logged_in:
+        return RedirectResponse(_root(request) + "/login", 303)
     _require_admin(request)
     return _keys_page(request)
 
@@ -201,7 +185,7 @@ def _make_key(request: Request, form: dict[str, list[str]]) -> Response:
         with _account(request).database.write() as connection:
             key, secret = keys.new_key(connection, name, level, form.get("experiments"))
     except InputError as error:
-        return _keys_page(request, 422, problem=str(error))
+        return _keys_page(request, 422, problem=_sentence(error))
     return _keys_page(request, made=key.name, secret=secret)
 
 
@@ -218,14 +202,21 @@ def _revoke_key(request: Request, key_id: str) -> Response:
         with _account(request).database.write() as connection:
             keys.revoke(connection, key_id)
     except InputError as error:
-        raise Refusal(404, str(error)) from None
-    return RedirectResponse(_base(request) + "/keys", 303)
+        raise Refusal(404, _sentence(error)) from None
+    return RedirectResponse(_root(request) + "/keys", 303)
 
 
 def _require_admin(request: Request) -> None:
-    identity = _account(request).sessions.identify(request)
-    if identity is None or not (identity.admin and identity.user):
-        raise forbidden()
+    visitor = visitor_of(request)
+    if not visitor.logged_in:
+        raise unauthorized("You are no longer logged in.")
+    if not visitor.admin:
+        raise forbidden("API keys are for administrators only.")
+
+
+def _sentence(error: InputError) -> str:
+    text = str(error)
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _keys_page(request: Request, code: int = 200, **values: Any) -> Response:
@@ -239,5 +230,6 @@ def _keys_page(request: Request, code: int = 200, **values: Any) -> Response:
         "names": {row.id: row.name for row in rows},
         "secret": None,
         "made": None,
+        "problem": "",
     }
-    return _page(request, "keys.html", code, **context | values)
+    return page(request, "keys.html", code, **context | values)

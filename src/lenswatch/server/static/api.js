@@ -4,7 +4,7 @@ const PATIENCE = 10_000; // milliseconds for one request
 const PAGE_SIZE = 25;
 
 /** What the server refused, or that it could not be reached (status 0). */
-export class ApiError extends Error {
+class ApiError extends Error {
   constructor(status, message) {
     super(message);
     this.status = status;

@@ -1,7 +1,7 @@
 /** Distance and lens score over time, drawn with plotly.js. Only numbers and times go in, never a user's text. */
 
 import { byId, h, put } from "./dom.js";
-import { number } from "./format.js";
+import { counted, number } from "./format.js";
 import { plotly } from "./plotly.js";
 import { layoutFor, panelsOf, tracesFor } from "./figure.js";
 
@@ -88,6 +88,6 @@ function summary(stream, points) {
   const scored = points.findLast((point) => point.score !== null);
   const newest = (last ? `, the newest distance is ${number(last.distance)}` : "")
     + (scored ? `, the newest lens score ${number(scored.score)}` : "");
-  return `${scored ? "Distance and lens score" : "Distance"} over time of ${stream}: ${points.length} jobs, ${drifted} with drift${newest}.`
+  return `${scored ? "Distance and lens score" : "Distance"} over time of ${stream}: ${counted(points.length, "job")}, ${drifted} with drift${newest}.`
     + " The table below has the same jobs.";
 }

@@ -5,7 +5,7 @@ import { localTime, number, parseTime, timeElement, utcTime } from "./format.js"
 import { pictureOf, whereIn } from "./picture.js";
 import { tagsOf } from "./table.js";
 import { nameOf } from "./streams.js";
-import { explain, parametersOf, pointOf, streamOf, timeOf, WORDS } from "./verdict.js";
+import { explain, parametersOf, pointOf, streamOf, timeOf } from "./verdict.js";
 
 const DRAWN_ELSEWHERE = new Set(["deviations", "causes", "calibration_notes"]);
 
@@ -103,7 +103,7 @@ export class Detail {
     return h(
       "div",
       { class: "verdict-block" },
-      h("p", { class: "verdict", dataset: { verdict } }, shape(verdict), h("strong", {}, WORDS[verdict])),
+      h("p", { class: "verdict", dataset: { verdict } }, shape(verdict), h("strong", {}, verdict)),
       h("p", {}, first),
       ...rest.map((text) => h("p", { class: "quiet" }, text)),
     );

@@ -17,7 +17,7 @@ export function h(tag, props = {}, ...children) {
  * An SVG element, made like `h`.
  * @returns {SVGElement}
  */
-export function svg(tag, props = {}, ...children) {
+function svg(tag, props = {}, ...children) {
   return fill(document.createElementNS(SVG, tag), props, children);
 }
 

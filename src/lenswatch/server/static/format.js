@@ -16,7 +16,7 @@ export function parseTime(value) {
 }
 
 /** "2026-06-01" in the viewer's zone. */
-export function localDay(date) {
+function localDay(date) {
   return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
 }
 
@@ -70,6 +70,11 @@ export function aligned(value, decimals) {
 /** "1,204". */
 export function count(value) {
   return Number(value).toLocaleString("en");
+}
+
+/** "1 job", "1,204 jobs". */
+export function counted(value, noun) {
+  return `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
 }
 
 /** Whether it can be drawn and compared. */

@@ -1,7 +1,7 @@
 /** The jobs section: filters, table and pages, asked of the server as they change. */
 
 import { byId } from "./dom.js";
-import { count } from "./format.js";
+import { count, counted } from "./format.js";
 import { Filters, toQuery } from "./filters.js";
 import { showPager } from "./pager.js";
 import { JobTable, tagsOf } from "./table.js";
@@ -80,7 +80,7 @@ export class Jobs {
   #showMissed() {
     const button = byId("newer-jobs");
     button.hidden = this.missed === 0;
-    button.textContent = this.missed === 1 ? "1 new job" : `${count(this.missed)} new jobs`;
+    button.textContent = counted(this.missed, "new job");
   }
 }
 

@@ -2,39 +2,56 @@
 
 import { Api } from "./api.js";
 import { byId, h, put, shape } from "./dom.js";
-import { ago, count, parseTime } from "./format.js";
+import { ago, counted, parseTime } from "./format.js";
 import { report } from "./notice.js";
 import { showPager } from "./pager.js";
 import { byUrgency, nameOf, sentence, stateOf, verdictOf } from "./streams.js";
 import { wireCopyButton } from "./welcome.js";
 
-const AGAIN = 2000; // milliseconds
+const AGAIN = 2000; // milliseconds from the end of one look to the next
+const AGAIN_HIDDEN = 10_000; // of a hidden page only the title is seen
 const STREAMS_SHOWN = 4;
 
 const { base, loggedIn } = document.body.dataset;
 const api = new Api(base);
 const cards = new Map(); // experiment id -> its list item
 let page = 1;
+let looks = 0; // begun so far
+let looking = false;
 let timer = 0;
 
+/** Look now, and again a while after that has ended; a look that is still on no longer counts. */
 async function refresh() {
   clearTimeout(timer);
-  timer = setTimeout(refresh, AGAIN);
+  const mine = (looks += 1);
+  const current = () => mine === looks;
+  let problem = null;
+  looking = true;
   try {
-    if (loggedIn !== undefined) await api.whoAmI();
-    const { rows, pagination } = await api.experiments(page);
-    if (isTheOnlyOne(pagination)) {
-      location.replace(addressOf(rows[0]));
-      return;
-    }
-    show(rows, pagination);
-    const verdicts = await Promise.all(rows.map(showState));
-    document.title = titleOf(verdicts.filter((verdict) => verdict === "drift").length);
-    report(null);
+    await look(current);
   } catch (error) {
-    report(error);
-    byId("loading").hidden = true;
+    problem = error;
   }
+  if (!current()) return;
+  looking = false;
+  report(problem);
+  if (problem) byId("loading").hidden = true;
+  timer = setTimeout(refresh, document.hidden ? AGAIN_HIDDEN : AGAIN);
+}
+
+async function look(current) {
+  if (loggedIn !== undefined) await api.whoAmI();
+  const { rows, pagination } = await api.experiments(page);
+  if (!current()) return;
+  if (isTheOnlyOne(pagination)) {
+    looks += 1; // and none after this one: the page is being left
+    location.replace(addressOf(rows[0]));
+    return;
+  }
+  show(rows, pagination);
+  const verdicts = await Promise.all(rows.map(showState));
+  if (!current()) return;
+  document.title = titleOf(verdicts.filter((verdict) => verdict === "drift").length);
 }
 
 /** `?all` shows the list whatever is in it. */
@@ -76,14 +93,15 @@ async function showState(experiment) {
   const states = entries.map(stateOf).sort(byUrgency);
   const item = cards.get(experiment.id);
   put(item.querySelector(".states"), ...states.slice(0, STREAMS_SHOWN).map(line));
-  const more = states.length > STREAMS_SHOWN ? `${states.length - STREAMS_SHOWN} more streams; ` : "";
+  const left = states.length - STREAMS_SHOWN;
+  const more = left > 0 ? `${counted(left, "more stream")}; ` : "";
   item.querySelector(".last").textContent = more + activity(states);
   return states.length ? verdictOf(states[0]) : "";
 }
 
 function titleOf(drifting) {
   if (drifting === 0) return "Experiments · Lenswatch";
-  return `◆ drift in ${drifting} ${drifting === 1 ? "experiment" : "experiments"} · Lenswatch`;
+  return `◆ drift in ${counted(drifting, "experiment")} · Lenswatch`;
 }
 
 function line(state) {
@@ -95,7 +113,7 @@ function activity(states) {
   const total = states.reduce((sum, state) => sum + state.total, 0);
   const times = states.map((state) => parseTime(state.last?.created_at)).filter(Boolean);
   if (times.length === 0) return "No drift job yet.";
-  return `${count(total)} jobs, last ${ago(new Date(Math.max(...times)))}`;
+  return `${counted(total, "job")}, last ${ago(new Date(Math.max(...times)))}`;
 }
 
 function addressOf(experiment) {
@@ -103,4 +121,7 @@ function addressOf(experiment) {
 }
 
 wireCopyButton();
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden && !looking) refresh();
+});
 refresh();

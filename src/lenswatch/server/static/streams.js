@@ -1,7 +1,7 @@
 /** The streams of an experiment: what state each is in, in a sentence. */
 
 import { arrange, h, put, shape } from "./dom.js";
-import { ago, count, number, parseTime, shortTime } from "./format.js";
+import { ago, counted, number, parseTime, shortTime } from "./format.js";
 import { calibrationNotes, causeNames, deciding, parametersOf, pointOf, STATISTICS } from "./verdict.js";
 
 /**
@@ -119,13 +119,12 @@ function newItem(stream, onPick) {
 function fillButton(button, state, selected) {
   const verdict = verdictOf(state);
   const arrived = parseTime(state.last?.created_at);
-  const jobs = `${count(state.total)} ${state.total === 1 ? "job" : "jobs"}`;
-  button.dataset.verdict = verdict;
+  const jobs = counted(state.total, "job");
   button.setAttribute("aria-pressed", String(state.stream === selected));
   put(
     button,
     shape(verdict),
-    h("span", { class: "sentence" }, h("strong", {}, nameOf(state.stream)), `: ${sentence(state)}`),
+    h("span", {}, h("strong", {}, nameOf(state.stream)), `: ${sentence(state)}`),
     ...notesOn(state).map((note) => h("span", { class: "quiet" }, note)),
     h("span", { class: "quiet" }, arrived ? `${jobs}, last ${ago(arrived)}` : jobs),
   );

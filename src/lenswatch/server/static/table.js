@@ -2,7 +2,7 @@
 
 import { arrange, h, shape } from "./dom.js";
 import { aligned, localTime, number, timeElement } from "./format.js";
-import { pointOf, STATISTICS, streamOf, timeOf, WORDS } from "./verdict.js";
+import { pointOf, STATISTICS, streamOf, timeOf } from "./verdict.js";
 
 export class JobTable {
   /**
@@ -34,10 +34,6 @@ export class JobTable {
     }
   }
 
-  focus(id) {
-    [...this.body.rows].find((row) => row.dataset.id === id)?.querySelector("a").focus();
-  }
-
   #row(record) {
     const pick = (event) => {
       if (event.ctrlKey || event.metaKey || event.shiftKey) return; // a new tab is the browser's
@@ -61,7 +57,7 @@ export class JobTable {
       h("td", { class: "wide" }, record.job_status),
       h("td", { class: "number" }, distance(4), point.score !== null && under("score ", score(2))),
       h("td", { class: "number score" }, score(2)),
-      h("td", { class: "verdict", dataset: { verdict } }, shape(verdict), WORDS[verdict]),
+      h("td", { class: "verdict", dataset: { verdict } }, shape(verdict), verdict),
       h("td", { class: "wider cut model", title: record.model }, record.model),
       h("td", { class: "wide" }, h("span", { class: "tags" }, ...tagsOf(record).map(tagChip))),
     ];

@@ -21,14 +21,6 @@ export const STATISTICS = [
   { name: "lens score", value: "score", drift: "driftScore", warning: "warningScore" },
 ];
 
-export const WORDS = {
-  clean: "clean",
-  warning: "warning",
-  drift: "drift",
-  failed: "failed",
-  running: "running",
-};
-
 /** The parameters of a record, whatever a client left there. */
 export function parametersOf(record) {
   const found = record.parameters;

@@ -1,0 +1,181 @@
+"""How pages are made: one environment, one set of headers, and what each shows of who is logged in.
+
+All addresses in them are relative, so that they work under any sub-path that a proxy puts before them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import anyio.to_thread
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from lenswatch.server import assets
+from lenswatch.server.database import Outage
+from lenswatch.server.errors import Refusal
+
+if TYPE_CHECKING:
+    from lenswatch.server.account_pages import Account
+
+__all__ = ["NOT_STORED", "Visitor", "accepts", "page", "refuse", "visitor_of"]
+
+NOT_STORED = {"Cache-Control": "no-store"}
+_HEADERS = {
+    "Content-Security-Policy": "; ".join(
+        [
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'self'",
+            "img-src 'self'",
+            "connect-src 'self'",
+            "form-action 'self'",
+            "base-uri 'none'",
+            "frame-ancestors 'none'",
+        ]
+    ),
+    "Cache-Control": "no-cache",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+}
+_FOR_PROGRAMS = frozenset({"api", "healthz", "readyz", "metrics"})
+_HEADINGS = {
+    401: "You are not logged in",
+    403: "Not allowed",
+    404: "Page not found",
+    405: "Page not found",
+    503: "Not available at the moment",
+}
+_NOTHING_HERE = (
+    "There is nothing at this address. It may be mistyped, or what was here has been deleted."
+)
+_environment = Environment(
+    loader=PackageLoader("lenswatch.server", "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+)
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """Who looks at a page, as far as it shows."""
+
+    accounts: bool = False  # whether one can log in at all
+    logged_in: bool = False
+    admin: bool = False
+
+
+def visitor_of(request: Request) -> Visitor:
+    """Who sent `request`."""
+    account = _account(request)
+    if account is None:
+        return Visitor()
+    identity = account.sessions.identify(request)
+    if identity is None:
+        return Visitor(accounts=True)
+    return Visitor(accounts=True, logged_in=True, admin=identity.admin and identity.user)
+
+
+def page(
+    request: Request,
+    template: str,
+    code: int = 200,
+    *,
+    visitor: Visitor | None = None,
+    headers: Mapping[str, str] | None = None,
+    **values: Any,
+) -> Response:
+    """The page that `template` makes of `values`; not to be stored once somebody is logged in."""
+    visitor = visitor or visitor_of(request)
+    account, base = _account(request), _base(request)
+    context = {
+        "base": base,
+        "static": f"{base}/static/{assets.digest()}",
+        "visitor": visitor,
+        "form": account.form_token(request) if account else "",
+        **values,
+    }
+    stored = NOT_STORED if visitor.logged_in else {}
+    content = _environment.get_template(template).render(context)
+    return HTMLResponse(content, code, headers=_HEADERS | stored | dict(headers or {}))
+
+
+async def refuse(request: Request, problem: Refusal) -> Response:
+    """The answer that says `problem`: a page for people with a browser, JSON for programs."""
+    accept = request.headers.get("accept", "")
+    if _part(request) in _FOR_PROGRAMS or not accepts(accept, "text/html"):
+        return problem.response()
+    return await anyio.to_thread.run_sync(_error_page, request, problem)
+
+
+def accepts(header: str, *names: str) -> bool:
+    """Whether an Accept header takes the first of `names` that it lists.
+
+    >>> accepts("br, gzip;q=0.8", "gzip", "*"), accepts("gzip;q=0, *", "gzip", "*")
+    (True, False)
+    """
+    listed = {}
+    for item in header.lower().split(","):
+        name, *parameters = (part.strip() for part in item.split(";"))
+        listed[name] = not any(re.fullmatch(r"q=0(\.0*)?", part) for part in parameters)
+    return next((listed[name] for name in names if name in listed), False)
+
+
+def _error_page(request: Request, problem: Refusal) -> Response:
+    code, words, heading = problem.code, problem.message, "That did not work"
+    log_in = code == 401 or _part(request) == "login"
+    if request.method != "POST":
+        heading = _HEADINGS.get(code, heading)
+        words = _NOTHING_HERE if code in (404, 405) else words
+    return page(
+        request,
+        "error.html",
+        code,
+        visitor=_whoever(request, code),
+        headers=problem.headers | NOT_STORED,
+        heading=heading,
+        words=words or "The server could not answer this request.",
+        log_in=log_in,
+        again=None if log_in else _again(request, code),
+    )
+
+
+def _whoever(request: Request, code: int) -> Visitor:
+    """Who sent a request that failed; nobody where it may be the database that did."""
+    try:
+        return Visitor() if code >= 500 else visitor_of(request)
+    except (Outage, Refusal):
+        return Visitor()
+
+
+def _again(request: Request, code: int) -> str | None:
+    """The address to try again: of the page whose form was posted, or of what is not there now."""
+    if request.method == "POST":
+        return f"{_base(request)}/keys" if _part(request) == "keys" else None
+    return "" if code >= 500 else None
+
+
+def _account(request: Request) -> Account | None:
+    return cast("Account | None", getattr(request.app.state, "account", None))
+
+
+def _path(request: Request) -> str:
+    """The path of the address in the browser, below the server's root and still encoded."""
+    raw = request.scope.get("raw_path") or request.scope["path"].encode()
+    path: str = raw.decode("latin-1")
+    return path.removeprefix(request.scope.get("root_path", "").rstrip("/"))
+
+
+def _part(request: Request) -> str:
+    """The first part of the path."""
+    return _path(request).lstrip("/").partition("/")[0]
+
+
+def _base(request: Request) -> str:
+    """Where the server's root is, seen from the address of `request`."""
+    return "/".join([".."] * (_path(request).count("/") - 1)) or "."
