@@ -24,6 +24,10 @@ from lenswatch.errors import ConfigError, InputError, LenswatchError
 __all__ = ["main"]
 
 
+# What a slim installation of the tracking server is without (requirements-server.txt).
+_OF_THE_NODE = {"deepaas", "frouros", "numpy", "requests", "scipy", "torch", "torchvision"}
+
+
 class _Commands(click.Group):
     """Errors of ours become one line on standard error and exit code 1."""
 
@@ -31,8 +35,16 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except LenswatchError as error:
-            click.echo(f"lenswatch: {error}", err=True)
-            ctx.exit(1)
+            problem = str(error)
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] not in _OF_THE_NODE:
+                raise
+            problem = (
+                f"this command needs {error.name}, and only the tracking server is installed here; "
+                "pip install lenswatch brings the rest"
+            )
+        click.echo(f"lenswatch: {problem}", err=True)
+        return ctx.exit(1)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
