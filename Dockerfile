@@ -37,5 +37,4 @@ USER lenswatch
 WORKDIR /srv/lenswatch
 VOLUME /srv/lenswatch/storage
 EXPOSE 5000
-HEALTHCHECK --start-period=90s CMD curl --fail --silent http://127.0.0.1:5000/healthz || exit 1
 CMD ["deep-start", "--deepaas"]
