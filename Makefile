@@ -11,6 +11,10 @@ SOURCES := src api tests benchmarks
 # The package as it is installed, api/ in its place, for the tools that only read files.
 WHOLE := build/whole
 
+# Tests run on every core. What they share (a trained reference, servers, a database) is made once a process and
+# often once a file, so a file stays with one process.
+SPREAD := -n logical --maxprocesses 4 --dist loadfile
+
 # An environment that several checkouts share is installed anew when another one used it last.
 $(shell [ "$$(cat $(INSTALLED) 2>/dev/null)" = "$(CURDIR)" ] || rm -f $(INSTALLED) $(INSTALLED_DEV))
 
@@ -21,7 +25,7 @@ up: $(INSTALLED)
 	@$(BIN)/lenswatch up
 
 test: $(INSTALLED_DEV) lint
-	@$(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SPREAD)
 
 lint: $(INSTALLED_DEV)
 	@$(BIN)/ruff check $(SOURCES)

@@ -15,7 +15,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -27,9 +26,11 @@ import psycopg
 from sqlalchemy import insert, make_url, text
 
 from lenswatch.server import jobs, search
-from lenswatch.server.database import Database, prepare
+from lenswatch.server.database import Database
 from lenswatch.server.models import cursors, experiments
 from lenswatch.server.queries import parse_query
+from lenswatch.server.schema import prepare
+from lenswatch.server.stamps import iso
 
 MINUTE = 60_000_000
 START = 1_700_000_000_000_000
@@ -50,7 +51,7 @@ COLUMN_FILTERS: dict[str, Callable[[int], Any]] = {
     "tag": lambda _: {"tags": {"$all": ["pier"]}},
     "rarer tag": lambda _: {"tags": {"$all": ["night"]}},
     "time, all": lambda _: {"created_at": {"$gt": "2020"}},
-    "time, half": lambda n: {"created_at": {"$gt": _iso(START + n * MINUTE // 2)}},
+    "time, half": lambda n: {"created_at": {"$gt": iso(START + n * MINUTE // 2)}},
     "stream and drift": lambda _: {"parameters.stream": "cam1", "drift_detected": True},
 }
 OTHER_FILTERS = {
@@ -59,12 +60,6 @@ OTHER_FILTERS = {
     "nested number": {"parameters.window.filled": {"$lt": 3}},
     "expression": {"parameters.image_name": {"$regex": "0777\\.jpg$"}},
 }
-
-
-def _iso(stamp: int) -> str:
-    from lenswatch.server.stamps import iso
-
-    return iso(stamp)
 
 
 def job(number: int) -> dict[str, Any]:
@@ -128,8 +123,7 @@ def page_ms(database: Database, experiment: int, query: Any, times: int) -> floa
 
 
 def measure_pages(url: str, large: int) -> dict[str, Any]:
-    """Pages with 10,000 and with `large` jobs."""
-    prepare(url)
+    """Pages with 10,000 and with `large` jobs, in a database that has its schema."""
     database = Database(url)
     small, big = fill(database, 10_000), fill(database, large)
     if not database.sqlite:
@@ -157,22 +151,38 @@ def serving(url: str) -> Iterator[tuple[httpx.Client, int]]:
     """A server on `url`: a client, and the server's process id."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    with subprocess.Popen([sys.executable, "-c", SERVE, str(port), url]) as process:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}/api/latest", timeout=60) as client:
-            while True:
-                try:
-                    client.get("/")
-                    break
-                except httpx.TransportError:
-                    threading.Event().wait(0.1)
+    address = f"http://127.0.0.1:{port}/api/latest"
+    with (
+        subprocess.Popen([sys.executable, "-c", SERVE, str(port), url]) as process,
+        httpx.Client(base_url=address, timeout=60) as client,
+    ):
+        try:
+            while not _answers(client):
+                if process.poll() is not None:
+                    raise RuntimeError(f"the server ended with {process.returncode}")
+                time.sleep(0.1)
             yield client, process.pid
-        process.terminate()
+        finally:
+            process.terminate()
+
+
+def _answers(client: httpx.Client) -> bool:
+    try:
+        return client.get("/").is_success
+    except httpx.TransportError:
+        return False
+
+
+def new_experiment(client: httpx.Client) -> str:
+    """The path of a new experiment."""
+    answer = client.post("/experiment", json={"name": uuid.uuid4().hex}).raise_for_status()
+    return f"/experiment/{answer.json()['id']}"
 
 
 def measure_ingest(url: str) -> dict[str, float]:
     """Jobs a second, one by one and in batches, over HTTP."""
     with serving(url) as (client, _):
-        path = f"/experiment/{client.post('/experiment', json={'name': uuid.uuid4().hex}).json()['id']}/drift"
+        path = f"{new_experiment(client)}/drift"
         numbers = iter(range(10**9))
 
         def single() -> None:
@@ -213,18 +223,17 @@ def private_memory(pid: int) -> int:
 def measure_memory(url: str, requests: int) -> dict[str, Any]:
     """Memory of a worker after a tenth of the requests and after all of them."""
     with serving(url) as (client, pid):
-        base = f"/experiment/{client.post('/experiment', json={'name': uuid.uuid4().hex}).json()['id']}"
+        base = new_experiment(client)
         first = 0
         for number in range(requests):
             if number % 4 == 0:
-                client.post(f"{base}/drift", json=job(number))
+                answer = client.post(f"{base}/drift", json=job(number))
             elif number % 4 == 1:
-                client.post(
-                    f"{base}/drift/search",
-                    json={"parameters.distance": {"$gt": number / 1e6}, "job_status": "Failed"},
-                )
+                query = {"parameters.distance": {"$gt": number / 1e6}, "job_status": "Failed"}
+                answer = client.post(f"{base}/drift/search", json=query)
             else:
-                client.get(base if number % 4 == 2 else f"{base}/streams")
+                answer = client.get(base if number % 4 == 2 else f"{base}/streams")
+            answer.raise_for_status()
             if number == requests // 10:
                 first = private_memory(pid)
         last = private_memory(pid)

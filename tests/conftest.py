@@ -10,16 +10,27 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import requests
+from hypothesis import HealthCheck, settings
 from PIL import Image
 
 from lenswatch.config import Config, EncoderConfig, StorageConfig, TrackingConfig, TransformConfig
+from once import made_once
 from ports import free_port
+from waiting import until_it_answers
+
+# How fast an example is made or runs says nothing while other programs keep the machine busy; and a
+# property of a server may well be tried on one that earlier examples have used.
+settings.register_profile(
+    "lenswatch",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("lenswatch")
 
 SIZE = (64, 96)  # height, width: enough for two cells of the encoder
 
@@ -83,10 +94,13 @@ def config(tmp_path) -> Config:
 @pytest.fixture(scope="session")
 def trained_root(tmp_path_factory) -> Path:
     """A storage folder with 60 clean pictures and a reference trained on them."""
+    return made_once(tmp_path_factory, "trained", _train)
+
+
+def _train(root: Path) -> None:
     from lenswatch.stream_calibration import calibrate_stream
     from lenswatch.training import build_reference, find_pictures
 
-    root = tmp_path_factory.mktemp("trained")
     config = small_config(root)
     clean = config.image_folder / "clean"
     clean.mkdir(parents=True)
@@ -98,7 +112,7 @@ def trained_root(tmp_path_factory) -> Path:
             next(run)
         except StopIteration as stop:
             calibrate_stream(config, stop.value)
-            return root
+            return
 
 
 @pytest.fixture
@@ -153,19 +167,7 @@ class Served:
 
     def predict(self, data, name="frame.jpg", **fields) -> requests.Response:
         files = {"input_file": (name, data, "image/jpeg")}
-        return requests.post(self.predict_url, files=files, data=fields, timeout=30)
-
-
-def wait_for(url: str, process: subprocess.Popen, log: Path, seconds: float = 120) -> None:
-    """Until `url` answers 200; fails with the log when the process ends first."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        assert process.poll() is None, log.read_text(errors="replace")[-3000:]
-        with contextlib.suppress(requests.RequestException):
-            if requests.get(url, timeout=2).status_code == 200:
-                return
-        time.sleep(0.1)
-    raise AssertionError(f"{url} did not answer: {log.read_text(errors='replace')[-3000:]}")
+        return requests.post(self.predict_url, files=files, data=fields, timeout=60)
 
 
 @contextlib.contextmanager
@@ -186,7 +188,7 @@ def deepaas_running(root: Path, *, workers: int = 1):
         )
     url = f"http://127.0.0.1:{port}"
     try:
-        wait_for(f"{url}/healthz", process, log)
+        until_it_answers(f"{url}/healthz", process, log)
         yield Served(url, process, root, log, temporary)
     finally:
         process.terminate()

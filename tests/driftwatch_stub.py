@@ -38,7 +38,7 @@ class Stub:
         with self.changed:
             return [drift["parameters"].get("event_id") for drift in self.drifts.values()]
 
-    def wait_for(self, condition: Callable[[], bool], timeout: float = 20.0) -> bool:
+    def wait_for(self, condition: Callable[[], bool], timeout: float = 60.0) -> bool:
         """Wait until the condition holds, looking after every request."""
         with self.changed:
             return self.changed.wait_for(condition, timeout)

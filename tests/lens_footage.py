@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lenswatch.lens_features import Measured, measure_all
+from lenswatch.lens_features import Measured, measure, measure_all, view
 
 SHAPE = (128, 160)
 
@@ -32,3 +32,12 @@ def frames(count, seed=0, light=0.0):
 
 def measured(pictures) -> Measured:
     return measure_all(pictures)
+
+
+def run(fit, pictures, state=None):
+    """The state and the scores after pictures."""
+    state, scores = state or fit.chart.start(), []
+    for picture in pictures:
+        state = fit.chart.update(state, measure(view(picture)))
+        scores.append(fit.chart.score(state))
+    return state, scores

@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from lenswatch.config import Config, ServerConfig, TrackingConfig
+from lenswatch.config import TrackingConfig
 from lenswatch.outbox import Sender
 from lenswatch.store import Answer, NodeStore
 from lenswatch.wire import DriftJob, new_event_id
@@ -50,11 +50,3 @@ def send(path: Path, config: TrackingConfig, started: Any, **options: Any) -> No
     sender.start()
     started.set()
     signal.pause()
-
-
-def serve_tracking(root: Path, port: int) -> None:
-    """Be the tracking server, its database in `root`, until killed."""
-    from lenswatch.server.run import serve
-
-    server = ServerConfig(port=port, database=f"sqlite:///{root / 'server.db'}")
-    serve(Config(server=server, root=root))

@@ -1,6 +1,8 @@
 """The lenswatch command."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -131,6 +133,25 @@ def test_what_is_missing_is_one_clear_line(run, arguments, says):
         assert ended.output.startswith("lenswatch: ")
         assert len(ended.output.splitlines()) == 1
         assert says in ended.output
+
+
+WITHOUT_TORCH = """
+import sys
+sys.modules["torch"] = None
+from lenswatch.cli import main
+main()
+"""
+
+
+def test_a_command_of_the_node_says_what_the_server_alone_is_without(tmp_path):
+    settings = write_settings(tmp_path)
+    command = [sys.executable, "-c", WITHOUT_TORCH, "train", "--config", str(settings)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == (
+        "lenswatch: this command needs torch, and only the tracking server is installed here; "
+        "pip install lenswatch brings the rest\n"
+    )
 
 
 def test_a_missing_settings_file_is_one_clear_line(tmp_path):

@@ -1,11 +1,19 @@
 """config.toml and LENSWATCH_* variables."""
 
+import dataclasses
 import re
 from pathlib import Path
 
 import pytest
 
-from lenswatch.config import Config, ServerConfig, check_settings, load_config, setting_names
+from lenswatch.config import (
+    AuthConfig,
+    Config,
+    ServerConfig,
+    check_settings,
+    load_config,
+    setting_names,
+)
 from lenswatch.errors import ConfigError
 
 ROOT = Path(__file__).parent.parent
@@ -164,6 +172,31 @@ def test_variables_override_the_file(tmp_path):
     assert config.tracking.tags == ("reef", "cam1")
     assert config.server.auth.mode == "keys"
     assert config.tracking.experiment == "42"
+
+
+def test_every_key_of_server_auth_has_its_variable(tmp_path):
+    variables = {
+        "MODE": "oidc",
+        "ISSUERS": "https://login.example/realms/a, https://b.example",
+        "AUDIENCE": "lens",
+        "ENTITLEMENTS_PATH": "resource_access/lens/roles",
+        "USER_ENTITLEMENTS": "user,crew",
+        "ADMIN_ENTITLEMENTS": "admin",
+        "CLIENT_ID": "web",
+        "CLIENT_SECRET": "a, secret",
+    }
+    environ = {f"LENSWATCH_SERVER_AUTH_{name}": value for name, value in variables.items()}
+    assert len(variables) == len(dataclasses.fields(AuthConfig))
+    assert load_config(write(tmp_path, ""), environ).server.auth == AuthConfig(
+        mode="oidc",
+        issuers=("https://login.example/realms/a", "https://b.example"),
+        audience="lens",
+        entitlements_path="resource_access/lens/roles",
+        user_entitlements=("user", "crew"),
+        admin_entitlements=("admin",),
+        client_id="web",
+        client_secret="a, secret",
+    )
 
 
 def test_a_variable_of_the_wrong_type_is_named(tmp_path):

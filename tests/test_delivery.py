@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
 import multiprocessing
 import os
 import signal
-import socket
-import time
-from collections.abc import Callable, Iterator
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-from PIL import Image
 
 from lenswatch.config import TrackingConfig
 from lenswatch.outbox import Sender
 from lenswatch.outbox_rows import OutboxRows
 from lenswatch.store import NodeStore
 from lenswatch.tracking import client_for
-from node_processes import drift_job, send, serve_tracking
+from node_processes import drift_job, send
+from ports import free_port
+from samples import picture
+from server.databases import DATABASES, own_database
+from servers import command
+from waiting import until, until_it_answers
 
 SPAWN = multiprocessing.get_context("spawn")
 QUICK = {"poll": 0.02, "first_delay": 0.02, "longest_delay": 0.1, "lease_seconds": 1.0}
@@ -32,32 +34,21 @@ QUICK = {"poll": 0.02, "first_delay": 0.02, "longest_delay": 0.1, "lease_seconds
 class Tracking:
     """Our tracking server in a process of its own, which can be killed and started again."""
 
-    def __init__(self, root: Path) -> None:
-        with socket.socket() as taken:
-            taken.bind(("127.0.0.1", 0))
-            self.port = taken.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        self._root = root
-        self._process: Any = None
+    def __init__(self, root: Path, database: str) -> None:
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self._command = command(root, port=port, database=database)
+        self.start()
 
     def start(self) -> None:
-        self._process = SPAWN.Process(target=serve_tracking, args=(self._root, self.port))
-        self._process.start()
+        self._process = subprocess.Popen(self._command)
 
     def kill(self) -> None:
-        if self._process is not None:
-            os.kill(self._process.pid, signal.SIGKILL)
-            self._process.join(30)
-            self._process = None
+        self._process.kill()
+        self._process.wait()
 
     def wait(self) -> None:
-        assert until(self._answers), "the tracking server did not start"
-
-    def _answers(self) -> bool:
-        try:
-            return requests.get(f"{self.url}/api/latest/", timeout=5).status_code == 204
-        except requests.ConnectionError:
-            return False
+        until_it_answers(f"{self.url}/readyz", self._process)
 
     def records(self, experiment: str) -> list[dict[str, Any]]:
         """All drift jobs of an experiment."""
@@ -66,21 +57,24 @@ class Tracking:
         page, pages = 1, 1
         while page <= pages:
             params = {"page": page, "page_size": 100, "order_by": "asc"}
-            response = requests.post(url, json={}, params=params, timeout=10)
+            response = requests.post(url, json={}, params=params, timeout=60)
             found += response.json()
             pages = json.loads(response.headers["X-Pagination"])["total_pages"]
             page += 1
         return found
 
 
-@pytest.fixture(scope="module")
-def tracking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tracking]:
+@pytest.fixture(scope="module", params=DATABASES)
+def tracking(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Tracking]:
     """One for all tests; each has an experiment of its own."""
-    server = Tracking(tmp_path_factory.mktemp("tracking"))
-    server.start()
-    server.wait()
-    yield server
-    server.kill()
+    root = tmp_path_factory.mktemp("tracking")
+    with own_database(request.param, root) as url:
+        server = Tracking(root, url)
+        server.wait()
+        yield server
+        server.kill()
 
 
 @pytest.fixture
@@ -88,22 +82,6 @@ def store(tmp_path: Path) -> Iterator[NodeStore]:
     store = NodeStore(tmp_path / "node.db")
     yield store
     store.close()
-
-
-def until(condition: Callable[[], bool], timeout: float = 30.0) -> bool:
-    """Wait for what no event tells of: another process."""
-    deadline = time.monotonic() + timeout
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
-
-
-def jpeg() -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (64, 48), (20, 60, 90)).save(buffer, "JPEG")
-    return buffer.getvalue()
 
 
 def experiment_id(config: TrackingConfig) -> str:
@@ -121,10 +99,10 @@ def test_jobs_and_pictures_reach_our_server(
     """By `latest` with its batches and pictures, by `v1` as with any DriftWatch server."""
     with store.begin() as transaction:
         for i in range(12):
-            transaction.post(drift_job(f"e{i}", distance=i / 4), jpeg())
+            transaction.post(drift_job(f"e{i}", distance=i / 4), picture())
     config = TrackingConfig(tracking.url, api_version, experiment=api_version)
     sender = Sender(store, config, **QUICK)
-    assert sender.drain(30)
+    assert sender.drain(60)
     assert sender.stop()
     assert sender.parked() == []
     experiment = experiment_id(config)
@@ -132,7 +110,7 @@ def test_jobs_and_pictures_reach_our_server(
     assert [r["parameters"]["event_id"] for r in records] == [f"e{i}" for i in range(12)]
     assert records[3]["parameters"]["distance"] == 0.75
     image = f"{tracking.url}/api/latest/experiment/{experiment}/drift/{records[0]['id']}/image"
-    reply = requests.get(image, timeout=10)
+    reply = requests.get(image, timeout=60)
     assert (reply.status_code == 200) == (api_version == "latest")
 
 
@@ -145,13 +123,13 @@ def test_what_our_server_refuses_is_parked_with_its_words(
         transaction.post(drift_job("shown"), b"this is no picture")
     config = TrackingConfig(tracking.url, experiment="refused")
     sender = Sender(store, config, **QUICK)
-    assert sender.drain(30)
+    assert sender.drain(60)
     assert sender.stop()
-    job, picture = sender.parked()
+    job, image = sender.parked()
     assert job.event_id == "bad"
     assert "tags" in job.reason
-    assert picture.event_id == "shown"
-    assert "picture" in picture.reason
+    assert image.event_id == "shown"
+    assert "picture" in image.reason
     records = tracking.records(experiment_id(config))
     assert [r["parameters"]["event_id"] for r in records] == ["good", "shown"]
 
@@ -163,7 +141,7 @@ def test_every_job_is_recorded_once_however_often_server_and_sender_are_killed(
     config = TrackingConfig(tracking.url, experiment="killed")
     with store.begin() as transaction:
         for i in range(jobs):
-            transaction.post(drift_job(f"e{i}"), jpeg() if i % 10 == 0 else None)
+            transaction.post(drift_job(f"e{i}"), picture() if i % 10 == 0 else None)
     rows = OutboxRows(store)
 
     def left() -> int:
@@ -176,7 +154,7 @@ def test_every_job_is_recorded_once_however_often_server_and_sender_are_killed(
             target=send, args=(store.path, config, started), kwargs=QUICK, daemon=True
         )
         child.start()
-        assert until(lambda rest=rest: left() <= rest, 60)
+        until(lambda rest=rest: left() <= rest)
         if victim == "both":
             tracking.kill()
             tracking.start()

@@ -31,7 +31,7 @@ def streams(draw):
     return reference, values, window, sigma
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(streams())
 def test_distances_equal_frouros_within_1e_9(case):
     reference, values, window, sigma = case
@@ -190,7 +190,6 @@ def test_a_useless_reference_is_refused(bad):
         FittedMMD.fit(bad)
 
 
-@settings(deadline=None)
 @given(streams())
 def test_a_window_survives_being_stored_bit_for_bit(case):
     reference, values, size, sigma = case

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from lens_footage import frames, measured
+from lens_footage import frames, measured, run
 from lenswatch.errors import ArtefactError, InputError, StoreError
 from lenswatch.lens_causes import causes, deviation_map
 from lenswatch.lens_chart import FEWEST, ChartState, LensChart, fit_chart
@@ -23,15 +23,6 @@ def fit():
 @pytest.fixture(scope="module")
 def later():
     return frames(400)[300:]
-
-
-def run(fit, pictures, state=None):
-    """The state and the scores after pictures."""
-    state, scores = state or fit.chart.start(), []
-    for picture in pictures:
-        state = fit.chart.update(state, measure(view(picture)))
-        scores.append(fit.chart.score(state))
-    return state, scores
 
 
 def first_cause(fit, later, corrupt):
@@ -310,9 +301,9 @@ def test_little_footage_gives_a_provisional_threshold():
 
 def test_fitting_and_judging_are_quick(fit, later):
     clean = measured(frames(100))
-    started = time.perf_counter()
+    started = time.thread_time()  # of the processor: other programs do not count
     fit_chart(clean, ert=240)
-    assert time.perf_counter() - started < 2
+    assert time.thread_time() - started < 2
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lens_footage import run
 from lenswatch.calibration import decluster
 from lenswatch.evaluate.corruptions import corruption, smudge_mask
 from lenswatch.lens_causes import causes
@@ -34,14 +35,6 @@ def footage(tmp_path_factory):
 @pytest.fixture(scope="module")
 def fit(footage):
     return fit_chart(measure_all(footage[:FITTED]), ert=240)
-
-
-def run(fit, pictures, state=None):
-    state, scores = state or fit.chart.start(), []
-    for picture in pictures:
-        state = fit.chart.update(state, measure(view(picture)))
-        scores.append(fit.chart.score(state))
-    return state, scores
 
 
 def spoilt(fit, footage, spoil):

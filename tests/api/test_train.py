@@ -1,12 +1,12 @@
 """Training through DEEPaaS: a new reference, taken up by the worker that serves."""
 
 import shutil
-import time
 
 import requests
 
 from conftest import deepaas_running, write_settings
 from lenswatch.layout import current_digest
+from waiting import until
 
 
 def test_training_makes_a_new_reference_and_serves_with_it(trained_root, tmp_path, camera):
@@ -16,8 +16,8 @@ def test_training_makes_a_new_reference_and_serves_with_it(trained_root, tmp_pat
     with deepaas_running(tmp_path) as served:
         assert served.predict(camera(60)).json()["model"] == f"lenswatch@{before}"
         url = f"{served.url}/v2/models/lenswatch/train/"
-        started = requests.post(url, params={"seed": 5, "epochs": 2}, timeout=30).json()
-        training = _finished(f"{url}{started['uuid']}")
+        started = requests.post(url, params={"seed": 5, "epochs": 2}, timeout=60).json()
+        training = until(lambda: outcome(f"{url}{started['uuid']}"), seconds=120)
         assert training["status"] == "done", training
         made = training["result"]["output"]
         assert made["pictures"] == 60
@@ -32,11 +32,6 @@ def test_training_makes_a_new_reference_and_serves_with_it(trained_root, tmp_pat
     assert answer["calibration_notes"] == made["calibration_notes"]
 
 
-def _finished(url, seconds=90):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        training = requests.get(url, timeout=30).json()
-        if training["status"] != "running":
-            return training
-        time.sleep(0.2)
-    raise AssertionError(f"{url} is still running")
+def outcome(url):
+    training = requests.get(url, timeout=60).json()
+    return training if training["status"] != "running" else None

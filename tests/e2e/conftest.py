@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import shutil
-import socket
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -15,25 +12,23 @@ from pathlib import Path
 
 import pytest
 import requests
-from PIL import Image
-from playwright.sync_api import BrowserContext, Page, sync_playwright
+from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
 
-from e2e.processes import DATABASES, a_database, tracking_server
 from e2e.provider import install_provider, provider_running
 from lenswatch.config import load_config
 from lenswatch.server.keys import create_key
+from once import made_once
 from ports import free_port
+from samples import picture
+from server.databases import DATABASES, own_database
+from servers import served
+from waiting import until_it_answers
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 FLAGS += ["--disable-component-update", "--disable-sync"]
+PATIENCE = 60_000  # milliseconds, for a machine that has other things to do
 START = datetime(2026, 6, 1, 8, 0, tzinfo=UTC)  # 10:00 in Berlin, where the browser is
-SERVE = """
-import sys
-from lenswatch.config import load_config
-from lenswatch.server.run import serve
-serve(load_config(sys.argv[1]))
-"""
 SERVE_BELOW_A_PATH = """
 import sys, uvicorn
 from starlette.applications import Starlette
@@ -50,13 +45,15 @@ class Server:
     """The tracking server as its own process, and what a node does to it."""
 
     def __init__(
-        self, folder: Path, script: str = SERVE, prefix: str = "", auth: str = "none"
+        self, folder: Path, script: str = "", prefix: str = "", auth: str = "none"
     ) -> None:
-        self.script, self.port = script, free_port()
-        self.root = f"http://127.0.0.1:{self.port}{prefix}"
+        port = free_port()
+        self.root = f"http://127.0.0.1:{port}{prefix}"
         self.settings = folder / "config.toml"
+        program = ["-c", script] if script else ["-m", "lenswatch", "server", "--config"]
+        self.command = [sys.executable, *program, str(self.settings)]
         self.settings.write_text(
-            f'[server]\nport = {self.port}\ndatabase = "sqlite:///{folder / "server.db"}"\n'
+            f'[server]\nport = {port}\ndatabase = "sqlite:///{folder / "server.db"}"\n'
             f'[server.auth]\nmode = "{auth}"\n',
             encoding="utf-8",
         )
@@ -67,12 +64,12 @@ class Server:
             self.session.headers["Authorization"] = f"Bearer {self.key}"
 
     def start(self) -> None:
-        self.process = subprocess.Popen([sys.executable, "-c", self.script, str(self.settings)])
-        wait_for_port(self.port, self.process)
+        self.process = subprocess.Popen(self.command)
+        until_it_answers(f"{self.root}/readyz", self.process)
 
     def stop(self) -> None:
         self.process.terminate()
-        self.process.wait(20)
+        self.process.wait(30)
 
     def experiment(self, name: str = "", description: str = "", public: bool = True) -> str:
         name = name or f"Reef {uuid.uuid4()}"
@@ -87,11 +84,9 @@ class Server:
         return [result["id"] for result in reply["results"]]
 
     def picture(self, experiment: str, drift: str) -> None:
-        target = io.BytesIO()
-        Image.new("RGB", (320, 180), (20, 90, 120)).save(target, "JPEG")
         url = f"{self.root}/api/latest/experiment/{experiment}/drift/{drift}/image"
-        headers = {"Content-Type": "image/jpeg"}
-        self.session.put(url, target.getvalue(), headers=headers, timeout=20).raise_for_status()
+        headers, data = {"Content-Type": "image/jpeg"}, picture(size=(320, 180))
+        self.session.put(url, data, headers=headers, timeout=60).raise_for_status()
 
     def page_of(self, experiment: str) -> str:
         return f"{self.root}/experiment/{experiment}"
@@ -127,19 +122,9 @@ class Server:
         }
 
     def _post(self, path: str, body: dict) -> dict:
-        reply = self.session.post(f"{self.root}/api/latest{path}", json=body, timeout=20)
+        reply = self.session.post(f"{self.root}/api/latest{path}", json=body, timeout=60)
         reply.raise_for_status()
         return reply.json()
-
-
-def wait_for_port(port: int, process: subprocess.Popen) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    pytest.fail(f"the server did not start (exit code {process.poll()})")
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +165,8 @@ def context() -> Iterator[BrowserContext]:
         context = browser.new_context(
             viewport={"width": 1400, "height": 900}, timezone_id="Europe/Berlin", locale="en-GB"
         )
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(PATIENCE)
+        expect.set_options(timeout=PATIENCE)
         yield context
         browser.close()
 
@@ -209,9 +195,7 @@ def page(any_page) -> Iterator[Page]:
 @pytest.fixture(scope="session")
 def provider_packages(tmp_path_factory) -> Path:
     """A folder with the identity provider in node_modules."""
-    folder = tmp_path_factory.mktemp("provider")
-    install_provider(folder)
-    return folder
+    return made_once(tmp_path_factory, "provider", install_provider)
 
 
 @pytest.fixture(scope="module", params=DATABASES)
@@ -220,7 +204,7 @@ def site(request, provider_packages, tmp_path_factory) -> Iterator[tuple[str, st
     port, folder = free_port(), tmp_path_factory.mktemp("site")
     callback = f"http://127.0.0.1:{port}/login/callback"
     with (
-        a_database(request.param, folder) as url,
+        own_database(request.param, folder) as url,
         provider_running(provider_packages, free_port(), callback) as provider,
     ):
         auth = {
@@ -232,6 +216,5 @@ def site(request, provider_packages, tmp_path_factory) -> Iterator[tuple[str, st
             "client_id": "web",
             "client_secret": "web-secret",
         }
-        settings = {"port": port, "database": url, "auth": auth}
-        with tracking_server(folder, settings) as server:
-            yield provider, server
+        with served(folder, port=port, database=url, auth=auth) as server:
+            yield provider, server.address

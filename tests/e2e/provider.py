@@ -17,8 +17,6 @@ from urllib.parse import parse_qs, urljoin, urlsplit
 import httpx2 as httpx
 import pytest
 
-from e2e.processes import running
-
 PACKAGE = "oidc-provider@9"
 
 
@@ -48,10 +46,12 @@ def provider_running(packages: Path, port: int, callback: str) -> Iterator[str]:
     """The address of a provider that runs; `callback` is where logged-in browsers go."""
     command = ["node", str(Path(__file__).with_name("provider.mjs")), str(port), callback]
     quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "cwd": packages}
-    with running(command, **quiet) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline().strip() == "ready"
-        yield f"http://127.0.0.1:{port}"
+    with subprocess.Popen(command, text=True, **quiet) as process:  # type: ignore[call-overload]
+        try:
+            assert process.stdout.readline().strip() == "ready"
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
 
 
 def visit(browser: httpx.Client, address: str, subject: str, home: str) -> httpx.Response:
@@ -89,7 +89,7 @@ def access_token(provider: str, subject: str, *, resource: str | None) -> str:
         "code_challenge": challenge,
         "code_challenge_method": "S256",
     } | ({"resource": resource} if resource else {})
-    with httpx.Client() as browser:
+    with httpx.Client(timeout=60) as browser:
         address = str(httpx.URL(f"{provider}/auth", params=asked))
         response = visit(browser, address, subject, "http://127.0.0.1/native")
         code = parse_qs(urlsplit(response.headers["Location"]).query)["code"][0]

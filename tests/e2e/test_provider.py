@@ -14,6 +14,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 import lenswatch
 from e2e.mytoken import mytoken_server
 from e2e.provider import access_token, visit
+from forms import form_token
 from lenswatch.config import TrackingConfig
 from lenswatch.outbox import Sender
 from lenswatch.store import NodeStore
@@ -27,7 +28,7 @@ def test_access_tokens_of_both_kinds(site: tuple[str, str], resource: str | None
     token = access_token(provider, subject, resource=resource)
     assert (token.count(".") == 2) == bool(resource)
     headers = {"Authorization": f"Bearer {token}"}
-    with httpx.Client(base_url=f"{server}/api/v1", headers=headers) as api:
+    with httpx.Client(base_url=f"{server}/api/v1", headers=headers, timeout=60) as api:
         assert api.get("/user/self").status_code == 403
         assert api.post("/user").status_code == 201
         assert api.get("/user/self").json()["issuer"] == provider
@@ -64,7 +65,7 @@ def test_a_node_and_a_script_of_ours_exchange_a_mytoken(
         assert sender.stop()
     assert sender.parked() == []
     store.close()
-    with httpx.Client(headers={"Authorization": f"Bearer {token}"}) as api:
+    with httpx.Client(headers={"Authorization": f"Bearer {token}"}, timeout=60) as api:
         path = f"{server}/api/v1/experiment/{experiment.id}/drift/search"
         jobs = api.post(path, params={"order_by": "asc"}, json={}).json()
     assert [job["parameters"]["distance"] for job in jobs] == [0.5, 0.25]
@@ -72,14 +73,14 @@ def test_a_node_and_a_script_of_ours_exchange_a_mytoken(
 
 def test_logging_in_with_a_browser_and_out_again(site: tuple[str, str]) -> None:
     _, server = site
-    with httpx.Client() as browser:
+    with httpx.Client(timeout=60) as browser:
         page = browser.get(f"{server}/login")
-        link = re.search(r'href="(/login/oidc/0)"', page.text)
+        link = re.search(r'href="\.(/login/oidc/0)"', page.text)
         assert link
         back = visit(browser, server + link[1], "root", f"{server}/login/callback")
         callback = back.headers["Location"]
         assert "code=" in callback
-        with httpx.Client() as thief:  # who has the address, but did not begin the log-in
+        with httpx.Client(timeout=60) as thief:  # who has the address, but did not begin the log-in
             assert thief.get(callback).status_code == 401
         done = browser.get(callback)
         assert (done.status_code, done.headers["Location"]) == (303, "/")
@@ -87,7 +88,7 @@ def test_logging_in_with_a_browser_and_out_again(site: tuple[str, str]) -> None:
         assert browser.get(callback).status_code == 401  # a code is good once
         page = browser.get(f"{server}/keys")
         assert page.status_code == 200
-        form = {"form": re.search(r'name="form" value="([^"]+)"', page.text)[1]}  # type: ignore[index]
+        form = {"form": form_token(page.text)}
         assert (
             browser.post(f"{server}/logout", data=form, headers={"Origin": server}).status_code
             == 303
@@ -97,7 +98,7 @@ def test_logging_in_with_a_browser_and_out_again(site: tuple[str, str]) -> None:
 
 def test_a_log_in_with_another_state_is_refused(site: tuple[str, str]) -> None:
     _, server = site
-    with httpx.Client() as browser:
+    with httpx.Client(timeout=60) as browser:
         back = visit(browser, f"{server}/login/oidc/0", "eve", f"{server}/login/callback")
         changed = re.sub(r"state=[^&]+", "state=other", back.headers["Location"])
         assert browser.get(changed).status_code == 401
@@ -114,13 +115,13 @@ def log_in(page: Page, server: str, subject: str) -> None:
             page.locator("input[name=password]").fill("any")
         page.locator("button[type=submit]").click()
     page.goto(f"{server}/?all")  # where no script leads on
-    expect(page.get_by_role("link", name="API keys")).to_be_visible()
+    expect(page.get_by_role("button", name="Log out")).to_be_visible()
 
 
 def log_out(context: BrowserContext, server: str) -> None:
     """The same, on another page."""
     other = context.new_page()
-    other.goto(f"{server}/keys")
+    other.goto(f"{server}/?all")
     other.get_by_role("button", name="Log out").click()
     expect(other.get_by_role("heading", name="Log in", exact=True)).to_be_visible()
     other.close()
@@ -155,3 +156,32 @@ def test_pages_offer_to_log_in_again_when_the_session_ends(
     log_out(context, server)
     expect(alert).to_have_text("You are no longer logged in. Log in to see private experiments.")
     context.clear_cookies()
+
+
+def test_who_is_no_administrator_is_told_so_on_a_page_and_can_log_out(
+    site: tuple[str, str], context: BrowserContext, any_page: Page
+) -> None:
+    _, server = site
+    context.clear_cookies()
+    log_in(any_page, server, "ann")
+    expect(any_page.get_by_role("link", name="API keys")).to_have_count(0)
+    any_page.goto(f"{server}/keys")
+    expect(any_page.get_by_role("heading", name="Not allowed")).to_be_visible()
+    any_page.get_by_role("link", name="Back to the overview").click()
+    expect(any_page).to_have_url(f"{server}/?all")
+    any_page.get_by_role("button", name="Log out").click()
+    expect(any_page).to_have_url(f"{server}/login")
+    assert any_page.request.get(f"{server}/api/latest/user/self").status == 401
+
+
+def test_a_log_in_that_fails_ends_on_a_page_that_offers_another(
+    site: tuple[str, str], context: BrowserContext, any_page: Page
+) -> None:
+    _, server = site
+    context.clear_cookies()
+    answer = any_page.goto(f"{server}/login/callback?error=access_denied&state=x")
+    assert answer is not None
+    assert answer.status == 401
+    expect(any_page.get_by_text("The log-in did not succeed; please try again.")).to_be_visible()
+    any_page.get_by_role("main").get_by_role("link", name="Log in").click()
+    expect(any_page.get_by_role("heading", name="Log in", exact=True)).to_be_visible()

@@ -7,22 +7,21 @@ import json
 import os
 import re
 import subprocess
-import venv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx2 as httpx
 import pytest
 
 from certificates import write_certificate
+from e2e.environments import new_environment
 from e2e.mytoken import mytoken_server, unsigned_token
-from e2e.processes import DATABASES, a_database, tracking_server
 from e2e.provider import access_token
-from ports import free_port
 from relays import Relay, Rewriter
+from server.databases import DATABASES, own_database
+from servers import served
 from waiting import until
 
 CLIENT = "drift-monitor==1.1.1"
@@ -32,13 +31,9 @@ CLIENT = "drift-monitor==1.1.1"
 def client_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Python with the published client and nothing of ours."""
     folder = tmp_path_factory.mktemp("published-client")
-    venv.create(folder, with_pip=True)
-    python = folder / "bin" / "python"
-    command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", CLIENT]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"{CLIENT} cannot be installed here: {done.stderr.strip().splitlines()[-1]}")
-    return python
+    if problem := new_environment(folder, CLIENT):
+        pytest.skip(f"{CLIENT} cannot be installed here: {problem}")
+    return folder / "bin" / "python"
 
 
 @dataclass(frozen=True)
@@ -46,14 +41,9 @@ class Server:
     """A server without accounts, and what it writes down."""
 
     address: str
+    port: int
     log: Path
     earlier: int = 0  # lines of the log that are of earlier tests
-
-    @property
-    def port(self) -> int:
-        port = urlsplit(self.address).port
-        assert port is not None
-        return port
 
     def lines(self) -> list[dict[str, Any]]:
         """What is in the log."""
@@ -71,16 +61,18 @@ def running_server(
 ) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
     log = folder / "server.log"
-    with a_database(request.param, folder) as url, log.open("w") as output:
-        settings = {"port": free_port(), "database": url, "log_level": "info"}
-        with tracking_server(folder, settings, stderr=output) as address:
-            yield Server(address, log)
+    with (
+        own_database(request.param, folder) as url,
+        log.open("w") as output,
+        served(folder, stderr=output, database=url, log_level="info") as running,
+    ):
+        yield Server(running.address, running.port, log)
 
 
 @pytest.fixture
 def server(running_server: Server) -> Server:
     """The server, with nothing in it, as if it had just started."""
-    with httpx.Client(base_url=f"{running_server.address}/api/latest") as api:
+    with httpx.Client(base_url=f"{running_server.address}/api/latest", timeout=60) as api:
         for experiment in api.post("/experiment/search", json={}).json():
             api.delete(f"/experiment/{experiment['id']}")
         last = api.get("/user/self").headers["X-Request-ID"]
@@ -109,7 +101,7 @@ def run_client(python: Path, server: str, mytoken: str, script: str, **settings:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -374,9 +366,11 @@ print(json.dumps(problem))
         (lambda record: record.update(colour="red", depth={"m": 3}), "local@localhost"),
         (lambda record: record.pop("name", None), "'name': ['Missing data"),
         (lambda record: record.pop("model", None), "'model': ['Missing data"),
+        (lambda record: record.update(name=5), "'name': ['Not a valid string"),
+        (lambda record: record.update(drift_detected="maybe"), "'drift_detected': ['Not a valid"),
     ],
 )
-def test_the_published_client_takes_more_fields_and_misses_known_ones(
+def test_the_published_client_takes_more_fields_but_wants_the_known_ones_with_their_types(
     client_python: Path, server: Server, change: Any, seen: str
 ) -> None:
     with mytoken_server() as mytoken, Rewriter(server.port, change) as rewriter:
@@ -476,3 +470,22 @@ def test_the_published_clients_whole_vocabulary_with_tokens_of_a_real_provider(
         "jobs": 3,
         "left": ["Completed", "Failed"],
     }
+
+
+USERS = """
+import json
+import drift_monitor
+from drift_monitor import queries
+drift_monitor.register(accept_terms=True)
+users, _ = queries.search_user({"subject": "root"})
+print(json.dumps([user.subject for user in users]))
+"""
+
+
+def test_the_published_client_searches_users_for_an_administrator(
+    client_python: Path, site: tuple[str, str]
+) -> None:
+    provider, server = site
+    token = access_token(provider, "root", resource="urn:lens")
+    with mytoken_server(token) as mytoken:
+        assert run_client(client_python, server, mytoken.root, USERS) == ["root"]

@@ -3,55 +3,76 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
-import threading
-import urllib.error
-import urllib.request
-import venv
 from pathlib import Path
 
+import httpx2 as httpx
 import pytest
 
+from e2e.environments import new_environment
 from ports import free_port
+from waiting import until_it_answers
 
 ROOT = Path(__file__).resolve().parents[2]
+IMPORT_ALL = """
+import importlib, pkgutil
+import lenswatch.server
+for module in pkgutil.walk_packages(lenswatch.server.__path__, "lenswatch.server."):
+    if ".migrations" not in module.name:  # Alembic runs those, when the server starts
+        importlib.import_module(module.name)
+try:
+    import torch
+except ImportError:
+    print("no torch")
+"""
 
 
-def test_the_server_runs_from_a_slim_installation(tmp_path: Path) -> None:
-    venv.create(tmp_path / "venv", with_pip=True)
-    python = str(tmp_path / "venv" / "bin" / "python")
-    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    needs = subprocess.run(
-        [*pip, "-r", str(ROOT / "requirements-server.txt")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if needs.returncode:
-        pytest.skip(
-            f"the requirements cannot be installed here: {needs.stderr.strip().splitlines()[-1]}"
-        )
-    subprocess.run([*pip, "--no-deps", str(ROOT)], check=True)
-    missing = subprocess.run([python, "-c", "import torch"], capture_output=True, check=False)
-    assert missing.returncode == 1
+@pytest.fixture(scope="module")
+def slim(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the programs of such an installation."""
+    folder = tmp_path_factory.mktemp("slim")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder)
+    for name in ("src", "api"):
+        shutil.copytree(ROOT / name, folder / name)
+    needs = ("-r", str(ROOT / "requirements-server.txt"))
+    if problem := new_environment(folder / "venv", *needs):
+        pytest.skip(f"the requirements cannot be installed here: {problem}")
+    assert not new_environment(folder / "venv", "--no-deps", str(folder))
+    return folder / "venv" / "bin"
+
+
+def test_every_module_of_the_server_can_be_imported(slim: Path, tmp_path: Path) -> None:
+    said = run(slim / "python", "-c", IMPORT_ALL, folder=tmp_path)
+    assert said == "no torch\n"
+
+
+def test_a_key_is_made(slim: Path, tmp_path: Path) -> None:
+    said = run(slim / "lenswatch", "keys", "create", "node", folder=tmp_path)
+    assert said.startswith("lwk_")
+
+
+def test_the_server_runs(slim: Path, tmp_path: Path) -> None:
     port = free_port()
-    environment = {name: value for name, value in os.environ.items() if "LENSWATCH" not in name}
-    command = [str(tmp_path / "venv" / "bin" / "lenswatch"), "server", "--port", str(port)]
-    with subprocess.Popen(command, cwd=tmp_path, env=environment) as process:
+    command = [slim / "lenswatch", "server", "--port", str(port)]
+    with subprocess.Popen(command, cwd=tmp_path, env=surroundings()) as process:
         try:
-            assert _status(f"http://127.0.0.1:{port}/readyz", process) == 200
-            assert _status(f"http://127.0.0.1:{port}/", process) == 200
+            until_it_answers(f"http://127.0.0.1:{port}/readyz", process)
+            assert httpx.get(f"http://127.0.0.1:{port}/", timeout=60).status_code == 200
         finally:
             process.terminate()
     assert process.returncode == 0
 
 
-def _status(address: str, process: subprocess.Popen[bytes]) -> int:
-    for _ in range(400):
-        assert process.poll() is None, "the server ended"
-        try:
-            with urllib.request.urlopen(address, timeout=5) as answer:
-                return int(answer.status)
-        except urllib.error.URLError:
-            threading.Event().wait(0.05)
-    raise AssertionError(f"{address} does not answer")
+def run(*command: Path | str, folder: Path) -> str:
+    """What a command says."""
+    done = subprocess.run(
+        command, cwd=folder, env=surroundings(), check=True, stdout=subprocess.PIPE, text=True
+    )
+    return done.stdout
+
+
+def surroundings() -> dict[str, str]:
+    """Our environment without what leads to other modules."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import requests
 
 
 def test_a_picture_is_judged_from_the_swagger_ui(deepaas, any_page, camera, tmp_path):
@@ -16,7 +17,7 @@ def test_a_picture_is_judged_from_the_swagger_ui(deepaas, any_page, camera, tmp_
     operation.locator("input[type=file]").set_input_files(str(picture))
     operation.get_by_role("button", name="Execute").click()
     reply = operation.locator(".live-responses-table")
-    reply.wait_for(timeout=30_000)
+    reply.wait_for()
     assert (
         reply.locator("tr.response td.response-col_status").first.inner_text().split()[0] == "200"
     )
@@ -28,9 +29,7 @@ def test_a_picture_is_judged_from_the_swagger_ui(deepaas, any_page, camera, tmp_
 
 @pytest.mark.parametrize("path", ["/v2/models/lenswatch/predict/", "/v2/models/lenswatch/train/"])
 def test_both_hooks_are_described(deepaas, path):
-    import requests
-
-    specification = requests.get(f"{deepaas.url}/swagger.json", timeout=10).json()
+    specification = requests.get(f"{deepaas.url}/swagger.json", timeout=60).json()
     described = specification["paths"][path]["post"]
     assert {parameter["name"] for parameter in described["parameters"]} >= (
         {"input_file", "stream", "drift_distance", "warning_distance", "event_id", "captured_at"}

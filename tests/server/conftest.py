@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import shutil
-import subprocess
-import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import httpx2 as httpx
 import pytest
+import uvicorn
 from fastapi import FastAPI
 from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
@@ -26,9 +24,11 @@ from starlette.testclient import TestClient
 from json_replies import JsonHandler
 from lenswatch.config import AuthConfig, Config, ServerConfig
 from lenswatch.server.app import create_app
-from lenswatch.server.database import Database, prepare
-from ports import free_port
-from server.databases import own_postgres
+from lenswatch.server.database import Database
+from lenswatch.server.schema import prepare
+from samples import JOB
+from server.databases import DATABASES, own_postgres
+from servers import Served, in_a_thread, served
 
 TABLES = ("experiments", "users", "api_keys", "sessions", "settings")
 
@@ -57,13 +57,21 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+@pytest.fixture
+def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
+    """An empty SQLite database."""
+    shutil.copy(sqlite_template, tmp_path / "server.db")
+    return f"sqlite:///{tmp_path / 'server.db'}"
+
+
+@pytest.fixture(params=DATABASES)
+def database_url(request: pytest.FixtureRequest) -> str:
     """An empty database."""
+    url: str
     if request.param == "sqlite":
-        shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "server.db")
-        return f"sqlite:///{tmp_path / 'server.db'}"
-    url: str = request.getfixturevalue("postgres")
+        url = request.getfixturevalue("sqlite_url")
+        return url
+    url = request.getfixturevalue("postgres")
     cleaner: Database = request.getfixturevalue("cleaner")
     with cleaner.write() as connection:
         for table in TABLES:
@@ -206,6 +214,10 @@ class Api:
     def delete(self, path: str, **options: Any) -> Any:
         return self("DELETE", path, **options)
 
+    def me(self) -> str:
+        """One's own id."""
+        return str(self.get("/user/self").json()["id"])
+
     def experiment(self, name: str = "", **fields: Any) -> dict[str, Any]:
         """A new experiment."""
         body = {"name": name or uuid.uuid4().hex, **fields}
@@ -215,7 +227,7 @@ class Api:
 
     def drift(self, experiment: dict[str, Any], **fields: Any) -> dict[str, Any]:
         """A new drift job."""
-        body = {"job_status": "Completed", "model": "m", "drift_detected": False} | fields
+        body = JOB | fields
         answer = self.post(f"/experiment/{experiment['id']}/drift", json=body)
         assert answer.status_code == 201, answer.text
         return dict(answer.json())
@@ -247,6 +259,20 @@ def local(make_app: Any) -> Iterator[Api]:
     """A server without identity."""
     with TestClient(make_app(), base_url="http://127.0.0.1") as client:
         yield Api(client)
+
+
+@pytest.fixture
+def pier(local: Api) -> dict[str, Any]:
+    """An experiment."""
+    return local.experiment("pier")
+
+
+@pytest.fixture
+def port(local: Api) -> Iterator[int]:
+    """Where `local` listens, for requests that no client sends."""
+    config = uvicorn.Config(local.client.app, log_level="error", lifespan="off")
+    with in_a_thread(uvicorn.Server(config)) as port:
+        yield port
 
 
 @pytest.fixture
@@ -307,54 +333,20 @@ def registered(api: Api, token: str) -> Api:
 
 
 @pytest.fixture
-def serve(database_url: str, tmp_path: Path) -> Iterator[Any]:
+def serve(database_url: str, tmp_path: Path) -> Iterator[Callable[..., Served]]:
     """Starts servers in processes of their own; they end with the test, and must end well."""
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start(**settings: Any) -> Served:
-        port = free_port()
-        settings = {"database": database_url, "port": port} | settings
-        (tmp_path / "settings.json").write_text(json.dumps(settings))
-        process = subprocess.Popen([sys.executable, "-c", SERVE, str(tmp_path / "settings.json")])
-        started.append(process)
-        served = Served(process, f"http://127.0.0.1:{port}", port)
-        served.wait_until_ready()
-        return served
-
-    yield start
-    for process in started:
-        if process.poll() is None:
-            process.terminate()
-        assert process.wait(10) == 0
+    with contextlib.ExitStack() as running:
+        yield lambda **settings: running.enter_context(
+            served(tmp_path, **({"database": database_url} | settings))
+        )
 
 
-SERVE = """
-import json, sys
-from pathlib import Path
-from lenswatch.config import AuthConfig, Config, ServerConfig
-from lenswatch.server.run import serve
-if __name__ == "__main__":
-    path = Path(sys.argv[1])
-    settings = json.loads(path.read_text())
-    auth = AuthConfig(**settings.pop("auth", {}))
-    serve(Config(server=ServerConfig(auth=auth, **settings), root=path.parent))
-"""
-
-
-@dataclass(frozen=True)
-class Served:
-    """A server in a process."""
-
-    process: subprocess.Popen[bytes]
-    address: str
-    port: int
-
-    def wait_until_ready(self) -> None:
-        for _ in range(400):
-            assert self.process.poll() is None, "the server ended"
-            try:
-                if httpx.get(f"{self.address}/readyz").status_code == 200:
-                    return
-            except httpx.TransportError:
-                threading.Event().wait(0.05)
-        raise AssertionError("the server does not answer")
+@pytest.fixture(scope="module", params=DATABASES)
+def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A server without identity in a process of its own, for tests that leave it as it is."""
+    folder = tmp_path_factory.mktemp("shared")
+    settings = {}
+    if request.param == "postgresql":
+        settings["database"] = request.getfixturevalue("postgres")
+    with served(folder, **settings) as running:
+        yield running

@@ -1,4 +1,4 @@
-"""A PostgreSQL database of one's own, for tests here and in tests/e2e."""
+"""Databases of one's own, for tests here and in tests/e2e."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import os
 import socket
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
 from sqlalchemy import make_url
 
+DATABASES = ["sqlite", "postgresql"]
 DEFAULT_POSTGRES = "postgresql+psycopg://postgres@127.0.0.1:5432/postgres"
 
 
@@ -29,9 +31,9 @@ def postgres_address() -> str | None:
 
 @contextlib.contextmanager
 def own_postgres(options: str = "") -> Iterator[str]:
-    """The URL of an empty database, dropped at the end; skips the test where there is no PostgreSQL.
+    """The URL of an empty database, dropped at the end. `options` are those of `CREATE DATABASE`.
 
-    `options` are those of `CREATE DATABASE`.
+    Skips the test where no PostgreSQL is named and none listens; one that is named must be there.
     """
     address = postgres_address()
     if address is None:
@@ -39,7 +41,7 @@ def own_postgres(options: str = "") -> Iterator[str]:
     url = make_url(address)
     name = f"lenswatch_test_{os.getpid()}_{uuid.uuid4().hex[:8]}"
     admin = url.set(drivername="postgresql").render_as_string(hide_password=False)
-    with psycopg.connect(admin, autocommit=True) as connection:
+    with psycopg.connect(admin, autocommit=True, connect_timeout=30) as connection:
         connection.execute(f'CREATE DATABASE "{name}" {options}')  # type: ignore[arg-type]
         # No test cuts the power, and most wait for commits.
         connection.execute(f'ALTER DATABASE "{name}" SET synchronous_commit = off')  # type: ignore[arg-type]
@@ -48,3 +50,13 @@ def own_postgres(options: str = "") -> Iterator[str]:
     finally:
         with psycopg.connect(admin, autocommit=True) as connection:
             connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')  # type: ignore[arg-type]
+
+
+@contextlib.contextmanager
+def own_database(kind: str, folder: Path) -> Iterator[str]:
+    """The URL of an empty database of one of the DATABASES."""
+    if kind == "sqlite":
+        yield f"sqlite:///{folder / 'server.db'}"
+    else:
+        with own_postgres() as url:
+            yield url

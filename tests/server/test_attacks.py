@@ -1,24 +1,46 @@
-"""Hostile requests: none gives a 500, a leak or a hang."""
+"""Hostile requests: none gives a 500, a leak or a hang.
+
+Each attack has a test, here or in the file of what wards it off:
+
+- tokens of an untrusted issuer: test_auth.py::test_nothing_is_fetched_for_an_untrusted_token
+- `alg` none, HS256 with the public key, unknown `kid`, expired, not yet valid:
+  test_auth.py::test_a_bad_token_is_401_and_counts_as_none
+- missing claims: test_auth.py::test_missing_claims_are_403_before_the_body_is_judged
+- another user's private experiment: test_privacy.py::test_nobody_sees_or_changes_anything_by_any_path
+- SQL injection through queries and JSON paths:
+  test_attacks.py::test_injection_through_queries_finds_nothing_and_breaks_nothing,
+  through sort fields, tags and keys: test_attacks.py::test_injection_through_sort_fields_tags_and_keys,
+  through the other searches: test_attacks.py::test_injection_through_the_other_searches
+- operator injection: test_attacks.py::test_operators_in_records_are_values_or_refused
+- NaN and integers over 64 bits: test_drift.py::test_what_no_database_can_keep_is_422,
+  in queries: test_attacks.py::test_numbers_that_no_database_knows_are_refused_everywhere
+- a body of 100 MB: test_reading.py::test_a_hundred_megabytes_are_413
+- a slow body: test_reading.py::test_a_body_that_never_comes_is_given_up,
+  a slow head: test_connections.py::test_who_sends_no_whole_head_is_cut_off
+- path traversal: test_attacks.py::test_paths_do_not_lead_out,
+  test_attacks.py::test_a_pictures_path_does_not_lead_out
+- a scripted SVG as a picture: test_images.py::test_what_is_no_picture_is_422,
+  a script in a picture: test_images.py::test_a_script_in_a_picture_does_not_come_back
+- cross-site posts: test_guard.py::test_without_identity_other_sites_cannot_post,
+  of forms: test_keys.py::test_no_form_is_taken_from_another_site
+- host-header rebinding: test_guard.py::test_without_identity_another_host_is_refused
+"""
 
 from __future__ import annotations
 
 import json
-import math
+import re
 import socket
-import threading
-import time
-from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import httpx2 as httpx
 import pytest
-import uvicorn
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from starlette.testclient import TestClient
 
-from lenswatch.server import assets, reading
+from lenswatch.server import assets
+from samples import JOB
 
 INJECTIONS = [
     "' OR '1'='1",
@@ -36,8 +58,16 @@ INJECTIONS = [
 JSON = {"Content-Type": "application/json"}
 
 
+def test_every_attack_has_its_test() -> None:
+    named = re.findall(r"(test_\w+\.py)::(test_\w+)", __doc__ or "")
+    assert len(named) > 15
+    for file, test in named:
+        assert f"\ndef {test}(" in Path(__file__).with_name(file).read_text(), (file, test)
+
+
 @pytest.fixture
 def pier(local: Any) -> Any:
+    """An experiment with a job."""
     experiment = local.experiment("pier")
     local.drift(experiment, parameters={"a": "b", "stream": "s"})
     return experiment
@@ -117,7 +147,6 @@ OPERATORS: list[Any] = [
 
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_operators_in_records_are_values_or_refused(local: Any, pier: Any, operator: Any) -> None:
-    job = {"job_status": "Failed", "model": "m", "drift_detected": False}
     jobs = f"/experiment/{pier['id']}/drift"
     for path, body in (
         ("/experiment", {"name": operator}),
@@ -126,8 +155,8 @@ def test_operators_in_records_are_values_or_refused(local: Any, pier: Any, opera
         ("/experiment", {"name": "x", "permissions": [{"entity": operator, "level": "Read"}]}),
         ("/experiment", {"name": "x", "permissions": [{"entity": "x", "level": operator}]}),
         ("/experiment", {"name": "x"} | (operator if isinstance(operator, dict) else {"$set": 1})),
-        *((jobs, job | {field: operator}) for field in job),
-        (jobs, job | {"tags": [operator]}),
+        *((jobs, JOB | {field: operator}) for field in JOB),
+        (jobs, JOB | {"tags": [operator]}),
     ):
         answer = local.post(path, json=body)
         assert answer.status_code == 422, (path, body)
@@ -165,194 +194,6 @@ def test_numbers_that_no_database_knows_are_refused_everywhere(
         assert answer.status_code == 422, answer.text
         json.loads(answer.text, parse_constant=pytest.fail)
     assert local.search(pier, {}, page=text).status_code in (200, 422)
-
-
-@pytest.mark.parametrize(
-    "body", [b"{", b"\xff\xfe", b'{"a":1}x', b"nul", b"[" * 100_000, b'{"a":' * 5000, b"'a'"]
-)
-def test_what_is_no_json_is_400(local: Any, body: bytes) -> None:
-    answer = local.post("/experiment/search", content=body, headers=JSON)
-    assert answer.status_code == 400
-    assert answer.json() == {
-        "code": 400,
-        "status": "Bad Request",
-        "errors": {"json": ["Invalid JSON body."]},
-    }
-
-
-@pytest.mark.parametrize("body", [b"[]", b'"x"', b"5", b"null", b"true", b"[{}]"])
-def test_a_body_that_is_no_object_is_422(local: Any, pier: Any, body: bytes) -> None:
-    for path in ("/experiment/search", "/experiment", f"/experiment/{pier['id']}/drift"):
-        answer = local.post(path, content=body, headers=JSON)
-        assert answer.status_code == 422
-        assert answer.json()["errors"] == {"json": {"_schema": ["Invalid input type."]}}
-
-
-JOB = {"job_status": "Failed", "model": "m", "drift_detected": False}
-EXPERIMENT = {"name": "x"}
-BAD = {
-    "tags": JOB | {"tags": [1] * 1_000_000},
-    "long tags": JOB | {"tags": ["x" * 21] * 100_000},
-    "fields": JOB | {f"x{n}": 1 for n in range(200_000)},
-    "parameters": JOB | {"parameters": {"a": [math.inf] * 500_000}},
-    "nested parameters": JOB | {"parameters": {"a": [[[math.inf] * 100] * 100] * 20}},
-    "permissions": EXPERIMENT | {"permissions": [{}] * 1000},
-    "fields of permissions": EXPERIMENT
-    | {"permissions": [{f"x{n}": 1 for n in range(200)}] * 1000},
-    "too many permissions": EXPERIMENT | {"permissions": [{}] * 500_000},
-    "jobs": {"drifts": [1] * 1_000_000},
-}
-
-
-@pytest.mark.parametrize("what", BAD)
-def test_complaints_are_a_hundred_at_most_and_cost_little(local: Any, pier: Any, what: str) -> None:
-    path = f"/experiment/{pier['id']}/drift" if "name" not in BAD[what] else "/experiment"
-    path += "/batch" if "drifts" in BAD[what] else ""
-    body = json.dumps(BAD[what]).encode()
-    started = time.monotonic()
-    answer = local.post(path, content=body, headers=JSON)
-    assert answer.status_code == 422, answer.text
-    assert time.monotonic() - started < 5
-    assert 1 <= count(answer.json()["errors"]) <= 100
-    assert len(answer.content) < 10_000
-
-
-def count(errors: Any) -> int:
-    return sum(map(count, errors.values())) if isinstance(errors, dict) else len(errors)
-
-
-def test_complaints_of_all_fields_still_come_together(local: Any, pier: Any) -> None:
-    body = {
-        "model": 1,
-        "tags": ["", 5, None, "ok", "x" * 21],
-        "x": 1,
-        "parameters": {"a": [1, 2**64]},
-    }
-    answer = local.post(f"/experiment/{pier['id']}/drift", json=body)
-    length = ["Length must be between 1 and 20."]
-    too_large = ["Number too large: a whole number must fit into 64 bits."]
-    assert answer.json()["errors"]["json"] == {
-        "job_status": ["Missing data for required field."],
-        "drift_detected": ["Missing data for required field."],
-        "model": ["Not a valid string."],
-        "tags": {
-            "0": length,
-            "1": ["Not a valid string."],
-            "2": ["Field may not be null."],
-            "4": length,
-        },
-        "parameters": {"a": {"1": too_large}},
-        "x": ["Unknown field."],
-    }
-
-
-def test_a_job_may_have_any_number_of_tags_and_an_experiment_a_thousand_permissions(
-    local: Any, pier: Any
-) -> None:
-    assert len(local.drift(pier, tags=["a", "b"] * 1000)["tags"]) == 2000
-    entries = [{"entity": f"group {n}", "level": "Read"} for n in range(1001)]
-    answer = local.post("/experiment", json={"name": "x", "permissions": entries})
-    assert answer.json()["errors"]["json"] == {"permissions": ["Longer than maximum length 1000."]}
-    made = local.experiment("x", permissions=entries[:1000])
-    assert made["permissions"][:1000] == entries[:1000]
-
-
-@pytest.mark.parametrize("digits", ["9" * 20, "9" * 21, "-" + "9" * 4000, str(2**63)])
-def test_a_number_beyond_64_bits_is_called_that(local: Any, pier: Any, digits: str) -> None:
-    body = f'{{"name": "x", "description": {digits}, "parameters": {{"a": {digits}}}}}'
-    for path in (f"/experiment/{pier['id']}/drift", f"/experiment/{pier['id']}/drift/search"):
-        answer = local.post(path, content=body, headers=JSON)
-        assert answer.status_code == 422
-        assert "64 bits" in answer.text
-        assert "infinity" not in answer.text
-
-
-def test_a_missing_or_other_body_is_an_empty_object(local: Any) -> None:
-    assert local.post("/experiment/search").status_code == 200
-    assert (
-        local.post(
-            "/experiment/search", content=b"x", headers={"Content-Type": "text/plain"}
-        ).status_code
-        == 200
-    )
-    answer = local.post(
-        "/experiment", content=b'{"name": "x"}', headers={"Content-Type": "text/plain"}
-    )
-    assert answer.json()["errors"] == {"json": {"name": ["Missing data for required field."]}}
-    vendor = {"Content-Type": "application/vnd.x+json; charset=utf-8"}
-    assert local.post("/experiment", content=b'{"name": "x"}', headers=vendor).status_code == 201
-
-
-def test_a_hundred_megabytes_are_413(serve: Any) -> None:
-    served = serve()
-
-    def chunks() -> Any:
-        for _ in range(100):
-            yield b" " * 2**20
-
-    started = time.monotonic()
-    with httpx.Client(base_url=f"{served.address}/api/latest", timeout=30) as client:
-        known = client.post("/experiment/search", content=b" " * 100 * 2**20, headers=JSON)
-        streamed = client.post("/experiment/search", content=chunks(), headers=JSON)
-    for answer in (known, streamed):
-        assert answer.status_code == 413
-        assert answer.json()["code"] == 413
-    assert time.monotonic() - started < 20
-
-
-def test_the_limit_is_configured(make_app: Any) -> None:
-    with TestClient(make_app(max_body_bytes=100), base_url="http://127.0.0.1") as client:
-        path = "/api/latest/experiment"
-        assert client.post(path, json={"name": "x" * 80}).status_code == 201
-        assert client.post(path, json={"name": "x" * 90}).status_code == 413
-
-
-@pytest.fixture
-def port(local: Any) -> Iterator[int]:
-    """Where `local` listens, in a thread."""
-    server = uvicorn.Server(uvicorn.Config(local.client.app, log_level="error", lifespan="off"))
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        yield listener.getsockname()[1]
-        server.should_exit = True
-        thread.join()
-
-
-@pytest.mark.parametrize("drip", [0, 0.05])
-def test_a_body_that_never_comes_is_given_up(
-    local: Any, port: int, drip: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(reading, "BODY_SECONDS", 0.4)
-    head = b"POST /api/latest/experiment/search HTTP/1.1\r\nHost: localhost\r\n"
-    head += b"Content-Type: application/json\r\nContent-Length: 100000\r\n\r\n{"
-    started = time.monotonic()
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
-        connection.sendall(head)
-        connection.settimeout(drip or 10)
-        reply = b""
-        while not reply and time.monotonic() < started + 10:
-            try:
-                reply = connection.recv(4096)
-            except TimeoutError:
-                connection.sendall(b" ")  # a byte now and then does not help
-    assert reply.startswith(b"HTTP/1.1 408 ")
-    assert time.monotonic() - started < 5
-    assert local.post("/experiment/search").status_code == 200
-
-
-def test_slow_senders_do_not_hold_up_others(serve: Any) -> None:
-    served = serve()
-    head = b"POST /api/latest/experiment/search HTTP/1.1\r\nHost: localhost\r\n"
-    head += b"Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"
-    slow = [socket.create_connection(("127.0.0.1", served.port)) for _ in range(60)]
-    for connection in slow:
-        connection.sendall(head)
-    started = time.monotonic()
-    assert httpx.post(f"{served.address}/api/latest/experiment/search").status_code == 200
-    assert time.monotonic() - started < 5
-    for connection in slow:
-        connection.close()
 
 
 @pytest.mark.parametrize(
@@ -439,97 +280,12 @@ def test_names_of_files_that_do_not_exist_are_not_kept(local: Any) -> None:
     assert [one.cache_info().currsize for one in caches] == before
 
 
-def test_a_path_is_logged_in_short(make_app: Any, capfd: Any) -> None:
-    with TestClient(make_app(log_level="info"), base_url="http://127.0.0.1") as client:
-        client.get("/healthz")
-        client.get("/" + "x" * 10_000)
-    short, long = (json.loads(line) for line in capfd.readouterr().err.splitlines())
-    assert short["path"] == "/healthz"
-    assert long["path"] == "/" + "x" * 199
-
-
-@pytest.mark.parametrize(
-    "host",
-    [
-        "evil.example",
-        "127.0.0.1.evil.example",
-        "localhost.evil.example:5001",
-        "192.168.1.5",
-        "",
-        "[::2]",
-        "0.0.0.0",
-        "a@b",
-    ],
-)
-def test_without_identity_another_host_is_refused(local: Any, host: str) -> None:
-    answer = local.get("/user/self", headers={"Host": host})
-    assert answer.status_code == 403
-    assert answer.json()["message"] == "Without server.auth this server answers only to localhost."
-
-
-@pytest.mark.parametrize(
-    "host", ["localhost:5001", "127.0.0.1", "127.8.8.8:80", "[::1]:5001", "LOCALHOST"]
-)
-def test_without_identity_loopback_hosts_are_served(local: Any, host: str) -> None:
-    assert local.get("/user/self", headers={"Host": host}).status_code == 200
-
-
-@pytest.mark.parametrize(
-    "origin",
-    [
-        "http://evil.example",
-        "null",
-        "http://127.0.0.1:9999",
-        "http://localhost.evil.example",
-        "file://",
-    ],
-)
-def test_without_identity_other_sites_cannot_post(local: Any, origin: str) -> None:
-    form = {"Content-Type": "text/plain", "Origin": origin}
-    assert local.post("/experiment", content=b'{"name": "x"}', headers=form).status_code == 403
-    assert (
-        local.post("/experiment", json={"name": "x"}, headers={"Origin": origin}).status_code == 403
-    )
-    assert local.get("/user/self", headers={"Origin": origin}).status_code == 403
-    fetch = {"Sec-Fetch-Site": "cross-site"}
-    assert local.post("/experiment", json={"name": "x"}, headers=fetch).status_code == 403
-    own = {"Origin": "http://127.0.0.1", "Sec-Fetch-Site": "same-origin"}
-    assert local.post("/experiment", json={"name": "x"}, headers=own).status_code == 201
-
-
-def test_errors_have_the_contracts_shape_and_a_request_id(local: Any) -> None:
-    answer = local.get("/nope", headers={"X-Request-ID": "abc-1"})
-    assert answer.json() == {"code": 404, "status": "Not Found", "message": "Not found."}
-    assert answer.headers["X-Request-ID"] == "abc-1"
-    assert len(local.get("/nope", headers={"X-Request-ID": "a b\tc"}).headers["X-Request-ID"]) == 32
-
-
-def test_a_crash_is_a_500_without_details(
-    capfd: Any, local: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from lenswatch.server import search
-
-    def crash(*_: Any) -> None:
-        raise ZeroDivisionError("secret detail")
-
-    monkeypatch.setattr(search, "page", crash)
-    answer = local.search(local.experiment(), {})
-    assert answer.status_code == 500
-    assert answer.json() == {"code": 500, "status": "Internal Server Error"}
-    logged = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
-    assert any("secret detail" in line.get("exception", "") for line in logged)
-    assert {line["request_id"] for line in logged} == {answer.headers["X-Request-ID"]}
-
-
 def test_a_slow_query_is_given_up(local: Any, pier: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from lenswatch.server import operations
 
     local.post(
         f"/experiment/{pier['id']}/drift/batch",
-        json={
-            "drifts": [{"job_status": "Failed", "model": "a" * 2000, "drift_detected": False}]
-            * 1000
-        },
+        json={"drifts": [JOB | {"model": "a" * 2000}] * 1000},
     )
     monkeypatch.setattr(operations, "QUERY_SECONDS", 0.001)
     query = {"$or": [{"model": {"$regex": f"(a*)*b{n}"}} for n in range(20)]}
@@ -538,14 +294,21 @@ def test_a_slow_query_is_given_up(local: Any, pier: Any, monkeypatch: pytest.Mon
     assert answer.json()["errors"] == {"json": {"_schema": ["The query takes too long."]}}
 
 
-def test_the_largest_query_that_is_taken_does_not_break_the_database(local: Any, pier: Any) -> None:
+def test_large_queries_do_not_break_the_database(local: Any, pier: Any, database_url: str) -> None:
     path = "parameters." + ".".join("a1b2c")
-    wide = {"$and": [{"$or": [{f"{path}": {"$gt": n}}, {"tags": {"$size": n}}]} for n in range(45)]}
+    wide = {"$and": [{"$or": [{path: {"$gt": n}}, {"tags": {"$size": n}}]} for n in range(45)]}
     deep: Any = {"x": {"$gt": 1}}
-    for _ in range(3):
-        deep = {"a": {"$elemMatch": deep}}
-    for query in (wide, {"parameters.a": {"$elemMatch": deep}}, {path: {"$in": list(range(200))}}):
-        assert local.search(pier, query).status_code in (200, 422)
+    for _ in range(4):
+        deep = {"$elemMatch": {"a": deep}}
+    too_deep = database_url.startswith("sqlite")  # for its parser
+    for query, code in (
+        (wide, 422),
+        ({"parameters.a": deep}, 422 if too_deep else 200),
+        ({path: {"$in": list(range(200))}}, 200),
+    ):
+        answer = local.search(pier, query)
+        assert answer.status_code == code, answer.text
+        assert code == 200 or "The query is too large" in answer.text
 
 
 nasty = st.sampled_from(
@@ -575,9 +338,7 @@ bodies = st.recursive(
 )
 
 
-@settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=30)
 @given(bodies)
 def test_no_body_breaks_the_server_or_comes_back_as_invalid_json(
     local: Any, pier: Any, body: str
@@ -593,9 +354,7 @@ def test_no_body_breaks_the_server_or_comes_back_as_invalid_json(
         assert answer.status_code < 500, (method, path, body)
         json.loads(answer.text, parse_constant=pytest.fail)
     with_body = json.dumps(job["parameters"])[:-1] + f', "x": {body}}}'
-    fields = (
-        f'{{"job_status":"Failed","model":"m","drift_detected":false,"parameters":{with_body}}}'
-    )
+    fields = json.dumps(JOB)[:-1] + f', "parameters": {with_body}}}'
     answer = local.put(f"{jobs}/{job['id']}", content=fields, headers=JSON)
     assert answer.status_code in (200, 422)
     json.loads(local.get(f"{jobs}/{job['id']}").text, parse_constant=pytest.fail)

@@ -9,20 +9,11 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
+from samples import JOB
+
 
 def job(event: str | None = None, **fields: Any) -> dict[str, Any]:
-    parameters = {"event_id": event} if event else {}
-    return {
-        "job_status": "Completed",
-        "model": "m",
-        "drift_detected": False,
-        "parameters": parameters,
-    } | fields
-
-
-@pytest.fixture
-def pier(local: Any) -> Any:
-    return local.experiment("pier")
+    return JOB | {"parameters": {"event_id": event} if event else {}} | fields
 
 
 def send(api: Any, experiment: Any, jobs: Any) -> Any:
@@ -120,6 +111,18 @@ def test_nothing_but_bad_jobs_stores_nothing(local: Any, pier: Any) -> None:
     answer = send(local, pier, [{}, {}])
     assert [result["status"] for result in answer.json()["results"]] == [422, 422]
     assert local.search(pier, {}).json() == []
+
+
+def test_what_is_no_job_spoils_its_own_position_only(local: Any, pier: Any) -> None:
+    answer = send(local, pier, [None, 1, "x", [], job("good"), True])
+    results = answer.json()["results"]
+    assert answer.status_code == 200
+    assert [result["position"] for result in results] == list(range(6))
+    assert [result["status"] for result in results] == [422, 422, 422, 422, 201, 422]
+    for result in results[:4]:
+        assert result["errors"] == {"json": {"_schema": ["Invalid input type."]}}
+    [stored] = local.search(pier, {}).json()
+    assert stored["id"] == results[4]["id"]
 
 
 def test_a_bad_number_spoils_its_own_job_only(local: Any, pier: Any) -> None:

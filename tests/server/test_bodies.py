@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import math
+import time
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
+from samples import JOB
 from server.conftest import Api
 
 REQUIRED = "Missing data for required field."
@@ -18,6 +22,7 @@ WRITES = {  # and what is missing in an empty object
     "POST {e}/drift": DRIFT,
     "PUT {e}/drift/{d}": DRIFT,
 }
+JSON = {"Content-Type": "application/json"}
 PREFIXES = ["/api/v1", "/api/latest"]
 
 
@@ -75,15 +80,128 @@ def test_booleans_may_be_spelt_in_many_ways_when_replacing_too(local: Api, spell
     path = f"/experiment/{experiment['id']}"
     assert local.put(path, json={"name": "pier", "public": spelling}).json()["public"] is True
     drift = local.drift(experiment)
-    body = {"job_status": "Completed", "model": "m", "drift_detected": spelling}
+    body = JOB | {"drift_detected": spelling}
     assert local.put(f"{path}/drift/{drift['id']}", json=body).json()["drift_detected"] is True
 
 
 @pytest.mark.parametrize("name", DRIFT)
 def test_a_jobs_required_fields(local: Api, places: dict[str, str], name: str) -> None:
-    body = {"job_status": "Failed", "model": "m", "drift_detected": False}
-    del body[name]
+    body = {field: value for field, value in JOB.items() if field != name}
     for method, path in (("POST", "{e}/drift"), ("PUT", "{e}/drift/{d}")):
         answer = local(method, path.format(**places), json=body)
         assert answer.status_code == 422
         assert answer.json()["errors"] == {"json": {name: [REQUIRED]}}
+
+
+@pytest.mark.parametrize(
+    "body", [b"{", b"\xff\xfe", b'{"a":1}x', b"nul", b"[" * 100_000, b'{"a":' * 5000, b"'a'"]
+)
+def test_what_is_no_json_is_400(local: Any, body: bytes) -> None:
+    answer = local.post("/experiment/search", content=body, headers=JSON)
+    assert answer.status_code == 400
+    assert answer.json() == {
+        "code": 400,
+        "status": "Bad Request",
+        "errors": {"json": ["Invalid JSON body."]},
+    }
+
+
+@pytest.mark.parametrize("body", [b"[]", b'"x"', b"5", b"null", b"true", b"[{}]"])
+def test_a_body_that_is_no_object_is_422(local: Any, pier: Any, body: bytes) -> None:
+    for path in ("/experiment/search", "/experiment", f"/experiment/{pier['id']}/drift"):
+        answer = local.post(path, content=body, headers=JSON)
+        assert answer.status_code == 422
+        assert answer.json()["errors"] == {"json": {"_schema": ["Invalid input type."]}}
+
+
+BAD = {
+    "tags": JOB | {"tags": [1] * 1_000_000},
+    "long tags": JOB | {"tags": ["x" * 21] * 100_000},
+    "fields": JOB | {f"x{n}": 1 for n in range(200_000)},
+    "parameters": JOB | {"parameters": {"a": [math.inf] * 500_000}},
+    "nested parameters": JOB | {"parameters": {"a": [[[math.inf] * 100] * 100] * 20}},
+    "permissions": {"name": "x"} | {"permissions": [{}] * 1000},
+    "fields of permissions": {"name": "x"}
+    | {"permissions": [{f"x{n}": 1 for n in range(200)}] * 1000},
+    "too many permissions": {"name": "x"} | {"permissions": [{}] * 500_000},
+    "jobs": {"drifts": [1] * 1_000_000},
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_complaints_are_a_hundred_at_most_and_cost_little(local: Any, pier: Any, what: str) -> None:
+    path = f"/experiment/{pier['id']}/drift" if "name" not in BAD[what] else "/experiment"
+    path += "/batch" if "drifts" in BAD[what] else ""
+    body = json.dumps(BAD[what]).encode()
+    started = time.monotonic()
+    answer = local.post(path, content=body, headers=JSON)
+    assert answer.status_code == 422, answer.text
+    assert time.monotonic() - started < 60
+    assert 1 <= count(answer.json()["errors"]) <= 100
+    assert len(answer.content) < 10_000
+
+
+def count(errors: Any) -> int:
+    return sum(map(count, errors.values())) if isinstance(errors, dict) else len(errors)
+
+
+def test_complaints_of_all_fields_still_come_together(local: Any, pier: Any) -> None:
+    body = {
+        "model": 1,
+        "tags": ["", 5, None, "ok", "x" * 21],
+        "x": 1,
+        "parameters": {"a": [1, 2**64]},
+    }
+    answer = local.post(f"/experiment/{pier['id']}/drift", json=body)
+    length = ["Length must be between 1 and 20."]
+    too_large = ["Number too large: a whole number must fit into 64 bits."]
+    assert answer.json()["errors"]["json"] == {
+        "job_status": ["Missing data for required field."],
+        "drift_detected": ["Missing data for required field."],
+        "model": ["Not a valid string."],
+        "tags": {
+            "0": length,
+            "1": ["Not a valid string."],
+            "2": ["Field may not be null."],
+            "4": length,
+        },
+        "parameters": {"a": {"1": too_large}},
+        "x": ["Unknown field."],
+    }
+
+
+def test_a_job_may_have_any_number_of_tags_and_an_experiment_a_thousand_permissions(
+    local: Any, pier: Any
+) -> None:
+    assert len(local.drift(pier, tags=["a", "b"] * 1000)["tags"]) == 2000
+    entries = [{"entity": f"group {n}", "level": "Read"} for n in range(1001)]
+    answer = local.post("/experiment", json={"name": "x", "permissions": entries})
+    assert answer.json()["errors"]["json"] == {"permissions": ["Longer than maximum length 1000."]}
+    made = local.experiment("x", permissions=entries[:999])
+    assert made["permissions"][:999] == entries[:999]
+
+
+@pytest.mark.parametrize("digits", ["9" * 20, "9" * 21, "-" + "9" * 4000, str(2**63)])
+def test_a_number_beyond_64_bits_is_called_that(local: Any, pier: Any, digits: str) -> None:
+    body = f'{{"name": "x", "description": {digits}, "parameters": {{"a": {digits}}}}}'
+    for path in (f"/experiment/{pier['id']}/drift", f"/experiment/{pier['id']}/drift/search"):
+        answer = local.post(path, content=body, headers=JSON)
+        assert answer.status_code == 422
+        assert "64 bits" in answer.text
+        assert "infinity" not in answer.text
+
+
+def test_a_missing_or_other_body_is_an_empty_object(local: Any) -> None:
+    assert local.post("/experiment/search").status_code == 200
+    assert (
+        local.post(
+            "/experiment/search", content=b"x", headers={"Content-Type": "text/plain"}
+        ).status_code
+        == 200
+    )
+    answer = local.post(
+        "/experiment", content=b'{"name": "x"}', headers={"Content-Type": "text/plain"}
+    )
+    assert answer.json()["errors"] == {"json": {"name": ["Missing data for required field."]}}
+    vendor = {"Content-Type": "application/vnd.x+json; charset=utf-8"}
+    assert local.post("/experiment", content=b'{"name": "x"}', headers=vendor).status_code == 201

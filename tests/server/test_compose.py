@@ -7,9 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,7 @@ import yaml
 from lenswatch.cli import main
 from lenswatch.config import Config, load_config
 from ports import free_port
-from server.databases import own_postgres
+from waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICES: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
@@ -64,7 +62,8 @@ def test_every_variable_is_a_setting_and_says_what_the_services_need() -> None:
     assert (tracking.auth, tracking.token) == ("token", "lwk_x")
     exposed = {int(port) for port in re.findall(r"^EXPOSE (\d+)$", DOCKERFILE, re.MULTILINE)}
     assert published("node") == exposed
-    assert {f":{port}/healthz" in DOCKERFILE for port in exposed} == {True}
+    check = SERVICES["node"]["healthcheck"]["test"][-1]
+    assert {f":{port}/healthz" in check for port in exposed} == {True}
 
 
 def test_server_and_database_agree() -> None:
@@ -114,16 +113,20 @@ def test_whatever_the_image_takes_is_there() -> None:
         assert source not in ignored
 
 
+on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+
+
 @pytest.fixture
-def shell(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """The environment of the server's container, with a database of the test's own and another port."""
+def shell(tmp_path: Path, database_url: str) -> dict[str, str]:
+    """The environment of the server's container, with the test's database and another port."""
     shutil.copy(ROOT / "config.toml", tmp_path)
-    with own_postgres() as url:
-        ours = {"LENSWATCH_SERVER_DATABASE": url, "LENSWATCH_CONFIG": str(tmp_path / "config.toml")}
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        yield os.environ | environment("server") | ours | {"PATH": path}
+    ours = {"LENSWATCH_SERVER_DATABASE": database_url}
+    ours |= {"LENSWATCH_CONFIG": str(tmp_path / "config.toml")}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return os.environ | environment("server") | ours | {"PATH": path}
 
 
+@on_postgresql
 def test_the_server_runs_as_it_says(shell: dict[str, str], tmp_path: Path) -> None:
     port = str(free_port())
     shell["LENSWATCH_SERVER_PORT"] = port
@@ -131,11 +134,7 @@ def test_the_server_runs_as_it_says(shell: dict[str, str], tmp_path: Path) -> No
     check = [word.replace("5001", port) for word in server_check()]
     with subprocess.Popen(SERVICES["server"]["command"], cwd=tmp_path, env=shell) as process:
         try:
-            for _ in range(200):
-                if subprocess.run(check, capture_output=True, check=False).returncode == 0:
-                    break
-                assert process.poll() is None
-                threading.Event().wait(0.05)
+            until(lambda: process.poll() is not None or succeeds(check))
             [make] = re.findall(r"exec server (lenswatch keys create node .*?) *#", COMMENT)
             made = subprocess.run(
                 make.split(), cwd=tmp_path, env=shell, capture_output=True, text=True, check=True
@@ -143,11 +142,15 @@ def test_the_server_runs_as_it_says(shell: dict[str, str], tmp_path: Path) -> No
             headers = {"Authorization": f"Bearer {made.stdout.strip()}"}
             for given, code in ((headers, 201), ({}, 401)):
                 url = f"{address}/api/latest/experiment"
-                answer = httpx.post(url, json={"name": "lenswatch"}, headers=given)
+                answer = httpx.post(url, json={"name": "lenswatch"}, headers=given, timeout=60)
                 assert answer.status_code == code
         finally:
             process.terminate()
     assert process.returncode == 0
+
+
+def succeeds(check: list[str]) -> bool:
+    return subprocess.run(check, capture_output=True, check=False).returncode == 0
 
 
 def server_check() -> list[str]:
@@ -158,6 +161,7 @@ def server_check() -> list[str]:
     return list(check)
 
 
+@on_postgresql
 def test_the_databases_check_is_by_tcp(shell: dict[str, str]) -> None:
     kind, check = SERVICES["database"]["healthcheck"]["test"]
     assert kind == "CMD-SHELL"

@@ -14,12 +14,8 @@ from sqlalchemy import text
 from lenswatch.server.database import Database
 
 
-def me(api: Any) -> str:
-    return str(api.get("/user/self").json()["id"])
-
-
 def manages(api: Any) -> dict[str, str]:
-    return {"entity": me(api), "level": "Manage"}
+    return {"entity": api.me(), "level": "Manage"}
 
 
 def test_creating_answers_201_with_the_record(ann: Any) -> None:
@@ -53,6 +49,31 @@ def test_permissions_left_out_are_nobody_elses(ann: Any, bob: Any) -> None:
 def test_who_manages_by_the_list_already_is_not_added(bob: Any) -> None:
     entries = [{"entity": "crew", "level": "Manage"}]
     assert bob.experiment(permissions=entries)["permissions"] == entries
+
+
+def test_putting_adds_nobody_who_manages_by_an_entitlement(ann: Any, bob: Any) -> None:
+    entries = [{"entity": "crew", "level": "Manage"}]
+    path = f"/experiment/{ann.experiment(permissions=entries)['id']}"
+    answer = bob.put(path, json={"name": "x", "permissions": entries})
+    assert answer.json()["permissions"] == entries
+    assert bob.get(path).json() == answer.json()
+
+
+def test_there_must_be_room_for_ones_own_manage(ann: Any) -> None:
+    def entries(count: int) -> list[dict[str, str]]:
+        return [{"entity": f"group {number}", "level": "Manage"} for number in range(count)]
+
+    made = ann.experiment("999", permissions=entries(999))
+    assert made["permissions"] == [*entries(999), manages(ann)]
+    for answer in (
+        ann.post("/experiment", json={"name": "1000", "permissions": entries(1000)}),
+        ann.put(f"/experiment/{made['id']}", json={"name": "x", "permissions": entries(1000)}),
+    ):
+        assert answer.status_code == 422
+        assert list(answer.json()["errors"]["json"]) == ["permissions"]
+    assert ann.post("/experiment/search", json={}).json() == [made]
+    full = [*entries(999), manages(ann)]
+    assert ann.experiment("full", permissions=full)["permissions"] == full
 
 
 def test_booleans_in_many_spellings(ann: Any) -> None:
@@ -181,7 +202,7 @@ def test_a_private_experiment_is_not_there_for_others(ann: Any, bob: Any, anonym
 
 
 def test_a_permission_may_name_a_user_or_an_entitlement(ann: Any, bob: Any, anonymous: Any) -> None:
-    for entity in (me(bob), "crew"):
+    for entity in (bob.me(), "crew"):
         record = ann.experiment(permissions=[{"entity": entity, "level": "Read"}])
         path = f"/experiment/{record['id']}"
         assert bob.get(path).json() == record
@@ -191,7 +212,9 @@ def test_a_permission_may_name_a_user_or_an_entitlement(ann: Any, bob: Any, anon
         assert bob.post("/experiment/search", json=query).json() == [record]
 
 
-@pytest.mark.parametrize("path", ["nonsense", "123", str(uuid.uuid4()), "0" * 32])
+@pytest.mark.parametrize(
+    "path", ["nonsense", "123", "00000000-0000-4000-8000-000000000000", "0" * 32]
+)
 def test_what_is_no_experiment_is_404(ann: Any, path: str) -> None:
     for answer in (ann.get(f"/experiment/{path}"), ann.delete(f"/experiment/{path}")):
         assert answer.status_code == 404
@@ -238,7 +261,7 @@ def test_putting_a_name_that_is_taken_is_a_conflict(ann: Any) -> None:
 
 def test_one_cannot_lock_oneself_out(ann: Any) -> None:
     record = ann.experiment()
-    entries = [{"entity": me(ann), "level": "Read"}]
+    entries = [{"entity": ann.me(), "level": "Read"}]
     answer = ann.put(f"/experiment/{record['id']}", json={"name": "x", "permissions": entries})
     assert answer.json()["permissions"] == [*entries, manages(ann)]
     assert ann.experiment(permissions=entries)["permissions"] == [*entries, manages(ann)]
@@ -294,7 +317,7 @@ def test_a_name_is_free_again_after_deleting(ann: Any) -> None:
 def test_changing_an_experiment_needs_manage(
     ann: Any, bob: Any, anonymous: Any, level: str
 ) -> None:
-    record = ann.experiment(public=True, permissions=[{"entity": me(bob), "level": level}])
+    record = ann.experiment(public=True, permissions=[{"entity": bob.me(), "level": level}])
     path = f"/experiment/{record['id']}"
     for answer in (bob.put(path, json={"name": "x"}), bob.delete(path)):
         assert answer.status_code == 403
@@ -305,7 +328,7 @@ def test_changing_an_experiment_needs_manage(
 
 
 def test_the_highest_matching_level_counts(ann: Any, bob: Any) -> None:
-    entries = [{"entity": "crew", "level": "Manage"}, {"entity": me(bob), "level": "Read"}]
+    entries = [{"entity": "crew", "level": "Manage"}, {"entity": bob.me(), "level": "Read"}]
     record = ann.experiment(permissions=entries)
     assert bob.delete(f"/experiment/{record['id']}").status_code == 204
 

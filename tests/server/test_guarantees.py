@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import gc
-import json
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select, text
 from sqlalchemy.sql.dml import UpdateBase
@@ -29,9 +28,7 @@ steps = st.lists(
 )
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25)
 @given(steps)
 def test_the_tallies_are_always_what_counting_would_give(
     local: Any, database_url: str, steps: Any
@@ -104,22 +101,6 @@ def test_pages_by_a_column_are_answered_from_an_index_in_its_order(
             assert not any(step.startswith("SCAN") or "TEMP B-TREE" in step for step in steps), (
                 steps
             )
-
-
-def test_requests_are_logged_with_their_ids(capfd: Any, make_app: Any) -> None:
-    from starlette.testclient import TestClient
-
-    with TestClient(make_app(log_level="info"), base_url="http://127.0.0.1") as client:
-        client.get("/api/latest/user/self", headers={"X-Request-ID": "r-1"})
-    [line] = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
-    assert {k: line[k] for k in ("event", "level", "request_id", "method", "path", "status")} == {
-        "event": "request",
-        "level": "info",
-        "request_id": "r-1",
-        "method": "GET",
-        "path": "/api/latest/user/self",
-        "status": 200,
-    }
 
 
 def test_storing_leaves_no_statements_in_memory(local: Any) -> None:

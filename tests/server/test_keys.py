@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,13 @@ import pytest
 from sqlalchemy import text
 from starlette.testclient import TestClient
 
+from forms import form_token
 from lenswatch.config import AuthConfig, Config, ServerConfig
 from lenswatch.errors import InputError
 from lenswatch.server.database import Database
 from lenswatch.server.keys import create_key, list_keys, revoke_key
-
-JOB = {"job_status": "Failed", "model": "m", "drift_detected": False}
+from samples import JOB
+from server.conftest import Api
 
 
 @pytest.fixture
@@ -34,33 +36,8 @@ def client(make_app: Any) -> Iterator[TestClient]:
 
 
 @pytest.fixture
-def nobody(client: TestClient, local_api: Any) -> Any:
-    return local_api(client)
-
-
-@pytest.fixture
-def local_api() -> Any:
-    """Makes an Api, as the conftest does."""
-
-    class Api:
-        def __init__(self, client: TestClient, token: str | None = None) -> None:
-            self.client, self.token = client, token
-
-        def as_(self, token: str) -> Api:
-            return Api(self.client, token)
-
-        def __getattr__(self, method: str) -> Any:
-            def call(path: str, **options: Any) -> Any:
-                headers = options.pop("headers", {})
-                if self.token:
-                    headers["Authorization"] = f"Bearer {self.token}"
-                return self.client.request(
-                    method.upper(), "/api/latest" + path, headers=headers, **options
-                )
-
-            return call
-
-    return Api
+def nobody(client: TestClient) -> Api:
+    return Api(client)
 
 
 def experiment(api: Any, name: str = "pier", **fields: Any) -> Any:
@@ -150,6 +127,24 @@ def test_a_revoked_key_is_worth_nothing_at_once(config: Config, nobody: Any) -> 
     assert first == revoke_key(config, first.id)
 
 
+def test_a_name_that_is_the_id_of_another_key_does_not_hide_that(config: Config) -> None:
+    node, _ = create_key(config, "node")
+    namesake, _ = create_key(config, node.id)
+    assert revoke_key(config, node.id).name == "node"
+    assert revoke_key(config, namesake.id).name == node.id
+
+
+def test_a_name_that_is_the_id_of_another_experiment_does_not_hide_that(
+    config: Config, nobody: Any
+) -> None:
+    maker = nobody.as_(create_key(config, "maker")[1])
+    pier = experiment(maker, "pier")
+    namesake = experiment(maker, pier["id"])
+    for given in (pier, namesake):
+        key, _ = create_key(config, f"for {given['id']}", experiments=[given["id"]])
+        assert key.experiments == (given["id"],)
+
+
 @pytest.mark.parametrize(
     "token",
     ["lwk_", "lwk_" + "x" * 43, "lwk_" + "x" * 500, "lwk_'; --", "eyJhbGciOiJub25lIn0.e30."],
@@ -165,7 +160,7 @@ def test_what_is_no_key_is_401(nobody: Any, token: str) -> None:
         ({"name": " "}, "needs a name"),
         ({"name": "x" * 101}, "needs a name"),
         ({"name": "a\nb"}, "needs a name"),
-        ({"name": "a", "level": "Owner"}, "is no level"),
+        ({"name": "a", "level": "Owner"}, "is not a level"),
         ({"name": "a", "experiments": ["none"]}, "there is no experiment"),
         ({"name": "a", "experiments": ["no\0ne"]}, "there is no experiment"),
         ({"name": "a", "experiments": ["\udcff"]}, "there is no experiment"),
@@ -189,7 +184,7 @@ def test_revoking_what_is_not_there(config: Config, name: str) -> None:
 
 
 def token_of(page: Any) -> str:
-    return str(re.search(r'name="form" value="([^"]+)"', page.text)[1])  # type: ignore[index]
+    return form_token(page.text)
 
 
 def log_in(client: TestClient, secret: str) -> Any:
@@ -218,7 +213,7 @@ def test_logging_in_and_out_with_a_key(config: Config, client: TestClient) -> No
 def test_a_wrong_key_does_not_log_in(client: TestClient) -> None:
     answer = log_in(client, "lwk_" + "x" * 43)
     assert answer.status_code == 401
-    assert "no valid API key" in answer.text
+    assert "That API key is not valid." in answer.text
     assert "Set-Cookie" not in answer.headers
 
 
@@ -363,6 +358,7 @@ def test_keys_are_made_and_revoked_on_a_page(
     }
     page = client.post("/keys", data=form, headers=own)
     secret = re.search(r"lwk_[A-Za-z0-9_-]{43}", page.text)[0]  # type: ignore[index]
+    assert "Key “&lt;i&gt;buoy&lt;/i&gt;” created" in page.text
     assert "<i>buoy</i>" not in page.text
     assert "default-src 'none'" in page.headers["Content-Security-Policy"]
     assert page.headers["Cache-Control"] == "no-store"
@@ -386,11 +382,28 @@ def test_what_no_database_can_keep_is_refused_on_the_page(
     token = {"form": token_of(client.get("/keys"))}
     good = token | {"name": "made", "level": "Edit"}
     for change in ({"experiments": "a\0b"}, {"name": "a\0b"}, {"level": "a\0b"}):
-        assert client.post("/keys", data=good | change, headers=own).status_code == 422
+        answer = client.post("/keys", data=good | change, headers=own)
+        assert answer.status_code == 422
+        assert re.search(r'role="alert">(&#34;|[A-Z]).*\.</p>', answer.text)  # a sentence
     assert client.post("/keys/a%00b/revoke", data=token, headers=own).status_code == 404
     for field in ("key", "form"):
         form = token | {field: "a\0b"}
         assert client.post("/login", data=form, headers=own).status_code in (401, 403)
+    assert [key.name for key in list_keys(config)] == ["me"]
+
+
+def test_an_experiment_that_is_not_there_is_named_on_the_page(
+    config: Config, client: TestClient, nobody: Any
+) -> None:
+    _, secret = create_key(config, "me", level="Admin")
+    pier, unknown = experiment(nobody.as_(secret)), str(uuid.uuid4())
+    log_in(client, secret)
+    form = {"form": token_of(client.get("/keys")), "name": "made", "level": "Edit"}
+    form["experiments"] = [pier["id"], unknown]
+    answer = client.post("/keys", data=form, headers={"Origin": "https://lens.example"})
+    assert answer.status_code == 422
+    [problem] = re.findall(r'role="alert">(.*)</p>', answer.text)
+    assert problem == f"There is no experiment with the id &#34;{unknown}&#34;."
     assert [key.name for key in list_keys(config)] == ["me"]
 
 
@@ -426,9 +439,7 @@ def test_metrics_are_for_administrators_and_keys_that_read_everything(
     assert metrics(None).status_code == 401
     assert metrics(scoped).status_code == 403
     text = metrics(reader).text
-    assert (
-        f'lenswatch_jobs_total{{experiment="{made["id"]}",stream="",verdict="failed"}} 1.0' in text
-    )
+    assert f'lenswatch_jobs{{experiment="{made["id"]}",stream="",verdict="clean"}} 1.0' in text
     assert 'lenswatch_requests_total{method="POST",route="/experiment",status="201"} 1.0' in text
     assert "lenswatch_request_seconds_bucket" in text
 

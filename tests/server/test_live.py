@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 import json
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
+import pytest
 
 from lenswatch.config import AuthConfig, Config, ServerConfig
 from lenswatch.server.keys import create_key, revoke_key
-
-JOB = {"job_status": "Running", "model": "m", "drift_detected": False}
+from samples import JOB
+from servers import Served
 
 
 def read_events(lines: Any, count: int) -> list[tuple[int, Any]]:
@@ -28,73 +30,70 @@ def read_events(lines: Any, count: int) -> list[tuple[int, Any]]:
     return events
 
 
-def test_what_is_stored_and_changed_arrives_in_order(serve: Any) -> None:
-    with httpx.Client(base_url=serve().address + "/api/latest", timeout=20) as client:
-        experiment = client.post("/experiment", json={"name": "pier"}).json()
-        other = client.post("/experiment", json={"name": "quay"}).json()
-        path = f"/experiment/{experiment['id']}/drift"
-        client.post(path, json=JOB)  # before anybody listens
-        with client.stream("GET", f"{path}/live") as stream:
-            assert stream.headers["Content-Type"].startswith("text/event-stream")
-            lines = stream.iter_lines()
-            assert next(lines) == "retry: 2000"
-            client.post(f"/experiment/{other['id']}/drift", json=JOB)
-            first = client.post(path, json=JOB).json()
-            [(_, seen)] = read_events(lines, 1)
-            assert seen == first
-            changed = client.put(
-                f"{path}/{first['id']}", json=JOB | {"job_status": "Completed"}
-            ).json()
-            [(number, seen)] = read_events(lines, 1)
-            assert seen == changed
-            batch = {"drifts": [JOB | {"model": f"m{n}"} for n in range(300)]}
-            client.post(f"{path}/batch", json=batch)
-            events = read_events(lines, 300)
-            assert [job["model"] for _, job in events] == [f"m{n}" for n in range(300)]
-            assert [n for n, _ in events] == list(range(number + 1, number + 301))
-        with client.stream("GET", f"{path}/live", headers={"Last-Event-ID": str(number)}) as stream:
-            again = read_events(stream.iter_lines(), 300)
-            assert again == events
+@pytest.fixture
+def api(shared: Served) -> Iterator[httpx.Client]:
+    with shared.client() as client:
+        yield client
 
 
-def test_a_head_of_the_events_ends(serve: Any) -> None:
-    with httpx.Client(base_url=serve().address + "/api/latest", timeout=20) as client:
-        experiment = client.post("/experiment", json={"name": "pier"}).json()
-        answer = client.head(f"/experiment/{experiment['id']}/drift/live")
-        assert answer.status_code == 200
-        assert answer.headers["Content-Type"].startswith("text/event-stream")
-        unknown = "/experiment/00000000-0000-4000-8000-000000000000/drift/live"
-        assert client.head(unknown).status_code == 404
+def drifts_of_new_experiment(api: httpx.Client) -> str:
+    made = api.post("/experiment", json={"name": uuid.uuid4().hex}).json()
+    return f"/experiment/{made['id']}/drift"
 
 
-def test_a_number_that_is_none_of_an_event_is_no_number(serve: Any) -> None:
-    served = serve()
-    with httpx.Client(base_url=served.address + "/api/latest", timeout=20) as client:
-        experiment = client.post("/experiment", json={"name": "pier"}).json()
-        headers = {"Last-Event-ID": b"\xb2"}  # a digit by Unicode
-        with client.stream(
-            "GET", f"/experiment/{experiment['id']}/drift/live", headers=headers
-        ) as stream:
-            assert stream.status_code == 200
-            assert next(stream.iter_lines()) == "retry: 2000"
+def test_what_is_stored_and_changed_arrives_in_order(api: httpx.Client) -> None:
+    path, other = drifts_of_new_experiment(api), drifts_of_new_experiment(api)
+    api.post(path, json=JOB)  # before anybody listens
+    with api.stream("GET", f"{path}/live") as stream:
+        assert stream.headers["Content-Type"].startswith("text/event-stream")
+        lines = stream.iter_lines()
+        assert next(lines) == "retry: 2000"
+        api.post(other, json=JOB)
+        first = api.post(path, json=JOB).json()
+        [(_, seen)] = read_events(lines, 1)
+        assert seen == first
+        changed = api.put(f"{path}/{first['id']}", json=JOB | {"job_status": "Failed"}).json()
+        [(number, seen)] = read_events(lines, 1)
+        assert seen == changed
+        batch = {"drifts": [JOB | {"model": f"m{n}"} for n in range(300)]}
+        api.post(f"{path}/batch", json=batch)
+        events = read_events(lines, 300)
+        assert [job["model"] for _, job in events] == [f"m{n}" for n in range(300)]
+        assert [n for n, _ in events] == list(range(number + 1, number + 301))
+    with api.stream("GET", f"{path}/live", headers={"Last-Event-ID": str(number)}) as stream:
+        again = read_events(stream.iter_lines(), 300)
+        assert again == events
 
 
-def test_many_listeners_leave_the_server_answering(serve: Any) -> None:
-    address = serve().address + "/api/latest"
-    with httpx.Client(base_url=address, timeout=20) as client:
-        experiment = client.post("/experiment", json={"name": "pier"}).json()
-        path = f"/experiment/{experiment['id']}/drift"
-        clients = [httpx.Client(base_url=address, timeout=20) for _ in range(40)]
-        streams = [c.send(c.build_request("GET", f"{path}/live"), stream=True) for c in clients]
-        lines = [stream.iter_lines() for stream in streams]
-        for each in lines:
-            assert next(each) == "retry: 2000"
-        job = client.post(path, json=JOB).json()
-        for each in lines:
-            assert read_events(each, 1)[0][1] == job
-        for stream, each in itertools.zip_longest(streams, clients):
-            stream.close()
-            each.close()
+def test_a_head_of_the_events_ends(api: httpx.Client) -> None:
+    answer = api.head(f"{drifts_of_new_experiment(api)}/live")
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"].startswith("text/event-stream")
+    unknown = "/experiment/00000000-0000-4000-8000-000000000000/drift/live"
+    assert api.head(unknown).status_code == 404
+
+
+def test_a_number_that_is_none_of_an_event_is_no_number(api: httpx.Client) -> None:
+    headers = {"Last-Event-ID": b"\xb2"}  # a digit by Unicode
+    path = f"{drifts_of_new_experiment(api)}/live"
+    with api.stream("GET", path, headers=headers) as stream:
+        assert stream.status_code == 200
+        assert next(stream.iter_lines()) == "retry: 2000"
+
+
+def test_many_listeners_leave_the_server_answering(shared: Served, api: httpx.Client) -> None:
+    path = drifts_of_new_experiment(api)
+    clients = [shared.client() for _ in range(40)]
+    streams = [c.send(c.build_request("GET", f"{path}/live"), stream=True) for c in clients]
+    lines = [stream.iter_lines() for stream in streams]
+    for each in lines:
+        assert next(each) == "retry: 2000"
+    job = api.post(path, json=JOB).json()
+    for each in lines:
+        assert read_events(each, 1)[0][1] == job
+    for stream, each in zip(streams, clients, strict=True):
+        stream.close()
+        each.close()
 
 
 def test_who_may_no_longer_read_hears_nothing_more(
@@ -110,7 +109,7 @@ def test_who_may_no_longer_read_hears_nothing_more(
     clients = {
         name: httpx.Client(
             base_url=address,
-            timeout=20,
+            timeout=60,
             headers={"Authorization": f"Bearer {token}"} if token else {},
         )
         for name, token in tokens.items()

@@ -6,16 +6,22 @@ The table below is the contract's own. What an operation does beyond that is in 
 from __future__ import annotations
 
 import json
+import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
 import pytest
 
+from lenswatch.server import search
+from lenswatch.server.operations import SEARCHES
+from samples import JOB, picture
+from waiting import until
+
 PREFIXES = ("/api/v1", "/api/latest")
 UNKNOWN = str(uuid.UUID(int=7))
-JOB = {"job_status": "Completed", "model": "m", "drift_detected": True}
 USER = {"id", "created_at", "subject", "issuer", "email"}
 EXPERIMENT = {"id", "created_at", "name", "public", "permissions"}
 DRIFT = {
@@ -231,12 +237,11 @@ def faults_in_order(scene: Scene, operation: str, row: Row) -> list[Fault]:
     if operation.endswith("/search"):
         caller = scene.admin if row.who == "admin" else scene.unregistered
         faults += [(caller, lost | {"params": {"page": 0}}, 422, None)]
+    good = picture("PNG") if "image" in operation else row.body
     if row.who in ("registered", "Edit", "Manage"):
-        picture = PNG if "image" in operation else row.body
-        faults += [(scene.unregistered, lost | {"body": picture}, 403, "User not registered.")]
+        faults += [(scene.unregistered, lost | {"body": good}, 403, "User not registered.")]
     if "/E" in operation:
-        picture = PNG if "image" in operation else row.body
-        body = {"body": {"name": "taken"} if row.who == "Manage" and row.body else picture}
+        body = {"body": {"name": "taken"} if row.who == "Manage" and row.body else good}
         faults += [(scene.bob, lost | body, 404, "Experiment not found.")]
         if row.who in BELOW:
             faults += [(scene.bob, here | body, 403, "Insufficient permissions.")]
@@ -245,12 +250,6 @@ def faults_in_order(scene: Scene, operation: str, row: Row) -> list[Fault]:
         if operation == "PUT /experiment/E":
             faults += [(scene.ann, here | body, 409, "Name conflict.")]
     return faults
-
-
-PNG = bytes.fromhex(
-    "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c49444154789c63f8"
-    "cfc0000003010100c9fe92ef0000000049454e44ae426082"
-)
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
@@ -309,6 +308,55 @@ def test_complaints_about_body_and_query_string_come_together(scene: Scene) -> N
             check(answer, 422)
             assert answer.json()["errors"]["json"] == {"_schema": ["Invalid input type."]}
             assert set(answer.json()["errors"]["query"]) == set(params)
+
+
+def test_an_unknown_operator_and_a_bad_page_are_complained_of_together(scene: Scene) -> None:
+    for operation in TABLE:
+        if operation.endswith("/search"):
+            caller = scene.admin if "user" in operation else scene.nobody
+            answer = scene.send(caller, operation, **BAD_QUERY, params={"page": 0})
+            check(answer, 422)
+            assert list(answer.json()["errors"]["json"]) == ["$where"]
+            assert list(answer.json()["errors"]["query"]) == ["page"]
+
+
+@pytest.mark.parametrize(
+    ("query", "name"),
+    [
+        (BAD_QUERY["body"], "$where"),
+        ({"created_at": {"$gt": "yesterday"}}, "created_at"),
+        ({"model": {"$regex": "(a"}}, "$regex"),
+    ],
+)
+def test_a_bad_query_is_422_before_the_experiment_is_looked_for(
+    scene: Scene, query: Any, name: str
+) -> None:
+    for experiment in (UNKNOWN, scene.experiment["id"]):  # which bob may not read
+        for api in (scene.nobody, scene.unregistered, scene.bob):
+            operation = "POST /experiment/E/drift/search"
+            answer = scene.send(api, operation, experiment=experiment, body=query)
+            check(answer, 422)
+            assert list(answer.json()["errors"]["json"]) == [name]
+
+
+def test_slow_searches_hold_up_nobody_else(local: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    searchers, go_on = local.client.app.state.services.searchers, threading.Event()
+    experiment = local.experiment()
+    real = search.page
+
+    def slow(*given: Any) -> Any:
+        assert go_on.wait(60)
+        return real(*given)
+
+    monkeypatch.setattr(search, "page", slow)
+    with ThreadPoolExecutor(SEARCHES + 1) as pool:
+        searching = [pool.submit(local.search, experiment, {}) for _ in range(SEARCHES + 1)]
+        until(lambda: searchers.statistics().tasks_waiting == 1)
+        assert local.get(f"/experiment/{experiment['id']}").json() == experiment
+        assert local.drift(experiment)
+        assert not any(one.done() for one in searching)
+        go_on.set()
+        assert [one.result().status_code for one in searching] == [200] * (SEARCHES + 1)
 
 
 def test_a_body_that_is_no_json_is_400_everywhere(scene: Scene) -> None:

@@ -8,20 +8,13 @@ from typing import Any
 
 import pytest
 
+from samples import JOB, picture
+
 LEVELS = ("Read", "Edit", "Manage")
-JOB = {"job_status": "Completed", "model": "m", "drift_detected": True}
-PNG = bytes.fromhex(
-    "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c49444154789c63f8"
-    "cfc0000003010100c9fe92ef0000000049454e44ae426082"
-)
-
-
-def me(api: Any) -> str:
-    return str(api.get("/user/self").json()["id"])
 
 
 def png(api: Any, path: str) -> Any:
-    return api.put(f"{path}/image", content=PNG, headers={"Content-Type": "image/png"})
+    return api.put(f"{path}/image", content=picture("PNG"), headers={"Content-Type": "image/png"})
 
 
 def allowed(api: Any, experiment: dict[str, Any], drift: str) -> set[str]:
@@ -88,7 +81,7 @@ def test_each_level_is_the_one_below_and_more(
 ) -> None:
     open_to_all = MAY["Read" if public else None]
     unregistered = anonymous.as_(issuer.account("eve", "user", "crew"))
-    for entity in (me(bob), "crew"):
+    for entity in (bob.me(), "crew"):
         entries = [{"entity": entity, "level": level}] if level else []
         for api in (anonymous, unregistered):
             assert allowed(api, *made(ann, public, *entries)) == open_to_all
@@ -100,7 +93,7 @@ def test_each_level_is_the_one_below_and_more(
 def test_whoever_lost_the_user_entitlement_is_like_anybody(
     ann: Any, bob: Any, anonymous: Any, issuer: Any, public: bool
 ) -> None:
-    entries = [{"entity": me(bob), "level": "Manage"}, {"entity": "crew", "level": "Manage"}]
+    entries = [{"entity": bob.me(), "level": "Manage"}, {"entity": "crew", "level": "Manage"}]
     issuer.account("bob", "crew")
     lapsed = bob.as_(issuer.token("bob", jti="later"))
     assert allowed(lapsed, *made(ann, public, *entries)) == MAY["Read" if public else None]
@@ -122,13 +115,22 @@ def test_the_highest_of_several_entries_counts(ann: Any, bob: Any) -> None:
     for order in (1, -1):
         entries = [
             {"entity": entity, "level": level}
-            for entity, level in (("crew", "Read"), (me(bob), "Edit"), ("others", "Manage"))
+            for entity, level in (("crew", "Read"), (bob.me(), "Edit"), ("others", "Manage"))
         ][::order]
         assert allowed(bob, *made(ann, False, *entries)) == MAY["Edit"]
 
 
 def test_an_entity_need_not_exist_and_is_matched_exactly(ann: Any, bob: Any) -> None:
-    for entity in ("", "CREW", "crew ", "cre", me(bob).upper(), str(uuid.uuid4()), "x" * 5000, "%"):
+    for entity in (
+        "",
+        "CREW",
+        "crew ",
+        "cre",
+        bob.me().upper(),
+        str(uuid.uuid4()),
+        "x" * 5000,
+        "%",
+    ):
         entry = {"entity": entity, "level": "Manage"}
         experiment, drift = made(ann, False, entry)
         assert entry in experiment["permissions"]
@@ -136,7 +138,7 @@ def test_an_entity_need_not_exist_and_is_matched_exactly(ann: Any, bob: Any) -> 
 
 
 def test_one_can_lock_out_everybody_else(ann: Any, bob: Any) -> None:
-    manager = {"entity": me(bob), "level": "Manage"}
+    manager = {"entity": bob.me(), "level": "Manage"}
     experiment, drift = made(ann, False, manager)
     answer = bob.put(f"/experiment/{experiment['id']}", json={"name": "mine", "permissions": []})
     assert answer.json()["permissions"] == [manager]

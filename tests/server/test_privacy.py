@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from collections.abc import Iterator
@@ -10,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 from starlette.routing import BaseRoute, Mount, Route
 
+from forms import form_token
 from lenswatch.config import AuthConfig, Config, ServerConfig
 from lenswatch.server.keys import create_key
+from samples import JOB, picture
 
-JOB = {"job_status": "Failed", "model": "m", "drift_detected": False}
 BODIES = {
     "/experiment": {"name": "x"},
     "/experiment/{experiment_id}": {"name": "x", "public": True},
@@ -54,12 +53,6 @@ def routes(found: list[BaseRoute], prefix: str = "") -> Iterator[tuple[str, str]
             yield from ((method, prefix + path) for method in sorted(route.methods or ()))
 
 
-def picture() -> bytes:
-    target = io.BytesIO()
-    Image.new("RGB", (64, 48), "teal").save(target, "PNG")
-    return target.getvalue()
-
-
 @pytest.fixture
 def secret(ann: Any) -> dict[str, Any]:
     """ann's experiment with a job and a picture, and all that can be known of them."""
@@ -70,7 +63,7 @@ def secret(ann: Any) -> dict[str, Any]:
     parameters = {"secret": "secret-value", "stream": "secret-stream"}
     drift = ann.drift(experiment, model="secret-model", tags=["secret-tag"], parameters=parameters)
     path = f"/experiment/{experiment['id']}/drift/{drift['id']}/image"
-    ann.put(path, content=picture(), headers={"Content-Type": "image/png"})
+    ann.put(path, content=picture("PNG"), headers={"Content-Type": "image/png"})
     return {"E": experiment["id"], "D": drift["id"], "image": path, "known": known(ann, experiment)}
 
 
@@ -115,7 +108,7 @@ def attempts(app: Any, secret: dict[str, Any]) -> Iterator[tuple[str, str, dict[
         options: dict[str, Any] = {}
         relative = path.removeprefix("/api/v1").removeprefix("/api/latest")
         if path.endswith("/image"):
-            options = {"content": picture(), "headers": {"Content-Type": "image/png"}}
+            options = {"content": picture("PNG"), "headers": {"Content-Type": "image/png"}}
         elif method in ("POST", "PUT"):
             options = {"json": BODIES.get(relative, {})}
         yield method, path.format(**values), options
@@ -162,11 +155,10 @@ def test_a_session_in_the_browser_opens_no_more_than_its_key(
     ann: Any, secret: dict[str, Any], strangers: dict[str, Any]
 ) -> None:
     client = ann.client
-    form = re.search(r'name="form" value="([^"]+)"', client.get("/login").text)
-    assert form
     key = strangers["key for another experiment"].token
     own = {"Origin": "http://lens.example"}
-    answer = client.post("/login", data={"form": form[1], "key": key}, headers=own)
+    form = {"form": form_token(client.get("/login").text), "key": key}
+    answer = client.post("/login", data=form, headers=own)
     assert client.get("/api/latest/user/self").status_code == answer.status_code == 200
     for method, path, options in attempts(client.app, secret):
         headers = own | options.pop("headers", {})

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
+from sqlalchemy import event, text
 
-from lenswatch.server.regex import RegexError, compile_regex
+from lenswatch.server import operations
+from lenswatch.server.database import Database, QueryRefused
+from lenswatch.server.regex import RegexError, RegexTimeout, compile_regex
 
 REFUSED = {
     "$where": {"$where": "sleep(1000)"},
@@ -162,6 +166,12 @@ def test_what_is_not_understood_is_refused_by_name(local: Any, name: str) -> Non
         assert list(refusal_of(local, path, {"$or": [{"model": "a"}, REFUSED[name]]})) == [name]
 
 
+@pytest.mark.parametrize("options", ["m", "x", "im", 5, None])
+def test_other_options_of_an_expression_are_refused_as_such(local: Any, options: Any) -> None:
+    query = {"name": {"$regex": "a", "$options": options}}
+    assert list(refusal_of(local, "/experiment/search", query)) == ["$options"]
+
+
 LONG = "parameters.1.2.3.a.b.c.d"  # each position doubles the ways to go
 
 
@@ -181,8 +191,8 @@ LONG = "parameters.1.2.3.a.b.c.d"  # each position doubles the ways to go
 def test_queries_that_would_cost_too_much_are_refused(local: Any, query: Any) -> None:
     drifts = f"/experiment/{local.experiment()['id']}/drift/search"
     for path in ("/user/search", "/experiment/search", drifts):
-        [(_, [text])] = refusal_of(local, path, query).items()
-        assert text.startswith("The query is too large: ")
+        [(_, [complaint])] = refusal_of(local, path, query).items()
+        assert complaint.startswith("The query is too large: ")
 
 
 @pytest.mark.parametrize(
@@ -269,35 +279,65 @@ def test_no_expression_makes_a_search_long(local: Any, regex: str, found: bool) 
 
 
 def test_no_expression_takes_long() -> None:
-    text = "a" * 50_000
+    deadline = time.monotonic() + 60
     for regex in ("(a*)*b", "(a|a)*b", "(a|aa)+$b", "a*a*a*a*b", "((a{0,20}){0,2})*b"):
-        assert not compile_regex(regex).search(text)
-
-
-@pytest.mark.parametrize("what", ["user", "experiment"])
-def test_every_search_has_its_time(
-    root: Any, issuer: Any, what: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from lenswatch.server import operations
-
-    field = {"user": "email", "experiment": "name"}[what]
-    for n in range(3):
-        text = "a" * 20_000 + str(n)
-        if what == "experiment":
-            root.experiment(text)
-        else:
-            token = issuer.account(f"user {n}", "user", email=text)
-            assert root.as_(token).post("/user").status_code == 201
-    query = {"$or": [{field: {"$regex": f"(a*)*b{n}"}} for n in range(6)]}
-    assert root.post(f"/{what}/search", json=query).json() == []
-    monkeypatch.setattr(operations, "QUERY_SECONDS", 0.001)
-    answer = root.post(f"/{what}/search", json=query)
-    assert answer.status_code == 422
-    assert answer.json()["errors"] == {"json": {"_schema": ["The query takes too long."]}}
+        assert not compile_regex(regex).search("a" * 50_000, deadline)
 
 
 def test_an_expression_stops_at_its_deadline() -> None:
-    from lenswatch.server.regex import RegexTimeout
-
     with pytest.raises(RegexTimeout):
         compile_regex("a").search("b" * 100_000, deadline=0.0)
+
+
+ENDLESS = {  # for all that a test can wait for
+    "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1e9)"
+    " SELECT sum(i) FROM n",
+    "postgresql": "SELECT pg_sleep(300)",
+}
+
+
+def test_a_statement_stops_at_its_deadline(database_url: str) -> None:
+    database = Database(database_url)
+    statement = text(ENDLESS[database.engine.dialect.name])
+    with (
+        pytest.raises(QueryRefused, match="takes too long"),
+        database.read() as connection,
+        database.limited(connection, 0.2),
+    ):
+        connection.execute(statement)
+    with database.read() as connection:
+        assert connection.execute(text("SELECT 1")).scalar_one() == 1
+    database.close()
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        "POST /user/search",
+        "POST /experiment/search",
+        "POST /experiment/E/drift/search",
+        "GET /experiment/E/series",
+        "GET /experiment/E/streams",
+    ],
+)
+def test_every_search_has_its_time(
+    root: Any, operation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The statement that finds the records of an answer does not end here."""
+    experiment = root.experiment()
+    root.drift(experiment)
+    method, path = operation.replace("/E/", f"/{experiment['id']}/").split()
+    options = {"json": {}} if method == "POST" else {}
+    assert root(method, path, **options).status_code == 200
+
+    def replace(_c: Any, _u: Any, statement: str, parameters: Any, *_: Any) -> Any:
+        return (endless, ()) if "ORDER BY" in statement else (statement, parameters)
+
+    engine = root.client.app.state.services.database.engine
+    endless = ENDLESS[engine.dialect.name]
+    event.listen(engine, "before_cursor_execute", replace, retval=True)
+    monkeypatch.setattr(operations, "QUERY_SECONDS", 0.2)
+    answer = root(method, path, **options)
+    assert answer.status_code == 422, answer.text
+    [errors] = answer.json()["errors"].values()
+    assert errors == {"_schema": ["The query takes too long."]}

@@ -9,19 +9,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, insert, select
 
 from lenswatch.server import jobs, search
-from lenswatch.server.bodies import storable
 from lenswatch.server.database import Database
 from lenswatch.server.models import cursors, drifts, experiments
 from lenswatch.server.queries import parse_query
 from lenswatch.server.regex import RegexError, compile_regex
+from lenswatch.server.storable import storable
 from server.plain_queries import COMPARE, matches
-
-EXAMPLES = settings().max_examples  # more with --hypothesis-profile
 
 KEYS = ("a", "b", "0", "1", "x y", 'q"', "ü")
 numbers = st.one_of(
@@ -156,11 +154,6 @@ def ask(connection: Connection, query: Any) -> list[int]:
     return list(found.scalars())
 
 
-@settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
 @given(st.lists(records, min_size=1, max_size=4), st.lists(queries, min_size=1, max_size=4))
 def test_sql_answers_as_python_does(connection: Connection, documents: Any, asked: Any) -> None:
     with connection.begin_nested() as savepoint:
@@ -177,11 +170,7 @@ def test_sql_answers_as_python_does(connection: Connection, documents: Any, aske
         savepoint.rollback()
 
 
-@settings(
-    max_examples=20,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(max_examples=20)
 @given(st.lists(records, min_size=1, max_size=5), st.lists(queries, min_size=1, max_size=6))
 def test_the_api_answers_as_python_does(local: Any, documents: Any, asked: Any) -> None:
     experiment = local.experiment()
@@ -215,11 +204,6 @@ def with_absolute_ends(regex: str) -> str:
     return "".join(parts)
 
 
-@settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
 @given(
     st.text(alphabet="ab.^$*+?{}2,[]-\\d|()i", max_size=8),
     st.sampled_from(["", "i", "s", "is"]),
@@ -257,7 +241,6 @@ def test_regular_expressions_are_refused_or_answered_alike(
         savepoint.rollback()
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
 @given(
     st.text(alphabet="ab.^$*+?{}2,[]-\\d|()", max_size=8),
     st.text(alphabet="abAB2.\n-", max_size=5),

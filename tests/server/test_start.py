@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from sqlalchemy import make_url
 
 from lenswatch.cli import main
 from lenswatch.server import run
 from ports import free_port
+from server.databases import DATABASES, own_database
+from servers import command
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +48,17 @@ def test_an_address_of_another_machine_is_one_line(host: str, tmp_path: Path) ->
     assert line.endswith("; server.host must be an address of this machine")
 
 
+@pytest.mark.parametrize("kind", DATABASES)
+def test_an_empty_database_that_may_not_be_migrated_is_one_line(kind: str, tmp_path: Path) -> None:
+    port = ("--port", str(free_port()))
+    with own_database(kind, tmp_path) as url:
+        line = refused(tmp_path, "", *port, "--database", url, "--no-migrate")
+    assert line.startswith(
+        f"lenswatch: {make_url(url).render_as_string()} is empty, this Lenswatch"
+    )
+    assert line.endswith("; start once without --no-migrate")
+
+
 def refused(folder: Path, config: str, *options: str) -> str:
     """The one line that `lenswatch server` answers."""
     (folder / "config.toml").write_text(config)
@@ -58,33 +71,18 @@ def refused(folder: Path, config: str, *options: str) -> str:
     return str(line)
 
 
-SERVE = """
-import sys
-from pathlib import Path
-from lenswatch.config import Config, ServerConfig
-from lenswatch.errors import ServerError
-from lenswatch.server import run
-
-def create_app(config, *, migrate):
+UNUSABLE = """
+def fail(config, *, migrate):
     raise ServerError("no such secret")
 
-run.create_app = create_app  # in each worker, as it imports this file too
-run.DEATHS, run.BACK_OFF_SECONDS = 1, 0.01
-if __name__ == "__main__":
-    server = ServerConfig(port=int(sys.argv[1]), workers=2)
-    try:
-        run.serve(Config(server=server, root=Path(__file__).parent))
-    except ServerError as error:
-        sys.exit(str(error))
+run.create_app, run.DEATHS, run.BACK_OFF_SECONDS = fail, 1, 0.01
 """
 
 
 def test_workers_that_end_as_soon_as_they_start_are_given_up(tmp_path: Path) -> None:
-    script = tmp_path / "serving.py"
-    script.write_text(SERVE)
-    command = [sys.executable, str(script), str(free_port())]
-    ended = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    starting = command(tmp_path, port=free_port(), workers=2, first=UNUSABLE)
+    ended = subprocess.run(starting, stderr=subprocess.PIPE, text=True, timeout=120, check=False)
     assert ended.returncode == 1
     *before, last = ended.stderr.splitlines()
-    assert last == "server: the workers end as soon as they have started; see above for why"
+    assert last == "server: the workers crash again and again; the log above says why"
     assert set(before) == {"lenswatch: a worker: no such secret"}

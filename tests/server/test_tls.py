@@ -111,7 +111,23 @@ def test_a_provider_elsewhere_is_asked_over_https_whatever_its_address_says(
     ],
 )
 def test_which_addresses_are_fetched_over_https(address: str, fetched: str) -> None:
-    assert over_tls(address) == fetched
+    assert over_tls(address, address) == fetched
+
+
+def test_a_provider_elsewhere_cannot_make_us_ask_this_machine_over_http(
+    issuer: Any, make_app: Any, oidc_settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = write_certificate(tmp_path / "certificate.pem", "0.0.0.0")
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    issuer.discovery["jwks_uri"] = f"{issuer.address}/jwks"  # http://127.0.0.1
+    with Relay(issuer.server.server_port, certificate=certificate) as relay:
+        elsewhere = relay.address.replace("127.0.0.1", "0.0.0.0")  # here, but no loopback name
+        monkeypatch.setattr(issuer, "address", elsewhere)
+        settings = oidc_settings | {"issuers": (elsewhere,)}
+        with TestClient(make_app(auth=settings), base_url="http://lens.example") as client:
+            headers = {"Authorization": f"Bearer {issuer.account('ann', 'user')}"}
+            assert client.post("/api/v1/user", headers=headers).status_code == 503
+    assert issuer.paths == ["/.well-known/openid-configuration"]
 
 
 @pytest.mark.parametrize("content", [None, "no certificate", ""])

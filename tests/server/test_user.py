@@ -8,6 +8,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from starlette.testclient import TestClient
+
+from server.conftest import Api, registered
 
 
 def test_registering_answers_201_with_the_record(anonymous: Any, issuer: Any) -> None:
@@ -113,6 +116,25 @@ def test_users_are_found_by_what_they_are(root: Any, ann: Any, key: str) -> None
     for found, bound in ((True, {"$gt": "2025"}), (False, {"$lt": "2025-10-17"})):
         answer = root.post("/user/search", json={"created_at": bound})
         assert (record in answer.json()) == found
+
+
+def test_users_are_found_and_sorted_by_their_issuer(
+    make_app: Any, oidc_settings: Any, issuer: Any, other_issuer: Any
+) -> None:
+    providers = sorted((issuer, other_issuer), key=lambda provider: provider.address)
+    settings = oidc_settings | {"issuers": [provider.address for provider in providers]}
+    with TestClient(make_app(auth=settings), base_url="http://lens.example") as client:
+        later, earlier = (  # not registered in their order
+            registered(Api(client), provider.account("root", "user", "admin"))
+            for provider in providers[::-1]
+        )
+        records = [api.get("/user/self").json() for api in (earlier, later)]
+        for record in records:
+            answer = later.post("/user/search", json={"issuer": record["issuer"]})
+            assert answer.json() == [record]
+        for order, expected in (("asc", records), ("desc", records[::-1])):
+            params = {"sort_by": "issuer", "order_by": order}
+            assert later.post("/user/search", json={}, params=params).json() == expected
 
 
 def test_a_bad_user_search_is_422(root: Any) -> None:

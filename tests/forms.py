@@ -1,0 +1,10 @@
+"""Forms on the server's pages."""
+
+import re
+
+
+def form_token(page: str) -> str:
+    """What a form of the page must bring along."""
+    found = re.search(r'name="form" value="([^"]+)"', page)
+    assert found, page[:500]
+    return found[1]

@@ -1,0 +1,118 @@
+"""Listeners share their looks at the database, and follow it wherever it goes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from lenswatch.server.database import Database, Outage
+from lenswatch.server.models import cursors
+from lenswatch.server.watching import Watch
+from samples import JOB
+from server.test_live import api, drifts_of_new_experiment, read_events  # noqa: F401
+
+
+def number_of(database: Database, experiment: dict[str, Any]) -> int:
+    query = text("SELECT number FROM experiments WHERE id = :id")
+    with database.read() as connection:
+        return int(connection.execute(query, {"id": experiment["id"]}).scalar_one())
+
+
+def test_a_look_is_for_everybody(local: Any, statements: Any) -> None:
+    database = local.client.app.state.services.database
+    pier, reef = (number_of(database, local.experiment()) for _ in range(2))
+    watch = Watch(database)
+
+    async def listen() -> list[int]:
+        with watch.following(pier), watch.following(pier), watch.following(reef):
+            looks = [watch.next_look(pier, 7) for _ in range(50)] + [watch.next_look(reef, 7)]
+            return await asyncio.gather(*looks)
+
+    statements.clear()
+    assert asyncio.run(listen()) == [0] * 51
+    assert len([statement for statement, _ in statements if "FROM cursors" in statement]) == 1
+
+
+def test_what_nobody_follows_is_not_looked_at(local: Any) -> None:
+    database = local.client.app.state.services.database
+    pier, reef = (number_of(database, local.experiment()) for _ in range(2))
+    watch = Watch(database)
+
+    async def listen() -> int:
+        with watch.following(reef):
+            pass
+        with watch.following(pier):
+            return await watch.next_look(reef, 7)
+
+    assert asyncio.run(listen()) == 7
+
+
+def test_everybody_hears_of_an_outage(local: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = local.client.app.state.services.database
+    watch = Watch(database)
+
+    def away(_numbers: Any) -> Any:
+        raise Outage("away")
+
+    monkeypatch.setattr(watch, "_read", away)
+
+    async def listen() -> list[Any]:
+        with watch.following(1):
+            looks = [watch.next_look(1, 0) for _ in range(3)]
+            return await asyncio.gather(*looks, return_exceptions=True)
+
+    assert [str(outcome) for outcome in asyncio.run(listen())] == ["away"] * 3
+
+
+def test_an_event_that_is_yet_to_come_is_not_waited_for(api: Any) -> None:  # noqa: F811
+    path = drifts_of_new_experiment(api)
+    api.post(path, json=JOB)
+    with api.stream("GET", f"{path}/live", headers={"Last-Event-ID": "5000"}) as stream:
+        lines = stream.iter_lines()
+        assert next(lines) == "retry: 2000"
+        job = api.post(path, json=JOB).json()
+        assert read_events(lines, 1) == [(2, job)]
+
+
+def test_deleted_jobs_are_no_events(api: Any) -> None:  # noqa: F811
+    path = drifts_of_new_experiment(api)
+    with api.stream("GET", f"{path}/live") as stream:
+        lines = stream.iter_lines()
+        assert next(lines) == "retry: 2000"
+        for _ in range(3):
+            gone = api.post(path, json=JOB).json()
+            api.delete(f"{path}/{gone['id']}")
+        last = api.post(path, json=JOB).json()
+        seen = [job["id"] for _, job in read_until(lines, last["id"])]
+        assert seen[-1] == last["id"]
+        assert len(seen) == len(set(seen))
+
+
+def read_until(lines: Any, job_id: str) -> list[tuple[int, Any]]:
+    events: list[tuple[int, Any]] = []
+    while not events or events[-1][1]["id"] != job_id:
+        events += read_events(lines, 1)
+    return events
+
+
+def test_a_database_that_is_put_back_is_followed_too(serve: Any, database_url: str) -> None:
+    database = Database(database_url)
+    with serve().client() as client:
+        path = drifts_of_new_experiment(client)
+        for _ in range(3):
+            client.post(path, json=JOB)
+        with client.stream("GET", f"{path}/live", headers={"Last-Event-ID": "0"}) as stream:
+            lines = stream.iter_lines()
+            assert [number for number, _ in read_events(lines, 3)] == [1, 2, 3]
+            with database.write() as connection:
+                connection.execute(text("DELETE FROM drifts WHERE seq > 1"))
+                connection.execute(cursors.update().values(seq=1))
+            # Stored once the server has seen that, however long that takes.
+            jobs = [client.post(path, json=JOB).json() for _ in range(4)]
+            [(number, job)] = read_events(lines, 1)
+            assert job in jobs
+            assert number in (2, 3, 4, 5)
+    database.close()
