@@ -64,10 +64,11 @@ def served(folder: Path, *, stderr: Any = None, **settings: Any) -> Iterator[Ser
 def in_a_thread(server: uvicorn.Server, listener: socket.socket | None = None) -> Iterator[int]:
     """The port where `server` serves."""
     with listener or socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         try:
             yield listener.getsockname()[1]
         finally:
             server.should_exit = True
-            thread.join()
+            thread.join(60)
+        assert not thread.is_alive(), "the server does not end"

@@ -12,6 +12,8 @@ from joserfc.jwk import RSAKey
 from starlette.testclient import TestClient
 
 from lenswatch.server import oidc
+from lenswatch.server.errors import Refusal
+from lenswatch.server.oidc import OidcBearer
 
 
 def test_an_opaque_token_is_asked_about_once(anonymous: Any, issuer: Any) -> None:
@@ -59,6 +61,18 @@ def test_a_token_without_what_we_need_is_asked_about_once(
         later(seconds)
         assert codes(anonymous, token) == [403] * 3
         assert issuer.paths.count("/userinfo") == 1
+
+
+def test_a_refusal_that_is_kept_keeps_no_requests(anonymous: Any, issuer: Any) -> None:
+    token = issuer.account("ann", "user", email_verified=None)
+    for _ in range(3):
+        codes(anonymous, token)
+        anonymous.as_(token).post("/experiment/search", json={})
+    authenticator = anonymous.client.app.state.services.authenticator
+    [bearer] = [bearer for bearer in authenticator.bearers if isinstance(bearer, OidcBearer)]
+    [(_, refusal)] = bearer._cache.values()
+    assert isinstance(refusal, Refusal)
+    assert (refusal.__traceback__, refusal.__context__) == (None, None)
 
 
 def test_a_token_of_a_user_whom_the_provider_does_not_know_is_asked_about_once_a_minute(

@@ -314,6 +314,13 @@ def test_a_title_ends_with_the_name(browser: TestClient, log_in: Any) -> None:
     assert titles == [f"{name} · Lenswatch".removeprefix(" · ") for name in names]
 
 
+@pytest.mark.parametrize("path", ["/login", "/login/oidc/0"])
+def test_without_accounts_no_error_page_offers_a_log_in(local: Any, path: str) -> None:
+    page = local.client.get(path, headers=BROWSER)
+    assert page.status_code == 404
+    assert "Log in" not in page.text
+
+
 @pytest.mark.parametrize(
     "path", ["/nope", "/experiment/7", "/a/b/nope", "/a%2Fb", "//a", "/static/x/absent.js"]
 )

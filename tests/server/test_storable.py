@@ -30,7 +30,7 @@ class Endless(list[int]):
 
 def test_what_is_too_large_is_not_looked_at_to_its_end() -> None:
     with pytest.raises(ValidationError, match=r"Larger than 3,000 bytes\."):
-        storable({"a": Endless(1100)}, 3000)
+        storable({"a": Endless(3000)}, 3000)
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,17 @@ def test_texts_keys_and_containers_count(value: Any) -> None:
     assert storable({"a": value}) == {"a": value}
     with pytest.raises(ValidationError, match="Larger"):
         storable({"a": value}, 3000)
+
+
+@pytest.mark.parametrize(
+    "part", [1, 0.1234567890123456, -1.7976931348623157e308, True, None, "\x01", "é", "😀", [], {}]
+)
+def test_the_limit_is_to_bytes_of_json(part: Any) -> None:
+    value = {"a": [part] * 500}
+    size = len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
+    assert storable(value, size) == value
+    with pytest.raises(ValidationError, match="Larger"):
+        storable(value, size - 1)
 
 
 def test_there_is_no_minus_nought() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -48,6 +49,32 @@ def test_what_nobody_follows_is_not_looked_at(local: Any) -> None:
             return await watch.next_look(reef, 7)
 
     assert asyncio.run(listen()) == 7
+
+
+def test_a_look_that_began_before_tells_nothing(
+    local: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = Watch(local.client.app.state.services.database)
+    began, go_on = threading.Event(), threading.Event()
+    seen = [{1: 3}, {1: 5}]
+
+    def read(_numbers: Any) -> dict[int, int]:
+        began.set()
+        go_on.wait(60)
+        return seen.pop(0)
+
+    monkeypatch.setattr(watch, "_read", read)
+
+    async def listen() -> list[int]:
+        with watch.following(1):
+            first = asyncio.create_task(watch.next_look(1, 2))
+            await asyncio.to_thread(began.wait)
+            later = asyncio.create_task(watch.next_look(1, 4))  # it has read the fourth meanwhile
+            await asyncio.sleep(0)
+            go_on.set()
+            return [await first, await later]
+
+    assert asyncio.run(listen()) == [3, 5]
 
 
 def test_everybody_hears_of_an_outage(local: Any, monkeypatch: pytest.MonkeyPatch) -> None:

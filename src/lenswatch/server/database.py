@@ -213,8 +213,8 @@ def _see_that_it_takes_writes(connection: sqlite3.Connection) -> None:
         connection.execute("UPDATE alembic_version SET version_num = version_num")
     except sqlite3.OperationalError as error:
         if (
-            error.sqlite_errorcode != sqlite3.SQLITE_BUSY
-        ):  # somebody else's writing is none of its faults
+            error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY
+        ):  # somebody else writes: all is well
             raise
     else:
         connection.rollback()

@@ -18,6 +18,8 @@ import psycopg
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, OperationalError
 
+from lenswatch.server.storable import written
+
 __all__ = ["POOL_SIZE", "STATEMENT_SECONDS", "make_engine"]
 
 BUSY_SECONDS = 60.0  # for a lock on SQLite
@@ -73,7 +75,7 @@ def make_engine(url: str, ended: threading.Event) -> Engine:
         pool_pre_ping=not sqlite,
         query_cache_size=100,
         enable_from_linting=False,  # JSON functions in FROM read the row beside them
-        json_serializer=_dump,
+        json_serializer=written,
         json_deserializer=_load,
         connect_args={"timeout": BUSY_SECONDS} if sqlite else _postgresql(),
     )
@@ -162,10 +164,6 @@ def _begin_sqlite(connection: Connection, *, ended: threading.Event) -> None:
                 raise
         else:
             return
-
-
-def _dump(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def _load(data: str | bytes) -> Any:

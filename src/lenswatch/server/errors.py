@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
 from starlette.responses import JSONResponse
+
+from lenswatch.server.storable import written
 
 __all__ = [
     "NO_DATABASE",
@@ -32,8 +33,7 @@ class JsonAnswer(JSONResponse):
 
     def render(self, content: Any) -> bytes:
         """`content` as bytes."""
-        text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        return text.encode("utf-8", "replace")
+        return written(content).encode("utf-8", "replace")
 
 
 class Refusal(Exception):  # noqa: N818 - a refusal is an answer
@@ -52,6 +52,10 @@ class Refusal(Exception):  # noqa: N818 - a refusal is an answer
         self.message = message
         self.errors = errors
         self.headers = dict(headers or {})
+
+    def afresh(self) -> Refusal:
+        """The same, to be kept or raised again: what was raised holds on to the request that it met."""
+        return Refusal(self.code, self.message, errors=self.errors, headers=self.headers)
 
     def response(self) -> JSONResponse:
         """The answer that says this."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
+import anyio
 import anyio.to_thread
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -24,12 +25,13 @@ READY_SECONDS = 2.0  # within which the database must answer for us to be ready
 def add_routes(app: Starlette) -> None:
     """`/healthz`, `/readyz` and `/metrics`."""
     app.state.looking = None
+    app.state.lookers = anyio.CapacityLimiter(1)  # whatever else waits for the database
     app.add_route("/healthz", _healthz)
     app.add_route("/readyz", _readyz)
     app.add_route("/metrics", _metrics)
 
 
-def _healthz(_request: Request) -> Response:
+async def _healthz(_request: Request) -> Response:
     return JSONResponse({"status": "ok"})
 
 
@@ -37,7 +39,9 @@ async def _readyz(request: Request) -> Response:
     """One look at the database at a time, for however many ask."""
     state = request.app.state
     if state.looking is None or state.looking.done():
-        look = anyio.to_thread.run_sync(_answers, state.services.database, abandon_on_cancel=True)
+        look = anyio.to_thread.run_sync(
+            _answers, state.services.database, limiter=state.lookers, abandon_on_cancel=True
+        )
         state.looking = asyncio.create_task(look)
     await asyncio.wait({state.looking}, timeout=READY_SECONDS)
     if not state.looking.done() or not state.looking.result():

@@ -44,8 +44,8 @@ class ForeignLog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """One line of `log`."""
-        self.log.log(
-            record.levelno,
+        level = self.log.error if record.levelno >= logging.ERROR else self.log.warning
+        level(
             "library",
             logger=record.name,
             message=record.getMessage(),

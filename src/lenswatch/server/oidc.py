@@ -184,7 +184,7 @@ class OidcBearer:
             until, outcome = await self._find_out(token)
             self._remember(key, until, outcome)
         if isinstance(outcome, Refusal):
-            raise outcome
+            raise outcome.afresh() from None
         return outcome
 
     async def verify_id_token(
@@ -235,7 +235,7 @@ class OidcBearer:
             if refusal.code == 503:
                 raise
             soon = time.time() + REFUSED_SECONDS
-            return until if refusal.code == 403 else soon, refusal
+            return until if refusal.code == 403 else soon, refusal.afresh()
 
     async def _user(self, token: str, issuer: Issuer, claims: Mapping[str, Any]) -> Identity:
         info = await issuer.userinfo(token)
@@ -254,7 +254,7 @@ class OidcBearer:
                 return identity_of(issuer, info, {}, self.config)
             except Refusal as refusal:
                 if refusal.code == 403:
-                    return refusal
+                    return refusal.afresh()
                 if refusal.code != 401:
                     away = refusal
         if away:

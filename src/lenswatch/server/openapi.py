@@ -12,7 +12,9 @@ from marshmallow import Schema, fields, validate
 from lenswatch.server.auth import LEVELS
 from lenswatch.server.bodies import (
     MAX_BATCH,
+    MAX_PARAMETERS,
     MAX_PERMISSIONS,
+    MAX_TAGS,
     BatchBody,
     DriftBody,
     ExperimentBody,
@@ -111,8 +113,8 @@ SCHEMAS: dict[str, Any] = {
             "job_status": _STATUS,
             "model": _TEXT,
             "drift_detected": _BOOLEAN,
-            "tags": _list(_TAG),
-            "parameters": _PARAMETERS,
+            "tags": {**_list(_TAG), "maxItems": MAX_TAGS},
+            "parameters": _PARAMETERS | {"description": f"Up to {MAX_PARAMETERS:,} bytes of JSON."},
         },
         optional=("tags", "parameters"),
         more=False,

@@ -130,10 +130,8 @@ class Operation:
         raw = await read_body(request, limit) if self.body or self.raw_body else b""
         call = Call(request, services, identity, raw, {})
         if not self.writes:
-            slow = self.slow or self.searches
-            return await in_thread(
-                self._read, call, services.searchers if slow else services.readers
-            )
+            limiter = services.searchers if self.searches else services.readers
+            return await in_thread(self._read, call, limiter)
         await in_thread(self._judge, call, services.readers)
         if self.check and self.work:
             await in_thread(self._check, call, services.readers)

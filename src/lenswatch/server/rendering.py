@@ -110,7 +110,7 @@ async def refuse(request: Request, problem: Refusal) -> Response:
     accept = request.headers.get("accept", "")
     if _part(request) in _FOR_PROGRAMS or not accepts(accept, "text/html"):
         return problem.response()
-    return await anyio.to_thread.run_sync(_error_page, request, problem)
+    return await anyio.to_thread.run_sync(_error_page, request, problem, abandon_on_cancel=True)
 
 
 def accepts(header: str, *names: str) -> bool:
@@ -128,7 +128,7 @@ def accepts(header: str, *names: str) -> bool:
 
 def _error_page(request: Request, problem: Refusal) -> Response:
     code, words, heading = problem.code, problem.message, "That did not work"
-    log_in = code == 401 or _part(request) == "login"
+    log_in = _account(request) is not None and (code == 401 or _part(request) == "login")
     if request.method != "POST":
         heading = _HEADINGS.get(code, heading)
         words = _NOTHING_HERE if code in (404, 405) else words

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -17,11 +18,15 @@ __all__ = [
     "storable",
     "storable_text",
     "text_problem",
+    "written",
 ]
 
 MAX_COMPLAINTS = 100  # about one body: further ones are not looked for
 MAX_DEPTH = 64
 _INT64 = 2**63
+_MOST_OF_LEAST = (
+    25  # how many bytes there may be for one that is certain: a number may have 24 and a comma
+)
 _EXACT_FROM = 1e16  # from here on PostgreSQL's jsonb writes a whole float as a whole number
 
 
@@ -47,16 +52,30 @@ def digest(text: str) -> str:
 
 
 def storable(value: Any, limit: int | None = None) -> Any:
-    """`value` in the form both databases keep; a `limit` is to its bytes as JSON, roughly.
+    """`value` in the form both databases keep; a `limit` is to its bytes as JSON.
 
     Raises:
         ValidationError: a number beyond 64 bits or not finite, text that is no Unicode, nested too deep, too
             large.
     """
+    walk = _Walk(math.inf if limit is None else limit)
     try:
-        return _Walk(math.inf if limit is None else limit).value(value, 0)
+        kept = walk.value(value, 0)
+        if limit is not None and (limit - walk.left) * _MOST_OF_LEAST > limit:
+            _check_size(kept, limit)
     except _TooLargeError:
         raise ValidationError(f"Larger than {limit:,} bytes.") from None
+    return kept
+
+
+def written(value: Any) -> str:
+    """`value` as JSON, as short as can be."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _check_size(value: Any, limit: int) -> None:
+    if len(written(value).encode()) > limit:
+        raise _TooLargeError
 
 
 class _TooLargeError(Exception):
@@ -64,13 +83,13 @@ class _TooLargeError(Exception):
 
 
 class _Walk:
-    """Through a JSON value."""
+    """Through a JSON value, until it is certain to take more bytes than are `left`."""
 
     def __init__(self, left: float) -> None:
         self.left = left
 
     def value(self, value: Any, depth: int) -> Any:
-        self.left -= len(value) + 3 if isinstance(value, str) else 3
+        self.left -= len(value) + 2 if isinstance(value, str) else 1
         if self.left < 0:
             raise _TooLargeError
         if isinstance(value, str):

@@ -30,6 +30,7 @@ class Watch:
         self._followed: Counter[int] = Counter()
         self._cursors: dict[int, int] = {}
         self._look: asyncio.Task[None] | None = None
+        self._reading = False
         self._limiter = anyio.CapacityLimiter(1)
 
     @contextmanager
@@ -49,6 +50,10 @@ class Watch:
         Raises:
             Outage: the database cannot answer now.
         """
+        if (
+            self._reading and self._look
+        ):  # it began before the caller knew what it knows: it tells nothing
+            await asyncio.shield(self._look)
         if self._look is None or self._look.done():
             self._look = asyncio.create_task(self._look_once())
             self._look.add_done_callback(_retrieve)
@@ -58,9 +63,13 @@ class Watch:
     async def _look_once(self) -> None:
         await anyio.sleep(POLL_SECONDS)
         numbers = tuple(self._followed)
-        self._cursors = await anyio.to_thread.run_sync(
-            self._read, numbers, limiter=self._limiter, abandon_on_cancel=True
-        )
+        self._reading = True
+        try:
+            self._cursors = await anyio.to_thread.run_sync(
+                self._read, numbers, limiter=self._limiter, abandon_on_cancel=True
+            )
+        finally:
+            self._reading = False
 
     def _read(self, numbers: Sequence[int]) -> dict[int, int]:
         query = select(cursors.c.experiment, cursors.c.seq).where(cursors.c.experiment.in_(numbers))
