@@ -294,21 +294,13 @@ def test_a_slow_query_is_given_up(local: Any, pier: Any, monkeypatch: pytest.Mon
     assert answer.json()["errors"] == {"json": {"_schema": ["The query takes too long."]}}
 
 
-def test_large_queries_do_not_break_the_database(local: Any, pier: Any, database_url: str) -> None:
+def test_large_queries_do_not_break_the_database(local: Any, pier: Any) -> None:
     path = "parameters." + ".".join("a1b2c")
     wide = {"$and": [{"$or": [{path: {"$gt": n}}, {"tags": {"$size": n}}]} for n in range(45)]}
-    deep: Any = {"x": {"$gt": 1}}
-    for _ in range(4):
-        deep = {"$elemMatch": {"a": deep}}
-    too_deep = database_url.startswith("sqlite")  # for its parser
-    for query, code in (
-        (wide, 422),
-        ({"parameters.a": deep}, 422 if too_deep else 200),
-        ({path: {"$in": list(range(200))}}, 200),
-    ):
-        answer = local.search(pier, query)
-        assert answer.status_code == code, answer.text
-        assert code == 200 or "The query is too large" in answer.text
+    answer = local.search(pier, wide)
+    assert answer.status_code == 422
+    assert "The query is too large" in answer.text
+    assert local.search(pier, {path: {"$in": list(range(200))}}).status_code == 200
 
 
 nasty = st.sampled_from(

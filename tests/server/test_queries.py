@@ -173,6 +173,7 @@ def test_other_options_of_an_expression_are_refused_as_such(local: Any, options:
 
 
 LONG = "parameters.1.2.3.a.b.c.d"  # each position doubles the ways to go
+WITHIN = {"$elemMatch": {"a.0": {"$elemMatch": {"b.c.d": {"$regex": "a.b"}}}}}  # as deep as may be
 
 
 @pytest.mark.parametrize(
@@ -185,7 +186,7 @@ LONG = "parameters.1.2.3.a.b.c.d"  # each position doubles the ways to go
         {"$or": [{"permissions.entity": {"$nin": []}}] * 101},
         {"parameters.a": {"$in": [[0] * 300, [1] * 200]}},
         {"$and": [{LONG: {"$gt": n}} for n in range(8)]},
-        {"parameters.1.2": {"$elemMatch": {"1.2": {"$elemMatch": {"1.2.3": {"$elemMatch": {}}}}}}},
+        {"parameters.1.2": {"$elemMatch": {"1.2.3": {"$elemMatch": {"1.2.3": 1}}}}},
     ],
 )
 def test_queries_that_would_cost_too_much_are_refused(local: Any, query: Any) -> None:
@@ -203,6 +204,8 @@ def test_queries_that_would_cost_too_much_are_refused(local: Any, query: Any) ->
         {"$nor": [{LONG: {"$gt": n}} for n in range(7)]},
         {LONG: {"$nin": list(range(200))}, "model": {"$nin": [str(n) for n in range(200)]}},
         {"$or": [{}] * 199},
+        {"$nor": [{"$and": [{"$or": [{"parameters.a.0": {"$not": {"$not": WITHIN}}}]}]}]},
+        {"$nor": [{"$and": [{"$or": [{"$and": [{"$nor": [{"$nor": [{"tags.a.0": WITHIN}]}]}]}]}]}]},
     ],
 )
 def test_the_largest_queries_that_are_taken_find_what_they_ask_for(local: Any, query: Any) -> None:
@@ -229,7 +232,9 @@ def test_deep_and_large_queries_are_refused(local: Any) -> None:
     for _ in range(70):
         nested = [nested]
     drifts = f"/experiment/{local.experiment()['id']}/drift/search"
-    for query in (deep, wide, {"parameters.a": nested}, {"parameters.a": list(range(401))}):
+    within = {"parameters.a": {"$elemMatch": {"$elemMatch": {"$elemMatch": {"$gt": 1}}}}}
+    long = {"parameters.a": list(range(401))}
+    for query in (deep, wide, within, {"parameters.a": nested}, long):
         for path in ("/user/search", "/experiment/search", drifts):
             assert refusal_of(local, path, query)
 

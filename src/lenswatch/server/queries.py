@@ -38,6 +38,9 @@ __all__ = [
 ]
 
 MAX_DEPTH = 8  # of nested operators
+MAX_ELEMENTS = (
+    2  # $elemMatch within each other: the parser of SQLite takes three of the simplest only
+)
 MAX_TESTS = 100  # comparisons in one query
 MAX_OBJECTS = 200  # that stand for conditions
 MAX_LIST = 200  # values of one $in, $nin, $all
@@ -165,6 +168,7 @@ def _refuse(name: str, text: str) -> Exception:
 class _Parser:
     def __init__(self) -> None:
         self.objects = self.tests = self.values = 0
+        self.within = 0  # so many $elemMatch
 
     def document(self, document: Mapping[str, Any], depth: int) -> Node:
         self.objects += 1
@@ -230,9 +234,15 @@ class _Parser:
     def _elements(self, value: Any, depth: int) -> Elements:
         if not isinstance(value, dict):
             raise _refuse("$elemMatch", "Must be an object.")
-        if value and all(key.startswith("$") and key not in _JUNCTIONS for key in value):
-            return Elements(self.operators((), value, depth + 1, "$elemMatch"), objects=False)
-        return Elements(self.document(value, depth + 1), objects=True)
+        if self.within == MAX_ELEMENTS:
+            raise _refuse("$elemMatch", f"Nested deeper than {MAX_ELEMENTS} levels.")
+        self.within += 1
+        try:
+            if value and all(key.startswith("$") and key not in _JUNCTIONS for key in value):
+                return Elements(self.operators((), value, depth + 1, "$elemMatch"), objects=False)
+            return Elements(self.document(value, depth + 1), objects=True)
+        finally:
+            self.within -= 1
 
     def _operator(self, path: tuple[str, ...], operator: str, value: Any) -> Node:
         predicates, join, negate = _OPERATORS[operator](operator, value)
