@@ -10,9 +10,12 @@ from typing import Any
 
 import httpx2 as httpx
 import pytest
+from sqlalchemy import text
 
 from lenswatch.config import AuthConfig, Config, ServerConfig
+from lenswatch.server.database import Database
 from lenswatch.server.keys import create_key, revoke_key
+from lenswatch.server.models import cursors
 from samples import JOB
 from servers import Served
 
@@ -142,3 +145,54 @@ def test_who_may_no_longer_read_hears_nothing_more(
     for stream, client in zip(streams.values(), clients.values(), strict=True):
         stream.close()
         client.close()
+
+
+def test_an_event_that_is_yet_to_come_is_not_waited_for(api: Any) -> None:
+    path = drifts_of_new_experiment(api)
+    api.post(path, json=JOB)
+    with api.stream("GET", f"{path}/live", headers={"Last-Event-ID": "5000"}) as stream:
+        lines = stream.iter_lines()
+        assert next(lines) == "retry: 2000"
+        job = api.post(path, json=JOB).json()
+        assert read_events(lines, 1) == [(2, job)]
+
+
+def test_deleted_jobs_are_no_events(api: Any) -> None:
+    path = drifts_of_new_experiment(api)
+    with api.stream("GET", f"{path}/live") as stream:
+        lines = stream.iter_lines()
+        assert next(lines) == "retry: 2000"
+        for _ in range(3):
+            gone = api.post(path, json=JOB).json()
+            api.delete(f"{path}/{gone['id']}")
+        last = api.post(path, json=JOB).json()
+        seen = [job["id"] for _, job in read_until(lines, last["id"])]
+        assert seen[-1] == last["id"]
+        assert len(seen) == len(set(seen))
+
+
+def read_until(lines: Any, job_id: str) -> list[tuple[int, Any]]:
+    events: list[tuple[int, Any]] = []
+    while not events or events[-1][1]["id"] != job_id:
+        events += read_events(lines, 1)
+    return events
+
+
+def test_a_database_that_is_put_back_is_followed_too(serve: Any, database_url: str) -> None:
+    database = Database(database_url)
+    with serve().client() as client:
+        path = drifts_of_new_experiment(client)
+        for _ in range(3):
+            client.post(path, json=JOB)
+        with client.stream("GET", f"{path}/live", headers={"Last-Event-ID": "0"}) as stream:
+            lines = stream.iter_lines()
+            assert [number for number, _ in read_events(lines, 3)] == [1, 2, 3]
+            with database.write() as connection:
+                connection.execute(text("DELETE FROM drifts WHERE seq > 1"))
+                connection.execute(cursors.update().values(seq=1))
+            # Stored once the server has seen that, however long that takes.
+            jobs = [client.post(path, json=JOB).json() for _ in range(4)]
+            [(number, job)] = read_events(lines, 1)
+            assert job in jobs
+            assert number in (2, 3, 4, 5)
+    database.close()

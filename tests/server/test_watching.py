@@ -10,10 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from lenswatch.server.database import Database, Outage
-from lenswatch.server.models import cursors
 from lenswatch.server.watching import Watch
-from samples import JOB
-from server.test_live import api, drifts_of_new_experiment, read_events  # noqa: F401
 
 
 def number_of(database: Database, experiment: dict[str, Any]) -> int:
@@ -92,54 +89,3 @@ def test_everybody_hears_of_an_outage(local: Any, monkeypatch: pytest.MonkeyPatc
             return await asyncio.gather(*looks, return_exceptions=True)
 
     assert [str(outcome) for outcome in asyncio.run(listen())] == ["away"] * 3
-
-
-def test_an_event_that_is_yet_to_come_is_not_waited_for(api: Any) -> None:  # noqa: F811
-    path = drifts_of_new_experiment(api)
-    api.post(path, json=JOB)
-    with api.stream("GET", f"{path}/live", headers={"Last-Event-ID": "5000"}) as stream:
-        lines = stream.iter_lines()
-        assert next(lines) == "retry: 2000"
-        job = api.post(path, json=JOB).json()
-        assert read_events(lines, 1) == [(2, job)]
-
-
-def test_deleted_jobs_are_no_events(api: Any) -> None:  # noqa: F811
-    path = drifts_of_new_experiment(api)
-    with api.stream("GET", f"{path}/live") as stream:
-        lines = stream.iter_lines()
-        assert next(lines) == "retry: 2000"
-        for _ in range(3):
-            gone = api.post(path, json=JOB).json()
-            api.delete(f"{path}/{gone['id']}")
-        last = api.post(path, json=JOB).json()
-        seen = [job["id"] for _, job in read_until(lines, last["id"])]
-        assert seen[-1] == last["id"]
-        assert len(seen) == len(set(seen))
-
-
-def read_until(lines: Any, job_id: str) -> list[tuple[int, Any]]:
-    events: list[tuple[int, Any]] = []
-    while not events or events[-1][1]["id"] != job_id:
-        events += read_events(lines, 1)
-    return events
-
-
-def test_a_database_that_is_put_back_is_followed_too(serve: Any, database_url: str) -> None:
-    database = Database(database_url)
-    with serve().client() as client:
-        path = drifts_of_new_experiment(client)
-        for _ in range(3):
-            client.post(path, json=JOB)
-        with client.stream("GET", f"{path}/live", headers={"Last-Event-ID": "0"}) as stream:
-            lines = stream.iter_lines()
-            assert [number for number, _ in read_events(lines, 3)] == [1, 2, 3]
-            with database.write() as connection:
-                connection.execute(text("DELETE FROM drifts WHERE seq > 1"))
-                connection.execute(cursors.update().values(seq=1))
-            # Stored once the server has seen that, however long that takes.
-            jobs = [client.post(path, json=JOB).json() for _ in range(4)]
-            [(number, job)] = read_events(lines, 1)
-            assert job in jobs
-            assert number in (2, 3, 4, 5)
-    database.close()

@@ -16,7 +16,8 @@ from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, cast
 
-from sqlalchemy import Connection, QueuePool, text
+from sqlalchemy import Connection, QueuePool, Table, text
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import (
     DataError,
     DBAPIError,
@@ -33,7 +34,7 @@ from lenswatch.server.engines import STATEMENT_SECONDS, make_engine
 from lenswatch.server.regex import Steps
 from lenswatch.server.sqlite_functions import same_json, searcher
 
-__all__ = ["Contended", "Database", "Outage", "QueryRefused", "one_line"]
+__all__ = ["Contended", "Database", "Outage", "QueryRefused", "insert_into", "one_line"]
 
 _FAULTS = (DataError, IntegrityError, InterfaceError, NotSupportedError, ProgrammingError)  # ours
 _CONTENDED = ("40001", "40P01")  # serialization failure, deadlock
@@ -212,9 +213,7 @@ def _see_that_it_takes_writes(connection: sqlite3.Connection) -> None:
         connection.execute("BEGIN IMMEDIATE")  # in a read-only file this begins to read
         connection.execute("UPDATE alembic_version SET version_num = version_num")
     except sqlite3.OperationalError as error:
-        if (
-            error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY
-        ):  # somebody else writes: all is well
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:  # busy: somebody else writes
             raise
     else:
         connection.rollback()
@@ -237,3 +236,10 @@ def _stat(path: str) -> os.stat_result | None:
 def one_line(error: object) -> str:
     """What `error` says, in one line."""
     return " ".join(str(error).split())
+
+
+def insert_into(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
+    """INSERT as this database has it, which can say what to do ON CONFLICT."""
+    if connection.dialect.name == "sqlite":
+        return sqlite.insert(table)
+    return postgresql.insert(table)

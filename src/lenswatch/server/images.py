@@ -12,10 +12,10 @@ from typing import Any
 from PIL import ExifTags, Image
 from PIL.Image import Transpose
 from sqlalchemy import select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from starlette.responses import Response
 
+from lenswatch.server.database import insert_into
 from lenswatch.server.drifts import find_drift
 from lenswatch.server.errors import Refusal, invalid, not_found
 from lenswatch.server.experiments import require
@@ -145,8 +145,7 @@ def put_image(call: Call) -> Response:
         "height": picture.height,
         "data": picture.data,
     }
-    dialect = sqlite if call.services.database.sqlite else postgresql
-    keep = dialect.insert(pictures).values(row)
+    keep = insert_into(call.connection, pictures).values(row)
     keep = keep.on_conflict_do_update(index_elements=[pictures.c.drift], set_=row)
     try:
         call.connection.execute(keep)

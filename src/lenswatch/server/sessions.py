@@ -12,13 +12,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import delete, insert, select
-from sqlalchemy.dialects import postgresql, sqlite
 from starlette.requests import Request
 from starlette.responses import Response
 
 from lenswatch.server import stamps
 from lenswatch.server.auth import Bearer, Grant, Identity
-from lenswatch.server.database import Database
+from lenswatch.server.database import Database, insert_into
 from lenswatch.server.errors import forbidden
 from lenswatch.server.models import sessions, settings
 from lenswatch.server.storable import digest
@@ -125,8 +124,8 @@ def _load(record: dict[str, Any]) -> Identity:
 def shared_secret(database: Database) -> str:
     """What signs forms and log-ins: one secret for all processes on this database, made at first need."""
     fresh = {"name": "secret", "value": secrets.token_urlsafe(32)}
-    dialect = sqlite if database.sqlite else postgresql
     with database.write() as connection:
-        connection.execute(dialect.insert(settings).values(fresh).on_conflict_do_nothing())
+        once = insert_into(connection, settings).values(fresh).on_conflict_do_nothing()
+        connection.execute(once)
         query = select(settings.c.value).where(settings.c.name == "secret")
         return str(connection.execute(query).scalar_one())

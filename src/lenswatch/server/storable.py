@@ -24,9 +24,7 @@ __all__ = [
 MAX_COMPLAINTS = 100  # about one body: further ones are not looked for
 MAX_DEPTH = 64
 _INT64 = 2**63
-_MOST_OF_LEAST = (
-    25  # how many bytes there may be for one that is certain: a number may have 24 and a comma
-)
+_MOST_OF_LEAST = 25  # bytes that there may be for one that is certain: a number of 24 and a comma
 _EXACT_FROM = 1e16  # from here on PostgreSQL's jsonb writes a whole float as a whole number
 
 

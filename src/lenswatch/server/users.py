@@ -7,13 +7,13 @@ from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from starlette.responses import Response
 
 from lenswatch.server import stamps
 from lenswatch.server.auth import Identity
 from lenswatch.server.bodies import QueryBody
 from lenswatch.server.conditions import Fields, compile_query, read_query
+from lenswatch.server.database import insert_into
 from lenswatch.server.errors import conflict, forbidden
 from lenswatch.server.models import users
 from lenswatch.server.operations import Call, Operations, Who, reply
@@ -105,8 +105,7 @@ def ensure_user(connection: Connection, identity: Identity) -> bool:
         "issuer": identity.issuer,
         "email": identity.email,
     }
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    registration = dialect.insert(users).values(record)
+    registration = insert_into(connection, users).values(record)
     one_each = registration.on_conflict_do_nothing(index_elements=["subject", "issuer"])
     return connection.execute(one_each.returning(users.c.id)).first() is not None
 
