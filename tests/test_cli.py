@@ -150,7 +150,7 @@ def test_a_command_of_the_node_says_what_the_server_alone_is_without(tmp_path):
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr == (
         "lenswatch: this command needs torch, and only the tracking server is installed here; "
-        "pip install lenswatch brings the rest\n"
+        "pip install . in its source folder brings the rest\n"
     )
 
 

@@ -41,7 +41,7 @@ class _Commands(click.Group):
                 raise
             problem = (
                 f"this command needs {error.name}, and only the tracking server is installed here; "
-                "pip install lenswatch brings the rest"
+                "pip install . in its source folder brings the rest"
             )
         click.echo(f"lenswatch: {problem}", err=True)
         return ctx.exit(1)
