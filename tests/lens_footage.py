@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lenswatch.lens_features import Measured, measure, measure_all, view
+from lenswatch.detect.chart.features import Measured, measure, measure_all, view
 
 SHAPE = (128, 160)
 

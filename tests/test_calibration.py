@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lenswatch.calibration import (
+from lenswatch.detect.thresholds import (
     Threshold,
     calibrate_mmd,
     calibrate_scores,

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lenswatch.calibration import calibrate_scores
 from lenswatch.calibration_figure import save_figure
+from lenswatch.detect.thresholds import calibrate_scores
 from lenswatch.errors import InputError
 
 # matplotlib 3.9 with the newest pyparsing

@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from lenswatch.calibration import calibrate_scores
 from lenswatch.calibration_file import Calibration, load_calibration, save_calibration
+from lenswatch.detect.thresholds import calibrate_scores
 from lenswatch.errors import ArtefactError, InputError
 
 DIGEST = "0123456789abcdef"

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lenswatch
-from lenswatch.detector import FittedMMD, MMDStreaming, Window, median_distance
+from lenswatch.detect.mmd import FittedMMD, MMDStreaming, Window, median_distance
 from lenswatch.errors import BlindKernelError, EmbeddingError, StoreError
 
 

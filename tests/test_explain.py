@@ -1,8 +1,8 @@
 import numpy as np
 from PIL import Image
 
+from lenswatch.detect.chart.causes import Cause
 from lenswatch.explain import draw_explanation
-from lenswatch.lens_causes import Cause
 
 
 def test_the_map_is_laid_over_the_picture_where_it_deviates():

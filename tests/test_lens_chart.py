@@ -6,13 +6,13 @@ import pytest
 from PIL import Image, ImageFilter
 
 from lens_footage import frames, measured, run
+from lenswatch.detect.chart.causes import causes, deviation_map
+from lenswatch.detect.chart.chart import FEWEST, ChartState, LensChart, fit_chart
+from lenswatch.detect.chart.features import GRID, measure, view
+from lenswatch.detect.chart.parts import Scales
+from lenswatch.detect.chart.scene import SceneState, SceneWatch
+from lenswatch.detect.chart.signatures import signatures
 from lenswatch.errors import ArtefactError, InputError, StoreError
-from lenswatch.lens_causes import causes, deviation_map
-from lenswatch.lens_chart import FEWEST, ChartState, LensChart, fit_chart
-from lenswatch.lens_features import GRID, measure, view
-from lenswatch.lens_parts import Scales
-from lenswatch.lens_signatures import signatures
-from lenswatch.scene import SceneState, SceneWatch
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from lens_footage import run
-from lenswatch.calibration import decluster
+from lenswatch.detect.chart.causes import causes
+from lenswatch.detect.chart.chart import fit_chart
+from lenswatch.detect.chart.features import measure, measure_all, view
+from lenswatch.detect.thresholds import decluster
 from lenswatch.evaluate.corruptions import corruption, smudge_mask
-from lenswatch.lens_causes import causes
-from lenswatch.lens_chart import fit_chart
-from lenswatch.lens_features import measure, measure_all, view
 
 VIDEO = Path("/usr/share/doc/opencv-doc/examples/data/vtest.avi")
 MISSING = not VIDEO.is_file() or shutil.which("ffmpeg") is None

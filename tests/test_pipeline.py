@@ -12,7 +12,7 @@ import pytest
 
 from conftest import camera_pixels, jpeg
 from lenswatch.config import AlarmConfig, DetectorConfig, UploadConfig
-from lenswatch.detector import FittedMMD
+from lenswatch.detect.mmd import FittedMMD
 from lenswatch.errors import ArtefactError, ImageError, ImageTooLarge, InputError
 from lenswatch.intake import Request, open_store
 from lenswatch.outbox_rows import OutboxRows

@@ -1,7 +1,7 @@
 import pytest
 
-from lenswatch.calibration import calibrate_scores
-from lenswatch.verdict import Alarm, Statistic, combine, share
+from lenswatch.detect.thresholds import calibrate_scores
+from lenswatch.detect.verdict import Alarm, Statistic, combine, share
 
 QUIET = Statistic(0.1, 0.5, 1.0)
 WARNS = Statistic(0.7, 0.5, 1.0)

@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lenswatch.detector import MMDStreaming as MMDStreaming
+    from lenswatch.detect.mmd import MMDStreaming as MMDStreaming
     from lenswatch.tracking import DriftMonitor as DriftMonitor
     from lenswatch.tracking import new_experiment as new_experiment
     from lenswatch.tracking import register as register
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "MMDStreaming": "lenswatch.detector",
+    "MMDStreaming": "lenswatch.detect.mmd",
     "DriftMonitor": "lenswatch.tracking",
     "new_experiment": "lenswatch.tracking",
     "register": "lenswatch.tracking",

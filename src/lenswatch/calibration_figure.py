@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lenswatch.calibration import REFRACTORY, Threshold, decluster
+from lenswatch.detect.thresholds import REFRACTORY, Threshold, decluster
 from lenswatch.errors import InputError
 
 if TYPE_CHECKING:

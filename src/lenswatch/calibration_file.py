@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from lenswatch import calibration_notes
-from lenswatch.calibration import Threshold
+from lenswatch.detect import notes as calibration_notes
+from lenswatch.detect.thresholds import Threshold
 from lenswatch.errors import ArtefactError, InputError
 from lenswatch.wire import STREAM
 

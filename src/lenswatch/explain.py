@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from lenswatch.lens_causes import MAP, Cause
+from lenswatch.detect.chart.causes import MAP, Cause
 
 __all__ = ["draw_explanation"]
 

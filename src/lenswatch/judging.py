@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lenswatch.calibration import Threshold
 from lenswatch.calibration_file import Calibration
 from lenswatch.config import AlarmConfig
-from lenswatch.detector import FittedMMD, Window
+from lenswatch.detect.chart.causes import Cause, causes, deviation_map
+from lenswatch.detect.chart.chart import LensChart
+from lenswatch.detect.chart.features import Measured
+from lenswatch.detect.chart.parts import WINDOW
+from lenswatch.detect.mmd import FittedMMD, Window
+from lenswatch.detect.thresholds import Threshold
+from lenswatch.detect.verdict import VOTING, Statistic, Verdict, combine
 from lenswatch.intake import Request
-from lenswatch.lens_causes import Cause, causes, deviation_map
-from lenswatch.lens_chart import LensChart
-from lenswatch.lens_features import Measured
-from lenswatch.lens_parts import WINDOW
 from lenswatch.stream_state import StreamState
-from lenswatch.verdict import VOTING, Statistic, Verdict, combine
 
 __all__ = ["Judge"]
 

@@ -28,10 +28,10 @@ import torch
 
 from lenswatch.autoencoder import Autoencoder
 from lenswatch.config import TransformConfig
-from lenswatch.detector import FittedMMD, median_distance
+from lenswatch.detect.chart.features import Measured
+from lenswatch.detect.mmd import FittedMMD, median_distance
 from lenswatch.errors import ArtefactError
 from lenswatch.layout import current_digest, model_version, reference_folder
-from lenswatch.lens_features import Measured
 
 __all__ = [
     "Reference",

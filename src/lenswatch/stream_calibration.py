@@ -12,17 +12,17 @@ import numpy as np
 import numpy.typing as npt
 
 from lenswatch.autoencoder import encode
-from lenswatch.calibration import Threshold, calibrate_mmd, calibrate_scores, mmd_runs
 from lenswatch.calibration_file import DEFAULT_STREAM, Calibration, save_calibration
 from lenswatch.config import Config
-from lenswatch.detector import FittedMMD
+from lenswatch.detect.chart.chart import ChartFit, fit_chart
+from lenswatch.detect.chart.features import Measured, measure_all
+from lenswatch.detect.mmd import FittedMMD
+from lenswatch.detect.thresholds import Threshold, calibrate_mmd, calibrate_scores, mmd_runs
+from lenswatch.detect.verdict import Rule, share
 from lenswatch.errors import InputError
 from lenswatch.images import encoder_input, read_picture_file
 from lenswatch.layout import calibration_folder
-from lenswatch.lens_chart import ChartFit, fit_chart
-from lenswatch.lens_features import Measured, measure_all
 from lenswatch.reference import Reference, load_lens
-from lenswatch.verdict import Rule, share
 
 __all__ = ["calibrate_stream", "clean_runs", "embed_pictures"]
 

@@ -6,10 +6,10 @@ import struct
 from dataclasses import dataclass, field
 from typing import Self
 
-from lenswatch.detector import Window
+from lenswatch.detect.chart.chart import ChartState
+from lenswatch.detect.mmd import Window
+from lenswatch.detect.verdict import Alarm
 from lenswatch.errors import StoreError
-from lenswatch.lens_chart import ChartState
-from lenswatch.verdict import Alarm
 
 __all__ = ["StreamState"]
 

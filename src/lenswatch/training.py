@@ -24,10 +24,10 @@ import torch
 
 from lenswatch.autoencoder import Autoencoder, encode
 from lenswatch.config import Config, EncoderConfig, TransformConfig
-from lenswatch.detector import median_distance
+from lenswatch.detect.chart.features import measure_all
+from lenswatch.detect.mmd import median_distance
 from lenswatch.errors import BlindKernelError, ConfigError, ImageError, InputError
 from lenswatch.images import encoder_input, read_picture_file
-from lenswatch.lens_features import measure_all
 from lenswatch.progress import Step
 from lenswatch.reference import Reference, list_digest, save_reference
 

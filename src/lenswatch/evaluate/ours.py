@@ -25,17 +25,17 @@ from lenswatch.config import (
     TrackingConfig,
     TransformConfig,
 )
-from lenswatch.detector import median_distance
+from lenswatch.detect.chart.features import measure_all
+from lenswatch.detect.mmd import median_distance
+from lenswatch.detect.verdict import VOTING, Rule
 from lenswatch.evaluate.encoding import encoder_for, scaled
 from lenswatch.images import Picture
 from lenswatch.intake import Request
 from lenswatch.layout import node_database
-from lenswatch.lens_features import measure_all
 from lenswatch.pipeline import Node
 from lenswatch.reference import Reference, save_reference
 from lenswatch.store import NodeStore
 from lenswatch.stream_calibration import calibrate_stream
-from lenswatch.verdict import VOTING, Rule
 
 __all__ = ["Ours", "make_chart", "make_detector", "make_mmd"]
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lenswatch.calibration import decluster, false_alarm_rate_interval, level_with_events
+from lenswatch.detect.thresholds import decluster, false_alarm_rate_interval, level_with_events
 from lenswatch.errors import InputError
 from lenswatch.evaluate.corruptions import CORRUPTIONS, corruption
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.table import Table
 
-from lenswatch.calibration import REFRACTORY
+from lenswatch.detect.thresholds import REFRACTORY
 from lenswatch.evaluate.protocol import Outcome
 from lenswatch.report_page import COLOURS, Cell, key, page, paragraph, plot, section, side_by_side
 from lenswatch.report_page import table as html_table

@@ -28,7 +28,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy import linalg
 
-from lenswatch.lens_features import AGREEMENT, CHANNELS, GRID
+from lenswatch.detect.chart.features import AGREEMENT, CHANNELS, GRID
 
 __all__ = ["AREA", "LEVEL", "PARTS", "QUICK", "VEILED", "WINDOW", "Scales", "areas", "parts"]
 

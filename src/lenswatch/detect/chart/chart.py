@@ -24,12 +24,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from lenswatch.calibration import Threshold, calibrate_scores, half_split
+from lenswatch.detect.chart.features import AGREEMENT, GRID, Measured, agreement, median_scene
+from lenswatch.detect.chart.parts import PARTS, WINDOW, Scales, parts
+from lenswatch.detect.chart.scene import SceneState, SceneWatch
+from lenswatch.detect.chart.signatures import signatures
+from lenswatch.detect.thresholds import Threshold, calibrate_scores, half_split
 from lenswatch.errors import ArtefactError, InputError, StoreError
-from lenswatch.lens_features import AGREEMENT, GRID, Measured, agreement, median_scene
-from lenswatch.lens_parts import PARTS, WINDOW, Scales, parts
-from lenswatch.lens_signatures import signatures
-from lenswatch.scene import SceneState, SceneWatch
 
 __all__ = ["FEWEST", "ChartFit", "ChartState", "LensChart", "fit_chart"]
 

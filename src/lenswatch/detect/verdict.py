@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from lenswatch.calibration import Threshold
+from lenswatch.detect.thresholds import Threshold
 
 __all__ = [
     "CHART_SHARE",

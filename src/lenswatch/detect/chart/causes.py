@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lenswatch.lens_chart import ChartState, LensChart
-from lenswatch.lens_features import CHANNELS
-from lenswatch.lens_parts import QUICK, WINDOW, areas
+from lenswatch.detect.chart.chart import ChartState, LensChart
+from lenswatch.detect.chart.features import CHANNELS
+from lenswatch.detect.chart.parts import QUICK, WINDOW, areas
 
 __all__ = ["MAP", "Cause", "causes", "deviation_map"]
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaincinv
 
-from lenswatch import calibration_notes
+from lenswatch.detect import notes as calibration_notes
 from lenswatch.errors import ArtefactError, InputError
 
 __all__ = [

@@ -1,0 +1,1 @@
+"""Detection: arrays in, arrays out; no file, clock, SQL or torch."""
