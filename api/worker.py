@@ -19,8 +19,8 @@ from lenswatch.errors import ArtefactError
 from lenswatch.intake import Request
 from lenswatch.judging import Judge
 from lenswatch.pipeline import Node
+from lenswatch.reference.training import build_reference, find_pictures
 from lenswatch.stream_calibration import calibrate_stream
-from lenswatch.training import build_reference, find_pictures
 
 __all__ = ["predict", "train", "warm"]
 

@@ -26,16 +26,16 @@ from PIL import Image
 from torchvision import transforms
 
 from benchmarks.timing import Comparison, Elsewhere, compare, milliseconds
-from lenswatch.autoencoder import Autoencoder, encode
 from lenswatch.config import AlarmConfig, Config, StorageConfig, TrackingConfig
 from lenswatch.demo import Footage, draw_frame
 from lenswatch.detect.chart.features import measure, measure_all, view
 from lenswatch.detect.mmd import MMDStreaming, median_distance
 from lenswatch.detect.verdict import Rule
-from lenswatch.images import encoder_input, read_picture
 from lenswatch.intake import Request
 from lenswatch.pipeline import Node
-from lenswatch.reference import Reference, load_reference, save_reference
+from lenswatch.reference.artefact import Reference, load_reference, save_reference
+from lenswatch.reference.autoencoder import Autoencoder, encode
+from lenswatch.reference.pictures import encoder_input, read_picture
 from lenswatch.stream_calibration import calibrate_stream
 from lenswatch.stream_state import StreamState
 

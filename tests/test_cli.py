@@ -11,9 +11,9 @@ import torch
 from click.testing import CliRunner
 
 from conftest import SIZE, write_settings
-from lenswatch.autoencoder import Autoencoder
 from lenswatch.cli import main
-from lenswatch.layout import current_digest
+from lenswatch.reference.autoencoder import Autoencoder
+from lenswatch.reference.paths import current_digest
 from ports import free_port
 
 

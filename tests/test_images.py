@@ -12,7 +12,7 @@ from PIL import Image
 
 from lenswatch.config import TransformConfig, UploadConfig
 from lenswatch.errors import ImageError, ImageTooLarge
-from lenswatch.images import encoder_input, read_picture, read_picture_file
+from lenswatch.reference.pictures import encoder_input, read_picture, read_picture_file
 from samples import huge_png
 
 SIZE = (54, 96)

@@ -17,7 +17,7 @@ from lenswatch.errors import ArtefactError, ImageError, ImageTooLarge, InputErro
 from lenswatch.intake import Request, open_store
 from lenswatch.outbox_rows import OutboxRows
 from lenswatch.pipeline import Node
-from lenswatch.reference import load_reference, save_reference
+from lenswatch.reference.artefact import load_reference, save_reference
 from lenswatch.stream_calibration import calibrate_stream
 from lenswatch.stream_state import StreamState
 

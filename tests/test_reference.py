@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from conftest import SIZE
-from lenswatch.autoencoder import Autoencoder, encode
 from lenswatch.config import TransformConfig
 from lenswatch.errors import ArtefactError, BlindKernelError
-from lenswatch.layout import current_digest
-from lenswatch.reference import load_pair, load_reference, save_reference
+from lenswatch.reference.artefact import load_pair, load_reference, save_reference
+from lenswatch.reference.autoencoder import Autoencoder, encode
+from lenswatch.reference.paths import current_digest
 
 FILES = ["autoencoder.pth", "clean_embeddings.pth", "transform.json", "bandwidth.json"]
 
@@ -51,7 +51,7 @@ def test_a_forged_manifest_does_not_help(trained):
     folder = folder_of(trained)
     (folder / "bandwidth.json").write_text('{"sigma": 99}')
     manifest = json.loads((folder / "manifest.json").read_text())
-    from lenswatch.reference import _file_digest
+    from lenswatch.reference.artefact import _file_digest
 
     manifest["files"]["bandwidth.json"] = _file_digest(folder / "bandwidth.json")
     (folder / "manifest.json").write_text(json.dumps(manifest))

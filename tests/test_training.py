@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from conftest import SIZE, camera_pixels, small_config
-from lenswatch.autoencoder import Autoencoder
 from lenswatch.config import EncoderConfig, TransformConfig
 from lenswatch.errors import ConfigError, InputError
-from lenswatch.reference import load_reference
-from lenswatch.training import build_reference, find_pictures, train
+from lenswatch.reference.artefact import load_reference
+from lenswatch.reference.autoencoder import Autoencoder
+from lenswatch.reference.training import build_reference, find_pictures, train
 
 TRANSFORM = TransformConfig(resize=SIZE)
 

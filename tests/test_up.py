@@ -16,7 +16,7 @@ import requests
 from conftest import write_settings
 from lenswatch.console import follow
 from lenswatch.demo import replay as demo
-from lenswatch.layout import current_digest
+from lenswatch.reference.paths import current_digest
 from lenswatch.up import _prepare
 from ports import free_port
 from waiting import until

@@ -78,7 +78,7 @@ def up(config: Config, port: int, server_port: int | None, workers: int) -> None
 @with_config
 def train(config: Config) -> None:
     """Train on the clean pictures, make the new reference current, and calibrate it."""
-    from lenswatch.training import build_reference, find_pictures
+    from lenswatch.reference.training import build_reference, find_pictures
 
     pictures = find_pictures(config.image_folder, config.camera_state.clean)
     reference = follow(build_reference(config, pictures))
@@ -88,9 +88,9 @@ def train(config: Config) -> None:
 
 def _check_on_dirty(config: Config, calibration: Any) -> None:
     """If there are pictures of the dirty camera: how many of their windows are found."""
-    from lenswatch.reference import load_reference
+    from lenswatch.reference.artefact import load_reference
+    from lenswatch.reference.training import find_pictures
     from lenswatch.stream_calibration import embed_pictures
-    from lenswatch.training import find_pictures
 
     try:
         pictures = find_pictures(config.image_folder, config.camera_state.dirty)
@@ -119,7 +119,7 @@ def calibrate(config: Config, stream: str, plot: Path | None, folder: Path | Non
     Without FOLDER the clean pictures of the reference serve, for all streams. With it, the stream's
     own clean pictures.
     """
-    from lenswatch.training import find_pictures
+    from lenswatch.reference.training import find_pictures
 
     pictures = find_pictures(folder, ["*"], key="FOLDER") if folder else []
     calibration = _calibrate(config, stream, pictures)
@@ -128,7 +128,7 @@ def calibrate(config: Config, stream: str, plot: Path | None, folder: Path | Non
 
 
 def _calibrate(config: Config, stream: str, pictures: Any) -> Any:
-    from lenswatch.reference import load_reference
+    from lenswatch.reference.artefact import load_reference
     from lenswatch.stream_calibration import calibrate_stream
 
     reference = load_reference(config.storage_path)
@@ -141,7 +141,7 @@ def _calibrate(config: Config, stream: str, pictures: Any) -> Any:
 
 def _plot(config: Config, calibration: Any, pictures: Any, file: Path) -> None:
     from lenswatch.calibration_figure import save_figure
-    from lenswatch.reference import load_reference
+    from lenswatch.reference.artefact import load_reference
     from lenswatch.stream_calibration import clean_runs
 
     runs = clean_runs(config, load_reference(config.storage_path), pictures)
@@ -169,7 +169,7 @@ def predict(
     """Judge one picture, or a folder of them in the order of their names, without a server."""
     from lenswatch.intake import Request
     from lenswatch.pipeline import Node
-    from lenswatch.training import find_pictures
+    from lenswatch.reference.training import find_pictures
 
     pictures = find_pictures(path, ["*"], key="PATH") if path.is_dir() else [path]
     node, refused = Node(config), 0
@@ -250,8 +250,8 @@ def server(
 def status(config: Config) -> None:
     """Show the reference, the streams and what waits to be sent."""
     from lenswatch.intake import open_store
-    from lenswatch.layout import current_digest
     from lenswatch.outbox_rows import OutboxRows
+    from lenswatch.reference.paths import current_digest
 
     say(f"storage     {config.storage_path}")
     say(f"reference   {current_digest(config.storage_path) or 'none yet: lenswatch train'}")
@@ -300,7 +300,7 @@ def demo(folder: Path) -> None:
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 def adopt(config: Config, folder: Path) -> None:
     """Make the tutorial's pair in FOLDER the reference: autoencoder.pth and clean_embeddings.pth."""
-    from lenswatch.reference import EMBEDDINGS, WEIGHTS, load_pair, save_reference
+    from lenswatch.reference.artefact import EMBEDDINGS, WEIGHTS, load_pair, save_reference
 
     sigma = None if config.detector.sigma == "median" else float(config.detector.sigma)
     pair = load_pair(folder / WEIGHTS, folder / EMBEDDINGS, config.transform, sigma)

@@ -62,7 +62,7 @@ def evaluate(
     from lenswatch.evaluate.makers import BUILT_IN
     from lenswatch.evaluate.report import html_page, table
     from lenswatch.evaluate.running import run
-    from lenswatch.training import find_pictures
+    from lenswatch.reference.training import find_pictures
 
     plan = Plan(ert=ert, onsets=onsets, seed=seed)
     chosen = list(dict.fromkeys(names or BUILT_IN))
@@ -107,9 +107,9 @@ def compare(
     """
     from lenswatch.compare import compare as run
     from lenswatch.compare import html_report
-    from lenswatch.reference import load_reference
+    from lenswatch.reference.artefact import load_reference
+    from lenswatch.reference.training import find_pictures
     from lenswatch.stream_calibration import embed_pictures
-    from lenswatch.training import find_pictures
 
     reference = load_reference(config.storage_path)
 

@@ -18,7 +18,6 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from lenswatch.autoencoder import encode
 from lenswatch.calibration_file import DEFAULT_STREAM, Calibration, load_calibration
 from lenswatch.config import Config
 from lenswatch.detect.chart.causes import MAP, Cause
@@ -26,11 +25,18 @@ from lenswatch.detect.chart.features import measure, view
 from lenswatch.detect.mmd import FittedMMD, Window
 from lenswatch.errors import InputError
 from lenswatch.explain import draw_explanation
-from lenswatch.images import Picture, Pixels, encoder_input, read_picture, read_picture_file
 from lenswatch.intake import Request, clean_name, iso_utc, open_store, record_refusal, repeat
 from lenswatch.judging import Judge
-from lenswatch.layout import calibration_folder, current_digest, reference_folder
-from lenswatch.reference import Reference, load_reference
+from lenswatch.reference.artefact import Reference, load_reference
+from lenswatch.reference.autoencoder import encode
+from lenswatch.reference.paths import calibration_folder, current_digest, reference_folder
+from lenswatch.reference.pictures import (
+    Picture,
+    Pixels,
+    encoder_input,
+    read_picture,
+    read_picture_file,
+)
 from lenswatch.store import Answer, NodeStore, Transaction
 from lenswatch.stream_calibration import calibrate_stream
 from lenswatch.stream_state import StreamState

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lenswatch.autoencoder import encode
 from lenswatch.calibration_file import DEFAULT_STREAM, Calibration, save_calibration
 from lenswatch.config import Config
 from lenswatch.detect.chart.chart import ChartFit, fit_chart
@@ -20,9 +19,10 @@ from lenswatch.detect.mmd import FittedMMD
 from lenswatch.detect.thresholds import Threshold, calibrate_mmd, calibrate_scores, mmd_runs
 from lenswatch.detect.verdict import Rule, share
 from lenswatch.errors import InputError
-from lenswatch.images import encoder_input, read_picture_file
-from lenswatch.layout import calibration_folder
-from lenswatch.reference import Reference, load_lens
+from lenswatch.reference.artefact import Reference, load_lens
+from lenswatch.reference.autoencoder import encode
+from lenswatch.reference.paths import calibration_folder
+from lenswatch.reference.pictures import encoder_input, read_picture_file
 
 __all__ = ["calibrate_stream", "clean_runs", "embed_pictures"]
 

@@ -20,8 +20,8 @@ from lenswatch.config import Config
 from lenswatch.console import follow, say
 from lenswatch.demo.replay import draw_demo, replay, replay_pictures
 from lenswatch.errors import ServerError
-from lenswatch.layout import current_digest
 from lenswatch.progress import Step
+from lenswatch.reference.paths import current_digest
 
 __all__ = ["Addresses", "up"]
 
@@ -103,8 +103,8 @@ def _require_free(host: str, port: int) -> None:
 
 def _prepare(config: Config) -> None:
     """Sample footage unless there are pictures, then a reference and its thresholds."""
+    from lenswatch.reference.training import build_reference, find_pictures
     from lenswatch.stream_calibration import calibrate_stream
-    from lenswatch.training import build_reference, find_pictures
 
     images = config.image_folder
     if _is_empty(images):

@@ -17,9 +17,9 @@ from PIL import Image
 
 from conftest import deepaas_running, small_config, write_settings
 from lenswatch.intake import Request
-from lenswatch.layout import node_database
 from lenswatch.outbox_rows import OutboxRows
 from lenswatch.pipeline import Node
+from lenswatch.reference.paths import node_database
 from lenswatch.store import NodeStore
 from samples import huge_png
 

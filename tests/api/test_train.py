@@ -5,7 +5,7 @@ import shutil
 import requests
 
 from conftest import deepaas_running, write_settings
-from lenswatch.layout import current_digest
+from lenswatch.reference.paths import current_digest
 from waiting import until
 
 

@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from lenswatch.autoencoder import Autoencoder, encode
 from lenswatch.config import EncoderConfig, TransformConfig
-from lenswatch.images import Picture, encoder_input
-from lenswatch.training import Epoch, embed, train
+from lenswatch.reference.autoencoder import Autoencoder, encode
+from lenswatch.reference.pictures import Picture, encoder_input
+from lenswatch.reference.training import Epoch, embed, train
 
 __all__ = ["Encoder", "encoder_for", "scaled", "share_encoders", "train_encoder"]
 

@@ -29,11 +29,11 @@ from lenswatch.detect.chart.features import measure_all
 from lenswatch.detect.mmd import median_distance
 from lenswatch.detect.verdict import VOTING, Rule
 from lenswatch.evaluate.encoding import encoder_for, scaled
-from lenswatch.images import Picture
 from lenswatch.intake import Request
-from lenswatch.layout import node_database
 from lenswatch.pipeline import Node
-from lenswatch.reference import Reference, save_reference
+from lenswatch.reference.artefact import Reference, save_reference
+from lenswatch.reference.paths import node_database
+from lenswatch.reference.pictures import Picture
 from lenswatch.store import NodeStore
 from lenswatch.stream_calibration import calibrate_stream
 

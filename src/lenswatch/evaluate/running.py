@@ -39,8 +39,8 @@ from lenswatch.evaluate.protocol import (
     halves,
     judge,
 )
-from lenswatch.images import read_picture_file
 from lenswatch.progress import Step
+from lenswatch.reference.pictures import read_picture_file
 
 __all__ = ["run"]
 

@@ -22,14 +22,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from lenswatch.autoencoder import Autoencoder, encode
 from lenswatch.config import Config, EncoderConfig, TransformConfig
 from lenswatch.detect.chart.features import measure_all
 from lenswatch.detect.mmd import median_distance
 from lenswatch.errors import BlindKernelError, ConfigError, ImageError, InputError
-from lenswatch.images import encoder_input, read_picture_file
 from lenswatch.progress import Step
-from lenswatch.reference import Reference, list_digest, save_reference
+from lenswatch.reference.artefact import Reference, list_digest, save_reference
+from lenswatch.reference.autoencoder import Autoencoder, encode
+from lenswatch.reference.pictures import encoder_input, read_picture_file
 
 __all__ = ["Epoch", "build_reference", "embed", "find_pictures", "train"]
 

@@ -26,12 +26,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from lenswatch.autoencoder import Autoencoder
 from lenswatch.config import TransformConfig
 from lenswatch.detect.chart.features import Measured
 from lenswatch.detect.mmd import FittedMMD, median_distance
 from lenswatch.errors import ArtefactError
-from lenswatch.layout import current_digest, model_version, reference_folder
+from lenswatch.reference.autoencoder import Autoencoder
+from lenswatch.reference.paths import current_digest, model_version, reference_folder
 
 __all__ = [
     "Reference",
@@ -152,7 +152,7 @@ def load_pair(
 ) -> Reference:
     """A reference from the two files that the DriftWatch tutorial's code saves.
 
-    `weights` is the state dict of a `lenswatch.autoencoder.Autoencoder`; `embeddings` an (n, d)
+    `weights` is the state dict of a `lenswatch.reference.autoencoder.Autoencoder`; `embeddings` an (n, d)
     tensor or a list of (1, d) tensors. `sigma` is fitted by the median heuristic when None.
     """
     loaded = _load_embeddings(embeddings)
@@ -307,7 +307,7 @@ def _load_autoencoder(path: Path, size: tuple[int, int]) -> Autoencoder:
     except (KeyError, TypeError, AttributeError, IndexError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ArtefactError(
-            f"{path}: holds the weights of another network than lenswatch.autoencoder.Autoencoder for "
+            f"{path}: holds the weights of another network than lenswatch.reference.autoencoder.Autoencoder for "
             f"pictures of {size[0]} x {size[1]} ({reason})"
         ) from None
     return autoencoder.eval()

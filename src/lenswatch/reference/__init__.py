@@ -1,0 +1,1 @@
+"""The reference: pictures, the autoencoder, its training and the folder it leaves."""
