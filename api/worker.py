@@ -16,11 +16,11 @@ import torch
 
 from lenswatch.config import load_config
 from lenswatch.errors import ArtefactError
-from lenswatch.intake import Request
-from lenswatch.judging import Judge
-from lenswatch.pipeline import Node
+from lenswatch.node.calibrate import calibrate_stream
+from lenswatch.node.judge import Judge
+from lenswatch.node.observe import Node
+from lenswatch.node.request import Request
 from lenswatch.reference.training import build_reference, find_pictures
-from lenswatch.stream_calibration import calibrate_stream
 
 __all__ = ["predict", "train", "warm"]
 

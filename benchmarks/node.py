@@ -31,13 +31,13 @@ from lenswatch.demo import Footage, draw_frame
 from lenswatch.detect.chart.features import measure, measure_all, view
 from lenswatch.detect.mmd import MMDStreaming, median_distance
 from lenswatch.detect.verdict import Rule
-from lenswatch.intake import Request
-from lenswatch.pipeline import Node
+from lenswatch.node.calibrate import calibrate_stream
+from lenswatch.node.observe import Node
+from lenswatch.node.request import Request
+from lenswatch.node.stream import StreamState
 from lenswatch.reference.artefact import Reference, load_reference, save_reference
 from lenswatch.reference.autoencoder import Autoencoder, encode
 from lenswatch.reference.pictures import encoder_input, read_picture
-from lenswatch.stream_calibration import calibrate_stream
-from lenswatch.stream_state import StreamState
 
 __all__ = ["detector_update", "parent_memory", "predict_path", "recording"]
 

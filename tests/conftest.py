@@ -98,8 +98,8 @@ def trained_root(tmp_path_factory) -> Path:
 
 
 def _train(root: Path) -> None:
+    from lenswatch.node.calibrate import calibrate_stream
     from lenswatch.reference.training import build_reference, find_pictures
-    from lenswatch.stream_calibration import calibrate_stream
 
     config = small_config(root)
     clean = config.image_folder / "clean"

@@ -3,9 +3,9 @@ import json
 import numpy as np
 import pytest
 
-from lenswatch.calibration_file import Calibration, load_calibration, save_calibration
 from lenswatch.detect.thresholds import calibrate_scores
 from lenswatch.errors import ArtefactError, InputError
+from lenswatch.node.calibration import Calibration, load_calibration, save_calibration
 
 DIGEST = "0123456789abcdef"
 

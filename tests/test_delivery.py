@@ -16,9 +16,9 @@ import pytest
 import requests
 
 from lenswatch.config import TrackingConfig
+from lenswatch.node.store.store import NodeStore
 from lenswatch.outbox import Sender
 from lenswatch.outbox_rows import OutboxRows
-from lenswatch.store import NodeStore
 from lenswatch.tracking import client_for
 from node_processes import drift_job, send
 from ports import free_port

@@ -2,7 +2,7 @@ import numpy as np
 from PIL import Image
 
 from lenswatch.detect.chart.causes import Cause
-from lenswatch.explain import draw_explanation
+from lenswatch.node.explain import draw_explanation
 
 
 def test_the_map_is_laid_over_the_picture_where_it_deviates():

@@ -17,10 +17,10 @@ import pytest
 from driftwatch_stub import Handler, Stub, answers, dies_after_storing, never_answers, serving
 from lenswatch import delivery
 from lenswatch.config import TrackingConfig
-from lenswatch.lease import Lease
+from lenswatch.node.store.lease import Lease
+from lenswatch.node.store.store import NodeStore
 from lenswatch.outbox import Sender
 from lenswatch.outbox_rows import OutboxRows
-from lenswatch.store import NodeStore
 from node_processes import drift_job, send
 from ports import free_port
 from waiting import until

@@ -14,12 +14,12 @@ from conftest import camera_pixels, jpeg
 from lenswatch.config import AlarmConfig, DetectorConfig, UploadConfig
 from lenswatch.detect.mmd import FittedMMD
 from lenswatch.errors import ArtefactError, ImageError, ImageTooLarge, InputError
-from lenswatch.intake import Request, open_store
+from lenswatch.node.calibrate import calibrate_stream
+from lenswatch.node.observe import Node
+from lenswatch.node.request import Request, open_store
+from lenswatch.node.stream import StreamState
 from lenswatch.outbox_rows import OutboxRows
-from lenswatch.pipeline import Node
 from lenswatch.reference.artefact import load_reference, save_reference
-from lenswatch.stream_calibration import calibrate_stream
-from lenswatch.stream_state import StreamState
 
 
 def jobs(store):

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from lenswatch import store as store_module
 from lenswatch.errors import StoreError
-from lenswatch.store import Answer, NodeStore
+from lenswatch.node.store import store as store_module
+from lenswatch.node.store.store import Answer, NodeStore
 from node_processes import count_up, drift_job, stop_in_the_middle
 
 SPAWN = multiprocessing.get_context("spawn")

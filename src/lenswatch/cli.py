@@ -88,9 +88,9 @@ def train(config: Config) -> None:
 
 def _check_on_dirty(config: Config, calibration: Any) -> None:
     """If there are pictures of the dirty camera: how many of their windows are found."""
+    from lenswatch.node.calibrate import embed_pictures
     from lenswatch.reference.artefact import load_reference
     from lenswatch.reference.training import find_pictures
-    from lenswatch.stream_calibration import embed_pictures
 
     try:
         pictures = find_pictures(config.image_folder, config.camera_state.dirty)
@@ -128,8 +128,8 @@ def calibrate(config: Config, stream: str, plot: Path | None, folder: Path | Non
 
 
 def _calibrate(config: Config, stream: str, pictures: Any) -> Any:
+    from lenswatch.node.calibrate import calibrate_stream
     from lenswatch.reference.artefact import load_reference
-    from lenswatch.stream_calibration import calibrate_stream
 
     reference = load_reference(config.storage_path)
     say(f"stream {stream}:")
@@ -141,8 +141,8 @@ def _calibrate(config: Config, stream: str, pictures: Any) -> Any:
 
 def _plot(config: Config, calibration: Any, pictures: Any, file: Path) -> None:
     from lenswatch.calibration_figure import save_figure
+    from lenswatch.node.calibrate import clean_runs
     from lenswatch.reference.artefact import load_reference
-    from lenswatch.stream_calibration import clean_runs
 
     runs = clean_runs(config, load_reference(config.storage_path), pictures)
     names = {"mmd": "distance (MMD²)", "chart": "lens score"}
@@ -167,8 +167,8 @@ def predict(
     path: Path,
 ) -> None:
     """Judge one picture, or a folder of them in the order of their names, without a server."""
-    from lenswatch.intake import Request
-    from lenswatch.pipeline import Node
+    from lenswatch.node.observe import Node
+    from lenswatch.node.request import Request
     from lenswatch.reference.training import find_pictures
 
     pictures = find_pictures(path, ["*"], key="PATH") if path.is_dir() else [path]
@@ -249,7 +249,7 @@ def server(
 @with_config
 def status(config: Config) -> None:
     """Show the reference, the streams and what waits to be sent."""
-    from lenswatch.intake import open_store
+    from lenswatch.node.request import open_store
     from lenswatch.outbox_rows import OutboxRows
     from lenswatch.reference.paths import current_digest
 
@@ -274,7 +274,7 @@ def status(config: Config) -> None:
 @click.argument("stream")
 def reset(config: Config, stream: str) -> None:
     """Clear a stream's window: after its lens was cleaned, say."""
-    from lenswatch.intake import open_store
+    from lenswatch.node.request import open_store
 
     with open_store(config).begin() as transaction:
         cleared = transaction.delete_windows(stream)

@@ -107,9 +107,9 @@ def compare(
     """
     from lenswatch.compare import compare as run
     from lenswatch.compare import html_report
+    from lenswatch.node.calibrate import embed_pictures
     from lenswatch.reference.artefact import load_reference
     from lenswatch.reference.training import find_pictures
-    from lenswatch.stream_calibration import embed_pictures
 
     reference = load_reference(config.storage_path)
 
@@ -144,7 +144,7 @@ def explain(config: Config, stream: str, output: Path, image: Path) -> None:
 
     Nothing is recorded, and the stream's window is left alone.
     """
-    from lenswatch.pipeline import Node
+    from lenswatch.node.observe import Node
 
     explained = Node(config).explain(image, stream)
     explained.sheet.save(output)

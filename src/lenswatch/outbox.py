@@ -20,9 +20,9 @@ from lenswatch.config import TrackingConfig
 from lenswatch.delivery import Delivery
 from lenswatch.drift_client import TrackingClient
 from lenswatch.errors import StoreError, TrackingError, TrackingRefused, TrackingUnavailable
-from lenswatch.lease import Lease
+from lenswatch.node.store.lease import Lease
+from lenswatch.node.store.store import NodeStore
 from lenswatch.outbox_rows import Counts, OutboxRows, Parked
-from lenswatch.store import NodeStore
 from lenswatch.tracking import client_for
 
 __all__ = ["Counts", "Parked", "Sender"]

@@ -13,8 +13,8 @@ from typing import Any, cast
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
-from lenswatch.node_database import experiments, outbox, pictures
-from lenswatch.store import NodeStore
+from lenswatch.node.store.database import experiments, outbox, pictures
+from lenswatch.node.store.store import NodeStore
 
 __all__ = ["Counts", "OutboxRows", "Parked", "Row"]
 

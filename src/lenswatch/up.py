@@ -103,8 +103,8 @@ def _require_free(host: str, port: int) -> None:
 
 def _prepare(config: Config) -> None:
     """Sample footage unless there are pictures, then a reference and its thresholds."""
+    from lenswatch.node.calibrate import calibrate_stream
     from lenswatch.reference.training import build_reference, find_pictures
-    from lenswatch.stream_calibration import calibrate_stream
 
     images = config.image_folder
     if _is_empty(images):

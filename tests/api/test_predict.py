@@ -16,11 +16,11 @@ import requests
 from PIL import Image
 
 from conftest import deepaas_running, small_config, write_settings
-from lenswatch.intake import Request
+from lenswatch.node.observe import Node
+from lenswatch.node.request import Request
+from lenswatch.node.store.store import NodeStore
 from lenswatch.outbox_rows import OutboxRows
-from lenswatch.pipeline import Node
 from lenswatch.reference.paths import node_database
-from lenswatch.store import NodeStore
 from samples import huge_png
 
 

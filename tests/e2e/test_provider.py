@@ -16,8 +16,8 @@ from e2e.mytoken import mytoken_server
 from e2e.provider import access_token, visit
 from forms import form_token
 from lenswatch.config import TrackingConfig
+from lenswatch.node.store.store import NodeStore
 from lenswatch.outbox import Sender
-from lenswatch.store import NodeStore
 from node_processes import drift_job
 
 

@@ -328,7 +328,7 @@ import sys
 for name in ("torch", "torchvision", "deepaas", "frouros", "numpy", "scipy"):
     sys.modules[name] = None
 import lenswatch.server.run, lenswatch.server.keys
-node = ("lenswatch.api", "lenswatch.pipeline", "lenswatch.store")
+node = ("lenswatch.api", "lenswatch.node.observe", "lenswatch.node.store.store")
 assert not any(name.startswith(node) for name in sys.modules)
 """
     subprocess.run([sys.executable, "-c", script], check=True)

@@ -29,13 +29,13 @@ from lenswatch.detect.chart.features import measure_all
 from lenswatch.detect.mmd import median_distance
 from lenswatch.detect.verdict import VOTING, Rule
 from lenswatch.evaluate.encoding import encoder_for, scaled
-from lenswatch.intake import Request
-from lenswatch.pipeline import Node
+from lenswatch.node.calibrate import calibrate_stream
+from lenswatch.node.observe import Node
+from lenswatch.node.request import Request
+from lenswatch.node.store.store import NodeStore
 from lenswatch.reference.artefact import Reference, save_reference
 from lenswatch.reference.paths import node_database
 from lenswatch.reference.pictures import Picture
-from lenswatch.store import NodeStore
-from lenswatch.stream_calibration import calibrate_stream
 
 __all__ = ["Ours", "make_chart", "make_detector", "make_mmd"]
 

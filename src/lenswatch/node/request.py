@@ -13,8 +13,8 @@ from typing import Any
 
 from lenswatch.config import Config
 from lenswatch.errors import ImageTooLarge, InputError
+from lenswatch.node.store.store import Answer, NodeStore
 from lenswatch.reference.paths import current_digest, model_version, node_database
-from lenswatch.store import Answer, NodeStore
 from lenswatch.wire import EVENT_ID, STREAM, DriftJob, new_event_id
 
 __all__ = [

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lenswatch.calibration_file import DEFAULT_STREAM, Calibration, save_calibration
 from lenswatch.config import Config
 from lenswatch.detect.chart.chart import ChartFit, fit_chart
 from lenswatch.detect.chart.features import Measured, measure_all
@@ -19,6 +18,7 @@ from lenswatch.detect.mmd import FittedMMD
 from lenswatch.detect.thresholds import Threshold, calibrate_mmd, calibrate_scores, mmd_runs
 from lenswatch.detect.verdict import Rule, share
 from lenswatch.errors import InputError
+from lenswatch.node.calibration import DEFAULT_STREAM, Calibration, save_calibration
 from lenswatch.reference.artefact import Reference, load_lens
 from lenswatch.reference.autoencoder import encode
 from lenswatch.reference.paths import calibration_folder

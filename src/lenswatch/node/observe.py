@@ -18,15 +18,18 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from lenswatch.calibration_file import DEFAULT_STREAM, Calibration, load_calibration
 from lenswatch.config import Config
 from lenswatch.detect.chart.causes import MAP, Cause
 from lenswatch.detect.chart.features import measure, view
 from lenswatch.detect.mmd import FittedMMD, Window
 from lenswatch.errors import InputError
-from lenswatch.explain import draw_explanation
-from lenswatch.intake import Request, clean_name, iso_utc, open_store, record_refusal, repeat
-from lenswatch.judging import Judge
+from lenswatch.node.calibrate import calibrate_stream
+from lenswatch.node.calibration import DEFAULT_STREAM, Calibration, load_calibration
+from lenswatch.node.explain import draw_explanation
+from lenswatch.node.judge import Judge
+from lenswatch.node.request import Request, clean_name, iso_utc, open_store, record_refusal, repeat
+from lenswatch.node.store.store import Answer, NodeStore, Transaction
+from lenswatch.node.stream import StreamState
 from lenswatch.reference.artefact import Reference, load_reference
 from lenswatch.reference.autoencoder import encode
 from lenswatch.reference.paths import calibration_folder, current_digest, reference_folder
@@ -37,9 +40,6 @@ from lenswatch.reference.pictures import (
     read_picture,
     read_picture_file,
 )
-from lenswatch.store import Answer, NodeStore, Transaction
-from lenswatch.stream_calibration import calibrate_stream
-from lenswatch.stream_state import StreamState
 from lenswatch.wire import DriftJob, new_event_id
 
 __all__ = ["Explanation", "Node"]

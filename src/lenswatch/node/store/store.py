@@ -22,7 +22,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.sqlite import insert
 
 from lenswatch.errors import StoreError
-from lenswatch.node_database import (
+from lenswatch.node.store.database import (
     answers,
     migrate,
     named_errors,

@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
 from lenswatch.errors import StoreError
-from lenswatch.node_database import lease
-from lenswatch.store import NodeStore
+from lenswatch.node.store.database import lease
+from lenswatch.node.store.store import NodeStore
 
 __all__ = ["Lease"]
 

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lenswatch.calibration_file import Calibration
 from lenswatch.config import AlarmConfig
 from lenswatch.detect.chart.causes import Cause, causes, deviation_map
 from lenswatch.detect.chart.chart import LensChart
@@ -17,8 +16,9 @@ from lenswatch.detect.chart.parts import WINDOW
 from lenswatch.detect.mmd import FittedMMD, Window
 from lenswatch.detect.thresholds import Threshold
 from lenswatch.detect.verdict import VOTING, Statistic, Verdict, combine
-from lenswatch.intake import Request
-from lenswatch.stream_state import StreamState
+from lenswatch.node.calibration import Calibration
+from lenswatch.node.request import Request
+from lenswatch.node.stream import StreamState
 
 __all__ = ["Judge"]
 

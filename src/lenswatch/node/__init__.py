@@ -1,0 +1,1 @@
+"""The node: one picture judged and recorded."""

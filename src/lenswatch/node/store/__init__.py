@@ -1,0 +1,1 @@
+"""The node's database: windows, answers and the outbox, in one transaction."""
