@@ -20,7 +20,7 @@ from lenswatch.config import Config, load_config
 from lenswatch.errors import ArtefactError, ImageTooLarge, InputError, LenswatchError
 from lenswatch.node.request import Request, open_store, record_refusal, status_of
 from lenswatch.node.store.store import NodeStore
-from lenswatch.outbox import Sender
+from lenswatch.outbox.sender import Sender
 from lenswatch.reference.paths import current_digest, model_version
 from lenswatch.wire import EVENT_ID, STREAM
 

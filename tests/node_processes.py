@@ -8,7 +8,7 @@ from typing import Any
 
 from lenswatch.config import TrackingConfig
 from lenswatch.node.store.store import Answer, NodeStore
-from lenswatch.outbox import Sender
+from lenswatch.outbox.sender import Sender
 from lenswatch.wire import DriftJob, new_event_id
 
 

@@ -17,8 +17,8 @@ import requests
 
 from lenswatch.config import TrackingConfig
 from lenswatch.node.store.store import NodeStore
-from lenswatch.outbox import Sender
-from lenswatch.outbox_rows import OutboxRows
+from lenswatch.outbox.rows import OutboxRows
+from lenswatch.outbox.sender import Sender
 from lenswatch.tracking import client_for
 from node_processes import drift_job, send
 from ports import free_port

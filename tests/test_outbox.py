@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 
 from driftwatch_stub import Handler, Stub, answers, dies_after_storing, never_answers, serving
-from lenswatch import delivery
 from lenswatch.config import TrackingConfig
 from lenswatch.node.store.lease import Lease
 from lenswatch.node.store.store import NodeStore
-from lenswatch.outbox import Sender
-from lenswatch.outbox_rows import OutboxRows
+from lenswatch.outbox import delivery
+from lenswatch.outbox.rows import OutboxRows
+from lenswatch.outbox.sender import Sender
 from node_processes import drift_job, send
 from ports import free_port
 from waiting import until
@@ -148,7 +148,7 @@ def test_what_a_server_lacked_is_asked_for_again_after_it_was_away(
 
 
 def test_a_server_that_is_down_gets_everything_when_it_is_up(store, sender, caplog) -> None:
-    caplog.set_level(logging.INFO, "lenswatch.outbox")
+    caplog.set_level(logging.INFO, "lenswatch.outbox.sender")
     port = free_port()
     one = sender(f"http://127.0.0.1:{port}")
     post(store, "e1", "e2")
@@ -206,7 +206,7 @@ def test_retry_after_is_respected(store, stub, sender) -> None:
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_who_is_not_let_in_waits_and_says_so_once(store, stub, sender, status, caplog) -> None:
-    caplog.set_level(logging.INFO, "lenswatch.outbox")
+    caplog.set_level(logging.INFO, "lenswatch.outbox.sender")
     stub.fault = answers(status, times=3)
     post(store, "e1")
     one = sender(stub.url)

@@ -18,7 +18,7 @@ from lenswatch.node.calibrate import calibrate_stream
 from lenswatch.node.observe import Node
 from lenswatch.node.request import Request, open_store
 from lenswatch.node.stream import StreamState
-from lenswatch.outbox_rows import OutboxRows
+from lenswatch.outbox.rows import OutboxRows
 from lenswatch.reference.artefact import load_reference, save_reference
 
 

@@ -204,7 +204,7 @@ def _line(answer: dict[str, Any]) -> str:
 
 def _deliver(config: Config, node: Any) -> None:
     """Send what was recorded, if the tracking server is there; else it waits in the outbox."""
-    from lenswatch.outbox import Sender
+    from lenswatch.outbox.sender import Sender
 
     sender = Sender(node.store, config.tracking)
     if not sender.drain(timeout=5):
@@ -250,7 +250,7 @@ def server(
 def status(config: Config) -> None:
     """Show the reference, the streams and what waits to be sent."""
     from lenswatch.node.request import open_store
-    from lenswatch.outbox_rows import OutboxRows
+    from lenswatch.outbox.rows import OutboxRows
     from lenswatch.reference.paths import current_digest
 
     say(f"storage     {config.storage_path}")

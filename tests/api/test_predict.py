@@ -19,7 +19,7 @@ from conftest import deepaas_running, small_config, write_settings
 from lenswatch.node.observe import Node
 from lenswatch.node.request import Request
 from lenswatch.node.store.store import NodeStore
-from lenswatch.outbox_rows import OutboxRows
+from lenswatch.outbox.rows import OutboxRows
 from lenswatch.reference.paths import node_database
 from samples import huge_png
 

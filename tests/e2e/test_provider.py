@@ -17,7 +17,7 @@ from e2e.provider import access_token, visit
 from forms import form_token
 from lenswatch.config import TrackingConfig
 from lenswatch.node.store.store import NodeStore
-from lenswatch.outbox import Sender
+from lenswatch.outbox.sender import Sender
 from node_processes import drift_job
 
 

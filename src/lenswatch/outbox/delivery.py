@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from lenswatch.config import TrackingConfig
 from lenswatch.drift_client import TrackingClient
 from lenswatch.errors import TrackingError, TrackingRefused, TrackingUnavailable
-from lenswatch.outbox_rows import OutboxRows, PictureRow, Row
+from lenswatch.outbox.rows import OutboxRows, PictureRow, Row
 
 __all__ = ["Delivery"]
 

@@ -1,0 +1,1 @@
+"""The outbox: drift jobs that the tracking server has not acknowledged yet."""
