@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 import requests
 
+from lenswatch.client.monitor import client_for
 from lenswatch.config import TrackingConfig
 from lenswatch.node.store.store import NodeStore
 from lenswatch.outbox.rows import OutboxRows
 from lenswatch.outbox.sender import Sender
-from lenswatch.tracking import client_for
 from node_processes import drift_job, send
 from ports import free_port
 from samples import picture

@@ -22,12 +22,19 @@ import pytest
 import lenswatch
 from driftwatch_stub import Handler, Stub, answers, dies_after_storing, never_answers, serving
 from json_replies import JsonHandler
-from lenswatch import credentials, tracking
+from lenswatch.client import credentials
+from lenswatch.client import monitor as tracking
+from lenswatch.client.client import TrackingClient
+from lenswatch.client.credentials import Mytoken
+from lenswatch.client.monitor import (
+    DriftMonitor,
+    client_for,
+    find_experiment,
+    new_experiment,
+    register,
+)
 from lenswatch.config import TrackingConfig
-from lenswatch.credentials import Mytoken
-from lenswatch.drift_client import TrackingClient
 from lenswatch.errors import ConfigError, TrackingRefused, TrackingUnavailable
-from lenswatch.tracking import DriftMonitor, client_for, find_experiment, new_experiment, register
 from node_processes import drift_job
 
 
@@ -130,7 +137,7 @@ def test_an_experiment_that_is_not_there_is_a_value_error(stub: Stub) -> None:
 
 
 def test_settings_are_read_when_called_and_not_when_imported(monkeypatch) -> None:
-    subprocess.run([sys.executable, "-c", "import lenswatch.tracking"], check=True, env={})
+    subprocess.run([sys.executable, "-c", "import lenswatch.client.monitor"], check=True, env={})
     with pytest.raises(ConfigError, match="DRIFT_MONITOR_URL is not set"):
         register(accept_terms=True)
     monkeypatch.setenv("DRIFT_MONITOR_URL", "ftp://somewhere")

@@ -10,18 +10,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lenswatch.client.monitor import DriftMonitor as DriftMonitor
+    from lenswatch.client.monitor import new_experiment as new_experiment
+    from lenswatch.client.monitor import register as register
     from lenswatch.detect.mmd import MMDStreaming as MMDStreaming
-    from lenswatch.tracking import DriftMonitor as DriftMonitor
-    from lenswatch.tracking import new_experiment as new_experiment
-    from lenswatch.tracking import register as register
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "MMDStreaming": "lenswatch.detect.mmd",
-    "DriftMonitor": "lenswatch.tracking",
-    "new_experiment": "lenswatch.tracking",
-    "register": "lenswatch.tracking",
+    "DriftMonitor": "lenswatch.client.monitor",
+    "new_experiment": "lenswatch.client.monitor",
+    "register": "lenswatch.client.monitor",
 }
 
 __all__ = ["DriftMonitor", "MMDStreaming", "__version__", "new_experiment", "register"]

@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from lenswatch.client.client import TrackingClient
 from lenswatch.config import TrackingConfig
-from lenswatch.drift_client import TrackingClient
 from lenswatch.errors import TrackingError, TrackingRefused, TrackingUnavailable
 from lenswatch.outbox.rows import OutboxRows, PictureRow, Row
 

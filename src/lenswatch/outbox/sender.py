@@ -16,14 +16,14 @@ import threading
 import time
 from collections.abc import Sequence
 
+from lenswatch.client.client import TrackingClient
+from lenswatch.client.monitor import client_for
 from lenswatch.config import TrackingConfig
-from lenswatch.drift_client import TrackingClient
 from lenswatch.errors import StoreError, TrackingError, TrackingRefused, TrackingUnavailable
 from lenswatch.node.store.lease import Lease
 from lenswatch.node.store.store import NodeStore
 from lenswatch.outbox.delivery import Delivery
 from lenswatch.outbox.rows import Counts, OutboxRows, Parked
-from lenswatch.tracking import client_for
 
 __all__ = ["Counts", "Parked", "Sender"]
 

@@ -22,9 +22,9 @@ from functools import lru_cache
 from types import TracebackType
 from typing import Any
 
+from lenswatch.client.client import Experiment, TrackingClient
+from lenswatch.client.credentials import BearerToken, Credentials, Mytoken
 from lenswatch.config import TrackingConfig
-from lenswatch.credentials import BearerToken, Credentials, Mytoken
-from lenswatch.drift_client import Experiment, TrackingClient
 from lenswatch.errors import ConfigError, InputError, TrackingRefused, TrackingUnavailable
 from lenswatch.wire import DriftJob, JobStatus, new_event_id
 

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 
 import requests
 
-from lenswatch.credentials import Credentials
-from lenswatch.drift_replies import (
+from lenswatch.client.credentials import Credentials
+from lenswatch.client.replies import (
     BatchResult,
     Json,
     batch_results,
