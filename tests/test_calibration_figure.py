@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lenswatch.calibration_figure import save_figure
 from lenswatch.detect.thresholds import calibrate_scores
 from lenswatch.errors import InputError
+from lenswatch.evaluate.figure import save_figure
 
 # matplotlib 3.9 with the newest pyparsing
 pytestmark = pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning")

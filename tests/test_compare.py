@@ -3,14 +3,14 @@ import json
 import numpy as np
 import pytest
 
-from lenswatch.compare import (
+from lenswatch.errors import EmbeddingError
+from lenswatch.evaluate.compare import (
     compare,
     critical_distance,
     domain_classifier_auc,
     html_report,
     interleaved,
 )
-from lenswatch.errors import EmbeddingError
 
 
 @pytest.fixture

@@ -140,7 +140,7 @@ def _calibrate(config: Config, stream: str, pictures: Any) -> Any:
 
 
 def _plot(config: Config, calibration: Any, pictures: Any, file: Path) -> None:
-    from lenswatch.calibration_figure import save_figure
+    from lenswatch.evaluate.figure import save_figure
     from lenswatch.node.calibrate import clean_runs
     from lenswatch.reference.artefact import load_reference
 

@@ -105,8 +105,8 @@ def compare(
     Both are encoded with the current reference's encoder (`lenswatch train` makes one). A way to look
     at two sets of pictures, and no alarm: neighbouring frames are not independent.
     """
-    from lenswatch.compare import compare as run
-    from lenswatch.compare import html_report
+    from lenswatch.evaluate.compare import compare as run
+    from lenswatch.evaluate.compare import html_report
     from lenswatch.node.calibrate import embed_pictures
     from lenswatch.reference.artefact import load_reference
     from lenswatch.reference.training import find_pictures

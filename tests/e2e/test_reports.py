@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
-from lenswatch.compare import compare, html_report
+from lenswatch.evaluate.compare import compare, html_report
 from lenswatch.evaluate.protocol import Outcome, Plan, Trial, figures
 from lenswatch.evaluate.report import html_page
 

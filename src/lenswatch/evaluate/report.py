@@ -10,9 +10,9 @@ from typing import Any
 from rich.table import Table
 
 from lenswatch.detect.thresholds import REFRACTORY
+from lenswatch.evaluate.page import COLOURS, Cell, key, page, paragraph, plot, section, side_by_side
+from lenswatch.evaluate.page import table as html_table
 from lenswatch.evaluate.protocol import Outcome
-from lenswatch.report_page import COLOURS, Cell, key, page, paragraph, plot, section, side_by_side
-from lenswatch.report_page import table as html_table
 
 __all__ = ["html_page", "table"]
 

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from lenswatch.compare import domain_classifier_auc
 from lenswatch.detect.mmd import FittedMMD
 from lenswatch.detect.thresholds import level_with_events
+from lenswatch.evaluate.compare import domain_classifier_auc
 from lenswatch.evaluate.encoding import Encoder, encoder_for
 from lenswatch.evaluate.protocol import MakeDetector
 

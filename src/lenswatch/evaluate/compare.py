@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from lenswatch.errors import EmbeddingError
-from lenswatch.report_page import COLOURS, page, paragraph, plot, section, table
+from lenswatch.evaluate.page import COLOURS, page, paragraph, plot, section, table
 
 __all__ = [
     "Comparison",
