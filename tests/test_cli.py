@@ -11,7 +11,7 @@ import torch
 from click.testing import CliRunner
 
 from conftest import SIZE, write_settings
-from lenswatch.cli import main
+from lenswatch.cli.main import main
 from lenswatch.reference.autoencoder import Autoencoder
 from lenswatch.reference.paths import current_digest
 from ports import free_port
@@ -138,7 +138,7 @@ def test_what_is_missing_is_one_clear_line(run, arguments, says):
 WITHOUT_TORCH = """
 import sys
 sys.modules["torch"] = None
-from lenswatch.cli import main
+from lenswatch.cli.main import main
 main()
 """
 

@@ -14,10 +14,10 @@ import pytest
 import requests
 
 from conftest import write_settings
-from lenswatch.console import follow
+from lenswatch.cli.console import follow
+from lenswatch.cli.up import _prepare
 from lenswatch.demo import replay as demo
 from lenswatch.reference.paths import current_digest
-from lenswatch.up import _prepare
 from ports import free_port
 from waiting import until
 

@@ -1,5 +1,5 @@
 """`python -m lenswatch`: the lenswatch command."""
 
-from lenswatch.cli import main
+from lenswatch.cli.main import main
 
 main()

@@ -16,7 +16,7 @@ import psycopg
 import pytest
 import yaml
 
-from lenswatch.cli import main
+from lenswatch.cli.main import main
 from lenswatch.config import Config, load_config
 from ports import free_port
 from waiting import until

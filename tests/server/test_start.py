@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import make_url
 
-from lenswatch.cli import main
+from lenswatch.cli.main import main
 from lenswatch.server import run
 from ports import free_port
 from server.databases import DATABASES, own_database

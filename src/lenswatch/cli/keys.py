@@ -6,9 +6,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from lenswatch.cli_options import with_config
+from lenswatch.cli.console import say
+from lenswatch.cli.options import with_config
 from lenswatch.config import Config
-from lenswatch.console import say
 
 __all__ = ["keys"]
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import click
 
-from lenswatch.cli_options import with_config
+from lenswatch.cli.console import follow, say
+from lenswatch.cli.options import with_config
 from lenswatch.config import Config
-from lenswatch.console import follow, say
 
 __all__ = ["compare", "evaluate", "explain"]
 

@@ -16,8 +16,8 @@ from types import FrameType
 
 import requests
 
+from lenswatch.cli.console import follow, say
 from lenswatch.config import Config
-from lenswatch.console import follow, say
 from lenswatch.demo.replay import draw_demo, replay, replay_pictures
 from lenswatch.errors import ServerError
 from lenswatch.progress import Step

@@ -14,11 +14,11 @@ from rich.console import Console
 from rich.table import Table
 
 from lenswatch import __version__
-from lenswatch.cli_judging import compare, evaluate, explain
-from lenswatch.cli_keys import keys
-from lenswatch.cli_options import with_config
+from lenswatch.cli.console import follow, say
+from lenswatch.cli.judging import compare, evaluate, explain
+from lenswatch.cli.keys import keys
+from lenswatch.cli.options import with_config
 from lenswatch.config import Config
-from lenswatch.console import follow, say
 from lenswatch.errors import ConfigError, InputError, LenswatchError
 
 __all__ = ["main"]
@@ -68,8 +68,8 @@ def up(config: Config, port: int, server_port: int | None, workers: int) -> None
 
     What is there already is kept: your own pictures, your reference, your records.
     """
-    from lenswatch.up import Addresses
-    from lenswatch.up import up as run
+    from lenswatch.cli.up import Addresses
+    from lenswatch.cli.up import up as run
 
     run(config, Addresses(node_port=port, server_port=server_port or config.server.port), workers)
 
