@@ -30,7 +30,7 @@ from lenswatch.server.database import Database
 from lenswatch.server.models import cursors, experiments
 from lenswatch.server.queries import parse_query
 from lenswatch.server.schema import prepare
-from lenswatch.server.stamps import iso
+from lenswatch.server.values.stamps import iso
 
 MINUTE = 60_000_000
 START = 1_700_000_000_000_000

@@ -12,8 +12,8 @@ from joserfc.jwk import RSAKey
 from starlette.testclient import TestClient
 
 from lenswatch.server import oidc
-from lenswatch.server.errors import Refusal
 from lenswatch.server.oidc import OidcBearer
+from lenswatch.server.values.refusals import Refusal
 
 
 def test_an_opaque_token_is_asked_about_once(anonymous: Any, issuer: Any) -> None:

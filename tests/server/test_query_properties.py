@@ -18,7 +18,7 @@ from lenswatch.server.database import Database
 from lenswatch.server.models import cursors, drifts, experiments
 from lenswatch.server.queries import parse_query
 from lenswatch.server.regex import RegexError, compile_regex
-from lenswatch.server.storable import storable
+from lenswatch.server.values.storable import storable
 from server.plain_queries import COMPARE, matches
 
 KEYS = ("a", "b", "0", "1", "x y", 'q"', "ü")

@@ -10,7 +10,7 @@ import pytest
 from marshmallow import ValidationError
 
 from lenswatch.server.bodies import MAX_PARAMETERS, MAX_TAGS
-from lenswatch.server.storable import storable
+from lenswatch.server.values.storable import storable
 from samples import JOB
 
 

@@ -21,13 +21,13 @@ from lenswatch.errors import InputError
 from lenswatch.server import keys, users
 from lenswatch.server.auth import Identity
 from lenswatch.server.database import Database
-from lenswatch.server.errors import Refusal, forbidden, unauthorized
 from lenswatch.server.models import experiments
 from lenswatch.server.oidc_login import OidcLogin
 from lenswatch.server.reading import read_body
 from lenswatch.server.rendering import NOT_STORED, page, visitor_of
 from lenswatch.server.sessions import COOKIE, SESSION_SECONDS, SessionStore, from_here
-from lenswatch.server.storable import digest
+from lenswatch.server.values.refusals import Refusal, forbidden, unauthorized
+from lenswatch.server.values.storable import digest
 
 __all__ = ["Account", "router"]
 

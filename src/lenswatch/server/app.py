@@ -37,7 +37,6 @@ from lenswatch.server.auth import (
     TokenAuthenticator,
 )
 from lenswatch.server.database import Database, Outage, QueryRefused
-from lenswatch.server.errors import NO_DATABASE, Refusal
 from lenswatch.server.fetching import host_of, tls_context
 from lenswatch.server.guard import LoopbackOnly
 from lenswatch.server.keys import KeyBearer
@@ -50,6 +49,7 @@ from lenswatch.server.operations import Operation, Services
 from lenswatch.server.rendering import refuse
 from lenswatch.server.schema import prepare
 from lenswatch.server.sessions import SessionStore, shared_secret
+from lenswatch.server.values.refusals import NO_DATABASE, Refusal
 
 __all__ = ["check_auth", "create_app"]
 

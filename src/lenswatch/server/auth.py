@@ -16,8 +16,8 @@ import anyio.to_thread
 from sqlalchemy import Connection, select
 from starlette.requests import Request
 
-from lenswatch.server.errors import unauthorized
 from lenswatch.server.models import users
+from lenswatch.server.values.refusals import unauthorized
 
 __all__ = [
     "LEVELS",

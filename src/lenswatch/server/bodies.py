@@ -9,8 +9,8 @@ from typing import Any, cast
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, pre_load, validate
 
 from lenswatch.server.auth import LEVELS
-from lenswatch.server.errors import Refusal, invalid
-from lenswatch.server.storable import (
+from lenswatch.server.values.refusals import Refusal, invalid
+from lenswatch.server.values.storable import (
     MAX_COMPLAINTS,
     each,
     storable,

@@ -27,8 +27,6 @@ from sqlalchemy import (
     true,
 )
 
-from lenswatch.server import stamps
-from lenswatch.server.errors import invalid
 from lenswatch.server.json_sql import Dialect, Place, PostgresJson, SqliteJson, Value
 from lenswatch.server.queries import (
     AllOf,
@@ -49,6 +47,8 @@ from lenswatch.server.queries import (
     parse_query,
 )
 from lenswatch.server.regex import compile_regex
+from lenswatch.server.values import stamps
+from lenswatch.server.values.refusals import invalid
 
 __all__ = ["Fields", "compile_query", "read_query"]
 

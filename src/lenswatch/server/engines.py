@@ -18,7 +18,7 @@ import psycopg
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, OperationalError
 
-from lenswatch.server.storable import written
+from lenswatch.server.values.storable import written
 
 __all__ = ["POOL_SIZE", "STATEMENT_SECONDS", "make_engine"]
 

@@ -11,15 +11,15 @@ from sqlalchemy import Row, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from starlette.responses import Response
 
-from lenswatch.server import stamps
 from lenswatch.server.bodies import ExperimentBody, QueryBody
 from lenswatch.server.conditions import Fields, compile_query, read_query
-from lenswatch.server.errors import conflict, forbidden, not_found
 from lenswatch.server.models import cursors, experiments, permissions
 from lenswatch.server.operations import Call, Operations, Who, reply
 from lenswatch.server.paging import page_schema, paged, slice_of
 from lenswatch.server.permissions import may, may_create, readable, with_manager
-from lenswatch.server.storable import digest
+from lenswatch.server.values import stamps
+from lenswatch.server.values.refusals import conflict, forbidden, not_found
+from lenswatch.server.values.storable import digest
 
 __all__ = ["find", "operations", "require"]
 

@@ -13,7 +13,7 @@ from collections.abc import Collection
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from lenswatch.server.errors import refusal
+from lenswatch.server.values.refusals import refusal
 
 __all__ = ["LoopbackOnly", "is_loopback"]
 

@@ -13,9 +13,9 @@ from starlette.responses import JSONResponse, Response
 
 from lenswatch.server.auth import Identity, find_caller
 from lenswatch.server.database import Database, Outage
-from lenswatch.server.errors import NO_DATABASE, forbidden, refusal
 from lenswatch.server.metrics import CONTENT_TYPE, Metrics
 from lenswatch.server.operations import Services, Who, identify, in_thread
+from lenswatch.server.values.refusals import NO_DATABASE, forbidden, refusal
 
 __all__ = ["add_routes"]
 

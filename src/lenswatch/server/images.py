@@ -17,10 +17,10 @@ from starlette.responses import Response
 
 from lenswatch.server.database import insert_into
 from lenswatch.server.drifts import find_drift
-from lenswatch.server.errors import Refusal, invalid, not_found
 from lenswatch.server.experiments import require
 from lenswatch.server.models import pictures
 from lenswatch.server.operations import Call, Operations, Who, reply
+from lenswatch.server.values.refusals import Refusal, invalid, not_found
 
 __all__ = ["operations", "thumbnail"]
 

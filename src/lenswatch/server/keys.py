@@ -21,13 +21,13 @@ from sqlalchemy.exc import IntegrityError
 
 from lenswatch.config import Config
 from lenswatch.errors import InputError
-from lenswatch.server import stamps
 from lenswatch.server.auth import LEVELS, Grant, Identity
 from lenswatch.server.database import Database
-from lenswatch.server.errors import unauthorized
 from lenswatch.server.models import api_keys, experiments, key_experiments, users
 from lenswatch.server.schema import prepare
-from lenswatch.server.storable import digest, is_text
+from lenswatch.server.values import stamps
+from lenswatch.server.values.refusals import unauthorized
+from lenswatch.server.values.storable import digest, is_text
 
 __all__ = [
     "KEY_LEVELS",

@@ -20,10 +20,10 @@ from starlette.responses import Response, StreamingResponse
 from lenswatch.server import jobs
 from lenswatch.server.auth import Identity, find_caller
 from lenswatch.server.database import Database, Outage
-from lenswatch.server.errors import Refusal
 from lenswatch.server.experiments import require
 from lenswatch.server.models import cursors, drifts
 from lenswatch.server.operations import Call, Operations, Who, identify, in_thread
+from lenswatch.server.values.refusals import Refusal
 
 __all__ = ["operations"]
 

@@ -11,9 +11,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lenswatch.server.errors import Refusal
 from lenswatch.server.metrics import Metrics
 from lenswatch.server.rendering import refuse
+from lenswatch.server.values.refusals import Refusal
 
 __all__ = ["REQUEST_ID", "ROUTE", "SHOWN", "Observe"]
 

@@ -29,9 +29,9 @@ from joserfc.jwk import Key, KeySet
 from lenswatch.config import AuthConfig
 from lenswatch.server import fetching
 from lenswatch.server.auth import Identity, is_user
-from lenswatch.server.errors import Refusal, forbidden, unauthorized
 from lenswatch.server.fetching import fetch, unavailable
-from lenswatch.server.storable import digest, is_text
+from lenswatch.server.values.refusals import Refusal, forbidden, unauthorized
+from lenswatch.server.values.storable import digest, is_text
 
 __all__ = ["Issuer", "OidcBearer", "identity_of"]
 

@@ -9,9 +9,9 @@ from sqlalchemy import ColumnElement, or_, select, true
 
 from lenswatch.server.auth import LEVELS, Caller
 from lenswatch.server.bodies import MAX_PERMISSIONS
-from lenswatch.server.errors import invalid
 from lenswatch.server.models import experiments, permissions
-from lenswatch.server.storable import digest
+from lenswatch.server.values.refusals import invalid
+from lenswatch.server.values.storable import digest
 
 __all__ = ["may", "may_create", "readable", "with_manager"]
 

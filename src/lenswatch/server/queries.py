@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 from marshmallow import ValidationError
 
-from lenswatch.server.errors import invalid
 from lenswatch.server.regex import OPTIONS, RegexError, compile_regex
-from lenswatch.server.storable import storable
+from lenswatch.server.values.refusals import invalid
+from lenswatch.server.values.storable import storable
 
 __all__ = [
     "AllOf",

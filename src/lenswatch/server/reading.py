@@ -6,7 +6,7 @@ import asyncio
 
 from starlette.requests import ClientDisconnect, Request
 
-from lenswatch.server.errors import Refusal
+from lenswatch.server.values.refusals import Refusal
 
 __all__ = ["read_body"]
 

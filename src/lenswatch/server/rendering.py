@@ -17,7 +17,7 @@ from starlette.responses import HTMLResponse, Response
 
 from lenswatch.server import assets
 from lenswatch.server.database import Outage
-from lenswatch.server.errors import Refusal
+from lenswatch.server.values.refusals import Refusal
 
 if TYPE_CHECKING:
     from lenswatch.server.account_pages import Account

@@ -15,12 +15,12 @@ from sqlalchemy import delete, insert, select
 from starlette.requests import Request
 from starlette.responses import Response
 
-from lenswatch.server import stamps
 from lenswatch.server.auth import Bearer, Grant, Identity
 from lenswatch.server.database import Database, insert_into
-from lenswatch.server.errors import forbidden
 from lenswatch.server.models import sessions, settings
-from lenswatch.server.storable import digest
+from lenswatch.server.values import stamps
+from lenswatch.server.values.refusals import forbidden
+from lenswatch.server.values.storable import digest
 
 __all__ = ["COOKIE", "SessionStore", "from_here", "shared_secret"]
 

@@ -9,10 +9,11 @@ from sqlalchemy import JSON, ColumnElement, RowMapping, ScalarSelect, Text, case
 from sqlalchemy.dialects.postgresql import JSONB
 from starlette.responses import Response
 
-from lenswatch.server import bodies, jobs, stamps
+from lenswatch.server import bodies, jobs
 from lenswatch.server.experiments import require
 from lenswatch.server.models import drifts, pictures, tallies
 from lenswatch.server.operations import Call, Operations, Who, reply
+from lenswatch.server.values import stamps
 
 __all__ = ["operations"]
 

@@ -9,15 +9,15 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, select, update
 from starlette.responses import Response
 
-from lenswatch.server import stamps
 from lenswatch.server.auth import Identity
 from lenswatch.server.bodies import QueryBody
 from lenswatch.server.conditions import Fields, compile_query, read_query
 from lenswatch.server.database import insert_into
-from lenswatch.server.errors import conflict, forbidden
 from lenswatch.server.models import users
 from lenswatch.server.operations import Call, Operations, Who, reply
 from lenswatch.server.paging import page_schema, paged, slice_of
+from lenswatch.server.values import stamps
+from lenswatch.server.values.refusals import conflict, forbidden
 
 __all__ = ["ensure_user", "operations"]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from starlette.responses import JSONResponse
 
-from lenswatch.server.storable import written
+from lenswatch.server.values.storable import written
 
 __all__ = [
     "NO_DATABASE",

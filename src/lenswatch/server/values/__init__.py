@@ -1,0 +1,1 @@
+"""Values, and what may be stored of them."""
