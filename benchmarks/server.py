@@ -28,7 +28,7 @@ from sqlalchemy import insert, make_url, text
 from lenswatch.server import jobs, search
 from lenswatch.server.database import Database
 from lenswatch.server.models import cursors, experiments
-from lenswatch.server.queries import parse_query
+from lenswatch.server.query.language import parse_query
 from lenswatch.server.schema import prepare
 from lenswatch.server.values.stamps import iso
 

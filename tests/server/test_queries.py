@@ -11,7 +11,7 @@ from sqlalchemy import event, text
 
 from lenswatch.server import operations
 from lenswatch.server.database import Database, QueryRefused
-from lenswatch.server.regex import RegexError, RegexTimeout, compile_regex
+from lenswatch.server.query.regex import RegexError, RegexTimeout, compile_regex
 
 REFUSED = {
     "$where": {"$where": "sleep(1000)"},

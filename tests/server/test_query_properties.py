@@ -16,8 +16,8 @@ from sqlalchemy import Connection, insert, select
 from lenswatch.server import jobs, search
 from lenswatch.server.database import Database
 from lenswatch.server.models import cursors, drifts, experiments
-from lenswatch.server.queries import parse_query
-from lenswatch.server.regex import RegexError, compile_regex
+from lenswatch.server.query.language import parse_query
+from lenswatch.server.query.regex import RegexError, compile_regex
 from lenswatch.server.values.storable import storable
 from server.plain_queries import COMPARE, matches
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lenswatch.server.regex import RegexTimeout, Steps, compile_regex
+from lenswatch.server.query.regex import RegexTimeout, Steps, compile_regex
 
 GREEDY = (
     "[a-i].{100}.{100}.{100}.{100}(X|Y%03d)"  # each character leads to another large set of states

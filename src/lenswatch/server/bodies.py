@@ -131,7 +131,7 @@ class BatchBody(Body):
 
 
 class QueryBody(Schema):
-    """A search: any object, judged by `lenswatch.server.queries`."""
+    """A search: any object, judged by `lenswatch.server.query.language`."""
 
     class Meta:
         unknown = "include"

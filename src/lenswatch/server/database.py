@@ -31,8 +31,8 @@ from sqlalchemy.exc import (
 
 from lenswatch.errors import ServerError
 from lenswatch.server.engines import STATEMENT_SECONDS, make_engine
-from lenswatch.server.regex import Steps
-from lenswatch.server.sqlite_functions import same_json, searcher
+from lenswatch.server.query.regex import Steps
+from lenswatch.server.query.sqlite_functions import same_json, searcher
 
 __all__ = ["Contended", "Database", "Outage", "QueryRefused", "insert_into", "one_line"]
 

@@ -24,10 +24,10 @@ from sqlalchemy import (
     true,
 )
 
-from lenswatch.server.conditions import Fields, compile_query
 from lenswatch.server.models import cursors, drift_tags, drifts, tag_tallies, tallies
 from lenswatch.server.paging import ordered, slice_of
-from lenswatch.server.queries import AllOf, AnyOf, Compare, Equal, Match, Node, Not
+from lenswatch.server.query.conditions import Fields, compile_query
+from lenswatch.server.query.language import AllOf, AnyOf, Compare, Equal, Match, Node, Not
 from lenswatch.server.values import stamps
 from lenswatch.wire import SCHEMA_VERSION
 

@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from lenswatch.server.regex_tree import (
+from lenswatch.server.query.regex_tree import (
     Anchor,
     Chars,
     Choice,

@@ -2,7 +2,7 @@
 
 Understood: equality (with a value, with a member of an array, with a whole array or object; null also
 finds what is absent), `$eq $ne $gt $gte $lt $lte $in $nin $not $exists $all $size $elemMatch $regex $options
-$and $or $nor` and dotted paths. Everything else is refused by name. `lenswatch.server.conditions` makes SQL
+$and $or $nor` and dotted paths. Everything else is refused by name. `lenswatch.server.query.conditions` makes SQL
 of the tree.
 """
 
@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from marshmallow import ValidationError
 
-from lenswatch.server.regex import OPTIONS, RegexError, compile_regex
+from lenswatch.server.query.regex import OPTIONS, RegexError, compile_regex
 from lenswatch.server.values.refusals import invalid
 from lenswatch.server.values.storable import storable
 

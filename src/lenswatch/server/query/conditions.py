@@ -27,8 +27,8 @@ from sqlalchemy import (
     true,
 )
 
-from lenswatch.server.json_sql import Dialect, Place, PostgresJson, SqliteJson, Value
-from lenswatch.server.queries import (
+from lenswatch.server.query.dialects import Dialect, Place, PostgresJson, SqliteJson, Value
+from lenswatch.server.query.language import (
     AllOf,
     AnyOf,
     Compare,
@@ -46,7 +46,7 @@ from lenswatch.server.queries import (
     is_position,
     parse_query,
 )
-from lenswatch.server.regex import compile_regex
+from lenswatch.server.query.regex import compile_regex
 from lenswatch.server.values import stamps
 from lenswatch.server.values.refusals import invalid
 

@@ -34,7 +34,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from lenswatch.server.regex import compile_regex
+from lenswatch.server.query.regex import compile_regex
 
 __all__ = ["Dialect", "Place", "PostgresJson", "SqliteJson", "Value"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from lenswatch.server.regex import Steps, compile_regex
+from lenswatch.server.query.regex import Steps, compile_regex
 
 __all__ = ["same_json", "searcher"]
 

@@ -1,4 +1,4 @@
-"""The tree of a regular expression of the subset that `lenswatch.server.regex` runs, and its parser."""
+"""The tree of a regular expression of the subset that `lenswatch.server.query.regex` runs, and its parser."""
 
 from __future__ import annotations
 

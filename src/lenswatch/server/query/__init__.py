@@ -1,0 +1,1 @@
+"""The contract's query language, compiled to SQL."""
