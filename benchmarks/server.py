@@ -26,10 +26,10 @@ import psycopg
 from sqlalchemy import insert, make_url, text
 
 from lenswatch.server import jobs, search
-from lenswatch.server.database import Database
-from lenswatch.server.models import cursors, experiments
+from lenswatch.server.db.database import Database
+from lenswatch.server.db.models import cursors, experiments
+from lenswatch.server.db.schema import prepare
 from lenswatch.server.query.language import parse_query
-from lenswatch.server.schema import prepare
 from lenswatch.server.values.stamps import iso
 
 MINUTE = 60_000_000

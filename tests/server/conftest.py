@@ -24,8 +24,8 @@ from starlette.testclient import TestClient
 from json_replies import JsonHandler
 from lenswatch.config import AuthConfig, Config, ServerConfig
 from lenswatch.server.app import create_app
-from lenswatch.server.database import Database
-from lenswatch.server.schema import prepare
+from lenswatch.server.db.database import Database
+from lenswatch.server.db.schema import prepare
 from samples import JOB
 from server.databases import DATABASES, own_postgres
 from servers import Served, in_a_thread, served

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from lenswatch.server.database import Database
+from lenswatch.server.db.database import Database
 
 
 def manages(api: Any) -> dict[str, str]:

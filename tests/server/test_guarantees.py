@@ -12,8 +12,8 @@ from sqlalchemy import func, select, text
 from sqlalchemy.sql.dml import UpdateBase
 
 from lenswatch.server import jobs
-from lenswatch.server.database import Database
-from lenswatch.server.models import drift_tags, drifts, experiments, tag_tallies, tallies
+from lenswatch.server.db.database import Database
+from lenswatch.server.db.models import drift_tags, drifts, experiments, tag_tallies, tallies
 
 steps = st.lists(
     st.tuples(

@@ -13,9 +13,9 @@ import pytest
 from sqlalchemy import text
 
 from lenswatch.config import AuthConfig, Config, ServerConfig
-from lenswatch.server.database import Database
+from lenswatch.server.db.database import Database
+from lenswatch.server.db.models import cursors
 from lenswatch.server.keys import create_key, revoke_key
-from lenswatch.server.models import cursors
 from samples import JOB
 from servers import Served
 

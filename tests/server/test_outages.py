@@ -26,8 +26,8 @@ from sqlalchemy.exc import ProgrammingError
 from starlette.testclient import TestClient
 
 from lenswatch.server.app import create_app
-from lenswatch.server.database import Database
-from lenswatch.server.engines import STATEMENT_SECONDS, PatientConnection
+from lenswatch.server.db.database import Database
+from lenswatch.server.db.engines import STATEMENT_SECONDS, PatientConnection
 from samples import JOB
 from server.conftest import Api, config_for
 from servers import served

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import event, text
 
 from lenswatch.server import operations
-from lenswatch.server.database import Database, QueryRefused
+from lenswatch.server.db.database import Database, QueryRefused
 from lenswatch.server.query.regex import RegexError, RegexTimeout, compile_regex
 
 REFUSED = {

@@ -21,9 +21,9 @@ from sqlalchemy import make_url, text
 
 from lenswatch.config import AuthConfig, Config, ServerConfig
 from lenswatch.errors import ServerError
-from lenswatch.server.database import Database
+from lenswatch.server.db.database import Database
+from lenswatch.server.db.schema import prepare
 from lenswatch.server.run import serve as run_server
-from lenswatch.server.schema import prepare
 from ports import free_port
 from samples import JOB
 from server.databases import own_postgres
@@ -32,7 +32,7 @@ from waiting import until_it_answers
 WRITERS = """
 import os, sys
 from lenswatch.server import jobs
-from lenswatch.server.database import Database
+from lenswatch.server.db.database import Database
 
 url, experiment, writers, writes = sys.argv[1], *map(int, sys.argv[2:])
 
@@ -213,7 +213,7 @@ def test_the_migrations_give_the_schema_of_the_models(database_url: str) -> None
     from alembic.autogenerate import compare_metadata
     from alembic.runtime.migration import MigrationContext
 
-    from lenswatch.server.models import metadata
+    from lenswatch.server.db.models import metadata
 
     database = Database(database_url)
     with database.read() as connection:

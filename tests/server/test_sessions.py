@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 from forms import form_token
 from lenswatch.server import users
 from lenswatch.server.auth import Identity
-from lenswatch.server.database import Database
+from lenswatch.server.db.database import Database
 from lenswatch.server.keys import create_key
 from lenswatch.server.sessions import COOKIE
 from server.conftest import config_for

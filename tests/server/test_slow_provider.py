@@ -18,7 +18,7 @@ from starlette.testclient import TestClient
 
 from forms import form_token
 from lenswatch.server import fetching, oidc
-from lenswatch.server.database import Database
+from lenswatch.server.db.database import Database
 from lenswatch.server.keys import new_key
 from waiting import until
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from lenswatch.server.database import Database, Outage
-from lenswatch.server.watching import Watch
+from lenswatch.server.db.database import Database, Outage
+from lenswatch.server.db.watch import Watch
 
 
 def number_of(database: Database, experiment: dict[str, Any]) -> int:

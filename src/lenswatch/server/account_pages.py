@@ -20,8 +20,8 @@ from starlette.responses import RedirectResponse, Response
 from lenswatch.errors import InputError
 from lenswatch.server import keys, users
 from lenswatch.server.auth import Identity
-from lenswatch.server.database import Database
-from lenswatch.server.models import experiments
+from lenswatch.server.db.database import Database
+from lenswatch.server.db.models import experiments
 from lenswatch.server.oidc_login import OidcLogin
 from lenswatch.server.reading import read_body
 from lenswatch.server.rendering import NOT_STORED, page, visitor_of

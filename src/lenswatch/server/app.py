@@ -36,7 +36,8 @@ from lenswatch.server.auth import (
     LocalAuthenticator,
     TokenAuthenticator,
 )
-from lenswatch.server.database import Database, Outage, QueryRefused
+from lenswatch.server.db.database import Database, Outage, QueryRefused
+from lenswatch.server.db.schema import prepare
 from lenswatch.server.fetching import host_of, tls_context
 from lenswatch.server.guard import LoopbackOnly
 from lenswatch.server.keys import KeyBearer
@@ -47,7 +48,6 @@ from lenswatch.server.oidc import OidcBearer
 from lenswatch.server.oidc_login import OidcLogin
 from lenswatch.server.operations import Operation, Services
 from lenswatch.server.rendering import refuse
-from lenswatch.server.schema import prepare
 from lenswatch.server.sessions import SessionStore, shared_secret
 from lenswatch.server.values.refusals import NO_DATABASE, Refusal
 

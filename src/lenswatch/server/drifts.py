@@ -13,8 +13,8 @@ from starlette.responses import Response
 
 from lenswatch.server import jobs, search
 from lenswatch.server.bodies import BatchBody, DriftBody, QueryBody, complaints
+from lenswatch.server.db.models import drifts
 from lenswatch.server.experiments import require
-from lenswatch.server.models import drifts
 from lenswatch.server.operations import Call, Operations, Who, reply
 from lenswatch.server.paging import page_schema, paged
 from lenswatch.server.query.conditions import read_query

@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from starlette.responses import Response
 
 from lenswatch.server.bodies import ExperimentBody, QueryBody
-from lenswatch.server.models import cursors, experiments, permissions
+from lenswatch.server.db.models import cursors, experiments, permissions
 from lenswatch.server.operations import Call, Operations, Who, reply
 from lenswatch.server.paging import page_schema, paged, slice_of
 from lenswatch.server.permissions import may, may_create, readable, with_manager

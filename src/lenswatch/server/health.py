@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from lenswatch.server.auth import Identity, find_caller
-from lenswatch.server.database import Database, Outage
+from lenswatch.server.db.database import Database, Outage
 from lenswatch.server.metrics import CONTENT_TYPE, Metrics
 from lenswatch.server.operations import Services, Who, identify, in_thread
 from lenswatch.server.values.refusals import NO_DATABASE, forbidden, refusal

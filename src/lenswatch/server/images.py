@@ -15,10 +15,10 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from starlette.responses import Response
 
-from lenswatch.server.database import insert_into
+from lenswatch.server.db.database import insert_into
+from lenswatch.server.db.models import pictures
 from lenswatch.server.drifts import find_drift
 from lenswatch.server.experiments import require
-from lenswatch.server.models import pictures
 from lenswatch.server.operations import Call, Operations, Who, reply
 from lenswatch.server.values.refusals import Refusal, invalid, not_found
 

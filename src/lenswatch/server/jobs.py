@@ -31,7 +31,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from lenswatch.server.models import cursors, drift_tags, drifts, tag_tallies, tallies
+from lenswatch.server.db.models import cursors, drift_tags, drifts, tag_tallies, tallies
 from lenswatch.server.values import stamps
 from lenswatch.server.values.refusals import not_found
 from lenswatch.wire import EVENT_ID, SCHEMA_VERSION, STREAM

@@ -1,6 +1,6 @@
 """Changes to an experiment's jobs as they happen, as server-sent events.
 
-Every process looks at the experiments' cursors (`lenswatch.server.watching`), so it does not matter which
+Every process looks at the experiments' cursors (`lenswatch.server.db.watch`), so it does not matter which
 one took a job in. Whether the listener may still read the experiment is asked again before each event, and
 now and then while there is none.
 """
@@ -19,9 +19,9 @@ from starlette.responses import Response, StreamingResponse
 
 from lenswatch.server import jobs
 from lenswatch.server.auth import Identity, find_caller
-from lenswatch.server.database import Database, Outage
+from lenswatch.server.db.database import Database, Outage
+from lenswatch.server.db.models import cursors, drifts
 from lenswatch.server.experiments import require
-from lenswatch.server.models import cursors, drifts
 from lenswatch.server.operations import Call, Operations, Who, identify, in_thread
 from lenswatch.server.values.refusals import Refusal
 

@@ -11,8 +11,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from sqlalchemy import case, func, select
 
-from lenswatch.server.database import Database
-from lenswatch.server.models import experiments, tallies
+from lenswatch.server.db.database import Database
+from lenswatch.server.db.models import experiments, tallies
 
 __all__ = ["CONTENT_TYPE", "Metrics"]
 

@@ -23,11 +23,11 @@ from starlette.responses import JSONResponse, Response
 
 from lenswatch.server import bodies
 from lenswatch.server.auth import Authenticator, Caller, Identity, find_caller
-from lenswatch.server.database import Contended, Database, QueryRefused
-from lenswatch.server.engines import POOL_SIZE
+from lenswatch.server.db.database import Contended, Database, QueryRefused
+from lenswatch.server.db.engines import POOL_SIZE
+from lenswatch.server.db.watch import Watch
 from lenswatch.server.reading import read_body
 from lenswatch.server.values.refusals import JsonAnswer, Refusal, forbidden, invalid
-from lenswatch.server.watching import Watch
 
 __all__ = ["Call", "Operation", "Operations", "Services", "Who", "identify", "in_thread", "reply"]
 

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, or_, select, true
 
 from lenswatch.server.auth import LEVELS, Caller
 from lenswatch.server.bodies import MAX_PERMISSIONS
-from lenswatch.server.models import experiments, permissions
+from lenswatch.server.db.models import experiments, permissions
 from lenswatch.server.values.refusals import invalid
 from lenswatch.server.values.storable import digest
 

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from lenswatch.server import assets
-from lenswatch.server.database import Outage
+from lenswatch.server.db.database import Outage
 from lenswatch.server.values.refusals import Refusal
 
 if TYPE_CHECKING:

@@ -25,9 +25,9 @@ from lenswatch.config import Config, check_settings
 from lenswatch.errors import LenswatchError, ServerError
 from lenswatch.server.app import check_auth, create_app
 from lenswatch.server.connections import HEAD_SECONDS, HttpConnection
+from lenswatch.server.db.schema import prepare
 from lenswatch.server.guard import is_loopback
 from lenswatch.server.logs import ForeignLog
-from lenswatch.server.schema import prepare
 
 __all__ = ["serve"]
 

@@ -10,8 +10,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 from starlette.responses import Response
 
 from lenswatch.server import bodies, jobs
+from lenswatch.server.db.models import drifts, pictures, tallies
 from lenswatch.server.experiments import require
-from lenswatch.server.models import drifts, pictures, tallies
 from lenswatch.server.operations import Call, Operations, Who, reply
 from lenswatch.server.values import stamps
 

@@ -11,8 +11,8 @@ from starlette.responses import Response
 
 from lenswatch.server.auth import Identity
 from lenswatch.server.bodies import QueryBody
-from lenswatch.server.database import insert_into
-from lenswatch.server.models import users
+from lenswatch.server.db.database import insert_into
+from lenswatch.server.db.models import users
 from lenswatch.server.operations import Call, Operations, Who, reply
 from lenswatch.server.paging import page_schema, paged, slice_of
 from lenswatch.server.query.conditions import Fields, compile_query, read_query

@@ -11,8 +11,8 @@ import anyio
 import anyio.to_thread
 from sqlalchemy import select
 
-from lenswatch.server.database import Database
-from lenswatch.server.models import cursors
+from lenswatch.server.db.database import Database
+from lenswatch.server.db.models import cursors
 
 __all__ = ["Watch"]
 

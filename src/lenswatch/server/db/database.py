@@ -30,7 +30,7 @@ from sqlalchemy.exc import (
 )
 
 from lenswatch.errors import ServerError
-from lenswatch.server.engines import STATEMENT_SECONDS, make_engine
+from lenswatch.server.db.engines import STATEMENT_SECONDS, make_engine
 from lenswatch.server.query.regex import Steps
 from lenswatch.server.query.sqlite_functions import same_json, searcher
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from lenswatch.errors import ServerError
-from lenswatch.server.database import Database, Outage, one_line
+from lenswatch.server.db.database import Database, Outage, one_line
 
 __all__ = ["prepare"]
 

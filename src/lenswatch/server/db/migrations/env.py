@@ -1,8 +1,8 @@
-"""Run by Alembic, on the connection that `lenswatch.server.database` hands it."""
+"""Run by Alembic, on the connection that `lenswatch.server.db.database` hands it."""
 
 from alembic import context
 
-from lenswatch.server.models import metadata
+from lenswatch.server.db.models import metadata
 
 connection = context.config.attributes["connection"]
 context.configure(connection=connection, target_metadata=metadata, render_as_batch=True)
