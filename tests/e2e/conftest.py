@@ -16,7 +16,7 @@ from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
 
 from e2e.provider import install_provider, provider_running
 from lenswatch.config import load_config
-from lenswatch.server.keys import create_key
+from lenswatch.server.identity.keys import create_key
 from once import made_once
 from ports import free_port
 from samples import picture

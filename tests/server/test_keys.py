@@ -17,7 +17,7 @@ from forms import form_token
 from lenswatch.config import AuthConfig, Config, ServerConfig
 from lenswatch.errors import InputError
 from lenswatch.server.db.database import Database
-from lenswatch.server.keys import create_key, list_keys, revoke_key
+from lenswatch.server.identity.keys import create_key, list_keys, revoke_key
 from samples import JOB
 from server.conftest import Api
 

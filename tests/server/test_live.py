@@ -15,7 +15,7 @@ from sqlalchemy import text
 from lenswatch.config import AuthConfig, Config, ServerConfig
 from lenswatch.server.db.database import Database
 from lenswatch.server.db.models import cursors
-from lenswatch.server.keys import create_key, revoke_key
+from lenswatch.server.identity.keys import create_key, revoke_key
 from samples import JOB
 from servers import Served
 

@@ -11,8 +11,8 @@ import pytest
 from joserfc.jwk import RSAKey
 from starlette.testclient import TestClient
 
-from lenswatch.server import oidc
-from lenswatch.server.oidc import OidcBearer
+from lenswatch.server.identity import oidc
+from lenswatch.server.identity.oidc import OidcBearer
 from lenswatch.server.values.refusals import Refusal
 
 

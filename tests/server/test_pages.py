@@ -22,7 +22,7 @@ from starlette.testclient import TestClient
 
 from forms import form_token
 from lenswatch.server import assets, pages
-from lenswatch.server.keys import create_key, revoke_key
+from lenswatch.server.identity.keys import create_key, revoke_key
 from server.conftest import config_for
 from servers import in_a_thread
 

@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from forms import form_token
 from lenswatch.config import AuthConfig, Config, ServerConfig
-from lenswatch.server.keys import create_key
+from lenswatch.server.identity.keys import create_key
 from samples import JOB, picture
 
 BODIES = {

@@ -327,7 +327,7 @@ def test_the_server_needs_nothing_of_the_node() -> None:
 import sys
 for name in ("torch", "torchvision", "deepaas", "frouros", "numpy", "scipy"):
     sys.modules[name] = None
-import lenswatch.server.run, lenswatch.server.keys
+import lenswatch.server.run, lenswatch.server.identity.keys
 node = ("lenswatch.api", "lenswatch.node.observe", "lenswatch.node.store.store")
 assert not any(name.startswith(node) for name in sys.modules)
 """

@@ -15,10 +15,10 @@ from starlette.testclient import TestClient
 
 from forms import form_token
 from lenswatch.server import users
-from lenswatch.server.auth import Identity
 from lenswatch.server.db.database import Database
-from lenswatch.server.keys import create_key
-from lenswatch.server.sessions import COOKIE
+from lenswatch.server.identity.identity import Identity
+from lenswatch.server.identity.keys import create_key
+from lenswatch.server.identity.sessions import COOKIE
 from server.conftest import config_for
 
 ADDRESS = "https://lens.example"

@@ -17,9 +17,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from forms import form_token
-from lenswatch.server import fetching, oidc
 from lenswatch.server.db.database import Database
-from lenswatch.server.keys import new_key
+from lenswatch.server.identity import fetching, oidc
+from lenswatch.server.identity.keys import new_key
 from waiting import until
 
 DISCOVERY = "/.well-known/openid-configuration"

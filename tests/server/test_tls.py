@@ -17,8 +17,8 @@ from certificates import write_certificate
 from json_replies import JsonHandler
 from lenswatch.config import AuthConfig, Config, ServerConfig
 from lenswatch.errors import ServerError
-from lenswatch.server.fetching import over_tls
-from lenswatch.server.oidc import Issuer
+from lenswatch.server.identity.fetching import over_tls
+from lenswatch.server.identity.oidc import Issuer
 from lenswatch.server.run import serve as run_server
 from lenswatch.server.values.refusals import Refusal
 from relays import Relay

@@ -30,7 +30,7 @@ def keys() -> None:
 @click.argument("name")
 def create(config: Config, level: str, experiments: tuple[str, ...], name: str) -> None:
     """Make a key called NAME. It is shown this once and kept only as a hash."""
-    from lenswatch.server.keys import create_key
+    from lenswatch.server.identity.keys import create_key
 
     _, key = create_key(config, name, level=level, experiments=experiments)
     say(key)
@@ -41,7 +41,7 @@ def create(config: Config, level: str, experiments: tuple[str, ...], name: str) 
 @with_config
 def list_(config: Config) -> None:
     """Show all keys, without the keys themselves."""
-    from lenswatch.server.keys import list_keys
+    from lenswatch.server.identity.keys import list_keys
 
     table = Table("name", "level", "experiments", "created", "revoked")
     for key in list_keys(config):
@@ -55,6 +55,6 @@ def list_(config: Config) -> None:
 @click.argument("name")
 def revoke(config: Config, name: str) -> None:
     """Make the key called NAME worthless at once."""
-    from lenswatch.server.keys import revoke_key
+    from lenswatch.server.identity.keys import revoke_key
 
     say(f"revoked: {revoke_key(config, name).name}")

@@ -18,14 +18,15 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from lenswatch.errors import InputError
-from lenswatch.server import keys, users
-from lenswatch.server.auth import Identity
+from lenswatch.server import users
 from lenswatch.server.db.database import Database
 from lenswatch.server.db.models import experiments
-from lenswatch.server.oidc_login import OidcLogin
+from lenswatch.server.identity import keys
+from lenswatch.server.identity.identity import Identity
+from lenswatch.server.identity.oidc_login import OidcLogin
+from lenswatch.server.identity.sessions import COOKIE, SESSION_SECONDS, SessionStore, from_here
 from lenswatch.server.reading import read_body
 from lenswatch.server.rendering import NOT_STORED, page, visitor_of
-from lenswatch.server.sessions import COOKIE, SESSION_SECONDS, SessionStore, from_here
 from lenswatch.server.values.refusals import Refusal, forbidden, unauthorized
 from lenswatch.server.values.storable import digest
 

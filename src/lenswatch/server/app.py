@@ -30,25 +30,25 @@ from lenswatch.server import (
     users,
 )
 from lenswatch.server.account_pages import Account
-from lenswatch.server.auth import (
+from lenswatch.server.db.database import Database, Outage, QueryRefused
+from lenswatch.server.db.schema import prepare
+from lenswatch.server.guard import LoopbackOnly
+from lenswatch.server.identity.fetching import host_of, tls_context
+from lenswatch.server.identity.identity import (
     Authenticator,
     Bearer,
     LocalAuthenticator,
     TokenAuthenticator,
 )
-from lenswatch.server.db.database import Database, Outage, QueryRefused
-from lenswatch.server.db.schema import prepare
-from lenswatch.server.fetching import host_of, tls_context
-from lenswatch.server.guard import LoopbackOnly
-from lenswatch.server.keys import KeyBearer
+from lenswatch.server.identity.keys import KeyBearer
+from lenswatch.server.identity.oidc import OidcBearer
+from lenswatch.server.identity.oidc_login import OidcLogin
+from lenswatch.server.identity.sessions import SessionStore, shared_secret
 from lenswatch.server.logs import make_log
 from lenswatch.server.metrics import Metrics
 from lenswatch.server.observe import REQUEST_ID, ROUTE, SHOWN, Observe
-from lenswatch.server.oidc import OidcBearer
-from lenswatch.server.oidc_login import OidcLogin
 from lenswatch.server.operations import Operation, Services
 from lenswatch.server.rendering import refuse
-from lenswatch.server.sessions import SessionStore, shared_secret
 from lenswatch.server.values.refusals import NO_DATABASE, Refusal
 
 __all__ = ["check_auth", "create_app"]

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, pre_load, validate
 
-from lenswatch.server.auth import LEVELS
+from lenswatch.server.identity.identity import LEVELS
 from lenswatch.server.values.refusals import Refusal, invalid
 from lenswatch.server.values.storable import (
     MAX_COMPLAINTS,

@@ -11,8 +11,8 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from lenswatch.server.auth import Identity, find_caller
 from lenswatch.server.db.database import Database, Outage
+from lenswatch.server.identity.identity import Identity, find_caller
 from lenswatch.server.metrics import CONTENT_TYPE, Metrics
 from lenswatch.server.operations import Services, Who, identify, in_thread
 from lenswatch.server.values.refusals import NO_DATABASE, forbidden, refusal

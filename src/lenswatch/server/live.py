@@ -18,10 +18,10 @@ from sqlalchemy import select
 from starlette.responses import Response, StreamingResponse
 
 from lenswatch.server import jobs
-from lenswatch.server.auth import Identity, find_caller
 from lenswatch.server.db.database import Database, Outage
 from lenswatch.server.db.models import cursors, drifts
 from lenswatch.server.experiments import require
+from lenswatch.server.identity.identity import Identity, find_caller
 from lenswatch.server.operations import Call, Operations, Who, identify, in_thread
 from lenswatch.server.values.refusals import Refusal
 

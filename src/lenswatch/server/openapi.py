@@ -9,7 +9,6 @@ from typing import Any
 
 from marshmallow import Schema, fields, validate
 
-from lenswatch.server.auth import LEVELS
 from lenswatch.server.bodies import (
     MAX_BATCH,
     MAX_PARAMETERS,
@@ -20,6 +19,7 @@ from lenswatch.server.bodies import (
     ExperimentBody,
     QueryBody,
 )
+from lenswatch.server.identity.identity import LEVELS
 from lenswatch.server.operations import Operation, Who
 from lenswatch.wire import JOB_STATUSES, SCHEMA_VERSION, TAG_LENGTH
 

@@ -22,10 +22,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from lenswatch.server import bodies
-from lenswatch.server.auth import Authenticator, Caller, Identity, find_caller
 from lenswatch.server.db.database import Contended, Database, QueryRefused
 from lenswatch.server.db.engines import POOL_SIZE
 from lenswatch.server.db.watch import Watch
+from lenswatch.server.identity.identity import Authenticator, Caller, Identity, find_caller
 from lenswatch.server.reading import read_body
 from lenswatch.server.values.refusals import JsonAnswer, Refusal, forbidden, invalid
 

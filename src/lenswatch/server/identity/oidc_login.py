@@ -17,10 +17,10 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from lenswatch.config import AuthConfig
-from lenswatch.server.auth import Identity
-from lenswatch.server.fetching import fetch, host_of, over_tls, unavailable
-from lenswatch.server.oidc import Issuer, OidcBearer, identity_of
-from lenswatch.server.sessions import cookie_options
+from lenswatch.server.identity.fetching import fetch, host_of, over_tls, unavailable
+from lenswatch.server.identity.identity import Identity
+from lenswatch.server.identity.oidc import Issuer, OidcBearer, identity_of
+from lenswatch.server.identity.sessions import cookie_options
 from lenswatch.server.values.refusals import not_found, unauthorized
 
 __all__ = ["OidcLogin"]

@@ -27,9 +27,9 @@ from joserfc.errors import JoseError
 from joserfc.jwk import Key, KeySet
 
 from lenswatch.config import AuthConfig
-from lenswatch.server import fetching
-from lenswatch.server.auth import Identity, is_user
-from lenswatch.server.fetching import fetch, unavailable
+from lenswatch.server.identity import fetching
+from lenswatch.server.identity.fetching import fetch, unavailable
+from lenswatch.server.identity.identity import Identity, is_user
 from lenswatch.server.values.refusals import Refusal, forbidden, unauthorized
 from lenswatch.server.values.storable import digest, is_text
 

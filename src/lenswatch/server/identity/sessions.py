@@ -15,9 +15,9 @@ from sqlalchemy import delete, insert, select
 from starlette.requests import Request
 from starlette.responses import Response
 
-from lenswatch.server.auth import Bearer, Grant, Identity
 from lenswatch.server.db.database import Database, insert_into
 from lenswatch.server.db.models import sessions, settings
+from lenswatch.server.identity.identity import Bearer, Grant, Identity
 from lenswatch.server.values import stamps
 from lenswatch.server.values.refusals import forbidden
 from lenswatch.server.values.storable import digest
