@@ -12,7 +12,8 @@ from typing import Any
 
 from lenswatch.config import AuthConfig, Config, ServerConfig
 from lenswatch.errors import ServerError
-from lenswatch.server import connections, run  # what statements may change
+from lenswatch.server import run
+from lenswatch.server.http import connections
 
 __all__ = ["connections", "run"]
 

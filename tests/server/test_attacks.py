@@ -281,7 +281,7 @@ def test_names_of_files_that_do_not_exist_are_not_kept(local: Any) -> None:
 
 
 def test_a_slow_query_is_given_up(local: Any, pier: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lenswatch.server import operations
+    from lenswatch.server.http import operations
 
     local.post(
         f"/experiment/{pier['id']}/drift/batch",

@@ -16,7 +16,8 @@ import psutil
 import pytest
 
 from lenswatch.config import Config
-from lenswatch.server import connections, run
+from lenswatch.server import run
+from lenswatch.server.http import connections
 from ports import free_port
 from servers import in_a_thread, served
 from waiting import until

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from lenswatch.server import search
-from lenswatch.server.operations import SEARCHES
+from lenswatch.server.http.operations import SEARCHES
 from samples import JOB, picture
 from waiting import until
 

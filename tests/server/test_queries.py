@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from sqlalchemy import event, text
 
-from lenswatch.server import operations
 from lenswatch.server.db.database import Database, QueryRefused
+from lenswatch.server.http import operations
 from lenswatch.server.query.regex import RegexError, RegexTimeout, compile_regex
 
 REFUSED = {

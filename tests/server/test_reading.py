@@ -10,7 +10,7 @@ import httpx2 as httpx
 import pytest
 from starlette.testclient import TestClient
 
-from lenswatch.server import reading
+from lenswatch.server.http import reading
 from servers import Served
 
 JSON = {"Content-Type": "application/json"}

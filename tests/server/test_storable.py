@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from marshmallow import ValidationError
 
-from lenswatch.server.bodies import MAX_PARAMETERS, MAX_TAGS
+from lenswatch.server.http.bodies import MAX_PARAMETERS, MAX_TAGS
 from lenswatch.server.values.storable import storable
 from samples import JOB
 

@@ -21,11 +21,11 @@ from lenswatch.errors import InputError
 from lenswatch.server import users
 from lenswatch.server.db.database import Database
 from lenswatch.server.db.models import experiments
+from lenswatch.server.http.reading import read_body
 from lenswatch.server.identity import keys
 from lenswatch.server.identity.identity import Identity
 from lenswatch.server.identity.oidc_login import OidcLogin
 from lenswatch.server.identity.sessions import COOKIE, SESSION_SECONDS, SessionStore, from_here
-from lenswatch.server.reading import read_body
 from lenswatch.server.rendering import NOT_STORED, page, visitor_of
 from lenswatch.server.values.refusals import Refusal, forbidden, unauthorized
 from lenswatch.server.values.storable import digest

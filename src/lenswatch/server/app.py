@@ -17,22 +17,16 @@ from starlette.responses import JSONResponse, Response
 
 from lenswatch.config import Config
 from lenswatch.errors import ServerError
-from lenswatch.server import (
-    account_pages,
-    drifts,
-    experiments,
-    health,
-    images,
-    live,
-    openapi,
-    pages,
-    streams,
-    users,
-)
+from lenswatch.server import account_pages, drifts, experiments, images, live, pages, streams, users
 from lenswatch.server.account_pages import Account
 from lenswatch.server.db.database import Database, Outage, QueryRefused
 from lenswatch.server.db.schema import prepare
-from lenswatch.server.guard import LoopbackOnly
+from lenswatch.server.http import health, openapi
+from lenswatch.server.http.guard import LoopbackOnly
+from lenswatch.server.http.logs import make_log
+from lenswatch.server.http.metrics import Metrics
+from lenswatch.server.http.observe import REQUEST_ID, ROUTE, SHOWN, Observe
+from lenswatch.server.http.operations import Operation, Services
 from lenswatch.server.identity.fetching import host_of, tls_context
 from lenswatch.server.identity.identity import (
     Authenticator,
@@ -44,10 +38,6 @@ from lenswatch.server.identity.keys import KeyBearer
 from lenswatch.server.identity.oidc import OidcBearer
 from lenswatch.server.identity.oidc_login import OidcLogin
 from lenswatch.server.identity.sessions import SessionStore, shared_secret
-from lenswatch.server.logs import make_log
-from lenswatch.server.metrics import Metrics
-from lenswatch.server.observe import REQUEST_ID, ROUTE, SHOWN, Observe
-from lenswatch.server.operations import Operation, Services
 from lenswatch.server.rendering import refuse
 from lenswatch.server.values.refusals import NO_DATABASE, Refusal
 

@@ -11,11 +11,11 @@ from sqlalchemy import Row, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from starlette.responses import Response
 
-from lenswatch.server.bodies import ExperimentBody, QueryBody
 from lenswatch.server.db.models import cursors, experiments, permissions
+from lenswatch.server.http.bodies import ExperimentBody, QueryBody
+from lenswatch.server.http.operations import Call, Operations, Who, reply
+from lenswatch.server.http.paging import page_schema, paged, slice_of
 from lenswatch.server.identity.permissions import may, may_create, readable, with_manager
-from lenswatch.server.operations import Call, Operations, Who, reply
-from lenswatch.server.paging import page_schema, paged, slice_of
 from lenswatch.server.query.conditions import Fields, compile_query, read_query
 from lenswatch.server.values import stamps
 from lenswatch.server.values.refusals import conflict, forbidden, not_found

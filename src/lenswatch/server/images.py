@@ -19,7 +19,7 @@ from lenswatch.server.db.database import insert_into
 from lenswatch.server.db.models import pictures
 from lenswatch.server.drifts import find_drift
 from lenswatch.server.experiments import require
-from lenswatch.server.operations import Call, Operations, Who, reply
+from lenswatch.server.http.operations import Call, Operations, Who, reply
 from lenswatch.server.values.refusals import Refusal, invalid, not_found
 
 __all__ = ["operations", "thumbnail"]

@@ -24,10 +24,10 @@ from fastapi import FastAPI
 from lenswatch.config import Config, check_settings
 from lenswatch.errors import LenswatchError, ServerError
 from lenswatch.server.app import check_auth, create_app
-from lenswatch.server.connections import HEAD_SECONDS, HttpConnection
 from lenswatch.server.db.schema import prepare
-from lenswatch.server.guard import is_loopback
-from lenswatch.server.logs import ForeignLog
+from lenswatch.server.http.connections import HEAD_SECONDS, HttpConnection
+from lenswatch.server.http.guard import is_loopback
+from lenswatch.server.http.logs import ForeignLog
 
 __all__ = ["serve"]
 

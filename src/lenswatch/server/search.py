@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 
 from lenswatch.server.db.models import cursors, drift_tags, drifts, tag_tallies, tallies
-from lenswatch.server.paging import ordered, slice_of
+from lenswatch.server.http.paging import ordered, slice_of
 from lenswatch.server.query.conditions import Fields, compile_query
 from lenswatch.server.query.language import AllOf, AnyOf, Compare, Equal, Match, Node, Not
 from lenswatch.server.values import stamps

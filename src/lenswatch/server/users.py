@@ -9,12 +9,12 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, select, update
 from starlette.responses import Response
 
-from lenswatch.server.bodies import QueryBody
 from lenswatch.server.db.database import insert_into
 from lenswatch.server.db.models import users
+from lenswatch.server.http.bodies import QueryBody
+from lenswatch.server.http.operations import Call, Operations, Who, reply
+from lenswatch.server.http.paging import page_schema, paged, slice_of
 from lenswatch.server.identity.identity import Identity
-from lenswatch.server.operations import Call, Operations, Who, reply
-from lenswatch.server.paging import page_schema, paged, slice_of
 from lenswatch.server.query.conditions import Fields, compile_query, read_query
 from lenswatch.server.values import stamps
 from lenswatch.server.values.refusals import conflict, forbidden

@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, or_, select, true
 
-from lenswatch.server.bodies import MAX_PERMISSIONS
 from lenswatch.server.db.models import experiments, permissions
+from lenswatch.server.http.bodies import MAX_PERMISSIONS
 from lenswatch.server.identity.identity import LEVELS, Caller
 from lenswatch.server.values.refusals import invalid
 from lenswatch.server.values.storable import digest

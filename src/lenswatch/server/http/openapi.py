@@ -9,7 +9,7 @@ from typing import Any
 
 from marshmallow import Schema, fields, validate
 
-from lenswatch.server.bodies import (
+from lenswatch.server.http.bodies import (
     MAX_BATCH,
     MAX_PARAMETERS,
     MAX_PERMISSIONS,
@@ -19,8 +19,8 @@ from lenswatch.server.bodies import (
     ExperimentBody,
     QueryBody,
 )
+from lenswatch.server.http.operations import Operation, Who
 from lenswatch.server.identity.identity import LEVELS
-from lenswatch.server.operations import Operation, Who
 from lenswatch.wire import JOB_STATUSES, SCHEMA_VERSION, TAG_LENGTH
 
 __all__ = ["document"]

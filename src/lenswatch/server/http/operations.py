@@ -21,12 +21,12 @@ from starlette.convertors import CONVERTOR_TYPES, Convertor, register_url_conver
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from lenswatch.server import bodies
 from lenswatch.server.db.database import Contended, Database, QueryRefused
 from lenswatch.server.db.engines import POOL_SIZE
 from lenswatch.server.db.watch import Watch
+from lenswatch.server.http import bodies
+from lenswatch.server.http.reading import read_body
 from lenswatch.server.identity.identity import Authenticator, Caller, Identity, find_caller
-from lenswatch.server.reading import read_body
 from lenswatch.server.values.refusals import JsonAnswer, Refusal, forbidden, invalid
 
 __all__ = ["Call", "Operation", "Operations", "Services", "Who", "identify", "in_thread", "reply"]

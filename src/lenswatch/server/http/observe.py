@@ -11,7 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lenswatch.server.metrics import Metrics
+from lenswatch.server.http.metrics import Metrics
 from lenswatch.server.rendering import refuse
 from lenswatch.server.values.refusals import Refusal
 

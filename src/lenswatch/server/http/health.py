@@ -12,9 +12,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from lenswatch.server.db.database import Database, Outage
+from lenswatch.server.http.metrics import CONTENT_TYPE, Metrics
+from lenswatch.server.http.operations import Services, Who, identify, in_thread
 from lenswatch.server.identity.identity import Identity, find_caller
-from lenswatch.server.metrics import CONTENT_TYPE, Metrics
-from lenswatch.server.operations import Services, Who, identify, in_thread
 from lenswatch.server.values.refusals import NO_DATABASE, forbidden, refusal
 
 __all__ = ["add_routes"]

@@ -1,0 +1,1 @@
+"""HTTP itself: operations, bodies, paging, health."""
