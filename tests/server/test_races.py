@@ -18,9 +18,9 @@ from sqlalchemy import event, make_url, text
 from starlette.testclient import TestClient
 
 from lenswatch.server.db.database import Database
+from lenswatch.server.experiments.users import ensure_user
 from lenswatch.server.identity.identity import Identity
 from lenswatch.server.identity.oidc_login import OidcLogin
-from lenswatch.server.users import ensure_user
 from samples import JOB, picture
 from waiting import until
 

@@ -14,8 +14,8 @@ from starlette.responses import Response
 from starlette.testclient import TestClient
 
 from forms import form_token
-from lenswatch.server import users
 from lenswatch.server.db.database import Database
+from lenswatch.server.experiments import users
 from lenswatch.server.identity.identity import Identity
 from lenswatch.server.identity.keys import create_key
 from lenswatch.server.identity.sessions import COOKIE

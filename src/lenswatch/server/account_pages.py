@@ -18,9 +18,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from lenswatch.errors import InputError
-from lenswatch.server import users
 from lenswatch.server.db.database import Database
 from lenswatch.server.db.models import experiments
+from lenswatch.server.experiments import users
 from lenswatch.server.http.reading import read_body
 from lenswatch.server.identity import keys
 from lenswatch.server.identity.identity import Identity

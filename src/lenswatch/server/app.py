@@ -17,10 +17,12 @@ from starlette.responses import JSONResponse, Response
 
 from lenswatch.config import Config
 from lenswatch.errors import ServerError
-from lenswatch.server import account_pages, drifts, experiments, images, live, pages, streams, users
+from lenswatch.server import account_pages, drifts, images, live, pages, streams
 from lenswatch.server.account_pages import Account
 from lenswatch.server.db.database import Database, Outage, QueryRefused
 from lenswatch.server.db.schema import prepare
+from lenswatch.server.experiments import api as experiments
+from lenswatch.server.experiments import users
 from lenswatch.server.http import health, openapi
 from lenswatch.server.http.guard import LoopbackOnly
 from lenswatch.server.http.logs import make_log

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from lenswatch.server import jobs, search
 from lenswatch.server.db.models import drifts
-from lenswatch.server.experiments import require
+from lenswatch.server.experiments.api import require
 from lenswatch.server.http.bodies import BatchBody, DriftBody, QueryBody, complaints
 from lenswatch.server.http.operations import Call, Operations, Who, reply
 from lenswatch.server.http.paging import page_schema, paged

@@ -20,7 +20,7 @@ from starlette.responses import Response, StreamingResponse
 from lenswatch.server import jobs
 from lenswatch.server.db.database import Database, Outage
 from lenswatch.server.db.models import cursors, drifts
-from lenswatch.server.experiments import require
+from lenswatch.server.experiments.api import require
 from lenswatch.server.http.operations import Call, Operations, Who, identify, in_thread
 from lenswatch.server.identity.identity import Identity, find_caller
 from lenswatch.server.values.refusals import Refusal

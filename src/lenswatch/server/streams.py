@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from lenswatch.server import jobs
 from lenswatch.server.db.models import drifts, pictures, tallies
-from lenswatch.server.experiments import require
+from lenswatch.server.experiments.api import require
 from lenswatch.server.http import bodies
 from lenswatch.server.http.operations import Call, Operations, Who, reply
 from lenswatch.server.values import stamps
