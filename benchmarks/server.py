@@ -25,10 +25,11 @@ import httpx2 as httpx
 import psycopg
 from sqlalchemy import insert, make_url, text
 
-from lenswatch.server import jobs, search
 from lenswatch.server.db.database import Database
 from lenswatch.server.db.models import cursors, experiments
 from lenswatch.server.db.schema import prepare
+from lenswatch.server.jobs import search
+from lenswatch.server.jobs import store as jobs
 from lenswatch.server.query.language import parse_query
 from lenswatch.server.values.stamps import iso
 

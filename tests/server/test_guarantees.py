@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select, text
 from sqlalchemy.sql.dml import UpdateBase
 
-from lenswatch.server import jobs
 from lenswatch.server.db.database import Database
 from lenswatch.server.db.models import drift_tags, drifts, experiments, tag_tallies, tallies
+from lenswatch.server.jobs import store as jobs
 
 steps = st.lists(
     st.tuples(

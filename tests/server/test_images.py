@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image, ImageChops, ImageOps
 
-from lenswatch.server import images
+from lenswatch.server.jobs import pictures as images
 from samples import huge_png, picture
 
 

@@ -10,7 +10,7 @@ import httpx2 as httpx
 import pytest
 from starlette.testclient import TestClient
 
-from lenswatch.server import search
+from lenswatch.server.jobs import search
 from servers import served
 
 

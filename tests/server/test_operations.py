@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from lenswatch.server import search
 from lenswatch.server.http.operations import SEARCHES
+from lenswatch.server.jobs import search
 from samples import JOB, picture
 from waiting import until
 

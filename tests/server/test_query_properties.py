@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, insert, select
 
-from lenswatch.server import jobs, search
 from lenswatch.server.db.database import Database
 from lenswatch.server.db.models import cursors, drifts, experiments
+from lenswatch.server.jobs import search
+from lenswatch.server.jobs import store as jobs
 from lenswatch.server.query.language import parse_query
 from lenswatch.server.query.regex import RegexError, compile_regex
 from lenswatch.server.values.storable import storable

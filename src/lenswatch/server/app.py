@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 
 from lenswatch.config import Config
 from lenswatch.errors import ServerError
-from lenswatch.server import account_pages, drifts, images, live, pages, streams
+from lenswatch.server import account_pages, pages
 from lenswatch.server.account_pages import Account
 from lenswatch.server.db.database import Database, Outage, QueryRefused
 from lenswatch.server.db.schema import prepare
@@ -40,6 +40,10 @@ from lenswatch.server.identity.keys import KeyBearer
 from lenswatch.server.identity.oidc import OidcBearer
 from lenswatch.server.identity.oidc_login import OidcLogin
 from lenswatch.server.identity.sessions import SessionStore, shared_secret
+from lenswatch.server.jobs import api as drifts
+from lenswatch.server.jobs import live
+from lenswatch.server.jobs import pictures as images
+from lenswatch.server.jobs import series as streams
 from lenswatch.server.rendering import refuse
 from lenswatch.server.values.refusals import NO_DATABASE, Refusal
 

@@ -9,11 +9,11 @@ from sqlalchemy import JSON, ColumnElement, RowMapping, ScalarSelect, Text, case
 from sqlalchemy.dialects.postgresql import JSONB
 from starlette.responses import Response
 
-from lenswatch.server import jobs
 from lenswatch.server.db.models import drifts, pictures, tallies
 from lenswatch.server.experiments.api import require
 from lenswatch.server.http import bodies
 from lenswatch.server.http.operations import Call, Operations, Who, reply
+from lenswatch.server.jobs import store as jobs
 from lenswatch.server.values import stamps
 
 __all__ = ["operations"]

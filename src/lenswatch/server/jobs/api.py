@@ -11,12 +11,13 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from starlette.responses import Response
 
-from lenswatch.server import jobs, search
 from lenswatch.server.db.models import drifts
 from lenswatch.server.experiments.api import require
 from lenswatch.server.http.bodies import BatchBody, DriftBody, QueryBody, complaints
 from lenswatch.server.http.operations import Call, Operations, Who, reply
 from lenswatch.server.http.paging import page_schema, paged
+from lenswatch.server.jobs import search
+from lenswatch.server.jobs import store as jobs
 from lenswatch.server.query.conditions import read_query
 from lenswatch.server.values.refusals import invalid, not_found
 

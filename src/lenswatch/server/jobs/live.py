@@ -17,12 +17,12 @@ from typing import Any
 from sqlalchemy import select
 from starlette.responses import Response, StreamingResponse
 
-from lenswatch.server import jobs
 from lenswatch.server.db.database import Database, Outage
 from lenswatch.server.db.models import cursors, drifts
 from lenswatch.server.experiments.api import require
 from lenswatch.server.http.operations import Call, Operations, Who, identify, in_thread
 from lenswatch.server.identity.identity import Identity, find_caller
+from lenswatch.server.jobs import store as jobs
 from lenswatch.server.values.refusals import Refusal
 
 __all__ = ["operations"]

@@ -17,9 +17,9 @@ from starlette.responses import Response
 
 from lenswatch.server.db.database import insert_into
 from lenswatch.server.db.models import pictures
-from lenswatch.server.drifts import find_drift
 from lenswatch.server.experiments.api import require
 from lenswatch.server.http.operations import Call, Operations, Who, reply
+from lenswatch.server.jobs.api import find_drift
 from lenswatch.server.values.refusals import Refusal, invalid, not_found
 
 __all__ = ["operations", "thumbnail"]

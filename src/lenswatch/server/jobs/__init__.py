@@ -1,0 +1,1 @@
+"""Drift jobs: stored, searched, shown live."""
