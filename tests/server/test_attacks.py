@@ -39,7 +39,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lenswatch.server import assets
+from lenswatch.server.pages import assets
 from samples import JOB
 
 INJECTIONS = [

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lenswatch.server import rendering
+from lenswatch.server.pages import rendering
 from waiting import until
 
 PAGES = 45  # more than there are threads for pages

@@ -21,8 +21,9 @@ from starlette.routing import Mount
 from starlette.testclient import TestClient
 
 from forms import form_token
-from lenswatch.server import assets, pages
 from lenswatch.server.identity.keys import create_key, revoke_key
+from lenswatch.server.pages import assets
+from lenswatch.server.pages import dashboard as pages
 from server.conftest import config_for
 from servers import in_a_thread
 

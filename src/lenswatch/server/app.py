@@ -17,8 +17,6 @@ from starlette.responses import JSONResponse, Response
 
 from lenswatch.config import Config
 from lenswatch.errors import ServerError
-from lenswatch.server import account_pages, pages
-from lenswatch.server.account_pages import Account
 from lenswatch.server.db.database import Database, Outage, QueryRefused
 from lenswatch.server.db.schema import prepare
 from lenswatch.server.experiments import api as experiments
@@ -44,7 +42,10 @@ from lenswatch.server.jobs import api as drifts
 from lenswatch.server.jobs import live
 from lenswatch.server.jobs import pictures as images
 from lenswatch.server.jobs import series as streams
-from lenswatch.server.rendering import refuse
+from lenswatch.server.pages import account as account_pages
+from lenswatch.server.pages import dashboard as pages
+from lenswatch.server.pages.account import Account
+from lenswatch.server.pages.rendering import refuse
 from lenswatch.server.values.refusals import NO_DATABASE, Refusal
 
 __all__ = ["check_auth", "create_app"]

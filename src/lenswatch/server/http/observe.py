@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lenswatch.server.http.metrics import Metrics
-from lenswatch.server.rendering import refuse
+from lenswatch.server.pages.rendering import refuse
 from lenswatch.server.values.refusals import Refusal
 
 __all__ = ["REQUEST_ID", "ROUTE", "SHOWN", "Observe"]

@@ -26,7 +26,7 @@ from lenswatch.server.identity import keys
 from lenswatch.server.identity.identity import Identity
 from lenswatch.server.identity.oidc_login import OidcLogin
 from lenswatch.server.identity.sessions import COOKIE, SESSION_SECONDS, SessionStore, from_here
-from lenswatch.server.rendering import NOT_STORED, page, visitor_of
+from lenswatch.server.pages.rendering import NOT_STORED, page, visitor_of
 from lenswatch.server.values.refusals import Refusal, forbidden, unauthorized
 from lenswatch.server.values.storable import digest
 

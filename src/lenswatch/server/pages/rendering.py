@@ -15,12 +15,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from lenswatch.server import assets
 from lenswatch.server.db.database import Outage
+from lenswatch.server.pages import assets
 from lenswatch.server.values.refusals import Refusal
 
 if TYPE_CHECKING:
-    from lenswatch.server.account_pages import Account
+    from lenswatch.server.pages.account import Account
 
 __all__ = ["NOT_STORED", "Visitor", "accepts", "page", "refuse", "visitor_of"]
 

@@ -11,8 +11,8 @@ from uuid import UUID
 
 from fastapi import APIRouter, Header, HTTPException, Request, Response
 
-from lenswatch.server import assets
-from lenswatch.server.rendering import accepts, page
+from lenswatch.server.pages import assets
+from lenswatch.server.pages.rendering import accepts, page
 
 __all__ = ["router"]
 
