@@ -19,9 +19,9 @@ from hypothesis import HealthCheck, settings
 from PIL import Image
 
 from lenswatch.config import Config, EncoderConfig, StorageConfig, TrackingConfig, TransformConfig
-from once import made_once
-from ports import free_port
-from waiting import until_it_answers
+from support.once import made_once
+from support.ports import free_port
+from support.waiting import until_it_answers
 
 # How fast an example is made or runs says nothing while other programs keep the machine busy; and a
 # property of a server may well be tried on one that earlier examples have used.

@@ -1,17 +1,32 @@
-"""One step of a long task: what training, drawing and replaying yield, and a command draws."""
+"""Progress of a long task, as a function that the caller gives."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["Step"]
+__all__ = ["Progress", "Step", "no_progress"]
 
 
 @dataclass(frozen=True)
 class Step:
-    """`done` of `total` steps of `task`, and what to say of it."""
+    """Progress of one task.
+
+    Attributes:
+        task: Name of the task, such as "training".
+        done: Steps done so far.
+        total: Steps of the whole task.
+        detail: Further text for the user, such as the loss of an epoch.
+    """
 
     task: str
     done: int
     total: int
     detail: str = ""
+
+
+Progress = Callable[[Step], None]
+
+
+def no_progress(_step: Step) -> None:
+    """Ignore a step: the default for callers who do not show progress."""

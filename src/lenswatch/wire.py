@@ -5,6 +5,8 @@ Field names and values are those of the DriftWatch REST contract.
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import re
 import time
@@ -22,6 +24,8 @@ __all__ = [
     "DriftJob",
     "JobStatus",
     "new_event_id",
+    "plain",
+    "to_json",
 ]
 
 JobStatus = Literal["Running", "Completed", "Failed"]
@@ -64,3 +68,34 @@ def new_event_id() -> str:
     value = value & ~(0xF << 76) | 0x7 << 76
     value = value & ~(0x3 << 62) | 0x2 << 62
     return str(uuid.UUID(int=value))
+
+
+def to_json(value: Any) -> str:
+    """`value` as JSON text. NaN and infinities become null, numpy values Python ones."""
+    try:
+        return json.dumps(value, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError):
+        return json.dumps(plain(value), allow_nan=False, separators=(",", ":"))
+
+
+def plain(value: Any) -> Any:
+    """`value` in None, bool, int, float, str, list and dict; what fits none of them as its text.
+
+    >>> plain({"distance": float("nan"), 4: (1, 2.5)})
+    {'distance': None, '4': [1, 2.5]}
+    """
+    if value is None or isinstance(value, bool | str):
+        return value if type(value) in (bool, str, type(None)) else str(value)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    if callable(getattr(value, "tolist", None)):  # numpy arrays and scalars, torch tensors
+        return plain(value.tolist())
+    if callable(getattr(value, "isoformat", None)):
+        return value.isoformat()
+    return str(value)

@@ -21,7 +21,7 @@ from lenswatch.node.request import Request
 from lenswatch.node.store.store import NodeStore
 from lenswatch.outbox.rows import OutboxRows
 from lenswatch.reference.paths import node_database
-from samples import huge_png
+from support.samples import huge_png
 
 
 def store_of(served) -> NodeStore:

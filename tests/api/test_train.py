@@ -6,7 +6,7 @@ import requests
 
 from conftest import deepaas_running, write_settings
 from lenswatch.reference.paths import current_digest
-from waiting import until
+from support.waiting import until
 
 
 def test_training_makes_a_new_reference_and_serves_with_it(trained_root, tmp_path, camera):

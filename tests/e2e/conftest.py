@@ -14,15 +14,15 @@ import pytest
 import requests
 from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
 
-from e2e.provider import install_provider, provider_running
 from lenswatch.config import load_config
 from lenswatch.server.identity.keys import create_key
-from once import made_once
-from ports import free_port
-from samples import picture
-from server.databases import DATABASES, own_database
-from servers import served
-from waiting import until_it_answers
+from support.databases import DATABASES, own_database
+from support.once import made_once
+from support.ports import free_port
+from support.provider import install_provider, provider_running
+from support.samples import picture
+from support.servers import served
+from support.waiting import until_it_answers
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]

@@ -7,7 +7,7 @@ import pytest
 import requests
 
 from conftest import deepaas_running, write_settings
-from waiting import until
+from support.waiting import until
 
 
 @pytest.fixture(scope="module")

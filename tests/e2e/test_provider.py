@@ -12,13 +12,13 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 import lenswatch
-from e2e.mytoken import mytoken_server
-from e2e.provider import access_token, visit
-from forms import form_token
 from lenswatch.config import TrackingConfig
 from lenswatch.node.store.store import NodeStore
 from lenswatch.outbox.sender import Sender
-from node_processes import drift_job
+from support.forms import form_token
+from support.mytoken import mytoken_server
+from support.node_processes import drift_job
+from support.provider import access_token, visit
 
 
 @pytest.mark.parametrize("resource", [None, "urn:lens"])

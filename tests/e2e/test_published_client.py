@@ -15,14 +15,14 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 
-from certificates import write_certificate
-from e2e.environments import new_environment
-from e2e.mytoken import mytoken_server, unsigned_token
-from e2e.provider import access_token
-from relays import Relay, Rewriter
-from server.databases import DATABASES, own_database
-from servers import served
-from waiting import until
+from support.certificates import write_certificate
+from support.databases import DATABASES, own_database
+from support.environments import new_environment
+from support.mytoken import mytoken_server, unsigned_token
+from support.provider import access_token
+from support.relays import Relay, Rewriter
+from support.servers import served
+from support.waiting import until
 
 CLIENT = "drift-monitor==1.1.1"
 

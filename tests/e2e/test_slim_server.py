@@ -10,9 +10,9 @@ from pathlib import Path
 import httpx2 as httpx
 import pytest
 
-from e2e.environments import new_environment
-from ports import free_port
-from waiting import until_it_answers
+from support.environments import new_environment
+from support.ports import free_port
+from support.waiting import until_it_answers
 
 ROOT = Path(__file__).resolve().parents[2]
 IMPORT_ALL = """

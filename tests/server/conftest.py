@@ -4,31 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import threading
-import time
-import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
 from fastapi import FastAPI
-from joserfc import jwt
-from joserfc.jwk import ECKey, RSAKey
 from sqlalchemy import event, text
 from starlette.testclient import TestClient
 
-from json_replies import JsonHandler
-from lenswatch.config import AuthConfig, Config, ServerConfig
 from lenswatch.server.app import create_app
 from lenswatch.server.db.database import Database
 from lenswatch.server.db.schema import prepare
-from samples import JOB
-from server.databases import DATABASES, own_postgres
-from servers import Served, in_a_thread, served
+from support.api import Api, config_for, registered
+from support.databases import DATABASES, own_postgres
+from support.issuer import Issuer
+from support.servers import Served, in_a_thread, served
 
 TABLES = ("experiments", "users", "api_keys", "sessions", "settings")
 
@@ -79,78 +71,6 @@ def database_url(request: pytest.FixtureRequest) -> str:
     return url
 
 
-@dataclass
-class Account:
-    """Somebody at the identity provider."""
-
-    subject: str
-    claims: dict[str, Any]
-
-
-class Issuer:
-    """A small OpenID Connect provider: discovery, keys, userinfo, and whatever tokens a test wants."""
-
-    def __init__(self) -> None:
-        self.key = RSAKey.generate_key(2048, {"kid": "one", "use": "sig"})
-        self.ec_key = ECKey.generate_key("P-256", {"kid": "two", "use": "sig"})
-        self.accounts: dict[str, Account] = {}
-        self.opaque: dict[str, str] = {}
-        self.paths: list[str] = []
-        self.discovery: dict[str, Any] = {}
-        issuer = self
-
-        class Handler(JsonHandler):
-            def get(self) -> None:
-                issuer.paths.append(self.path)
-                self.reply(*issuer.answer(self.path, self.headers.get("Authorization", "")))
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def answer(self, path: str, authorization: str) -> tuple[int, Any]:
-        if path == "/.well-known/openid-configuration":
-            return 200, {
-                "issuer": self.address,
-                "jwks_uri": f"{self.address}/jwks",
-                "userinfo_endpoint": f"{self.address}/userinfo",
-            } | self.discovery
-        if path == "/jwks":
-            return 200, {"keys": [k.as_dict(private=False) for k in (self.key, self.ec_key)]}
-        account = self.accounts.get(self._subject(authorization.removeprefix("Bearer ")))
-        return (200, account.claims) if account else (401, {})
-
-    def _subject(self, token: str) -> str:
-        if token in self.opaque:
-            return self.opaque[token]
-        try:
-            return str(jwt.decode(token, self.key, algorithms=["RS256", "PS384"]).claims["sub"])
-        except Exception:
-            try:
-                return str(jwt.decode(token, self.ec_key).claims["sub"])
-            except Exception:
-                return ""
-
-    def account(self, subject: str, *roles: str, **claims: Any) -> str:
-        """Somebody new, and a token for them; a claim given as None is left out of userinfo."""
-        given = {
-            "sub": subject,
-            "email": f"{subject}@example.org",
-            "email_verified": True,
-            "realm_access": {"roles": list(roles)},
-        } | claims
-        self.accounts[subject] = Account(subject, {k: v for k, v in given.items() if v is not None})
-        return self.token(subject)
-
-    def token(self, subject: str, *, key: Any = None, header: Any = None, **claims: Any) -> str:
-        """A signed token; a claim given as None is left out."""
-        body = {"iss": self.address, "sub": subject, "exp": int(time.time()) + 600, **claims}
-        body = {name: value for name, value in body.items() if value is not None}
-        head = {"alg": "RS256", "kid": "one"} | (header or {})
-        head = {name: value for name, value in head.items() if value is not None}
-        return jwt.encode(head, body, key or self.key, algorithms=[head["alg"]])
-
-
 @pytest.fixture(scope="session")
 def running_issuer() -> Iterator[Issuer]:
     """One provider for all tests."""
@@ -177,71 +97,6 @@ def other_issuer() -> Iterator[Issuer]:
     yield issuer
     issuer.server.shutdown()
     issuer.server.server_close()
-
-
-@dataclass(frozen=True)
-class Api:
-    """The API as somebody sees it."""
-
-    client: TestClient
-    token: str | None = None
-    prefix: str = "/api/latest"
-    headers: dict[str, str] = field(default_factory=dict)
-
-    def as_(self, token: str | None) -> Api:
-        """The same for the holder of `token`."""
-        return replace(self, token=token)
-
-    def under(self, prefix: str) -> Api:
-        """The same under another prefix."""
-        return replace(self, prefix=prefix)
-
-    def __call__(self, method: str, path: str, **options: Any) -> Any:
-        headers = self.headers | options.pop("headers", {})
-        if self.token is not None:
-            headers["Authorization"] = f"Bearer {self.token}"
-        return self.client.request(method, self.prefix + path, headers=headers, **options)
-
-    def get(self, path: str, **options: Any) -> Any:
-        return self("GET", path, **options)
-
-    def put(self, path: str, **options: Any) -> Any:
-        return self("PUT", path, **options)
-
-    def post(self, path: str, **options: Any) -> Any:
-        return self("POST", path, **options)
-
-    def delete(self, path: str, **options: Any) -> Any:
-        return self("DELETE", path, **options)
-
-    def me(self) -> str:
-        """One's own id."""
-        return str(self.get("/user/self").json()["id"])
-
-    def experiment(self, name: str = "", **fields: Any) -> dict[str, Any]:
-        """A new experiment."""
-        body = {"name": name or uuid.uuid4().hex, **fields}
-        answer = self.post("/experiment", json=body)
-        assert answer.status_code == 201, answer.text
-        return dict(answer.json())
-
-    def drift(self, experiment: dict[str, Any], **fields: Any) -> dict[str, Any]:
-        """A new drift job."""
-        body = JOB | fields
-        answer = self.post(f"/experiment/{experiment['id']}/drift", json=body)
-        assert answer.status_code == 201, answer.text
-        return dict(answer.json())
-
-    def search(self, experiment: dict[str, Any], query: Any, **params: Any) -> Any:
-        """A search in an experiment's jobs."""
-        path = f"/experiment/{experiment['id']}/drift/search"
-        return self.post(path, json=query, params=params)
-
-
-def config_for(url: str, root: Path, **settings: Any) -> Config:
-    """Settings of a server on the database `url`."""
-    auth = AuthConfig(**settings.pop("auth", {}))
-    return Config(server=ServerConfig(database=url, auth=auth, **settings), root=root)
 
 
 @pytest.fixture
@@ -323,13 +178,6 @@ def bob(anonymous: Api, issuer: Issuer) -> Api:
 def root(anonymous: Api, issuer: Issuer) -> Api:
     """An administrator."""
     return registered(anonymous, issuer.account("root", "user", "admin"))
-
-
-def registered(api: Api, token: str) -> Api:
-    """The API as seen by a user who registers now."""
-    answer = api.as_(token).post("/user")
-    assert answer.status_code == 201, answer.text
-    return api.as_(token)
 
 
 @pytest.fixture

@@ -2,25 +2,25 @@
 
 Each attack has a test, here or in the file of what wards it off:
 
-- tokens of an untrusted issuer: test_auth.py::test_nothing_is_fetched_for_an_untrusted_token
+- tokens of an untrusted issuer: test_identity.py::test_nothing_is_fetched_for_an_untrusted_token
 - `alg` none, HS256 with the public key, unknown `kid`, expired, not yet valid:
-  test_auth.py::test_a_bad_token_is_401_and_counts_as_none
-- missing claims: test_auth.py::test_missing_claims_are_403_before_the_body_is_judged
+  test_identity.py::test_a_bad_token_is_401_and_counts_as_none
+- missing claims: test_identity.py::test_missing_claims_are_403_before_the_body_is_judged
 - another user's private experiment: test_privacy.py::test_nobody_sees_or_changes_anything_by_any_path
 - SQL injection through queries and JSON paths:
   test_attacks.py::test_injection_through_queries_finds_nothing_and_breaks_nothing,
   through sort fields, tags and keys: test_attacks.py::test_injection_through_sort_fields_tags_and_keys,
   through the other searches: test_attacks.py::test_injection_through_the_other_searches
 - operator injection: test_attacks.py::test_operators_in_records_are_values_or_refused
-- NaN and integers over 64 bits: test_drift.py::test_what_no_database_can_keep_is_422,
+- NaN and integers over 64 bits: jobs/test_api.py::test_what_no_database_can_keep_is_422,
   in queries: test_attacks.py::test_numbers_that_no_database_knows_are_refused_everywhere
 - a body of 100 MB: test_reading.py::test_a_hundred_megabytes_are_413
 - a slow body: test_reading.py::test_a_body_that_never_comes_is_given_up,
   a slow head: test_connections.py::test_who_sends_no_whole_head_is_cut_off
 - path traversal: test_attacks.py::test_paths_do_not_lead_out,
   test_attacks.py::test_a_pictures_path_does_not_lead_out
-- a scripted SVG as a picture: test_images.py::test_what_is_no_picture_is_422,
-  a script in a picture: test_images.py::test_a_script_in_a_picture_does_not_come_back
+- a scripted SVG as a picture: test_pictures.py::test_what_is_no_picture_is_422,
+  a script in a picture: test_pictures.py::test_a_script_in_a_picture_does_not_come_back
 - cross-site posts: test_guard.py::test_without_identity_other_sites_cannot_post,
   of forms: test_keys.py::test_no_form_is_taken_from_another_site
 - host-header rebinding: test_guard.py::test_without_identity_another_host_is_refused
@@ -40,7 +40,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lenswatch.server.pages import assets
-from samples import JOB
+from support.samples import JOB
 
 INJECTIONS = [
     "' OR '1'='1",

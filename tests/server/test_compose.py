@@ -18,8 +18,8 @@ import yaml
 
 from lenswatch.cli.main import main
 from lenswatch.config import Config, load_config
-from ports import free_port
-from waiting import until
+from support.ports import free_port
+from support.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICES: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]

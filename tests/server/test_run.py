@@ -24,10 +24,10 @@ from lenswatch.errors import ServerError
 from lenswatch.server.db.database import Database
 from lenswatch.server.db.schema import prepare
 from lenswatch.server.run import serve as run_server
-from ports import free_port
-from samples import JOB
-from server.databases import own_postgres
-from waiting import until_it_answers
+from support.databases import own_postgres
+from support.ports import free_port
+from support.samples import JOB
+from support.waiting import until_it_answers
 
 WRITERS = """
 import os, sys

@@ -12,9 +12,9 @@ from sqlalchemy import make_url
 
 from lenswatch.cli.main import main
 from lenswatch.server import run
-from ports import free_port
-from server.databases import DATABASES, own_database
-from servers import command
+from support.databases import DATABASES, own_database
+from support.ports import free_port
+from support.servers import command
 
 
 @pytest.fixture(autouse=True)

@@ -26,8 +26,7 @@ from lenswatch.client.replies import (
     unreachable,
 )
 from lenswatch.errors import ConfigError, TrackingRefused
-from lenswatch.plain import to_json
-from lenswatch.wire import DriftJob
+from lenswatch.wire import DriftJob, to_json
 
 __all__ = ["BatchResult", "Experiment", "TrackingClient"]
 

@@ -307,7 +307,7 @@ def _load_autoencoder(path: Path, size: tuple[int, int]) -> Autoencoder:
     except (KeyError, TypeError, AttributeError, IndexError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ArtefactError(
-            f"{path}: holds the weights of another network than lenswatch.reference.autoencoder.Autoencoder for "
-            f"pictures of {size[0]} x {size[1]} ({reason})"
+            f"{path}: holds the weights of another network than "
+            f"lenswatch.reference.autoencoder.Autoencoder for pictures of {size[0]} x {size[1]} ({reason})"
         ) from None
     return autoencoder.eval()

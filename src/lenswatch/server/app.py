@@ -27,6 +27,7 @@ from lenswatch.server.http.logs import make_log
 from lenswatch.server.http.metrics import Metrics
 from lenswatch.server.http.observe import REQUEST_ID, ROUTE, SHOWN, Observe
 from lenswatch.server.http.operations import Operation, Services
+from lenswatch.server.identity.account import Account
 from lenswatch.server.identity.fetching import host_of, tls_context
 from lenswatch.server.identity.identity import (
     Authenticator,
@@ -44,7 +45,6 @@ from lenswatch.server.jobs import pictures as images
 from lenswatch.server.jobs import series as streams
 from lenswatch.server.pages import account as account_pages
 from lenswatch.server.pages import dashboard as pages
-from lenswatch.server.pages.account import Account
 from lenswatch.server.pages.rendering import refuse
 from lenswatch.server.values.refusals import NO_DATABASE, Refusal
 
@@ -235,4 +235,4 @@ def _add_middleware(app: FastAPI, config: Config) -> None:
             expose_headers=_EXPOSED,
             max_age=100,
         )
-    app.add_middleware(Observe, log=app.state.log, metrics=app.state.metrics)
+    app.add_middleware(Observe, log=app.state.log, metrics=app.state.metrics, refuse=refuse)

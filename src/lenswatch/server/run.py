@@ -26,8 +26,8 @@ from lenswatch.errors import LenswatchError, ServerError
 from lenswatch.server.app import check_auth, create_app
 from lenswatch.server.db.schema import prepare
 from lenswatch.server.http.connections import HEAD_SECONDS, HttpConnection
-from lenswatch.server.http.guard import is_loopback
 from lenswatch.server.http.logs import ForeignLog
+from lenswatch.server.values.loopback import is_loopback
 
 __all__ = ["serve"]
 

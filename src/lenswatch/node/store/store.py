@@ -31,8 +31,7 @@ from lenswatch.node.store.database import (
     pictures,
     windows,
 )
-from lenswatch.plain import to_json
-from lenswatch.wire import DriftJob
+from lenswatch.wire import DriftJob, to_json
 
 __all__ = ["Answer", "NodeStore", "StreamState", "Transaction"]
 

@@ -9,6 +9,7 @@ from typing import Any, cast
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, pre_load, validate
 
 from lenswatch.server.identity.identity import LEVELS
+from lenswatch.server.identity.permissions import MAX_PERMISSIONS
 from lenswatch.server.values.refusals import Refusal, invalid
 from lenswatch.server.values.storable import (
     MAX_COMPLAINTS,
@@ -30,7 +31,6 @@ __all__ = [
 ]
 
 MAX_BATCH = 1000  # jobs
-MAX_PERMISSIONS = 1000  # of one experiment
 MAX_TAGS = 10_000  # of one job
 MAX_PARAMETERS = 1 << 20  # bytes of one job's parameters, as JSON
 _TOO_LARGE = 2**64

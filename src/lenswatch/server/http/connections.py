@@ -1,7 +1,8 @@
 """Connections to clients that never finish, or never begin.
 
-A request's body has its own time (`lenswatch.server.http.reading`), and what a client does not fetch has that of
-TCP_USER_TIMEOUT (`lenswatch.server.run`). Here: the request's head, and how many clients there may be.
+A request's body has its own time (`lenswatch.server.http.reading`), and what a client does not fetch
+that of TCP_USER_TIMEOUT (`lenswatch.server.run`).
+Here: the request's head, and how many clients there may be.
 """
 
 from __future__ import annotations

@@ -6,32 +6,22 @@ Host must be a loopback name, and an Origin must be this server itself or one of
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Collection
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from lenswatch.server.values.loopback import is_loopback
 from lenswatch.server.values.refusals import refusal
 
-__all__ = ["LoopbackOnly", "is_loopback"]
+__all__ = ["LoopbackOnly"]
 
 _HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?\Z")
 _NO_ACCOUNTS = (
     "This server has no accounts, so it answers only requests to localhost. "
     "Set server.auth.mode to keys or oidc to reach it by another name."
 )
-_LOCAL = re.compile(r"([a-z0-9_-]+\.)*localhost\Z")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address can only be this machine."""
-    name = host.strip("[]").lower().removesuffix(".")
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return bool(_LOCAL.match(name))
 
 
 class LoopbackOnly:

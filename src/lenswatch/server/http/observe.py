@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 import time
 import uuid
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lenswatch.server.http.metrics import Metrics
-from lenswatch.server.pages.rendering import refuse
 from lenswatch.server.values.refusals import Refusal
 
 __all__ = ["REQUEST_ID", "ROUTE", "SHOWN", "Observe"]
@@ -20,16 +21,18 @@ __all__ = ["REQUEST_ID", "ROUTE", "SHOWN", "Observe"]
 REQUEST_ID = "lenswatch.request_id"  # where the id of a request is kept
 ROUTE = "lenswatch.route"  # where an endpoint leaves the path it stands for
 SHOWN = 200  # characters of a path, in the log
+Refuse = Callable[[Request, Refusal], Awaitable[Response]]
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 
 
 class Observe:
     """The outermost middleware."""
 
-    def __init__(self, app: ASGIApp, log: Any, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, log: Any, metrics: Metrics, refuse: Refuse) -> None:
         self.app = app
         self.log = log
         self.metrics = metrics
+        self.refuse = refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass `scope` on, and note what came of it."""
@@ -54,7 +57,7 @@ class Observe:
         except Exception:
             self.log.exception("crash", request_id=request_id, path=scope["path"][:SHOWN])
             if not status:
-                answer = await refuse(Request(scope), Refusal(500))
+                answer = await self.refuse(Request(scope), Refusal(500))
                 await answer(scope, receive, noting)
 
     def _note(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:

@@ -12,7 +12,6 @@ from marshmallow import Schema, fields, validate
 from lenswatch.server.http.bodies import (
     MAX_BATCH,
     MAX_PARAMETERS,
-    MAX_PERMISSIONS,
     MAX_TAGS,
     BatchBody,
     DriftBody,
@@ -21,6 +20,7 @@ from lenswatch.server.http.bodies import (
 )
 from lenswatch.server.http.operations import Operation, Who
 from lenswatch.server.identity.identity import LEVELS
+from lenswatch.server.identity.permissions import MAX_PERMISSIONS
 from lenswatch.wire import JOB_STATUSES, SCHEMA_VERSION, TAG_LENGTH
 
 __all__ = ["document"]

@@ -17,7 +17,7 @@ import anyio
 import httpx2 as httpx
 
 from lenswatch.errors import ServerError
-from lenswatch.server.http.guard import is_loopback
+from lenswatch.server.values.loopback import is_loopback
 from lenswatch.server.values.refusals import Refusal
 
 __all__ = ["fetch", "host_of", "over_tls", "tls_context", "unavailable"]

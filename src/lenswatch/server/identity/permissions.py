@@ -8,12 +8,13 @@ from typing import Any
 from sqlalchemy import ColumnElement, or_, select, true
 
 from lenswatch.server.db.models import experiments, permissions
-from lenswatch.server.http.bodies import MAX_PERMISSIONS
 from lenswatch.server.identity.identity import LEVELS, Caller
 from lenswatch.server.values.refusals import invalid
 from lenswatch.server.values.storable import digest
 
-__all__ = ["may", "may_create", "readable", "with_manager"]
+__all__ = ["MAX_PERMISSIONS", "may", "may_create", "readable", "with_manager"]
+
+MAX_PERMISSIONS = 1000  # entries of one experiment
 
 Entry = Mapping[str, str]
 

@@ -6,70 +6,30 @@ the SameSite cookie and the check of Origin no other site can post them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, cast
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 import anyio.to_thread
 from fastapi import APIRouter
-from itsdangerous import BadData, URLSafeTimedSerializer
 from sqlalchemy import select
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from lenswatch.errors import InputError
-from lenswatch.server.db.database import Database
 from lenswatch.server.db.models import experiments
 from lenswatch.server.experiments import users
 from lenswatch.server.http.reading import read_body
 from lenswatch.server.identity import keys
+from lenswatch.server.identity.account import Account
 from lenswatch.server.identity.identity import Identity
 from lenswatch.server.identity.oidc_login import OidcLogin
-from lenswatch.server.identity.sessions import COOKIE, SESSION_SECONDS, SessionStore, from_here
 from lenswatch.server.pages.rendering import NOT_STORED, page, visitor_of
 from lenswatch.server.values.refusals import Refusal, forbidden, unauthorized
-from lenswatch.server.values.storable import digest
 
-__all__ = ["Account", "router"]
+__all__ = ["router"]
 
 router = APIRouter(include_in_schema=False)
 _MAX_FORM = 64 * 1024
-
-
-@dataclass(frozen=True)
-class Account:
-    """What these pages work with."""
-
-    database: Database
-    sessions: SessionStore
-    key_bearer: keys.KeyBearer
-    oidc: OidcLogin | None
-    signer: URLSafeTimedSerializer
-
-    @property
-    def issuers(self) -> list[str]:
-        """The providers that one may log in with, by host."""
-        if self.oidc is None or not self.oidc.config.client_id:
-            return []
-        return [urlsplit(address).netloc for address in self.oidc.config.issuers]
-
-    def form_token(self, request: Request) -> str:
-        """What a form on a page for this browser must carry."""
-        return str(self.signer.dumps(_session(request)))
-
-    def check_form(self, request: Request, form: dict[str, list[str]]) -> None:
-        """403 unless the form is one that we gave this browser."""
-        try:
-            bound = self.signer.loads(form.get("form", [""])[0], max_age=SESSION_SECONDS)
-        except BadData:
-            bound = None
-        if bound != _session(request) or not from_here(request):
-            raise forbidden("This form has expired; load the page again.")
-
-
-def _session(request: Request) -> str:
-    """Stands for the browser's session; not the cookie itself, which no page should show."""
-    return digest(request.cookies.get(COOKIE, ""))
 
 
 def _account(request: Request) -> Account:

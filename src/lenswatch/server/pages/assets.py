@@ -71,7 +71,7 @@ def _plotly_source() -> bytes:
 
 @cache
 def _own_files() -> dict[str, bytes]:
-    folder = resources.files("lenswatch.server") / "static"
+    folder = resources.files("lenswatch.server.pages") / "static"
     files = sorted(folder.iterdir(), key=lambda file: file.name)
     return {file.name: file.read_bytes() for file in files if _suffix(file.name) in _MEDIA_TYPES}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import anyio.to_thread
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -16,11 +16,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from lenswatch.server.db.database import Outage
+from lenswatch.server.identity.account import Account
 from lenswatch.server.pages import assets
 from lenswatch.server.values.refusals import Refusal
-
-if TYPE_CHECKING:
-    from lenswatch.server.pages.account import Account
 
 __all__ = ["NOT_STORED", "Visitor", "accepts", "page", "refuse", "visitor_of"]
 
@@ -55,7 +53,7 @@ _NOTHING_HERE = (
     "There is nothing at this address. It may be mistyped, or what was here has been deleted."
 )
 _environment = Environment(
-    loader=PackageLoader("lenswatch.server", "templates"),
+    loader=PackageLoader("lenswatch.server.pages", "templates"),
     autoescape=True,
     undefined=StrictUndefined,
 )

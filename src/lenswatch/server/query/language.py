@@ -2,8 +2,8 @@
 
 Understood: equality (with a value, with a member of an array, with a whole array or object; null also
 finds what is absent), `$eq $ne $gt $gte $lt $lte $in $nin $not $exists $all $size $elemMatch $regex $options
-$and $or $nor` and dotted paths. Everything else is refused by name. `lenswatch.server.query.conditions` makes SQL
-of the tree.
+$and $or $nor` and dotted paths. Everything else is refused by name. `conditions` makes SQL of the
+tree.
 """
 
 from __future__ import annotations

@@ -1,0 +1,123 @@
+"""`lenswatch up`: one command from nothing to the dashboard, and back to nothing."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+import requests
+
+from conftest import write_settings
+from lenswatch.cli.console import follow
+from lenswatch.cli.up import _prepare
+from lenswatch.demo import replay as demo
+from lenswatch.reference.paths import current_digest
+from support.ports import free_port
+from support.waiting import until
+
+
+@contextlib.contextmanager
+def up(root, *, node_port, server_port):
+    """`lenswatch up` as a user starts it; what it printed is in root/out.txt."""
+    command = [sys.executable, "-m", "lenswatch", "up", "--config", str(root / "config.toml")]
+    with (root / "out.txt").open("wb") as output:
+        process = subprocess.Popen(
+            [*command, f"--port={node_port}", f"--server-port={server_port}"],
+            cwd=root,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(60)
+
+
+def wait_for_text(file, text, process):
+    until(lambda: text in file.read_text() or process.poll() is not None, seconds=120)
+    assert text in file.read_text()
+
+
+@pytest.fixture
+def ready(trained_root, tmp_path):
+    """A folder whose storage has a reference."""
+    shutil.copytree(trained_root / "storage", tmp_path / "storage")
+    write_settings(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_serves_and_a_signal_ends_all_of_it(ready, camera, number):
+    node_port, server_port = free_port(), free_port()
+    with up(ready, node_port=node_port, server_port=server_port) as process:
+        wait_for_text(ready / "out.txt", "Ctrl-C ends it", process)
+        said = (ready / "out.txt").read_text()
+        assert f"http://127.0.0.1:{server_port}/" in said
+        assert f"http://127.0.0.1:{node_port}/api" in said
+        assert "curl -F input_file=@" in said
+        assert "replay" not in said
+        url = f"http://127.0.0.1:{node_port}/v2/models/lenswatch/predict/"
+        assert requests.post(url, files={"input_file": camera(60)}, timeout=60).status_code == 200
+        family = psutil.Process(process.pid).children(recursive=True)
+        assert len(family) >= 3
+        process.send_signal(number)
+        assert process.wait(60) == 0
+    _, alive = psutil.wait_procs(family, timeout=60)
+    assert [each for each in alive if each.status() != psutil.STATUS_ZOMBIE] == []
+
+
+def test_a_busy_port_is_one_clear_line(ready):
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen()
+        port = busy.getsockname()[1]
+        with up(ready, node_port=port, server_port=free_port()) as process:
+            assert process.wait(60) == 1
+    said = (ready / "out.txt").read_text().splitlines()
+    assert said == [
+        f"lenswatch: port {port} on 127.0.0.1 cannot be used (Address already in use); stop what listens "
+        "there, or choose others with --port and --server-port"
+    ]
+
+
+def test_a_server_that_ends_takes_the_rest_along_and_says_so(ready):
+    with up(ready, node_port=free_port(), server_port=free_port()) as process:
+        wait_for_text(ready / "out.txt", "Ctrl-C ends it", process)
+        (server,) = [
+            child
+            for child in psutil.Process(process.pid).children()
+            if "server" in child.cmdline()[3:4]
+        ]
+        os.kill(server.pid, signal.SIGKILL)
+        assert process.wait(60) == 1
+    assert "the tracking server ended with exit code -9" in (ready / "out.txt").read_text()
+
+
+def test_a_new_installation_draws_trains_and_replays(config, tmp_path, monkeypatch, deepaas):
+    """With fewer and the same pictures: what a first `make up` does before it serves."""
+    for name, frames in (("CLEAN", 40), ("LATER", 2), ("FOULED", 3)):
+        monkeypatch.setattr(demo, name, frames)
+    _prepare(config)
+    pictures = demo.replay_pictures(config.image_folder)
+    assert len(pictures) == 5
+    assert current_digest(config.storage_path)
+    follow(demo.replay(pictures, deepaas.predict_url))
+    with requests.Session() as session:
+        health = session.get(f"{deepaas.url}/healthz", timeout=60).json()
+    assert health["status"] == "ok"
+
+
+def test_pictures_that_are_there_are_never_drawn_over(ready, config):
+    shutil.rmtree(ready / "storage" / "reference")
+    before = sorted(Path(config.image_folder).rglob("*.jpg"))
+    _prepare(config)
+    assert sorted(Path(config.image_folder).rglob("*.jpg")) == before
+    assert not (config.image_folder / ".to-replay").exists()

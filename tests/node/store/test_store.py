@@ -1,0 +1,297 @@
+"""The node's database: nothing lost, nothing counted twice, whoever writes."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lenswatch.errors import StoreError
+from lenswatch.node.store import store as store_module
+from lenswatch.node.store.store import Answer, NodeStore
+from support.node_processes import count_up, drift_job, stop_in_the_middle
+
+SPAWN = multiprocessing.get_context("spawn")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "storage" / "node.db"
+
+
+@pytest.fixture
+def store(path: Path) -> NodeStore:
+    return NodeStore(path)
+
+
+def rows(path: Path, query: str) -> list[tuple[Any, ...]]:
+    connection = sqlite3.connect(path)
+    try:
+        return connection.execute(query).fetchall()
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize(("durable", "synchronous"), [(True, 2), (False, 0)])
+def test_a_commit_waits_for_the_disk_unless_told_otherwise(path, durable, synchronous):
+    store = NodeStore(path, durable=durable)
+    with store._reader.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == synchronous
+
+
+def test_what_was_put_in_one_transaction_is_read_back(store: NodeStore, path: Path) -> None:
+    with store.begin() as transaction:
+        assert transaction.answer("e1") is None
+        assert transaction.window("demo", "ab") is None
+        transaction.put_window("demo", "ab", b"state")
+        transaction.put_answer("e1", Answer(200, {"drift": False, "distance": None}))
+        transaction.post(drift_job(), b"jpeg")
+        assert transaction.window("demo", "ab") == b"state"
+    store.close()
+    again = NodeStore(path)
+    assert again.window("demo", "ab") == b"state"
+    assert again.answer("e1") == Answer(200, {"drift": False, "distance": None})
+    (text,) = rows(path, "SELECT job FROM outbox")[0]
+    assert json.loads(text) == drift_job().to_json()
+    assert rows(path, "SELECT data FROM pictures") == [(b"jpeg",)]
+
+
+def test_an_exception_undoes_all_of_it(store: NodeStore, path: Path) -> None:
+    def work() -> None:
+        with store.begin() as transaction:
+            transaction.put_window("demo", "ab", b"state")
+            transaction.put_answer("e1", Answer(200, {}))
+            transaction.post(drift_job(), b"jpeg")
+            raise FileNotFoundError("the caller's own trouble")
+
+    with pytest.raises(FileNotFoundError, match="own trouble"):
+        work()
+    assert store.window("demo", "ab") is None
+    assert store.answer("e1") is None
+    assert rows(path, "SELECT * FROM outbox") == rows(path, "SELECT * FROM pictures") == []
+    assert not store.posted.is_set()
+
+
+def test_windows_of_two_references_never_meet(store: NodeStore) -> None:
+    with store.begin() as transaction:
+        transaction.put_window("demo", "ab", b"old encoder")
+        transaction.put_window("demo", "cd", b"new encoder")
+    assert store.window("demo", "ab") == b"old encoder"
+    assert store.window("demo", "cd") == b"new encoder"
+
+
+def test_a_reset_forgets_the_windows_of_one_stream_only(store: NodeStore) -> None:
+    with store.begin() as transaction:
+        for stream, digest in (("a", "1"), ("a", "2"), ("b", "1")):
+            transaction.put_window(stream, digest, b"state")
+    with store.begin() as transaction:
+        assert transaction.delete_windows("a") == 2
+    assert store.window("a", "1") is None
+    assert store.window("b", "1") == b"state"
+
+
+def test_streams_tell_how_many_images_and_when(store: NodeStore) -> None:
+    for stream in ("a", "b", "a", "a"):
+        with store.begin() as transaction:
+            transaction.put_window(stream, "ab", b"state")
+    first, second = store.streams()
+    assert (first.stream, first.digest, first.images) == ("a", "ab", 3)
+    assert (second.stream, second.images) == ("b", 1)
+    assert timedelta(0) <= datetime.now(UTC) - first.updated_at < timedelta(minutes=1)
+
+
+def test_a_second_answer_to_an_event_is_refused(store: NodeStore) -> None:
+    with store.begin() as transaction:
+        transaction.put_answer("e1", Answer(200, {"n": 1}))
+    with pytest.raises(StoreError, match="UNIQUE"), store.begin() as transaction:
+        transaction.put_answer("e1", Answer(200, {"n": 2}))
+    assert store.answer("e1") == Answer(200, {"n": 1})
+
+
+def test_what_is_no_json_never_gets_into_the_file(store: NodeStore, path: Path) -> None:
+    with store.begin() as transaction:
+        transaction.post(drift_job(distance=float("nan")))
+        transaction.put_answer("e1", Answer(200, {"distance": float("-inf")}))
+    (text,) = rows(path, "SELECT job FROM outbox")[0]
+    assert json.loads(text)["parameters"]["distance"] is None
+    assert store.answer("e1") == Answer(200, {"distance": None})
+
+
+def test_without_a_tracking_server_no_job_is_kept(path: Path) -> None:
+    store = NodeStore(path, keep_outbox=False)
+    with store.begin() as transaction:
+        transaction.post(drift_job(), b"jpeg")
+    assert rows(path, "SELECT * FROM outbox") == rows(path, "SELECT * FROM pictures") == []
+
+
+def test_a_posted_job_wakes_the_sender_once_it_is_committed(store: NodeStore) -> None:
+    with store.begin() as transaction:
+        transaction.post(drift_job())
+        assert not store.posted.is_set()
+    assert store.posted.is_set()
+
+
+def test_answers_older_than_a_week_go(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "PRUNE_EVERY", 2)
+    store = NodeStore(path)
+    week_ago = time.time() - 8 * 24 * 3600
+    for event_id in ("old1", "old2", "young"):
+        with store.begin() as transaction:
+            transaction.put_answer(event_id, Answer(200, {}))
+    connection = sqlite3.connect(path)
+    with connection:
+        connection.execute(f"UPDATE answers SET answered_at = {week_ago} WHERE event_id LIKE 'o%'")
+    connection.close()
+    for event_id in ("new1", "new2"):
+        with store.begin() as transaction:
+            transaction.put_answer(event_id, Answer(200, {}))
+    kept = {name for (name,) in rows(path, "SELECT event_id FROM answers")}
+    assert kept == {"young", "new1", "new2"}
+
+
+def test_the_file_is_in_wal_mode_and_every_commit_reaches_the_disk(
+    store: NodeStore, path: Path
+) -> None:
+    assert rows(path, "PRAGMA journal_mode") == [("wal",)]
+    with store.read() as connection:
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+        assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+
+
+def _no_database(path: Path) -> None:
+    path.write_bytes(b"this is a text and not a database, and long enough to be looked at " * 20)
+
+
+def _newer(path: Path) -> None:
+    NodeStore(path).close()
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+
+
+def _foreign(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE somebody_elses (x)")
+    connection.close()
+
+
+def _cut(path: Path) -> None:
+    NodeStore(path).close()
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def _folder(path: Path) -> None:
+    path.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "complaint"),
+    [
+        (_no_database, "damaged or no database"),
+        (_cut, "damaged or no database"),
+        (_newer, "written by a newer Lenswatch"),
+        (_foreign, "another program's database"),
+        (_folder, "unable to open"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_refused_by_name(
+    tmp_path: Path, spoil: Callable[[Path], None], complaint: str
+) -> None:
+    path = tmp_path / "node.db"
+    spoil(path)
+    with pytest.raises(StoreError, match=complaint) as caught:
+        NodeStore(path).window("demo", "ab")
+    assert str(path) in str(caught.value)
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(StoreError, match=r"file/sub/node\.db: cannot make its folder"):
+        NodeStore(tmp_path / "file" / "sub" / "node.db")
+
+
+def test_damage_found_later_is_named_too(store: NodeStore, path: Path) -> None:
+    with store.begin() as transaction:
+        transaction.put_window("demo", "ab", os.urandom(200_000))
+    store.close()
+    data = bytearray(path.read_bytes())
+    data[4096:] = os.urandom(len(data) - 4096)
+    path.write_bytes(data)
+    with pytest.raises(StoreError, match="damaged") as caught:
+        NodeStore(path).window("demo", "ab")
+    assert str(path) in str(caught.value)
+
+
+def test_a_writer_that_never_ends_is_reported_after_the_time_out(path: Path) -> None:
+    holder, waiter = NodeStore(path), NodeStore(path, busy_timeout=0.05)
+    with holder.begin():
+        with pytest.raises(StoreError, match="locked"), waiter.begin():
+            pass
+        assert waiter.window("demo", "ab") is None  # readers do not wait
+
+
+def test_no_update_is_lost_between_processes_and_threads(path: Path) -> None:
+    processes, threads, times = 3, 3, 40
+    ready = SPAWN.Barrier(processes + threads)
+    workers: list[Any] = [
+        SPAWN.Process(target=count_up, args=(path, "demo", times, ready)) for _ in range(processes)
+    ]
+    for worker in workers:
+        worker.start()
+    for _ in range(threads):
+        workers.append(threading.Thread(target=count_up, args=(path, "demo", times, ready)))
+        workers[-1].start()
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers[:processes]] == [0] * processes
+    total = (processes + threads) * times
+    store = NodeStore(path)
+    assert store.window("demo", "ab") == str(total).encode()
+    assert store.streams()[0].images == total
+    assert rows(path, "SELECT count(*) FROM outbox") == [(total,)]
+
+
+def test_threads_of_one_store_take_turns(store: NodeStore) -> None:
+    def count_up() -> None:
+        for _ in range(50):
+            with store.begin() as transaction:
+                value = int(transaction.window("demo", "ab") or b"0")
+                transaction.put_window("demo", "ab", str(value + 1).encode())
+
+    threads = [threading.Thread(target=count_up) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert store.window("demo", "ab") == b"400"
+
+
+@pytest.mark.parametrize(("where", "counts"), [("before commit", 0), ("after commit", 1)])
+def test_a_killed_process_leaves_all_of_an_image_or_nothing(
+    store: NodeStore, path: Path, where: str, counts: int
+) -> None:
+    with store.begin() as transaction:
+        transaction.put_window("demo", "ab", b"1")
+    reached = SPAWN.Event()
+    worker = SPAWN.Process(target=stop_in_the_middle, args=(path, where, reached))
+    worker.start()
+    assert reached.wait(30)
+    assert worker.pid is not None
+    os.kill(worker.pid, signal.SIGKILL)
+    worker.join(30)
+    assert store.window("demo", "ab") == (b"2" if counts else b"1")
+    assert (store.answer("e2") is not None) == bool(counts)
+    assert rows(path, "SELECT count(*) FROM outbox") == [(counts,)]
+    assert rows(path, "SELECT count(*) FROM pictures") == [(counts,)]
+    with store.begin() as transaction:  # nobody holds a lock
+        transaction.put_window("demo", "ab", b"3")

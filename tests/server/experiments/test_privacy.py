@@ -1,0 +1,171 @@
+"""Another's private experiment: every path that there is, tried by everybody who may not."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.routing import BaseRoute, Mount, Route
+
+from lenswatch.config import AuthConfig, Config, ServerConfig
+from lenswatch.server.identity.keys import create_key
+from support.forms import form_token
+from support.samples import JOB, picture
+
+BODIES = {
+    "/experiment": {"name": "x"},
+    "/experiment/{experiment_id}": {"name": "x", "public": True},
+    "/experiment/{experiment_id}/drift": JOB,
+    "/experiment/{experiment_id}/drift/{drift_id}": JOB,
+    "/experiment/{experiment_id}/drift/batch": {"drifts": [JOB]},
+}
+PROBES: list[Any] = [
+    {},
+    {"name": "secret-name"},
+    {"name": {"$regex": "^secret"}},
+    {"name": {"$gt": ""}},
+    {"description": {"$ne": None}},
+    {"description": {"$exists": True}},
+    {"permissions.entity": "secret-crew"},
+    {"permissions": {"$size": 2}},
+    {"permissions": {"$elemMatch": {"level": "Manage"}}},
+    {"$or": [{"public": False}, {"public": True}]},
+    {"$nor": [{"name": "other"}]},
+    {"name": {"$not": {"$regex": "^x"}}},
+    {"created_at": {"$gt": "2000"}},
+]
+
+
+def routes(found: list[BaseRoute], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Every method and path that the application answers."""
+    for route in found:
+        if isinstance(route, Mount):
+            yield from routes(route.routes, prefix + route.path)
+        elif inner := getattr(route, "original_router", None):  # FastAPI's include_router
+            yield from routes(inner.routes, prefix)
+        else:
+            assert isinstance(route, Route)
+            path = re.sub(r":\w+}", "}", route.path)
+            yield from ((method, prefix + path) for method in sorted(route.methods or ()))
+
+
+@pytest.fixture
+def secret(ann: Any) -> dict[str, Any]:
+    """ann's experiment with a job and a picture, and all that can be known of them."""
+    crew = [{"entity": entity, "level": "Manage"} for entity in ("secret-crew", "crew-2")]
+    experiment = ann.experiment(
+        "secret-name", description="secret-description", permissions=crew, public=False
+    )
+    parameters = {"secret": "secret-value", "stream": "secret-stream"}
+    drift = ann.drift(experiment, model="secret-model", tags=["secret-tag"], parameters=parameters)
+    path = f"/experiment/{experiment['id']}/drift/{drift['id']}/image"
+    ann.put(path, content=picture("PNG"), headers={"Content-Type": "image/png"})
+    return {"E": experiment["id"], "D": drift["id"], "image": path, "known": known(ann, experiment)}
+
+
+def known(api: Any, experiment: dict[str, Any]) -> list[Any]:
+    base = f"/experiment/{experiment['id']}"
+    jobs = api.post(f"{base}/drift/search", json={}).json()
+    images = [api.get(f"{base}/drift/{job['id']}/image").content for job in jobs]
+    return [api.get(base).json(), jobs, images]
+
+
+@pytest.fixture
+def strangers(
+    ann: Any, bob: Any, root: Any, anonymous: Any, issuer: Any, database_url: str, tmp_path: Path
+) -> dict[str, Any]:
+    """Everybody but ann and the administrator."""
+    bob.experiment("other")
+    keys = Config(
+        server=ServerConfig(database=database_url, auth=AuthConfig("keys")), root=tmp_path
+    )
+    issuer.account("root", "admin")
+    return {
+        "nobody": anonymous,
+        "another user": bob,
+        "unregistered": anonymous.as_(issuer.account("eve", "user", "crew-2")),
+        "unregistered administrator": anonymous.as_(issuer.account("boss", "user", "admin")),
+        "administrator without the user entitlement": root.as_(issuer.token("root", jti="later")),
+        "without claims": anonymous.as_(issuer.account("una", "admin", email_verified=False)),
+        "bad token": ann.as_((ann.token or "")[:-4] + "AAAA"),
+        "key for another experiment": anonymous.as_(
+            create_key(keys, "other", level="Manage", experiments=["other"])[1]
+        ),
+    }
+
+
+def attempts(app: Any, secret: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """A good request for every route, on the secret experiment where one can be named."""
+    values = {"experiment_id": secret["E"], "drift_id": secret["D"], "key_id": secret["E"]}
+    values |= {"position": "0", "digest": "x", "name": "main.js"}
+    for method, path in routes(app.routes):
+        if path.endswith(("/user", "/logout")):
+            continue  # may change who one is
+        options: dict[str, Any] = {}
+        relative = path.removeprefix("/api/v1").removeprefix("/api/latest")
+        if path.endswith("/image"):
+            options = {"content": picture("PNG"), "headers": {"Content-Type": "image/png"}}
+        elif method in ("POST", "PUT"):
+            options = {"json": BODIES.get(relative, {})}
+        yield method, path.format(**values), options
+
+
+def test_nobody_sees_or_changes_anything_by_any_path(
+    ann: Any, secret: dict[str, Any], strangers: dict[str, Any], bob: Any
+) -> None:
+    app = ann.client.app
+    tried = {(method, path) for method, path, _ in attempts(app, secret)}
+    for prefix in ("/api/v1", "/api/latest"):
+        document = ann.client.get(f"{prefix}/specification.json").json()
+        for path, methods in document["paths"].items():
+            named = path.format(experiment_id=secret["E"], drift_id=secret["D"])
+            asked = {(method.upper(), prefix + named) for method in methods}
+            assert path == "/user" or asked <= tried
+    for name, stranger in strangers.items():
+        for method, path, options in attempts(app, secret):
+            answer = stranger.under("")(method, path, follow_redirects=False, **options)
+            where = (name, method, path, answer.status_code)
+            assert answer.status_code < 500, where
+            assert "secret" not in answer.text, where
+            page = path == f"/experiment/{secret['E']}"  # a shell without data, for any UUID
+            assert secret["E"] not in answer.text or page, where
+            assert not answer.headers.get("Content-Type", "").startswith("image/"), where
+            if secret["E"] in path and path.startswith("/api/"):
+                assert answer.status_code in (401, 403, 404), where
+    assert known(ann, {"id": secret["E"]}) == secret["known"]
+
+
+def test_no_query_tells_that_it_is_there(secret: Any, strangers: dict[str, Any]) -> None:
+    visible = {"another user": 1, "key for another experiment": 1}
+    for name, stranger in strangers.items():
+        for probe in PROBES:
+            found = stranger.post("/experiment/search", json=probe)
+            assert "secret" not in found.text
+            total = json.loads(found.headers["X-Pagination"])["total"]
+            assert total == len(found.json()) <= visible.get(name, 0), (name, probe)
+        for probe in ({}, {"parameters.secret": {"$exists": True}}, {"tags": "secret-tag"}):
+            assert stranger.search({"id": secret["E"]}, probe).status_code == 403
+
+
+def test_a_session_in_the_browser_opens_no_more_than_its_key(
+    ann: Any, secret: dict[str, Any], strangers: dict[str, Any]
+) -> None:
+    client = ann.client
+    key = strangers["key for another experiment"].token
+    own = {"Origin": "http://lens.example"}
+    form = {"form": form_token(client.get("/login").text), "key": key}
+    answer = client.post("/login", data=form, headers=own)
+    assert client.get("/api/latest/user/self").status_code == answer.status_code == 200
+    for method, path, options in attempts(client.app, secret):
+        headers = own | options.pop("headers", {})
+        answer = client.request(method, path, headers=headers, follow_redirects=False, **options)
+        assert answer.status_code < 500
+        assert "secret" not in answer.text
+        if secret["E"] in path and path.startswith("/api/"):
+            assert answer.status_code in (403, 404), (method, path)
+    client.cookies.clear()
+    assert known(ann, {"id": secret["E"]}) == secret["known"]

@@ -1,0 +1,89 @@
+"""The OpenAPI document: complete, and kept to."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.servers import Served
+
+CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+CONTRACT = {
+    "/": {"get"},
+    "/user": {"post"},
+    "/user/self": {"get", "put"},
+    "/user/search": {"post"},
+    "/entitlement": {"get"},
+    "/entitlements": {"get"},
+    "/experiment": {"post"},
+    "/experiment/search": {"post"},
+    "/experiment/{experiment_id}": {"get", "put", "delete"},
+    "/experiment/{experiment_id}/drift": {"post"},
+    "/experiment/{experiment_id}/drift/search": {"post"},
+    "/experiment/{experiment_id}/drift/{drift_id}": {"get", "put", "delete"},
+}
+OURS = {
+    "/experiment/{experiment_id}/drift/batch": {"post"},
+    "/experiment/{experiment_id}/drift/live": {"get"},
+    "/experiment/{experiment_id}/drift/{drift_id}/image": {"get", "put"},
+    "/experiment/{experiment_id}/series": {"get"},
+    "/experiment/{experiment_id}/streams": {"get"},
+}
+
+
+@pytest.mark.parametrize(("version", "paths"), [("v1", CONTRACT), ("latest", CONTRACT | OURS)])
+def test_every_operation_is_in_the_document(local: Any, version: str, paths: Any) -> None:
+    document = local.client.get(f"/api/{version}/specification.json").json()
+    assert document["openapi"].startswith("3.1.")
+    assert document["info"]["version"] == version
+    assert document["servers"] == [{"url": f"/api/{version}"}]
+    assert {path: set(methods) for path, methods in document["paths"].items()} == paths
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            assert operation["summary"]
+            assert operation["responses"]
+
+
+def test_what_holds_for_an_operation_under_latest_holds_under_v1(local: Any) -> None:
+    """So it is enough to try those of latest."""
+    v1, latest = (local.client.get(f"/api/{v}/specification.json").json() for v in ("v1", "latest"))
+    assert v1["paths"].items() <= latest["paths"].items()
+    assert v1["components"] == latest["components"]
+
+
+def test_every_operation_may_find_the_database_away(local: Any) -> None:
+    paths = local.client.get("/api/latest/specification.json").json()["paths"]
+    del paths["/"]  # which does not look at it
+    for path, methods in paths.items():
+        for operation in methods.values():
+            assert "Retry-After" in operation["responses"]["503"]["headers"], path
+
+
+def test_what_a_client_may_say_in_headers_is_in_the_document(local: Any) -> None:
+    paths = local.client.get("/api/latest/specification.json").json()["paths"]
+    drifts = "/experiment/{experiment_id}/drift"
+    image, live = (paths[f"{drifts}/{name}"]["get"] for name in ("{drift_id}/image", "live"))
+
+    def headers(operation: Any) -> list[str]:
+        return [given["name"] for given in operation["parameters"] if given["in"] == "header"]
+
+    assert (headers(image), headers(live)) == (["If-None-Match"], ["Last-Event-ID"])
+    assert "ETag" in image["responses"]["200"]["headers"]
+    assert "304" in image["responses"]
+
+
+def test_schemathesis_finds_nothing(shared: Served, tmp_path: Path) -> None:
+    base = f"{shared.address}/api/latest"
+    command = [
+        *(str(Path(sys.executable).with_name("schemathesis")), "run", f"{base}/specification.json"),
+        *("--url", base, "--checks", CHECKS, "--phases", "fuzzing", "--max-examples", "8"),
+        *("--exclude-path-regex", "drift/live$"),  # events without end: tests/server/test_live.py
+        *("--suppress-health-check", "too_slow", "--request-timeout", "60"),
+        *("--no-color", "--seed", "1", "--generation-database", "none"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stdout[-5000:]

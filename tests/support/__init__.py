@@ -1,0 +1,1 @@
+"""What tests share: servers, databases, stand-ins for other products, footage."""
