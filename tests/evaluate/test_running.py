@@ -15,7 +15,7 @@ from support.detectors import brightness, contrast
 from support.lens_footage import frames
 
 PLAN = Plan(horizon=20, onsets=2, lead=6, gap=4, corruptions=("brightness", "fog"))
-DETECTORS = {"detectors:brightness": brightness, "detectors:contrast": contrast}
+DETECTORS = {"support.detectors:brightness": brightness, "detectors:contrast": contrast}
 
 
 @pytest.fixture
@@ -63,13 +63,13 @@ def test_two_processes_find_what_one_detector_at_a_time_finds(cameras):
 def test_an_error_in_a_process_ends_them_all(cameras):
     before = multiprocessing.active_children()
     with pytest.raises(InputError, match="these images will not do"):
-        outcomes(["detectors:broken"], cameras, Config(), PLAN, 2)
+        outcomes(["support.detectors:broken"], cameras, Config(), PLAN, 2)
     assert multiprocessing.active_children() == before
 
 
 def test_an_evaluation_that_is_given_up_leaves_no_process(cameras):
     before = multiprocessing.active_children()
-    running = run(["detectors:brightness"], cameras, Config(), PLAN, 2)
+    running = run(["support.detectors:brightness"], cameras, Config(), PLAN, 2)
     while "clean footage" not in next(running).task:
         pass
     running.close()
@@ -81,9 +81,9 @@ def test_pictures_of_two_sizes_are_refused_by_name(cameras):
     with pytest.raises(
         InputError, match=r"reef/007\.png: 200 x 100 pixels, where 000\.png has 160"
     ):
-        outcomes(["detectors:brightness"], cameras, Config(), PLAN, 2)
+        outcomes(["support.detectors:brightness"], cameras, Config(), PLAN, 2)
 
 
 def test_too_few_pictures_are_refused_before_anything_is_read(cameras):
     with pytest.raises(InputError, match="too few"):
-        outcomes(["detectors:brightness"], {"reef": cameras["reef"][:30]}, Config(), PLAN, 2)
+        outcomes(["support.detectors:brightness"], {"reef": cameras["reef"][:30]}, Config(), PLAN, 2)

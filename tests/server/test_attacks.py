@@ -2,11 +2,12 @@
 
 Each attack has a test, here or in the file of what wards it off:
 
-- tokens of an untrusted issuer: test_identity.py::test_nothing_is_fetched_for_an_untrusted_token
+- tokens of an untrusted issuer: identity/test_identity.py::test_nothing_is_fetched_for_an_untrusted_token
 - `alg` none, HS256 with the public key, unknown `kid`, expired, not yet valid:
-  test_identity.py::test_a_bad_token_is_401_and_counts_as_none
-- missing claims: test_identity.py::test_missing_claims_are_403_before_the_body_is_judged
-- another user's private experiment: test_privacy.py::test_nobody_sees_or_changes_anything_by_any_path
+  identity/test_identity.py::test_a_bad_token_is_401_and_counts_as_none
+- missing claims: identity/test_identity.py::test_missing_claims_are_403_before_the_body_is_judged
+- another user's private experiment:
+  experiments/test_privacy.py::test_nobody_sees_or_changes_anything_by_any_path
 - SQL injection through queries and JSON paths:
   test_attacks.py::test_injection_through_queries_finds_nothing_and_breaks_nothing,
   through sort fields, tags and keys: test_attacks.py::test_injection_through_sort_fields_tags_and_keys,
@@ -14,16 +15,16 @@ Each attack has a test, here or in the file of what wards it off:
 - operator injection: test_attacks.py::test_operators_in_records_are_values_or_refused
 - NaN and integers over 64 bits: jobs/test_api.py::test_what_no_database_can_keep_is_422,
   in queries: test_attacks.py::test_numbers_that_no_database_knows_are_refused_everywhere
-- a body of 100 MB: test_reading.py::test_a_hundred_megabytes_are_413
-- a slow body: test_reading.py::test_a_body_that_never_comes_is_given_up,
-  a slow head: test_connections.py::test_who_sends_no_whole_head_is_cut_off
+- a body of 100 MB: http/test_reading.py::test_a_hundred_megabytes_are_413
+- a slow body: http/test_reading.py::test_a_body_that_never_comes_is_given_up,
+  a slow head: http/test_connections.py::test_who_sends_no_whole_head_is_cut_off
 - path traversal: test_attacks.py::test_paths_do_not_lead_out,
   test_attacks.py::test_a_pictures_path_does_not_lead_out
-- a scripted SVG as a picture: test_pictures.py::test_what_is_no_picture_is_422,
-  a script in a picture: test_pictures.py::test_a_script_in_a_picture_does_not_come_back
-- cross-site posts: test_guard.py::test_without_identity_other_sites_cannot_post,
-  of forms: test_keys.py::test_no_form_is_taken_from_another_site
-- host-header rebinding: test_guard.py::test_without_identity_another_host_is_refused
+- a scripted SVG as a picture: jobs/test_pictures.py::test_what_is_no_picture_is_422,
+  a script in a picture: jobs/test_pictures.py::test_a_script_in_a_picture_does_not_come_back
+- cross-site posts: http/test_guard.py::test_without_identity_other_sites_cannot_post,
+  of forms: identity/test_keys.py::test_no_form_is_taken_from_another_site
+- host-header rebinding: http/test_guard.py::test_without_identity_another_host_is_refused
 """
 
 from __future__ import annotations
@@ -59,10 +60,10 @@ JSON = {"Content-Type": "application/json"}
 
 
 def test_every_attack_has_its_test() -> None:
-    named = re.findall(r"(test_\w+\.py)::(test_\w+)", __doc__ or "")
+    named = re.findall(r"([\w/]+\.py)::(test_\w+)", __doc__ or "")
     assert len(named) > 15
     for file, test in named:
-        assert f"\ndef {test}(" in Path(__file__).with_name(file).read_text(), (file, test)
+        assert f"\ndef {test}(" in (Path(__file__).parent / file).read_text(), (file, test)
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ from support.waiting import until_it_answers
 
 WRITERS = """
 import os, sys
-from lenswatch.server import jobs
+from lenswatch.server.jobs import store as jobs
 from lenswatch.server.db.database import Database
 
 url, experiment, writers, writes = sys.argv[1], *map(int, sys.argv[2:])
