@@ -86,4 +86,6 @@ def test_pictures_of_two_sizes_are_refused_by_name(cameras):
 
 def test_too_few_pictures_are_refused_before_anything_is_read(cameras):
     with pytest.raises(InputError, match="too few"):
-        outcomes(["support.detectors:brightness"], {"reef": cameras["reef"][:30]}, Config(), PLAN, 2)
+        outcomes(
+            ["support.detectors:brightness"], {"reef": cameras["reef"][:30]}, Config(), PLAN, 2
+        )
