@@ -3,7 +3,7 @@
 #
 # Expected: an ISO 8601 stamp in basic form, as cameras write it in file names, is that moment, or None.
 # Seen: 20230728T083036Z is a day in 1799, counted back from today, and 20230101T000000Z is today itself.
-# The language that is found is "dsb", Lower Sorbian, whose abbreviations of units are single letters.
+# The language that is found is "dsb", Lower Sorbian, where ź abbreviates "day": 083036Z becomes 83,036 days ago.
 # The extended form, 2023-07-28T08:30:36Z, is read rightly, and with languages=["en"] the basic form gives None.
 # Why it matters: the answer is a date like any other; pictures named this way are sorted into other centuries, and
 # those of midnight on 1 January always into today.
