@@ -240,18 +240,3 @@ def test_regular_expressions_are_refused_or_answered_alike(
                 == bool(reference.search(job["model"]))
             )
         savepoint.rollback()
-
-
-@given(
-    st.text(alphabet="ab.^$*+?{}2,[]-\\d|()", max_size=8),
-    st.text(alphabet="abAB2.\n-", max_size=5),
-)
-def test_the_quick_way_and_the_sure_way_agree(regex: str, text: str) -> None:
-    try:
-        compiled = compile_regex(regex)
-    except RegexError:
-        return
-    padding = "\x01" * 600  # too long for the quick way
-    anchored = any(sign in regex for sign in "^$")
-    if not anchored and "[^" not in regex and "." not in regex and "\\D" not in regex:
-        assert compiled.search(text) == compiled.search(text + padding)

@@ -31,8 +31,7 @@ from sqlalchemy.exc import (
 
 from lenswatch.errors import ServerError
 from lenswatch.server.db.engines import STATEMENT_SECONDS, make_engine
-from lenswatch.server.query.regex import Steps
-from lenswatch.server.query.sqlite_functions import same_json, searcher
+from lenswatch.server.query.sqlite_functions import regex_function, same_json
 
 __all__ = ["Contended", "Database", "Outage", "QueryRefused", "insert_into", "one_line"]
 
@@ -153,15 +152,14 @@ class Database:
     @contextmanager
     def _sqlite_limit(self, connection: Connection, seconds: float) -> Iterator[None]:
         driver: Any = connection.connection.driver_connection
-        deadline, steps = time.monotonic() + seconds, Steps()
+        deadline = time.monotonic() + seconds
         driver.set_progress_handler(lambda: int(time.monotonic() > deadline), _STEPS)
-        driver.create_function("lenswatch_regex", 3, searcher(deadline, steps), deterministic=True)
+        driver.create_function("lenswatch_regex", 3, regex_function(deadline), deterministic=True)
         driver.create_function("lenswatch_same", 2, same_json, deterministic=True)
         try:
             yield
         finally:
             driver.set_progress_handler(None, 0)
-            steps.clear()
 
     @contextmanager
     def _postgresql_limit(self, connection: Connection, seconds: float) -> Iterator[None]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 __all__ = [
+    "ANY",
     "Anchor",
     "Chars",
     "Choice",
@@ -20,7 +21,7 @@ __all__ = [
 
 MAX_REPEAT = 100
 MAX_GROUPS = 20  # nested
-_LAST = 0x10FFFF
+_FIRST, _LAST = 1, 0x10FFFF  # of characters: neither database stores NUL
 _DIGIT = ((48, 57),)
 _WORD = ((48, 57), (65, 90), (95, 95), (97, 122))
 _SPACE = ((9, 13), (32, 32))
@@ -39,6 +40,9 @@ class Chars:
     """One character out of these ranges."""
 
     ranges: Ranges
+
+
+ANY = Chars(((_FIRST, _LAST),))
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ class _Parser:
         self.at = 0
         self.depth = 0
         self.fold = "i" in options
-        self.dot = ((0, _LAST),) if "s" in options else _without(((10, 10),))
+        self.dot = ANY.ranges if "s" in options else _without(((10, 10),))
 
     def parse(self) -> Tree:
         tree = self.choice()
@@ -252,7 +256,7 @@ def _merged(ranges: Iterable[tuple[int, int]]) -> Ranges:
 
 def _without(ranges: Ranges) -> Ranges:
     """All characters but these."""
-    start, rest = 0, []
+    start, rest = _FIRST, []
     for low, high in _merged(ranges):
         if start < low:
             rest.append((start, low - 1))

@@ -1,43 +1,44 @@
-"""What SQLite cannot do by itself in a query: regular expressions, and comparing JSON by value."""
+"""SQL functions that SQLite lacks: regular expressions, and comparison of JSON by value."""
 
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
 from typing import Any
 
-from lenswatch.server.query.regex import Steps, compile_regex
+from lenswatch.server.query.regex import compile_regex
 
-__all__ = ["same_json", "searcher"]
+__all__ = ["regex_function", "same_json"]
 
 
-def searcher(deadline: float, steps: Steps) -> Any:
-    """`lenswatch_regex(regex, options, text)`: whether `regex` is found; NULL for what is not text.
+def regex_function(deadline: float) -> Callable[[str, str, Any], bool | None]:
+    """Return the SQL function `lenswatch_regex(regex, options, text)`.
 
-    The function raises RegexTimeout once the monotonic clock has passed `deadline`, and keeps in `steps` what
-    it found out.
+    It tells whether `regex` matches somewhere in `text`, and gives NULL for anything but text. It raises
+    TimeoutError once the monotonic clock has passed `deadline`, or for a search that could take too long.
     """
-    last: tuple[Any, ...] = ()  # rows in a row often say the same
-    found = False
 
     def search(regex: str, options: str, text: Any) -> bool | None:
-        nonlocal last, found
         if not isinstance(text, str):
             return None
-        if last != (text, regex, options):
-            found = compile_regex(regex, options).search(text, deadline, steps)
-            last = (text, regex, options)
-        return found
+        if time.monotonic() > deadline:
+            raise TimeoutError
+        return compile_regex(regex, options).search(text)
 
     return search
 
 
 def same_json(left: str, right: str) -> bool:
-    """`lenswatch_same(left, right)`: whether two JSON texts have equal values, the order of keys aside."""
+    """Return whether two JSON texts have equal values, whatever the order of keys.
+
+    The SQL function `lenswatch_same(left, right)`.
+    """
     return _same(json.loads(left), json.loads(right))
 
 
 def _same(left: Any, right: Any) -> bool:
-    """Equality in which true is not 1, but 1 is 1.0."""
+    """Compare as JSON does: true is not 1, but 1 is 1.0."""
     match left, right:
         case (list(), list()):
             return len(left) == len(right) and all(map(_same, left, right))
