@@ -27,7 +27,7 @@ from sqlalchemy import (
 from lenswatch.server.db.models import cursors, drift_tags, drifts, tag_tallies, tallies
 from lenswatch.server.http.paging import ordered, slice_of
 from lenswatch.server.query.conditions import Fields, compile_query
-from lenswatch.server.query.language import AllOf, AnyOf, Compare, Equal, Match, Node, Not
+from lenswatch.server.query.tree import AllOf, AnyOf, Compare, Equal, Match, Not, Query
 from lenswatch.server.values import stamps
 from lenswatch.wire import SCHEMA_VERSION
 
@@ -69,13 +69,13 @@ _TALLIED_PATHS = {("job_status",), ("drift_detected",), _STREAM}
 _INDEXED_PATHS = _TALLIED_PATHS | {("created_at",), ("_id",), ("id",), ("tags",), _EVENT}
 
 
-def condition(connection: Connection, query: Node, fields: Fields = FIELDS) -> ColumnElement[bool]:
+def condition(connection: Connection, query: Query, fields: Fields = FIELDS) -> ColumnElement[bool]:
     """The condition on `drifts` rows that `query` says."""
     return compile_query(query, fields, connection)
 
 
 def page(
-    connection: Connection, experiment: int, query: Node, args: Mapping[str, Any]
+    connection: Connection, experiment: int, query: Query, args: Mapping[str, Any]
 ) -> tuple[list[RowMapping], int]:
     """The rows of the page that `args` ask for, and how many rows there are on all pages."""
     return _Search(connection, experiment, args).page(query)
@@ -91,7 +91,7 @@ class _Search:
         self.fields = _REGULAR if self.regular else FIELDS
         self.by_time = args["sort_by"] in ("created_at", "schema_version")
 
-    def page(self, query: Node) -> tuple[list[RowMapping], int]:
+    def page(self, query: Query) -> tuple[list[RowMapping], int]:
         tag, rest = _one_tag(query)
         if tag is not None and _paths(rest) <= _INDEXED_PATHS:
             return self.by_tag(tag, rest)
@@ -102,12 +102,12 @@ class _Search:
     def indexed(self) -> set[tuple[str, ...]]:
         return _INDEXED_PATHS if self.regular else _INDEXED_PATHS - {_STREAM, _EVENT}
 
-    def where(self, query: Node) -> ColumnElement[bool]:
+    def where(self, query: Query) -> ColumnElement[bool]:
         return (drifts.c.experiment == self.experiment) & condition(
             self.connection, query, self.fields
         )
 
-    def by_index(self, query: Node) -> tuple[list[RowMapping], int]:
+    def by_index(self, query: Query) -> tuple[list[RowMapping], int]:
         total = self.tallied(query)
         if total is None:
             total = self.all_but_outside(query)
@@ -118,7 +118,7 @@ class _Search:
             rows = self.by_model(query)
         return list(self.connection.execute(rows).mappings()), total
 
-    def by_model(self, query: Node) -> Select[Any]:
+    def by_model(self, query: Query) -> Select[Any]:
         """The page, sorted without carrying whole rows: a model's name is too long to be in an index."""
         narrow = select(drifts.c.number).where(self.where(query))
         page = slice_of(narrow, self.args, self.sort())
@@ -133,7 +133,7 @@ class _Search:
         query = select(func.count()).select_from(source).where(where)
         return int(self.connection.execute(query).scalar_one())
 
-    def tallied(self, query: Node) -> int | None:
+    def tallied(self, query: Query) -> int | None:
         """The total from the tallies, if they can tell."""
         paths = _paths(query)
         if not paths <= _TALLIED_PATHS or (_STREAM in paths and not self.regular):
@@ -143,7 +143,7 @@ class _Search:
         jobs = jobs.where(tallies.c.experiment == self.experiment, where)
         return int(self.connection.execute(jobs).scalar_one())
 
-    def all_but_outside(self, query: Node) -> int | None:
+    def all_but_outside(self, query: Query) -> int | None:
         """The total of a span of time that holds most jobs, by counting the others; else None."""
         outside = _outside(query)
         if not outside:
@@ -164,7 +164,7 @@ class _Search:
             return None
         return jobs - sum(self.count(drifts, self.where(node)) for node, _, _ in outside)
 
-    def by_tag(self, tag: str, rest: Node) -> tuple[list[RowMapping], int]:
+    def by_tag(self, tag: str, rest: Query) -> tuple[list[RowMapping], int]:
         """Jobs with `tag` that satisfy `rest`, from the tag's own index."""
         source = drift_tags.join(drifts, drifts.c.number == drift_tags.c.drift)
         tagged = (drift_tags.c.experiment == self.experiment) & (drift_tags.c.tag == tag)
@@ -178,7 +178,7 @@ class _Search:
         here = (tag_tallies.c.experiment == self.experiment) & (tag_tallies.c.tag == tag)
         return self.connection.execute(select(tag_tallies.c.jobs).where(here)).scalar() or 0
 
-    def by_pass(self, query: Node) -> tuple[list[RowMapping], int]:
+    def by_pass(self, query: Query) -> tuple[list[RowMapping], int]:
         """One pass over the jobs for page and total together."""
         hits = select(*self.sort()).where(self.where(query)).cte("hits")
         order = [hits.c[column.key] for column in self.sort() if column.key]
@@ -194,12 +194,12 @@ class _Search:
         return [row for row in rows if row["id"] is not None], rows[0]["total"]
 
 
-def _outside(query: Node) -> list[tuple[Node, int, bool]]:
+def _outside(query: Query) -> list[tuple[Query, int, bool]]:
     """For a query that is only a span of time: what it leaves out.
 
     For each end the complementary query, its bound, and whether that is the lower one; empty for others.
     """
-    found: dict[bool, tuple[Node, int, bool]] = {}
+    found: dict[bool, tuple[Query, int, bool]] = {}
     for part in _conjuncts(query):
         match part:
             case Match(("created_at",), Compare(sign, str(text))):
@@ -212,7 +212,7 @@ def _outside(query: Node) -> list[tuple[Node, int, bool]]:
     return list(found.values())
 
 
-def _paths(query: Node) -> set[tuple[str, ...]]:
+def _paths(query: Query) -> set[tuple[str, ...]]:
     """The paths that `query` looks at."""
     match query:
         case AllOf(parts) | AnyOf(parts):
@@ -226,7 +226,7 @@ def _paths(query: Node) -> set[tuple[str, ...]]:
             return {path} if simple else {("*", *path)}
 
 
-def _one_tag(query: Node) -> tuple[str | None, Node]:
+def _one_tag(query: Query) -> tuple[str | None, Query]:
     """A tag that every hit must have, and what else must hold."""
     parts = list(_conjuncts(query))
     for position, part in enumerate(parts):
@@ -237,7 +237,7 @@ def _one_tag(query: Node) -> tuple[str | None, Node]:
     return None, query
 
 
-def _conjuncts(query: Node) -> list[Node]:
+def _conjuncts(query: Query) -> list[Query]:
     if isinstance(query, AllOf):
         return [inner for part in query.parts for inner in _conjuncts(part)]
     return [query]

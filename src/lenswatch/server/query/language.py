@@ -1,176 +1,75 @@
-"""The query language: a Mongo-style document, read into a tree.
+"""The query language: reads a Mongo-style document into a tree.
 
-Understood: equality (with a value, with a member of an array, with a whole array or object; null also
-finds what is absent), `$eq $ne $gt $gte $lt $lte $in $nin $not $exists $all $size $elemMatch $regex $options
-$and $or $nor` and dotted paths. Everything else is refused by name. `conditions` makes SQL of the
-tree.
+Supported: equality (with a value, a member of an array, a whole array or object; null also matches what is
+absent), `$eq $ne $gt $gte $lt $lte $in $nin $not $exists $all $size $elemMatch $regex $options $and $or $nor`
+and dotted paths. Everything else is refused by name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from marshmallow import ValidationError
 
 from lenswatch.server.query.regex import OPTIONS, RegexError, compile_regex
-from lenswatch.server.values.refusals import invalid
+from lenswatch.server.query.tree import (
+    AllOf,
+    AnyOf,
+    Compare,
+    Elements,
+    Equal,
+    Exists,
+    Match,
+    Not,
+    OneOf,
+    Pattern,
+    Predicate,
+    Query,
+    Size,
+    cost,
+    is_position,
+)
+from lenswatch.server.values.refusals import Refusal, invalid
 from lenswatch.server.values.storable import storable
 
-__all__ = [
-    "AllOf",
-    "AnyOf",
-    "Compare",
-    "Elements",
-    "Equal",
-    "Exists",
-    "Match",
-    "Node",
-    "Not",
-    "OneOf",
-    "Pattern",
-    "Predicate",
-    "Size",
-    "cost",
-    "is_position",
-    "parse_query",
-]
+__all__ = ["parse_query"]
 
 MAX_DEPTH = 8  # of nested operators
-MAX_ELEMENTS = (
-    2  # $elemMatch within each other: the parser of SQLite takes three of the simplest only
-)
+MAX_ELEMENTS = 2  # nested $elemMatch: SQLite's parser takes at most three, and only of the simplest
 MAX_TESTS = 100  # comparisons in one query
-MAX_OBJECTS = 200  # that stand for conditions
-MAX_LIST = 200  # values of one $in, $nin, $all
-MAX_VALUES = 400  # in all lists and objects of one query
-MAX_COST = 600  # what `cost` makes of a query: about a millisecond each for its SQL to be written
+MAX_OBJECTS = 200  # objects that stand for conditions
+MAX_LIST = 200  # values of one $in, $nin or $all
+MAX_VALUES = 400  # values in all lists and objects of one query
+MAX_COST = 600  # as `cost` counts
 MAX_PATH = 8  # components of a path
-MAX_INDICES = 3  # of which whole numbers
+MAX_INDICES = 3  # components of a path that are whole numbers
 
 
-@dataclass(frozen=True)
-class Equal:
-    """The value, or a member of it, equals `value`."""
-
-    value: Any
-
-
-@dataclass(frozen=True)
-class Compare:
-    """The value, or a member of it, is of the type of `value` and less or greater."""
-
-    operator: Literal["$gt", "$gte", "$lt", "$lte"]
-    value: str | int | float | bool
-
-
-@dataclass(frozen=True)
-class OneOf:
-    """The value, or a member of it, equals one of `values`."""
-
-    values: tuple[Any, ...]
-
-
-@dataclass(frozen=True)
-class Pattern:
-    """The value, or a member of it, is text in which `regex` is found."""
-
-    regex: str
-    options: str
-
-
-@dataclass(frozen=True)
-class Exists:
-    """The path leads to something."""
-
-
-@dataclass(frozen=True)
-class Size:
-    """The value is an array of `length` members."""
-
-    length: int
-
-
-@dataclass(frozen=True)
-class Elements:
-    """The value is an array and one member satisfies `node`; as an object when `objects`, else as it is."""
-
-    node: Node
-    objects: bool
-
-
-Predicate = Equal | Compare | OneOf | Pattern | Exists | Size | Elements
-
-
-@dataclass(frozen=True)
-class Match:
-    """What `path` leads to satisfies `predicate`. An empty path: the value itself, without its members."""
-
-    path: tuple[str, ...]
-    predicate: Predicate
-
-
-@dataclass(frozen=True)
-class AllOf:
-    """Every part holds; with no part, always."""
-
-    parts: tuple[Node, ...]
-
-
-@dataclass(frozen=True)
-class AnyOf:
-    """At least one part holds; with no part, never."""
-
-    parts: tuple[Node, ...]
-
-
-@dataclass(frozen=True)
-class Not:
-    """The part does not hold."""
-
-    part: Node
-
-
-Node = Match | AllOf | AnyOf | Not
-
-
-def parse_query(document: Mapping[str, Any]) -> Node:
-    """The tree of a query document.
+def parse_query(document: Mapping[str, Any]) -> Query:
+    """Return the tree of a query document.
 
     Raises:
         Refusal: 422 that names the operator or field at fault.
     """
-    query = _Parser().document(document, 0)
+    query = _QueryParser().document(document, 0)
     if cost(query) > MAX_COST:
         raise _refuse("_schema", "The query is too large: too many comparisons on long paths.")
     return query
 
 
-def cost(node: Node) -> int:
-    """How large the SQL becomes: each position in a path may also be a name, so it doubles the ways."""
-    match node:
-        case AllOf(parts) | AnyOf(parts):
-            return sum(map(cost, parts))
-        case Not(part):
-            return cost(part)
-        case Match(path, predicate):
-            ways = (1 << sum(map(is_position, path))) + 1
-            inner = cost(predicate.node) if isinstance(predicate, Elements) else 0
-            absent = predicate == Equal(None)
-            return (len(path) + 1 + inner) * ways * (4 if absent else 1)
-
-
-def _refuse(name: str, text: str) -> Exception:
+def _refuse(name: str, text: str) -> Refusal:
     return invalid("json", {name: [text]})
 
 
-class _Parser:
+class _QueryParser:
+    """Reads documents and counts what is in them, to refuse a query that would be too large."""
+
     def __init__(self) -> None:
         self.objects = self.tests = self.values = 0
-        self.within = 0  # so many $elemMatch
+        self.within = 0  # $elemMatch around the current place
 
-    def document(self, document: Mapping[str, Any], depth: int) -> Node:
+    def document(self, document: Mapping[str, Any], depth: int) -> Query:
         self.objects += 1
         parts = []
         for key, value in document.items():
@@ -184,21 +83,21 @@ class _Parser:
                 parts.append(self.field(_path(key), value, depth, key))
         return parts[0] if len(parts) == 1 else AllOf(tuple(parts))
 
-    def _junction(self, name: str, value: Any, depth: int) -> Node:
+    def _junction(self, name: str, value: Any, depth: int) -> Query:
         if not isinstance(value, list) or not value or not all(isinstance(v, dict) for v in value):
             raise _refuse(name, "Must be a list of one or more objects.")
         if self.objects + len(value) > MAX_OBJECTS:
             raise _refuse(name, f"The query is too large: over {MAX_OBJECTS} objects.")
         return _JUNCTIONS[name](tuple(self.document(v, depth + 1) for v in value))
 
-    def field(self, path: tuple[str, ...], value: Any, depth: int, name: str) -> Node:
+    def field(self, path: tuple[str, ...], value: Any, depth: int, name: str) -> Query:
         if isinstance(value, dict) and any(key.startswith("$") for key in value):
             return self.operators(path, value, depth, name)
         return self._test(path, Equal(_literal(name, value)), name)
 
     def operators(
         self, path: tuple[str, ...], tests: Mapping[str, Any], depth: int, name: str
-    ) -> Node:
+    ) -> Query:
         if depth > MAX_DEPTH:
             raise _refuse(name, f"Nested deeper than {MAX_DEPTH} levels.")
         parts = []
@@ -222,7 +121,7 @@ class _Parser:
                 raise _refuse(operator, "Unknown operator.")
         return parts[0] if len(parts) == 1 else AllOf(tuple(parts))
 
-    def _negation(self, path: tuple[str, ...], value: Any, depth: int) -> Node:
+    def _negation(self, path: tuple[str, ...], value: Any, depth: int) -> Query:
         if (
             not isinstance(value, dict)
             or not value
@@ -244,13 +143,13 @@ class _Parser:
         finally:
             self.within -= 1
 
-    def _operator(self, path: tuple[str, ...], operator: str, value: Any) -> Node:
+    def _operator(self, path: tuple[str, ...], operator: str, value: Any) -> Query:
         predicates, join, negate = _OPERATORS[operator](operator, value)
         if not predicates:
             self._count(operator)
         tests = tuple(self._test(path, predicate, operator) for predicate in predicates)
-        node = tests[0] if len(tests) == 1 else join(tests)
-        return Not(node) if negate else node
+        query = tests[0] if len(tests) == 1 else join(tests)
+        return Not(query) if negate else query
 
     def _test(self, path: tuple[str, ...], predicate: Predicate, name: str) -> Match:
         self._count(name)
@@ -266,18 +165,14 @@ class _Parser:
             raise _refuse(name, f"The query is too large: over {MAX_TESTS} comparisons.")
 
 
-_JUNCTIONS: dict[str, Callable[[tuple[Node, ...]], Node]] = {
+_JUNCTIONS: dict[str, Callable[[tuple[Query, ...]], Query]] = {
     "$and": AllOf,
     "$or": AnyOf,
     "$nor": lambda parts: Not(AnyOf(parts)),
 }
 
-_Reading = tuple[list[Predicate], Callable[[tuple[Node, ...]], Node], bool]
-
-
-def is_position(part: str) -> bool:
-    """Whether a component of a path may be a position in an array; `01` is only a name."""
-    return part.isascii() and part.isdigit() and part == str(int(part[:10]))
+# Predicates on one value, what joins them, and whether the whole is negated.
+_Reading = tuple[list[Predicate], Callable[[tuple[Query, ...]], Query], bool]
 
 
 def _path(key: str) -> tuple[str, ...]:
@@ -300,7 +195,7 @@ def _literal(name: str, value: Any) -> Any:
 
 
 def _weight(value: Any) -> int:
-    """How many values there are within `value`."""
+    """Return the number of values within `value`."""
     if isinstance(value, list):
         return sum(1 + _weight(item) for item in value)
     if isinstance(value, dict):
@@ -309,7 +204,7 @@ def _weight(value: Any) -> int:
 
 
 def _elements_only(value: Any) -> bool:
-    """Whether every member of a list is a `$elemMatch`: `$all` takes only those, or none."""
+    """Return whether every member of a list is a `$elemMatch`: `$all` takes only those, or none."""
     return (
         isinstance(value, list)
         and bool(value)
@@ -322,7 +217,7 @@ def _read_equal(name: str, value: Any) -> _Reading:
 
 
 def _read_compare(name: str, value: Any) -> _Reading:
-    if value is None:  # neither less nor greater than itself; and equal to what is absent
+    if value is None:  # null is neither less nor greater than null, and equals what is absent
         return ([Equal(None)] if name in ("$gte", "$lte") else []), AnyOf, False
     if not isinstance(value, str | int | float):
         raise _refuse(name, "Must be a text, a number, a boolean or null.")
@@ -338,7 +233,7 @@ def _read_one_of(name: str, value: Any) -> _Reading:
 
 def _read_all(name: str, value: Any) -> _Reading:
     values: list[Predicate] = [Equal(_literal(name, item)) for item in _list(name, value)]
-    return values, AllOf if values else AnyOf, False  # of none nothing has all
+    return values, AllOf if values else AnyOf, False  # an empty $all matches nothing
 
 
 def _read_exists(name: str, value: Any) -> _Reading:

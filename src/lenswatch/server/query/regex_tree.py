@@ -1,4 +1,4 @@
-"""The tree of a regular expression of the subset that `lenswatch.server.query.regex` runs, and its parser."""
+"""Regular expressions of our subset as trees, and their parser; `regex` describes the subset."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ Ranges = tuple[tuple[int, int], ...]
 
 
 class RegexError(ValueError):
-    """An expression that is broken or not in the subset."""
+    """The expression is broken or not in the subset."""
 
 
 @dataclass(frozen=True)
 class Chars:
-    """One character out of these ranges."""
+    """One character in one of `ranges`, which are first and last code points."""
 
     ranges: Ranges
 
@@ -47,28 +47,28 @@ ANY = Chars(((_FIRST, _LAST),))
 
 @dataclass(frozen=True)
 class Anchor:
-    """The beginning or the end."""
+    """The beginning or the end of the text."""
 
     kind: Literal["^", "$"]
 
 
 @dataclass(frozen=True)
 class Sequence:
-    """One after the other."""
+    """All parts, one after the other."""
 
     parts: tuple[Tree, ...]
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One of these."""
+    """One of the parts."""
 
     parts: tuple[Tree, ...]
 
 
 @dataclass(frozen=True)
 class Repeat:
-    """`part`, from `least` to `most` times; None for any number."""
+    """`part`, from `least` to `most` times; None for no upper limit."""
 
     part: Tree
     least: int
@@ -76,10 +76,12 @@ class Repeat:
 
 
 Tree = Chars | Anchor | Sequence | Choice | Repeat
-_NOTHING = Sequence(())  # left out wherever it stands, so that its repeats cost nothing
+_NOTHING = Sequence(())  # left out of sequences and repeats, so that it costs nothing
 
 
-class _Parser:
+class _RegexParser:
+    """A recursive-descent parser: a method for each rule of the grammar."""
+
     def __init__(self, text: str, options: str) -> None:
         self.text = text
         self.at = 0
@@ -124,7 +126,7 @@ class _Parser:
             return part
         if isinstance(part, Anchor):
             raise RegexError("An anchor cannot be repeated.")
-        if self.peek() == "?":  # as few as possible: the same for whether there is a match
+        if self.peek() == "?":  # "as few as possible" does not change whether there is a match
             self.at += 1
         if self.peek() in ("*", "+", "?", "{"):
             raise RegexError("A repeat cannot be repeated; use a group.")
@@ -222,7 +224,7 @@ class _Parser:
         return self.escape() if character == "\\" else _one(character)
 
     def folded(self, ranges: Ranges) -> Ranges:
-        """With the option `i`: the other case of letters too; in ranges, of ASCII letters."""
+        """Add the other case of letters if the option `i` is on; in ranges only of ASCII letters."""
         if not self.fold:
             return ranges
         more = list(ranges)
@@ -255,7 +257,7 @@ def _merged(ranges: Iterable[tuple[int, int]]) -> Ranges:
 
 
 def _without(ranges: Ranges) -> Ranges:
-    """All characters but these."""
+    """Return all other characters."""
     start, rest = _FIRST, []
     for low, high in _merged(ranges):
         if start < low:
@@ -267,9 +269,9 @@ def _without(ranges: Ranges) -> Ranges:
 
 
 def parse_regex(text: str, options: str) -> Tree:
-    """The tree of `text`.
+    """Return the tree of the expression `text`; `options` may contain "i" and "s".
 
     Raises:
-        RegexError: it is broken or not in the subset.
+        RegexError: The expression is broken or not in the subset.
     """
-    return _Parser(text, options).parse()
+    return _RegexParser(text, options).parse()
