@@ -1,10 +1,10 @@
-"""A small OpenID Connect provider on loopback."""
+"""A small OpenID Connect provider on loopback, and the limits of a server that asks it."""
 
 from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.server import ThreadingHTTPServer
 from typing import Any
 
@@ -16,14 +16,14 @@ from support.json_replies import JsonHandler
 
 @dataclass
 class Account:
-    """Somebody at the identity provider."""
+    """An account at the identity provider."""
 
     subject: str
     claims: dict[str, Any]
 
 
 class Issuer:
-    """A small OpenID Connect provider: discovery, keys, userinfo, and whatever tokens a test wants."""
+    """A small OpenID Connect provider: discovery, keys, userinfo, and any token that a test needs."""
 
     def __init__(self) -> None:
         self.key = RSAKey.generate_key(2048, {"kid": "one", "use": "sig"})
@@ -44,6 +44,7 @@ class Issuer:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def answer(self, path: str, authorization: str) -> tuple[int, Any]:
+        """Return the status code and the document for a request."""
         if path == "/.well-known/openid-configuration":
             return 200, {
                 "issuer": self.address,
@@ -67,7 +68,7 @@ class Issuer:
                 return ""
 
     def account(self, subject: str, *roles: str, **claims: Any) -> str:
-        """Somebody new, and a token for them; a claim given as None is left out of userinfo."""
+        """Add an account and return a token for it; a claim given as None is left out of userinfo."""
         given = {
             "sub": subject,
             "email": f"{subject}@example.org",
@@ -78,9 +79,37 @@ class Issuer:
         return self.token(subject)
 
     def token(self, subject: str, *, key: Any = None, header: Any = None, **claims: Any) -> str:
-        """A signed token; a claim given as None is left out."""
+        """Return a signed token; a claim given as None is left out."""
         body = {"iss": self.address, "sub": subject, "exp": int(time.time()) + 600, **claims}
         body = {name: value for name, value in body.items() if value is not None}
         head = {"alg": "RS256", "kid": "one"} | (header or {})
         head = {name: value for name, value in head.items() if value is not None}
         return jwt.encode(head, body, key or self.key, algorithms=[head["alg"]])
+
+
+def limit_providers(app: Any, **limits: Any) -> None:
+    """Change some of the `ProviderLimits` of an application."""
+    bearer = app.state.account.oidc.bearer
+    bearer.limits = replace(bearer.limits, **limits)
+    for issuer in bearer.issuers:
+        issuer.limits = bearer.limits
+
+
+class Clocks:
+    """Clocks that stand at the present, plus the seconds in `passed`."""
+
+    def __init__(self) -> None:
+        self.passed = 0.0
+        self._now, self._monotonic = time.time(), time.monotonic()
+
+    def now(self) -> float:
+        """Seconds since 1970."""
+        return self._now + self.passed
+
+    def monotonic(self) -> float:
+        """Seconds since some moment."""
+        return self._monotonic + self.passed
+
+    def set_for(self, app: Any) -> None:
+        """Have an application measure by these clocks what it knows of providers."""
+        limit_providers(app, now=self.now, monotonic=self.monotonic)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from joserfc.jwk import RSAKey
 from starlette.testclient import TestClient
 
-from lenswatch.server.identity import oidc
-from lenswatch.server.identity.oidc import OidcBearer
+from lenswatch.server.identity.fetching import DEFAULT_LIMITS
+from lenswatch.server.identity.oidc import LEEWAY, OidcBearer
 from lenswatch.server.values.refusals import Refusal
+from support.issuer import Clocks, limit_providers
 
 
 def test_an_opaque_token_is_asked_about_once(anonymous: Any, issuer: Any) -> None:
@@ -29,12 +28,11 @@ def test_an_opaque_token_is_asked_about_once(anonymous: Any, issuer: Any) -> Non
 
 
 @pytest.fixture
-def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Sets the clock of what is known of tokens: so many seconds after the test's beginning."""
-    start, monotonic, passed = time.time(), time.monotonic(), [0.0]
-    clock = SimpleNamespace(time=lambda: start + passed[0], monotonic=lambda: monotonic + passed[0])
-    monkeypatch.setattr(oidc, "time", clock)
-    return lambda seconds: passed.__setitem__(0, seconds)
+def clocks(anonymous: Any) -> Clocks:
+    """The clocks by which a server measures what it knows of tokens."""
+    clocks = Clocks()
+    clocks.set_for(anonymous.client.app)
+    return clocks
 
 
 def codes(api: Any, token: str, count: int = 3) -> list[int]:
@@ -42,23 +40,23 @@ def codes(api: Any, token: str, count: int = 3) -> list[int]:
 
 
 def test_an_opaque_token_is_asked_about_again_after_a_minute(
-    anonymous: Any, issuer: Any, later: Any
+    anonymous: Any, issuer: Any, clocks: Clocks
 ) -> None:
     issuer.account("ann", "user")
     issuer.opaque["opaque-token-of-ann"] = "ann"
     for seconds, outcome, asked in ((0, 201, 2), (59, 409, 2), (61, 409, 4)):
-        later(seconds)
+        clocks.passed = seconds
         assert codes(anonymous, "opaque-token-of-ann", 1) == [outcome]
         assert codes(anonymous, "opaque-token-of-nobody") == [401] * 3
         assert issuer.paths.count("/userinfo") == asked
 
 
 def test_a_token_without_what_we_need_is_asked_about_once(
-    anonymous: Any, issuer: Any, later: Any
+    anonymous: Any, issuer: Any, clocks: Clocks
 ) -> None:
     token = issuer.account("ann", "user", email_verified=None)
     for seconds in (0, 61, 590):
-        later(seconds)
+        clocks.passed = seconds
         assert codes(anonymous, token) == [403] * 3
         assert issuer.paths.count("/userinfo") == 1
 
@@ -76,15 +74,15 @@ def test_a_refusal_that_is_kept_keeps_no_requests(anonymous: Any, issuer: Any) -
 
 
 def test_a_token_of_a_user_whom_the_provider_does_not_know_is_asked_about_once_a_minute(
-    anonymous: Any, issuer: Any, later: Any
+    anonymous: Any, issuer: Any, clocks: Clocks
 ) -> None:
     token = issuer.token("ann")
     for seconds, asked in ((0, 1), (59, 1), (61, 2)):
-        later(seconds)
+        clocks.passed = seconds
         assert codes(anonymous, token) == [401] * 3
         assert issuer.paths.count("/userinfo") == asked
     issuer.account("ann", "user")
-    later(122)
+    clocks.passed = 122
     assert codes(anonymous, token, 1) == [201]
 
 
@@ -103,21 +101,21 @@ def test_that_nobody_could_tell_is_not_remembered(
 
 
 def test_a_token_without_kid_is_believed_after_a_change_of_keys(
-    ann: Any, issuer: Any, later: Any, monkeypatch: pytest.MonkeyPatch
+    ann: Any, issuer: Any, clocks: Clocks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(issuer, "key", RSAKey.generate_key(2048, {"kid": "three", "use": "sig"}))
-    later(oidc.REFETCH_SECONDS + 1)
+    clocks.passed = DEFAULT_LIMITS.refetch_seconds + 1
     issuer.paths.clear()
     assert ann.as_(issuer.token("ann", header={"kid": None})).get("/user/self").status_code == 200
     assert issuer.paths == ["/jwks", "/userinfo"]
 
 
 def test_tokens_without_kid_do_not_make_us_fetch_keys_again_and_again(
-    ann: Any, issuer: Any, later: Any
+    ann: Any, issuer: Any, clocks: Clocks
 ) -> None:
     forger, issuer.paths[:] = RSAKey.generate_key(2048), []
     for seconds, fetched in ((1, 0), (31, 1), (60, 1), (62, 2)):
-        later(seconds)
+        clocks.passed = seconds
         for number in range(5):
             token = issuer.token("ann", key=forger, header={"kid": None}, jti=f"{seconds} {number}")
             assert ann.as_(token).get("/user/self").status_code == 401
@@ -142,17 +140,12 @@ def test_a_tokens_result_is_kept_by_each_process_for_itself(
         assert issuer.paths.count("/userinfo") == 1
 
 
-def test_a_token_that_is_known_ends_all_the_same(
-    ann: Any, issuer: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    start, later = time.time(), [0.0]
-    clock = SimpleNamespace(time=lambda: start + later[0], monotonic=time.monotonic)
-    monkeypatch.setattr(oidc, "time", clock)
-    short = ann.as_(issuer.token("ann", exp=int(start) + 300))
-    for later[0] in (0.0, 299.0):
+def test_a_token_that_is_known_ends_all_the_same(ann: Any, issuer: Any, clocks: Clocks) -> None:
+    short = ann.as_(issuer.token("ann", exp=int(clocks.now()) + 300))
+    for clocks.passed in (0.0, 299.0):
         assert short.get("/user/self").status_code == 200
     issuer.paths.clear()
-    later[0] = 301.0 + oidc._LEEWAY
+    clocks.passed = 301.0 + LEEWAY
     assert short.get("/user/self").status_code == 401
     assert issuer.paths == []
 
@@ -234,26 +227,23 @@ def test_a_change_at_the_provider_shows_with_the_next_token(ann: Any, issuer: An
     assert later.put("/user/self").json()["email"] == "new@example.org"
 
 
-def test_an_issuers_documents_are_kept_for_an_hour(
-    ann: Any, issuer: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    start, later = time.monotonic(), [0.0]
-    clock = SimpleNamespace(time=time.time, monotonic=lambda: start + later[0])
-    monkeypatch.setattr(oidc, "time", clock)
+def test_an_issuers_documents_are_kept_for_an_hour(ann: Any, issuer: Any) -> None:
+    clocks = Clocks()
+    limit_providers(ann.client.app, monotonic=clocks.monotonic)  # the tokens stay valid
 
     def asked_for_a_new_token() -> list[str]:
         issuer.paths.clear()
-        token = issuer.token("ann", jti=f"token {later[0]}")
+        token = issuer.token("ann", jti=f"token {clocks.passed}")
         assert ann.as_(token).get("/user/self").status_code == 200
         return list(issuer.paths)
 
     documents = ["/.well-known/openid-configuration", "/jwks"]
     for minutes in (1, 59):
-        later[0] = 60.0 * minutes
+        clocks.passed = 60.0 * minutes
         assert asked_for_a_new_token() == ["/userinfo"]
-    later[0] = 3601.0
+    clocks.passed = 3601.0
     assert asked_for_a_new_token() == [*documents, "/userinfo"]
-    later[0] = 3601.0 + 3590.0
+    clocks.passed = 3601.0 + 3590.0
     assert asked_for_a_new_token() == ["/userinfo"]
 
 

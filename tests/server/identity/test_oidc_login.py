@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from lenswatch.server.identity.oidc_login import code_challenge
+
 
 @pytest.fixture
 def browser(make_app: Any, oidc_settings: Any) -> Iterator[TestClient]:
@@ -71,3 +73,8 @@ def test_logging_in_leads_nowhere_else(browser: TestClient, issuer: Any, address
     assert answer.status_code == 503
     assert answer.json()["message"] == f"The identity provider {issuer.address} does not answer."
     assert "Location" not in answer.headers
+
+
+def test_the_challenge_is_that_of_the_standard() -> None:
+    verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"  # RFC 7636, appendix B
+    assert code_challenge(verifier) == "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"

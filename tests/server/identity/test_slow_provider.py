@@ -17,9 +17,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from lenswatch.server.db.database import Database
-from lenswatch.server.identity import fetching, oidc
 from lenswatch.server.identity.keys import new_key
 from support.forms import form_token
+from support.issuer import Clocks, limit_providers
 from support.waiting import until
 
 DISCOVERY = "/.well-known/openid-configuration"
@@ -70,14 +70,24 @@ def hold(
 
 
 @pytest.fixture
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+def fetch_seconds() -> float:
     """A deadline that no test here reaches: what ends before it has not waited for a provider."""
-    monkeypatch.setattr(fetching, "FETCH_SECONDS", 60.0)
+    return 60.0
+
+
+impatient = pytest.mark.parametrize("fetch_seconds", [1.0])
 
 
 @pytest.fixture
-def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetching, "FETCH_SECONDS", 1.0)
+def make_app(make_app: Any, fetch_seconds: float) -> Any:
+    """Makes an application that waits so long for a provider."""
+
+    def make(**settings: Any) -> Any:
+        app = make_app(**settings)
+        limit_providers(app, fetch_seconds=fetch_seconds)
+        return app
+
+    return make
 
 
 @pytest.fixture
@@ -105,7 +115,6 @@ def log_in(client: TestClient, key: str) -> None:
     assert answer.status_code == 303
 
 
-@pytest.mark.usefixtures("patience")
 def test_only_tokens_wait_for_a_provider_that_hangs(
     anonymous: Any, issuer: Any, key: str, hold: Any, pool: ThreadPoolExecutor
 ) -> None:
@@ -128,14 +137,12 @@ def test_only_tokens_wait_for_a_provider_that_hangs(
     assert issuer.paths == [DISCOVERY]  # one fetch was enough for all of them
 
 
-@pytest.mark.usefixtures("patience")
 def test_a_failure_is_remembered_for_a_while(
     anonymous: Any, issuer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ann = anonymous.as_(issuer.account("ann", "user"))
-    start, later = time.monotonic(), [0.0]
-    clock = SimpleNamespace(time=time.time, monotonic=lambda: start + later[0])
-    monkeypatch.setattr(oidc, "time", clock)
+    clocks = Clocks()
+    clocks.set_for(anonymous.client.app)
     well, bad = issuer.answer, [DISCOVERY]
     monkeypatch.setattr(issuer, "answer", lambda p, a: (500, {}) if p in bad else well(p, a))
     for asked in ([DISCOVERY], [DISCOVERY, "/jwks"]):
@@ -144,19 +151,18 @@ def test_a_failure_is_remembered_for_a_while(
             answer = ann.post("/user")
             assert (answer.status_code, answer.headers["Retry-After"]) == (503, "10")
         bad.clear()
-        later[0] += 9.9
+        clocks.passed += 9.9
         assert ann.post("/user").status_code == 503
         assert issuer.paths == asked
-        later[0] += 0.2
+        clocks.passed += 0.2
         issuer.paths.clear()
     assert ann.post("/user").status_code == 201
 
 
-@pytest.mark.usefixtures("patience")
 def test_tokens_that_need_no_new_key_do_not_wait_for_one(
-    ann: Any, issuer: Any, hold: Any, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+    ann: Any, issuer: Any, hold: Any, pool: ThreadPoolExecutor
 ) -> None:
-    monkeypatch.setattr(oidc, "REFETCH_SECONDS", 0.0)
+    limit_providers(ann.client.app, refetch_seconds=0.0)
     held = hold(issuer, "/jwks")
     waiting = pool.submit(ann.as_(forged(issuer, "unknown")).get, "/user/self")
     held.arrived.wait()
@@ -165,7 +171,6 @@ def test_tokens_that_need_no_new_key_do_not_wait_for_one(
     assert not waiting.done()
 
 
-@pytest.mark.usefixtures("patience")
 def test_known_tokens_wait_for_nothing(
     ann: Any, issuer: Any, hold: Any, pool: ThreadPoolExecutor
 ) -> None:
@@ -177,7 +182,6 @@ def test_known_tokens_wait_for_nothing(
     assert not any(answer.done() for answer in waiting)
 
 
-@pytest.mark.usefixtures("patience")
 def test_one_provider_does_not_hold_up_another(
     make_app: Any, oidc_settings: Any, issuer: Any, other_issuer: Any, hold: Any, pool: Any
 ) -> None:
@@ -196,7 +200,7 @@ def test_one_provider_does_not_hold_up_another(
         assert {answer.result().status_code for answer in waiting} == {503}
 
 
-@pytest.mark.usefixtures("impatience")
+@impatient
 def test_opaque_tokens_are_asked_about_where_somebody_answers(
     make_app: Any, oidc_settings: Any, issuer: Any, other_issuer: Any, hold: Any
 ) -> None:
@@ -218,7 +222,6 @@ def test_opaque_tokens_are_asked_about_where_somebody_answers(
         assert register("opaque-token-of-bob") == 201  # which nobody remembers
 
 
-@pytest.mark.usefixtures("patience")
 def test_logging_in_holds_up_nobody_else(
     make_app: Any, oidc_settings: Any, issuer: Any, hold: Any, pool: ThreadPoolExecutor
 ) -> None:
@@ -320,7 +323,7 @@ def ask(make_app: Any, oidc_settings: Any) -> Callable[[Any], Any]:
 
 
 @pytest.mark.parametrize("send", [drip_head, drip_body])
-@pytest.mark.usefixtures("impatience")
+@impatient
 def test_a_provider_that_drips_is_given_up(ask: Any, raw_provider: Any, send: Any) -> None:
     provider = raw_provider(send)
     answer = ask(provider)
@@ -329,7 +332,6 @@ def test_a_provider_that_drips_is_given_up(ask: Any, raw_provider: Any, send: An
 
 
 @pytest.mark.parametrize("send", [send_without_end, send_zipped])
-@pytest.mark.usefixtures("patience")
 def test_only_so_much_is_taken_in_and_nothing_is_unpacked(
     ask: Any, raw_provider: Any, send: Any
 ) -> None:
@@ -345,38 +347,32 @@ def test_only_so_much_is_taken_in_and_nothing_is_unpacked(
         assert until(lambda: provider.ended) == ["hung up on"]
 
 
-def test_rubbish_does_not_lock_opaque_tokens_out(
-    anonymous: Any, issuer: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    start, later = time.time(), [0.0]
-    clock = SimpleNamespace(time=lambda: start + later[0], monotonic=lambda: 1000.0 + later[0])
-    monkeypatch.setattr(oidc, "time", clock)
-    monkeypatch.setattr(oidc, "OPAQUE_PER_MINUTE", 3)
+def test_rubbish_does_not_lock_opaque_tokens_out(anonymous: Any, issuer: Any) -> None:
+    clocks = Clocks()
+    clocks.set_for(anonymous.client.app)
+    limit_providers(anonymous.client.app, opaque_per_minute=3)
     issuer.account("ann", "user")
     issuer.opaque["opaque-token-of-ann"] = "ann"
     ann = anonymous.as_("opaque-token-of-ann")
 
     def rubbish(count: int) -> list[int]:
-        names = (f"rubbish-{later[0]}-{n}-of-nobody" for n in range(count))
+        names = (f"rubbish-{clocks.passed}-{n}-of-nobody" for n in range(count))
         return [anonymous.as_(name).get("/user/self").status_code for name in names]
 
     assert rubbish(3) == [401] * 3
-    later[0] = 10.0
+    clocks.passed = 10.0
     answer = ann.post("/user")
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "50")
     assert rubbish(20) == [503] * 20
     assert issuer.paths.count("/userinfo") == 3
-    later[0] = 60.0  # the 21 that were refused do not count, and no refusal is kept
+    clocks.passed = 60.0  # the 21 that were refused do not count, and no refusal is kept
     assert ann.post("/user").status_code == 201
     assert rubbish(3) == [401, 401, 503]
     assert ann.get("/user/self").status_code == 200  # known
 
 
-def test_opaque_tokens_are_not_counted_while_nobody_is_asked(
-    anonymous: Any, issuer: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(oidc, "OPAQUE_PER_MINUTE", 1)
-    monkeypatch.setattr(fetching, "FAILED_SECONDS", 0.0)
+def test_opaque_tokens_are_not_counted_while_nobody_is_asked(anonymous: Any, issuer: Any) -> None:
+    limit_providers(anonymous.client.app, opaque_per_minute=1, failed_seconds=0.0)
     issuer.account("ann", "user")
     issuer.opaque["opaque-token-of-ann"] = "ann"
     issuer.discovery["issuer"] = "https://another.example"

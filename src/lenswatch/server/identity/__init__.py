@@ -1,1 +1,1 @@
-"""Who calls, and what they may do."""
+"""Callers: their identity, and their permissions."""

@@ -1,4 +1,4 @@
-"""Accounts: how people log in to the pages, and the forms that they post there."""
+"""The state of the account pages: log-in, sessions, and the protection of their forms."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Account"]
 
 @dataclass(frozen=True)
 class Account:
-    """What these pages work with."""
+    """The objects that the account pages share."""
 
     database: Database
     sessions: SessionStore
@@ -30,17 +30,17 @@ class Account:
 
     @property
     def issuers(self) -> list[str]:
-        """The providers that one may log in with, by host."""
+        """The hosts of the providers that offer a log-in."""
         if self.oidc is None or not self.oidc.config.client_id:
             return []
         return [urlsplit(address).netloc for address in self.oidc.config.issuers]
 
     def form_token(self, request: Request) -> str:
-        """What a form on a page for this browser must carry."""
+        """Return the token that a form on a page for this browser must contain."""
         return str(self.signer.dumps(_session(request)))
 
     def check_form(self, request: Request, form: dict[str, list[str]]) -> None:
-        """403 unless the form is one that we gave this browser."""
+        """Refuse with 403 a form that was not made for this browser."""
         try:
             bound = self.signer.loads(form.get("form", [""])[0], max_age=SESSION_SECONDS)
         except BadData:
@@ -50,5 +50,5 @@ class Account:
 
 
 def _session(request: Request) -> str:
-    """Stands for the browser's session; not the cookie itself, which no page should show."""
+    """Return a digest of the session cookie, which itself must not appear on a page."""
     return digest(request.cookies.get(COOKIE, ""))

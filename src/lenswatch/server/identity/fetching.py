@@ -1,7 +1,7 @@
-"""One request to an identity provider, which may be slow, hostile or away.
+"""Requests to identity providers, which may be slow, hostile or unreachable.
 
-A request has one deadline for everything, from the name's look-up to the last byte, and a limit to what is
-taken in. It is awaited and occupies no thread, so that who needs no provider never waits for one.
+A request has one deadline for everything, from the name's look-up to the last byte, and a limit to the size
+of the answer. It is awaited and occupies no thread, so callers who need no provider never wait for one.
 """
 
 from __future__ import annotations
@@ -10,6 +10,9 @@ import functools
 import json
 import os
 import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,18 +23,44 @@ from lenswatch.errors import ServerError
 from lenswatch.server.values.loopback import is_loopback
 from lenswatch.server.values.refusals import Refusal
 
-__all__ = ["fetch", "host_of", "over_tls", "tls_context", "unavailable"]
+__all__ = [
+    "DEFAULT_LIMITS",
+    "ProviderLimits",
+    "fetch",
+    "host_of",
+    "over_tls",
+    "tls_context",
+    "unavailable",
+]
 
-FETCH_SECONDS = 5.0  # for a whole request
-FAILED_SECONDS = 10.0  # after a failure, before the provider is asked again
 _MAX_BYTES = 1 << 20
 
 
+@dataclass(frozen=True)
+class ProviderLimits:
+    """Limits to the time that providers take and their answers are kept, with the clocks to measure it."""
+
+    fetch_seconds: float = 5.0  # for a whole request
+    failed_seconds: float = 10.0  # after a failure, before the provider is asked again
+    document_seconds: float = 3600.0  # for which discovery and keys are kept
+    refetch_seconds: float = 30.0  # between two searches for an unknown key
+    opaque_seconds: float = 60.0  # for which the answer to an opaque token is kept
+    refused_seconds: float = (
+        60.0  # for which it is kept that a provider does not know its own token
+    )
+    opaque_per_minute: int = 120  # requests to one provider about unknown opaque tokens
+    now: Callable[[], float] = time.time  # seconds since 1970
+    monotonic: Callable[[], float] = time.monotonic
+
+
+DEFAULT_LIMITS = ProviderLimits()
+
+
 def tls_context() -> ssl.SSLContext:
-    """Certificates as `SSL_CERT_FILE` or `REQUESTS_CA_BUNDLE` say, else the system's.
+    """Return a TLS context, with the certificates in `SSL_CERT_FILE` or `REQUESTS_CA_BUNDLE` if set.
 
     Raises:
-        ServerError: there are none in that file.
+        ServerError: There are no certificates in that file.
     """
     return _tls_context(
         os.environ.get("SSL_CERT_FILE") or os.environ.get("REQUESTS_CA_BUNDLE") or None
@@ -47,14 +76,14 @@ def _tls_context(bundle: str | None) -> ssl.SSLContext:
 
 
 def over_tls(issuer: str, address: str) -> str:
-    """`address` as it is fetched: by https, whatever it says, unless it and `issuer` are on this machine."""
+    """Return `address` with the scheme https, unless both it and `issuer` are on this machine."""
     scheme, separator, rest = address.partition("://")
     local = all(is_loopback(urlsplit(each).hostname or "") for each in (issuer, address))
     return address if local and scheme.lower() == "http" else f"https{separator}{rest}"
 
 
 def host_of(address: str) -> str:
-    """The host in an http or https address; "" where there is none."""
+    """Return the host in an http or https address, or "" if there is none."""
     try:
         parts = urlsplit(address)
         parts.port  # noqa: B018 - raises ValueError for what is no port
@@ -64,41 +93,46 @@ def host_of(address: str) -> str:
     return (parts.hostname or "") if written and parts.scheme in ("http", "https") else ""
 
 
-def unavailable(issuer: str) -> Refusal:
-    """503: the provider `issuer` does not answer, or not as an identity provider would."""
+def unavailable(issuer: str, limits: ProviderLimits) -> Refusal:
+    """Return a 503: the provider `issuer` does not answer, or not as an identity provider would."""
     return Refusal(
         503,
         f"The identity provider {issuer} does not answer.",
-        headers={"Retry-After": str(round(FAILED_SECONDS))},
+        headers={"Retry-After": str(round(limits.failed_seconds))},
     )
 
 
 async def fetch(
-    issuer: str, address: str, *, method: str = "GET", **options: Any
+    issuer: str, address: str, limits: ProviderLimits, *, method: str = "GET", **options: Any
 ) -> tuple[int, dict[str, Any]]:
-    """The status code that `address` answers with and, if that is 200, its JSON object ({} if none).
+    """Return the status code of the answer from `address` and, if that is 200, its JSON object ({} if none).
 
-    `options` are those of `httpx.AsyncClient.stream`.
+    Args:
+        issuer: The provider's own address.
+        address: The address to ask.
+        limits: The deadline.
+        method: The HTTP method.
+        **options: As for `httpx.AsyncClient.stream`.
 
     Raises:
-        Refusal: 503, `issuer` gave no answer in time, one that is too long, or a compressed one.
+        Refusal: 503 if the answer does not come in time, is too long, or is compressed.
     """
     headers = {"Accept-Encoding": "identity"}
     try:
-        with anyio.fail_after(FETCH_SECONDS):
+        with anyio.fail_after(limits.fetch_seconds):
             async with (
                 httpx.AsyncClient(verify=tls_context(), timeout=None, headers=headers) as client,
                 client.stream(method, over_tls(issuer, address), **options) as answer,
             ):
                 body = await _body(answer) if answer.status_code == 200 else b""
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, TimeoutError):
-        raise unavailable(issuer) from None
+        raise unavailable(issuer, limits) from None
     return answer.status_code, _json_object(body)
 
 
 async def _body(answer: httpx.Response) -> bytes:
     if answer.headers.get("content-encoding", "identity") != "identity":
-        raise ValueError("a few bytes may become any number")
+        raise ValueError("compressed: a few bytes may become any number")
     body = bytearray()
     async for chunk in answer.aiter_raw():
         body += chunk

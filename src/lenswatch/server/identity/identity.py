@@ -1,8 +1,8 @@
-"""Who calls.
+"""The identity of a caller.
 
-An `Identity` is what a request proves about its sender; a `Caller` is an identity together with its user
-record. API keys, access tokens, browser sessions and the local user of mode `none` all end in these two, so
-that permissions are judged by one code.
+An `Identity` is what a request proves about its sender; a `Caller` is an identity with its user record. API
+keys, access tokens, browser sessions and the local user of mode `none` all lead to these two, so that one
+piece of code checks permissions.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ LEVELS = ("Read", "Edit", "Manage")
 
 @dataclass(frozen=True)
 class Grant:
-    """What an API key may do: a level, on all experiments or on some by id."""
+    """The rights of an API key: a level, on all experiments or on those with the given ids."""
 
     level: str
     experiments: frozenset[str] | None = None
 
     def rank(self, experiment_id: str) -> int:
-        """0 for nothing, 1 to 3 for Read, Edit, Manage."""
+        """Return 0 for no right, 1 to 3 for Read, Edit, Manage."""
         if self.experiments is not None and experiment_id not in self.experiments:
             return 0
         return LEVELS.index(self.level) + 1
@@ -51,7 +51,7 @@ class Grant:
 
 @dataclass(frozen=True)
 class Identity:
-    """What a valid token says."""
+    """The contents of a valid token."""
 
     subject: str
     issuer: str
@@ -59,65 +59,68 @@ class Identity:
     entitlements: frozenset[str] = frozenset()
     user: bool = True  # holds a user entitlement
     admin: bool = False  # holds an admin entitlement
-    grant: Grant | None = None  # an API key's; it takes the place of permission lists
+    grant: Grant | None = None  # of an API key, in place of permission lists
 
 
 @dataclass(frozen=True)
 class Caller:
-    """An identity and its user record; `user_id` is None while it is not registered."""
+    """An identity and its user record; `user_id` is None until it is registered."""
 
     identity: Identity
     user_id: str | None
 
     @property
     def admin(self) -> bool:
-        """Whether every permission check passes."""
+        """True if every permission check passes."""
         return self.identity.admin and self.identity.user and self.user_id is not None
 
     @property
     def entities(self) -> frozenset[str]:
-        """What may stand for this caller in a permission list; nothing for the lapsed and unregistered."""
+        """The caller's names in permission lists: user id and entitlements.
+
+        Empty without a user entitlement or a registration.
+        """
         if self.user_id is None or not self.identity.user:
             return frozenset()
         return self.identity.entitlements | {self.user_id}
 
 
 class Authenticator(Protocol):
-    """One way of telling who calls."""
+    """A way to identify callers."""
 
     async def identify(self, request: Request, *, required: bool) -> Identity | None:
-        """Who sent `request`, or None when nobody in particular did and nobody is `required`.
+        """Return the sender of `request`; None for an anonymous one, unless an identity is `required`.
 
         Raises:
-            Refusal: 401 for a bad or missing token, 403 for one without the claims we need, 503 when nobody
-                can tell now.
+            Refusal: 401 for an invalid or missing token, 403 for one without the required claims, 503 if the
+                identity provider does not answer.
         """
 
 
 class LocalAuthenticator:
-    """Mode `none`: everybody who reaches this loopback address is the one local user."""
+    """Mode `none`: every caller, all of them on loopback, is the one local user."""
 
     identity = Identity("local", "urn:lenswatch:local", "local@localhost", admin=True)
 
     async def identify(self, request: Request, *, required: bool) -> Identity | None:  # noqa: ARG002
-        """The local user, whatever the request carries."""
+        """Return the local user, whatever the request contains."""
         return self.identity
 
 
 class Bearer(Protocol):
-    """One kind of bearer token."""
+    """A kind of bearer token."""
 
     def refresh(self, identity: Identity) -> Identity | None:
-        """An identity that logged in with a browser, as it is now; None where it counts no longer."""
+        """Return the present identity of a caller who logged in by browser; None if it is no longer valid."""
 
     def knows(self, token: str) -> bool:
-        """Whether `token` looks like one of its kind."""
+        """Return whether `token` has the form of this kind."""
 
     async def identify(self, token: str) -> Identity:
-        """Whose token it is. Keeps nobody waiting but who sent it.
+        """Return the identity that `token` proves. Other requests do not wait meanwhile.
 
         Raises:
-            Refusal: 401 or 403; 503 when nobody can tell now.
+            Refusal: 401 or 403; 503 if the identity provider does not answer.
         """
 
 
@@ -125,7 +128,7 @@ class Sessions(Protocol):
     """Browser sessions."""
 
     def identify(self, request: Request) -> Identity | None:
-        """Who is logged in."""
+        """Return the identity that is logged in, if any."""
 
 
 class TokenAuthenticator:
@@ -137,7 +140,7 @@ class TokenAuthenticator:
         self._limiter = anyio.CapacityLimiter(8)
 
     async def identify(self, request: Request, *, required: bool) -> Identity | None:
-        """Who sent the token, or is logged in."""
+        """Return the identity of the bearer token, or of the browser session."""
         header = request.headers.get("authorization")
         if header is not None:
             return await self._identify(header)
@@ -160,7 +163,7 @@ class TokenAuthenticator:
 
 
 def find_caller(connection: Connection, identity: Identity | None) -> Caller | None:
-    """`identity` with its user record, if it has one."""
+    """Return `identity` with its user record, if it has one; None for an anonymous caller."""
     if identity is None:
         return None
     query = select(users.c.id).where(
@@ -170,5 +173,5 @@ def find_caller(connection: Connection, identity: Identity | None) -> Caller | N
 
 
 def is_user(entitlements: frozenset[str], wanted: Sequence[str]) -> bool:
-    """Whether one of the `wanted` is held; "*" stands for any account."""
+    """Return whether one of the `wanted` entitlements is held; "*" stands for any account."""
     return "*" in wanted or not entitlements.isdisjoint(wanted)

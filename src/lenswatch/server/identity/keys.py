@@ -1,7 +1,7 @@
-"""API keys: for nodes, and for people where there is no identity provider.
+"""API keys, for nodes, and for people where there is no identity provider.
 
-A key is shown once, when it is made; the database keeps its SHA-256 (the key is 256 random bits, so nothing
-slower is needed). A key has a user record of its own, so that what it creates has an owner.
+A key is shown once, when it is created. The database stores its SHA-256, which is enough for 256 random bits.
+A key has a user record of its own, so that what it creates has an owner.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _MAX_NAME = 100
 
 @dataclass(frozen=True)
 class ApiKey:
-    """A key as it may be shown: everything but the key."""
+    """The public record of a key, without the key itself."""
 
     id: str
     name: str
@@ -63,28 +63,35 @@ class ApiKey:
 def create_key(
     config: Config, name: str, *, level: str = "Edit", experiments: Sequence[str] = ()
 ) -> tuple[ApiKey, str]:
-    """Make an API key: its record, and the key itself, which is nowhere kept.
+    """Create an API key.
 
-    `experiments` are ids or names; none means all, those to come included.
+    Args:
+        config: Names the database.
+        name: A name that no other key has.
+        level: One of KEY_LEVELS.
+        experiments: Ids or names; empty for all experiments, including future ones.
+
+    Returns:
+        The record of the key, and the key itself, which is not stored.
 
     Raises:
-        InputError: no such level or experiment, or a name that is empty or taken.
+        InputError: There is no such level or experiment, or the name is empty or taken.
     """
     with _opened(config) as database, database.write() as connection:
         return new_key(connection, name, level, _experiment_ids(connection, experiments))
 
 
 def list_keys(config: Config) -> list[ApiKey]:
-    """All API keys, revoked ones included, the newest first."""
+    """Return all API keys, including revoked ones, the newest first."""
     with _opened(config) as database, database.read() as connection:
         return stored_keys(connection)
 
 
 def revoke_key(config: Config, name: str) -> ApiKey:
-    """Make the key with this id or name worthless at once.
+    """Revoke the key with this id or name, with immediate effect.
 
     Raises:
-        InputError: there is no such key.
+        InputError: There is no such key.
     """
     with _opened(config) as database, database.write() as connection:
         return revoke(connection, _find(connection, api_keys, "API key", name))
@@ -105,9 +112,9 @@ def _experiment_ids(connection: Connection, names: Sequence[str]) -> list[str] |
 
 
 def _find(connection: Connection, table: Table, kind: str, wanted: str) -> str:
-    """The id of the row with the id `wanted`, or else of the one with that name.
+    """Return the id of the row with the id `wanted`, or else of the one with that name.
 
-    In this order: somebody may have chosen a name that is the id of something else.
+    The id comes first, because a name may be chosen that is the id of another row.
     """
     for named in (table.c.id == wanted.lower(), table.c.name == wanted):
         query = select(table.c.id).where(named)
@@ -120,10 +127,10 @@ def _find(connection: Connection, table: Table, kind: str, wanted: str) -> str:
 def new_key(
     connection: Connection, name: str, level: str, scope: Iterable[str] | None
 ) -> tuple[ApiKey, str]:
-    """Make a key for the experiments whose ids are `scope`, or for all.
+    """Create a key for the experiments whose ids are in `scope`; None for all.
 
     Raises:
-        InputError: no such level or experiment, or a name that is empty or taken.
+        InputError: There is no such level or experiment, or the name is empty or taken.
     """
     _check(name, level, scope)
     key = _PREFIX + secrets.token_urlsafe(32)
@@ -175,7 +182,7 @@ def revoke(connection: Connection, key_id: str) -> ApiKey:
     """Revoke the key with this id.
 
     Raises:
-        InputError: there is no such key.
+        InputError: There is no such key.
     """
     here = api_keys.c.id == key_id
     if not is_text(key_id) or connection.execute(select(api_keys).where(here)).first() is None:
@@ -186,7 +193,7 @@ def revoke(connection: Connection, key_id: str) -> ApiKey:
 
 
 def stored_keys(connection: Connection) -> list[ApiKey]:
-    """All keys, the newest first."""
+    """Return all keys, the newest first."""
     return _records(connection, select(api_keys).order_by(api_keys.c.number.desc()))
 
 
@@ -212,7 +219,7 @@ def _records(connection: Connection, query: Select[Any]) -> list[ApiKey]:
 
 
 def _scopes(connection: Connection, keys: Sequence[int]) -> dict[int, frozenset[str]]:
-    """The ids of the experiments that each of these keys is for; a deleted one is none of them."""
+    """Return the ids of the experiments of each of these keys, by key number; deleted ones are left out."""
     query = (
         select(key_experiments.c.key, experiments.c.id)
         .join_from(key_experiments, experiments)
@@ -232,15 +239,15 @@ class KeyBearer:
         self._limiter = anyio.CapacityLimiter(8)
 
     def knows(self, token: str) -> bool:
-        """Whether it begins like a key."""
+        """Return whether `token` begins like a key."""
         return token.startswith(_PREFIX)
 
     async def identify(self, token: str) -> Identity:
-        """The key's identity, or 401."""
+        """Return the identity of the key; 401 if it is unknown or revoked."""
         return await anyio.to_thread.run_sync(self.find, token, limiter=self._limiter)
 
     def find(self, token: str) -> Identity:
-        """The same, for a thread of one's own."""
+        """Return what `identify` does, blocking the calling thread."""
         if not _KEY.match(token):
             raise unauthorized("User identity could not be determined")
         identity = self._find(api_keys.c.digest == digest(token))
@@ -249,7 +256,7 @@ class KeyBearer:
         return identity
 
     def refresh(self, identity: Identity) -> Identity | None:
-        """The identity of a key that logged in, as it is now; None once it is revoked, and for others."""
+        """Return the present identity of a key that logged in; None if it is revoked, or not a key."""
         if identity.issuer != ISSUER:
             return None
         return self._find(api_keys.c.id == identity.subject)

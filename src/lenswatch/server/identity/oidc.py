@@ -1,9 +1,9 @@
 """Access tokens of OpenID Connect providers.
 
-Only what the configuration names is ever fetched, and over https unless it is on this machine: a token's
-own `iss` is compared with the list before anything else happens. Signatures are checked by RS, ES or PS
-algorithms and never by HS or none. Who the user is comes from the provider's userinfo, called with the token;
-the token itself only fills gaps.
+Only the configured issuers are ever asked, and over https unless they are on this machine: a token's `iss` is
+compared with the list before anything else happens. Signatures are checked by RS, ES or PS algorithms and
+never by HS or none. The user's data come from the provider's userinfo, requested with the token; claims of
+the token itself are used only where userinfo has none.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import binascii
 import json
 import math
 import re
-import time
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -27,8 +26,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import Key, KeySet
 
 from lenswatch.config import AuthConfig
-from lenswatch.server.identity import fetching
-from lenswatch.server.identity.fetching import fetch, unavailable
+from lenswatch.server.identity.fetching import DEFAULT_LIMITS, ProviderLimits, fetch, unavailable
 from lenswatch.server.identity.identity import Identity, is_user
 from lenswatch.server.values.refusals import Refusal, forbidden, unauthorized
 from lenswatch.server.values.storable import digest, is_text
@@ -38,14 +36,9 @@ __all__ = ["Issuer", "OidcBearer", "identity_of"]
 ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"]
 _KEY_TYPES = {"RS": "RSA", "PS": "RSA", "ES": "EC"}
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{16,16384}\Z")
-DOCUMENT_SECONDS = 3600.0  # for which discovery and keys are kept
-REFETCH_SECONDS = 30.0  # between two looks for an unknown key
-OPAQUE_SECONDS = 60.0  # for which the answer to an opaque token is kept
-REFUSED_SECONDS = 60.0  # for which it is kept that the provider does not know a token of its own
-OPAQUE_PER_MINUTE = 120  # unknown opaque tokens that are asked about, each issuer
 _MAX_CACHED = 10_000
-_MAX_SUBJECT = 1000  # bytes; an index entry of PostgreSQL's takes 2,704, the issuer included
-_LEEWAY = 5.0
+_MAX_SUBJECT = 1000  # bytes; an index entry of PostgreSQL holds 2,704, the issuer included
+LEEWAY = 5.0  # seconds that the provider's clock may differ from ours
 _UNKNOWN = "User identity could not be determined"
 
 
@@ -56,37 +49,38 @@ class Issuer:
     at once. A token whose key is already known waits for neither.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, limits: ProviderLimits = DEFAULT_LIMITS) -> None:
         self.address = address.rstrip("/")
-        self.name = self.address  # and as its discovery document has it, once that is here
+        self.limits = limits
+        self.name = self.address  # later as the discovery document writes it
         self._lock = anyio.Lock()
         self._document: dict[str, Any] = {}
         self._keys: list[Key] = []
         self._documents_until = 0.0
-        self._keys_fetched = -REFETCH_SECONDS
+        self._keys_fetched = -math.inf
         self._failed_until = 0.0
         self._asked: deque[float] = deque()
 
     async def document(self) -> dict[str, Any]:
-        """The discovery document."""
-        if time.monotonic() < self._documents_until:
+        """Return the discovery document."""
+        if self.limits.monotonic() < self._documents_until:
             return self._document
         async with self._turn():
-            if time.monotonic() >= self._documents_until:
+            if self.limits.monotonic() >= self._documents_until:
                 document = await self._get(f"{self.address}/.well-known/openid-configuration")
                 name = str(document.get("issuer", ""))
                 if name.rstrip("/") != self.address:
-                    raise unavailable(self.address)
+                    raise self.unavailable()
                 self._document, self.name = document, name
                 self._keys = []
-                self._keys_fetched = -REFETCH_SECONDS
-                self._documents_until = time.monotonic() + DOCUMENT_SECONDS
+                self._keys_fetched = -math.inf
+                self._documents_until = self.limits.monotonic() + self.limits.document_seconds
             return self._document
 
     async def keys(self, kid: str | None, *, anew: bool = False) -> list[Key]:
-        """The keys that may have signed a token with this `kid`; fetched anew for an unknown one.
+        """Return the keys that may have signed a token with this `kid`; an unknown one is fetched.
 
-        For a token without, `anew` says that none of those at hand has.
+        For a token without `kid`, `anew` says that none of the known keys has signed it.
         """
         address = str((await self.document()).get("jwks_uri", ""))
         at_hand = self._keys
@@ -95,30 +89,31 @@ class Issuer:
         async with self._turn():
             found = _by_kid(self._keys, kid)
             stale = not found or (anew and self._keys is at_hand)
-            if stale and time.monotonic() - self._keys_fetched >= REFETCH_SECONDS:
+            waited = self.limits.monotonic() - self._keys_fetched
+            if stale and waited >= self.limits.refetch_seconds:
                 self._keys = _read_keys(await self._get(address))
-                self._keys_fetched = time.monotonic()
+                self._keys_fetched = self.limits.monotonic()
                 found = _by_kid(self._keys, kid)
             return found
 
     async def userinfo(self, token: str) -> dict[str, Any]:
-        """What the provider says of the token's user; 401 if nothing."""
+        """Return the claims of userinfo about the token's user; 401 if there are none."""
         address = str((await self.document()).get("userinfo_endpoint", ""))
         headers = {"Authorization": f"Bearer {token}"}
-        code, claims = await fetch(self.address, address, headers=headers)
+        code, claims = await self.fetch(address, headers=headers)
         if code >= 500 or code == 429:
-            raise unavailable(self.address)
+            raise self.unavailable()
         if not claims:
             raise unauthorized(_UNKNOWN)
         return claims
 
     async def userinfo_of_opaque(self, token: str) -> dict[str, Any]:
-        """`userinfo` for what may be rubbish: asked so many times a minute, 503 beyond."""
+        """Return `userinfo` for a token that may be rubbish; 503 after too many of them in a minute."""
         await self.document()
-        now = time.monotonic()
+        now = self.limits.monotonic()
         while self._asked and now - self._asked[0] >= 60:
             self._asked.popleft()
-        if len(self._asked) >= OPAQUE_PER_MINUTE:
+        if len(self._asked) >= self.limits.opaque_per_minute:
             wait = str(math.ceil(60 - (now - self._asked[0])))
             raise Refusal(503, "Too many unknown tokens.", headers={"Retry-After": wait})
         self._asked.append(now)
@@ -126,21 +121,29 @@ class Issuer:
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
-        """Fetch one after the other, and not soon after a failure."""
+        """Make fetches wait for each other, and refuse them soon after a failure."""
         async with self._lock:
-            if time.monotonic() < self._failed_until:
-                raise unavailable(self.address)
+            if self.limits.monotonic() < self._failed_until:
+                raise self.unavailable()
             try:
                 yield
             except Refusal:
-                self._failed_until = time.monotonic() + fetching.FAILED_SECONDS
+                self._failed_until = self.limits.monotonic() + self.limits.failed_seconds
                 raise
 
     async def _get(self, address: str) -> dict[str, Any]:
-        _, document = await fetch(self.address, address)
+        _, document = await self.fetch(address)
         if not document:
-            raise unavailable(self.address)
+            raise self.unavailable()
         return document
+
+    async def fetch(self, address: str, **options: Any) -> tuple[int, dict[str, Any]]:
+        """Ask one of the provider's addresses; see `fetching.fetch`."""
+        return await fetch(self.address, address, self.limits, **options)
+
+    def unavailable(self) -> Refusal:
+        """Return the 503 for a provider that does not answer as it should."""
+        return unavailable(self.address, self.limits)
 
 
 def _read_keys(document: Mapping[str, Any]) -> list[Key]:
@@ -166,36 +169,37 @@ def _by_kid(keys: list[Key], kid: str | None) -> list[Key]:
 class OidcBearer:
     """Access tokens of the configured issuers."""
 
-    def __init__(self, config: AuthConfig) -> None:
+    def __init__(self, config: AuthConfig, limits: ProviderLimits = DEFAULT_LIMITS) -> None:
         self.config = config
-        self.issuers = [Issuer(address) for address in config.issuers]
+        self.limits = limits
+        self.issuers = [Issuer(address, limits) for address in config.issuers]
         self._cache: OrderedDict[str, tuple[float, Identity | Refusal]] = OrderedDict()
-        self._limiter = anyio.CapacityLimiter(4)  # signatures are arithmetic: nobody waits long
+        self._limiter = anyio.CapacityLimiter(4)  # checking a signature is quick
 
     def knows(self, token: str) -> bool:
-        """Everything may be an access token."""
+        """Return whether `token` has the form of a token; any text of that form may be one."""
         return bool(_TOKEN.match(token))
 
     async def identify(self, token: str) -> Identity:
-        """Whose token it is."""
+        """Return the identity that the token proves; 401, 403 or 503 if none."""
         key = digest(token)
         outcome = self._cached(key)
         if outcome is None:
             until, outcome = await self._find_out(token)
             self._remember(key, until, outcome)
         if isinstance(outcome, Refusal):
-            raise outcome.afresh() from None
+            raise outcome.copy() from None
         return outcome
 
     async def verify_id_token(
         self, issuer: Issuer, token: str, client_id: str, nonce: str
     ) -> dict[str, Any]:
-        """The claims of an ID token meant for us and this log-in, or 401."""
+        """Return the claims of an ID token; 401 unless it is meant for us and this log-in."""
         header = _unverified(token.split(".")[0]) if token.count(".") == 2 else None
         if header is None:
             raise unauthorized(_UNKNOWN)
         claims = await self._verified(token, header, issuer)
-        _check_times(claims)
+        _check_times(claims, self.limits.now())
         audience = claims.get("aud")
         meant = client_id in (audience if isinstance(audience, list) else [audience])
         known = str(claims.get("iss", "")).rstrip("/") == issuer.address
@@ -204,14 +208,14 @@ class OidcBearer:
         return claims
 
     def refresh(self, identity: Identity) -> Identity | None:
-        """Somebody who logged in, as the settings have it now; None for whom no issuer here vouches."""
+        """Return the identity with its rights by the present settings; None if its issuer is not trusted."""
         if not any(identity.issuer.rstrip("/") == issuer.address for issuer in self.issuers):
             return None
-        return _judged(identity, self.config)
+        return _with_rights(identity, self.config)
 
     def _cached(self, key: str) -> Identity | Refusal | None:
         until, outcome = self._cache.get(key, (0.0, None))
-        return outcome if time.time() < until else None
+        return outcome if self.limits.now() < until else None
 
     def _remember(self, key: str, until: float, outcome: Identity | Refusal) -> None:
         self._cache[key] = (until, outcome)
@@ -224,18 +228,19 @@ class OidcBearer:
         claims = _unverified(parts[1]) if len(parts) == 3 else None
         header = _unverified(parts[0]) if len(parts) == 3 else None
         if claims is None or header is None:
-            return time.time() + OPAQUE_SECONDS, await self._ask_everybody(token)
+            until = self.limits.now() + self.limits.opaque_seconds
+            return until, await self._ask_everybody(token)
         issuer = self._trusted(claims.get("iss"))
         claims = await self._verified(token, header, issuer)
-        until = _check_times(claims)
+        until = _check_times(claims, self.limits.now())
         self._check_audience(claims)
         try:
             return until, await self._user(token, issuer, claims)
         except Refusal as refusal:
             if refusal.code == 503:
                 raise
-            soon = time.time() + REFUSED_SECONDS
-            return until if refusal.code == 403 else soon, refusal.afresh()
+            soon = self.limits.now() + self.limits.refused_seconds
+            return until if refusal.code == 403 else soon, refusal.copy()
 
     async def _user(self, token: str, issuer: Issuer, claims: Mapping[str, Any]) -> Identity:
         info = await issuer.userinfo(token)
@@ -244,21 +249,21 @@ class OidcBearer:
         return identity_of(issuer, info, claims, self.config)
 
     async def _ask_everybody(self, token: str) -> Identity | Refusal:
-        """An opaque token means something only to the provider that made it."""
+        """Ask each provider about an opaque token, which only its own provider knows."""
         if self.config.audience:
-            raise unauthorized(_UNKNOWN)  # nobody could tell whom it was meant for
-        away: Refusal | None = None
+            raise unauthorized(_UNKNOWN)  # the audience of an opaque token is unknown
+        unavailable: Refusal | None = None
         for issuer in self.issuers:
             try:
                 info = await issuer.userinfo_of_opaque(token)
                 return identity_of(issuer, info, {}, self.config)
             except Refusal as refusal:
                 if refusal.code == 403:
-                    return refusal.afresh()
+                    return refusal.copy()
                 if refusal.code != 401:
-                    away = refusal
-        if away:
-            raise away
+                    unavailable = refusal
+        if unavailable:
+            raise unavailable
         return unauthorized(_UNKNOWN)
 
     def _trusted(self, address: Any) -> Issuer:
@@ -291,7 +296,7 @@ class OidcBearer:
 
 
 def _decoded(token: str, keys: Sequence[Key], algorithm: str) -> dict[str, Any] | None:
-    """The claims, if one of the `keys` has signed them."""
+    """Return the claims if one of the `keys` has signed them."""
     for key in keys:
         try:
             return jwt.decode(token, key, algorithms=[algorithm]).claims
@@ -300,16 +305,16 @@ def _decoded(token: str, keys: Sequence[Key], algorithm: str) -> dict[str, Any] 
     return None
 
 
-def _check_times(claims: Mapping[str, Any]) -> float:
-    """The moment when the token ends to be valid; 401 if it is not valid now."""
-    end, start, now = _moment(claims.get("exp")), _moment(claims.get("nbf", 0)), time.time()
-    if not (math.isfinite(end) and start - _LEEWAY <= now < end + _LEEWAY):
+def _check_times(claims: Mapping[str, Any], now: float) -> float:
+    """Return the moment at which the token expires; 401 if it is not valid `now`."""
+    end, start = _moment(claims.get("exp")), _moment(claims.get("nbf", 0))
+    if not (math.isfinite(end) and start - LEEWAY <= now < end + LEEWAY):
         raise unauthorized(_UNKNOWN)
     return end
 
 
 def _moment(value: Any) -> float:
-    """Seconds since 1970; NaN, which is before and after nothing, for what says none."""
+    """Return a claim as seconds since 1970; NaN, which compares false with everything, if it is no number."""
     try:
         whole_or_not = isinstance(value, int | float) and not isinstance(value, bool)
         return float(value) if whole_or_not else math.nan
@@ -318,7 +323,7 @@ def _moment(value: Any) -> float:
 
 
 def _unverified(part: str) -> dict[str, Any] | None:
-    """The JSON object in one part of a JWT."""
+    """Return the JSON object in one part of a JWT, or None."""
     try:
         value = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
     except (ValueError, binascii.Error, RecursionError):
@@ -329,7 +334,7 @@ def _unverified(part: str) -> dict[str, Any] | None:
 def identity_of(
     issuer: Issuer, info: Mapping[str, Any], claims: Mapping[str, Any], config: AuthConfig
 ) -> Identity:
-    """The identity that userinfo and token together give; 403 if something that we need is missing."""
+    """Return the identity in userinfo and token claims; 403 if a required claim is missing."""
     address = str(info.get("iss") or issuer.name)
     subject, email = info.get("sub"), info.get("email")
     complete = all(text and is_text(text) for text in (subject, email, issuer.name))
@@ -339,11 +344,11 @@ def identity_of(
     if address.rstrip("/") != issuer.address:
         raise unauthorized(_UNKNOWN)
     held = _entitlements({**claims, **info}, config.entitlements_path)
-    return _judged(Identity(str(subject), issuer.name, str(email), held), config)
+    return _with_rights(Identity(str(subject), issuer.name, str(email), held), config)
 
 
-def _judged(identity: Identity, config: AuthConfig) -> Identity:
-    """`identity` with what its entitlements make of it."""
+def _with_rights(identity: Identity, config: AuthConfig) -> Identity:
+    """Return `identity` as a user or administrator, if its entitlements make it one."""
     held = identity.entitlements
     return replace(
         identity,

@@ -1,29 +1,30 @@
 """Logging in with a provider: Authorization Code with PKCE (RFC 7636), state and nonce.
 
-What must survive the visit to the provider travels in a signed cookie that lives ten minutes.
+A signed cookie that lives ten minutes keeps the state while the browser is at the provider.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import secrets
 from collections.abc import Mapping
 from typing import Any
 
 import httpx2 as httpx
-from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
-from authlib.oauth2.rfc7636 import create_s256_code_challenge
 from itsdangerous import BadData, URLSafeTimedSerializer
+from starlette.datastructures import URL
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from lenswatch.config import AuthConfig
-from lenswatch.server.identity.fetching import fetch, host_of, over_tls, unavailable
+from lenswatch.server.identity.fetching import host_of, over_tls
 from lenswatch.server.identity.identity import Identity
 from lenswatch.server.identity.oidc import Issuer, OidcBearer, identity_of
 from lenswatch.server.identity.sessions import cookie_options
 from lenswatch.server.values.refusals import not_found, unauthorized
 
-__all__ = ["OidcLogin"]
+__all__ = ["OidcLogin", "code_challenge"]
 
 COOKIE = "lenswatch_login"
 LOGIN_SECONDS = 600
@@ -31,7 +32,7 @@ _FAILED = "The log-in did not succeed; please try again."
 
 
 class OidcLogin:
-    """The two requests of a log-in: `begin` sends the browser away, `finish` gets it back."""
+    """The two requests of a log-in: `begin` sends the browser to the provider, `finish` receives it."""
 
     def __init__(self, config: AuthConfig, bearer: OidcBearer, secret: str) -> None:
         self.config = config
@@ -39,42 +40,41 @@ class OidcLogin:
         self._signer = URLSafeTimedSerializer(secret, salt="lenswatch.login")
 
     def issuer(self, position: str) -> Issuer:
-        """The configured issuer at `position` ("0", "1", ...), or 404."""
+        """Return the configured issuer at `position` ("0", "1", ...); 404 if there is none."""
         issuers = {str(n): issuer for n, issuer in enumerate(self.bearer.issuers)}
         if not self.config.client_id or position not in issuers:
             raise not_found("Provider")
         return issuers[position]
 
     async def begin(self, request: Request, position: str, callback: str) -> Response:
-        """To the provider."""
+        """Redirect the browser to the provider, which sends it back to `callback`."""
         issuer = self.issuer(position)
         endpoint = str((await issuer.document()).get("authorization_endpoint", ""))
         if not host_of(endpoint) or over_tls(issuer.address, endpoint) != endpoint:
-            raise unavailable(issuer.address)
+            raise issuer.unavailable()
         visit = {
             "issuer": position,
             "state": secrets.token_urlsafe(24),
             "nonce": secrets.token_urlsafe(24),
             "verifier": secrets.token_urlsafe(48),
         }
-        address = prepare_grant_uri(
-            endpoint,
-            client_id=self.config.client_id,
-            response_type="code",
-            redirect_uri=callback,
-            scope="openid email profile",
-            state=visit["state"],
-            nonce=visit["nonce"],
-            code_challenge=create_s256_code_challenge(visit["verifier"]),
-            code_challenge_method="S256",
-        )
-        response = RedirectResponse(address, 303)
+        query = {
+            "response_type": "code",
+            "client_id": self.config.client_id,
+            "redirect_uri": callback,
+            "scope": "openid email profile",
+            "state": visit["state"],
+            "nonce": visit["nonce"],
+            "code_challenge": code_challenge(visit["verifier"]),
+            "code_challenge_method": "S256",
+        }
+        response = RedirectResponse(URL(endpoint).include_query_params(**query), 303)
         signed = self._signer.dumps(visit)
         response.set_cookie(COOKIE, str(signed), max_age=LOGIN_SECONDS, **cookie_options(request))
         return response
 
     async def finish(self, request: Request, callback: str) -> Identity:
-        """Who came back. 401 if nobody did."""
+        """Return the identity that the provider vouches for; 401 if the log-in did not succeed."""
         visit = self._visit(request)
         given = request.query_params
         if not secrets.compare_digest(given.get("state", "").encode(), visit["state"].encode()):
@@ -116,7 +116,13 @@ class OidcLogin:
         if secret:
             del form["client_id"]
         address = str((await issuer.document()).get("token_endpoint", ""))
-        status, tokens = await fetch(issuer.address, address, method="POST", data=form, auth=auth)
+        status, tokens = await issuer.fetch(address, method="POST", data=form, auth=auth)
         if status != 200:
             raise unauthorized(_FAILED)
         return tokens
+
+
+def code_challenge(verifier: str) -> str:
+    """Return the S256 challenge for `verifier` (RFC 7636, section 4.2)."""
+    hashed = hashlib.sha256(verifier.encode("ascii")).digest()
+    return base64.urlsafe_b64encode(hashed).decode().rstrip("=")

@@ -1,4 +1,4 @@
-"""Who may do what with an experiment. Read is part of Edit, Edit of Manage."""
+"""Permissions on experiments. Read is part of Edit, Edit of Manage."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Entry = Mapping[str, str]
 
 
 def rank(entries: Iterable[Entry], caller: Caller | None) -> int:
-    """What a permission list gives: 0 for nothing, 1 to 3 for Read, Edit, Manage."""
+    """Return what a permission list grants: 0 for nothing, 1 to 3 for Read, Edit, Manage."""
     entities = caller.entities if caller else frozenset()
     ranks = (LEVELS.index(e["level"]) + 1 for e in entries if e["entity"] in entities)
     return max(ranks, default=0)
 
 
 def may(wanted: str, experiment: Mapping[Any, Any], caller: Caller | None) -> bool:
-    """Whether `caller` has at least the level `wanted` on `experiment`."""
+    """Return whether `caller` has at least the level `wanted` on `experiment`."""
     if caller and caller.admin:
         return True
     if wanted == "Read" and experiment["public"]:
@@ -40,7 +40,7 @@ def may(wanted: str, experiment: Mapping[Any, Any], caller: Caller | None) -> bo
 
 
 def may_create(caller: Caller) -> bool:
-    """Whether `caller` may create experiments: every user, and keys that may edit everywhere."""
+    """Return whether `caller` may create experiments: users may, and keys that may edit all experiments."""
     grant = caller.identity.grant
     if grant:
         return grant.experiments is None and grant.level != "Read"
@@ -48,10 +48,10 @@ def may_create(caller: Caller) -> bool:
 
 
 def with_manager(entries: list[dict[str, str]], caller: Caller) -> list[dict[str, str]]:
-    """`entries`, with Manage for `caller` where they would not have it.
+    """Return `entries`, with one more that grants `caller` Manage if they do not.
 
     Raises:
-        Refusal: 422, there is no room for that.
+        Refusal: 422 if the list is full.
     """
     if rank(entries, caller) == len(LEVELS):
         return entries
@@ -62,7 +62,7 @@ def with_manager(entries: list[dict[str, str]], caller: Caller) -> list[dict[str
 
 
 def readable(caller: Caller | None) -> ColumnElement[bool]:
-    """The condition on `experiments` rows that `caller` may read."""
+    """Return the condition on rows of `experiments` that `caller` may read."""
     if caller and caller.admin:
         return true()
     public = experiments.c.public.is_(True)

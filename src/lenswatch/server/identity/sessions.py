@@ -1,23 +1,23 @@
-"""Browser sessions: kept in the database, so that every process knows them and logging out ends them.
+"""Browser sessions, stored in the database so that all processes know them and logging out ends them.
 
-The cookie holds a random number, the database its digest. A session can only be used from our own pages:
-the cookie is SameSite=Lax, and a request that changes something must say that it comes from here.
+The cookie is a random number, of which the database has the digest. Only our own pages can use a session: the
+cookie is SameSite=Lax, and a request that changes something must name this server as its origin.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import secrets
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 from sqlalchemy import delete, insert, select
 from starlette.requests import Request
 from starlette.responses import Response
 
 from lenswatch.server.db.database import Database, insert_into
 from lenswatch.server.db.models import sessions, settings
-from lenswatch.server.identity.identity import Bearer, Grant, Identity
+from lenswatch.server.identity.identity import Bearer, Identity
 from lenswatch.server.values import stamps
 from lenswatch.server.values.refusals import forbidden
 from lenswatch.server.values.storable import digest
@@ -30,14 +30,14 @@ _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class SessionStore:
-    """Who is logged in with a browser. The `bearers` say what has become of them since."""
+    """The browser sessions. The `bearers` update the rights of an identity since its log-in."""
 
     def __init__(self, database: Database, bearers: Sequence[Bearer]) -> None:
         self.database = database
         self.bearers = bearers
 
     def identify(self, request: Request) -> Identity | None:
-        """The identity that logged in, if the request carries its cookie.
+        """Return the identity that logged in, if the request has the cookie of a session.
 
         Raises:
             Refusal: 403 for a request that changes something and comes from another site.
@@ -54,15 +54,15 @@ class SessionStore:
             return None
         if request.method not in _SAFE and not from_here(request):
             raise forbidden("Requests from other sites are refused.")
-        then = _load(stored)
-        return next(filter(None, (bearer.refresh(then) for bearer in self.bearers)), None)
+        identity = msgspec.convert(stored, Identity)
+        return next(filter(None, (bearer.refresh(identity) for bearer in self.bearers)), None)
 
     def open(self, request: Request, response: Response, identity: Identity) -> None:
-        """Log `identity` in: a new session in place of the browser's last one, its cookie on `response`."""
+        """Log `identity` in: replace the browser's session, and set the new cookie on `response`."""
         cookie, now = secrets.token_urlsafe(32), stamps.now()
         row = {
             "digest": digest(cookie),
-            "identity": _dump(identity),
+            "identity": msgspec.to_builtins(identity, order="deterministic"),
             "expires_at": now + SESSION_SECONDS * 1_000_000,
         }
         with self.database.write() as connection:
@@ -73,7 +73,7 @@ class SessionStore:
         response.set_cookie(COOKIE, cookie, max_age=SESSION_SECONDS, **cookie_options(request))
 
     def close(self, request: Request, response: Response) -> None:
-        """Log out."""
+        """Log out: delete the session, and its cookie by `response`."""
         if cookie := request.cookies.get(COOKIE):
             with self.database.write() as connection:
                 connection.execute(delete(sessions).where(sessions.c.digest == digest(cookie)))
@@ -81,7 +81,7 @@ class SessionStore:
 
 
 def cookie_options(request: Request) -> dict[str, Any]:
-    """For a cookie that only we get back, over TLS if that is how we are reached."""
+    """Return options for a cookie that only this server receives, over TLS if the request came so."""
     return {
         "path": request.scope.get("app_root_path", request.scope.get("root_path", "")) or "/",
         "httponly": True,
@@ -91,38 +91,22 @@ def cookie_options(request: Request) -> dict[str, Any]:
 
 
 def from_here(request: Request) -> bool:
-    """Whether a browser sent `request` from a page of this server."""
+    """Return whether a browser sent `request` from a page of this server."""
     origin = request.headers.get("origin")
     if origin is not None:
         host = request.headers.get("host", "").lower()
         own = {f"https://{host.removesuffix(':443')}"}
-        if request.scope["scheme"] != "https":  # or a proxy does not tell us that it is
+        if request.scope["scheme"] != "https":  # or a proxy does not say that it is
             own.add(f"http://{host.removesuffix(':80')}")
         return origin.lower() in own
     return request.headers.get("sec-fetch-site") in ("same-origin", "none")
 
 
-def _dump(identity: Identity) -> dict[str, Any]:
-    record = dataclasses.asdict(identity) | {"entitlements": sorted(identity.entitlements)}
-    if identity.grant:
-        scope = identity.grant.experiments
-        record["grant"] = {
-            "level": identity.grant.level,
-            "experiments": None if scope is None else sorted(scope),
-        }
-    return record
-
-
-def _load(record: dict[str, Any]) -> Identity:
-    grant = record["grant"]
-    if grant:
-        scope = grant["experiments"]
-        grant = Grant(grant["level"], None if scope is None else frozenset(scope))
-    return Identity(**record | {"entitlements": frozenset(record["entitlements"]), "grant": grant})
-
-
 def shared_secret(database: Database) -> str:
-    """What signs forms and log-ins: one secret for all processes on this database, made at first need."""
+    """Return the secret that signs forms and log-ins, which all processes on this database share.
+
+    It is created at first use.
+    """
     fresh = {"name": "secret", "value": secrets.token_urlsafe(32)}
     with database.write() as connection:
         once = insert_into(connection, settings).values(fresh).on_conflict_do_nothing()

@@ -1,6 +1,6 @@
-"""Refusals in the contract's shape.
+"""Error responses in the shape of the DriftWatch contract.
 
-401, 403, 404, 409 and the like: `{"code", "status", "message"}`; 400 and 422: `{"code", "status", "errors"}`.
+`{"code", "status", "errors"}` for 400 and 422, `{"code", "status", "message"}` for all others.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ NO_DATABASE = "The database does not answer."
 
 
 class JsonAnswer(JSONResponse):
-    """JSON that names what a request holds, even what is no Unicode: lone surrogates become "?"."""
+    """JSON that may quote a request: lone surrogates, which are not valid Unicode, become "?"."""
 
     def render(self, content: Any) -> bytes:
-        """`content` as bytes."""
+        """Return `content` as bytes."""
         return written(content).encode("utf-8", "replace")
 
 
 class Refusal(Exception):  # noqa: N818 - a refusal is an answer
-    """An answer other than success, raised where the reason is found."""
+    """An error response, raised where the reason is found."""
 
     def __init__(
         self,
@@ -53,12 +53,12 @@ class Refusal(Exception):  # noqa: N818 - a refusal is an answer
         self.errors = errors
         self.headers = dict(headers or {})
 
-    def afresh(self) -> Refusal:
-        """The same, to be kept or raised again: what was raised holds on to the request that it met."""
+    def copy(self) -> Refusal:
+        """Return a copy to keep or raise again; a raised exception refers to the request it was raised in."""
         return Refusal(self.code, self.message, errors=self.errors, headers=self.headers)
 
     def response(self) -> JSONResponse:
-        """The answer that says this."""
+        """Return the response."""
         return refusal(self.code, self.message, errors=self.errors, headers=self.headers)
 
 
@@ -69,7 +69,7 @@ def refusal(
     errors: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
-    """An error answer: `code` and `status`, and `message` or `errors` when there are any."""
+    """Return an error response: `code` and `status`, with `message` or `errors` if given."""
     content: dict[str, Any] = {"code": code, "status": HTTPStatus(code).phrase}
     if message is not None:
         content["message"] = message
@@ -79,25 +79,25 @@ def refusal(
 
 
 def unauthorized(message: str = "No authorization header") -> Refusal:
-    """401: who calls is unknown."""
+    """Return a 401: the caller is unknown."""
     return Refusal(401, message, headers={"WWW-Authenticate": "Bearer"})
 
 
 def forbidden(message: str = "Insufficient permissions.") -> Refusal:
-    """403: who calls is known and may not."""
+    """Return a 403: the caller is known and lacks the permission."""
     return Refusal(403, message)
 
 
 def not_found(what: str) -> Refusal:
-    """404: `what` ("Experiment", "Drift") does not exist, or not for this caller."""
+    """Return a 404: `what` ("Experiment", "Drift") does not exist, or not for this caller."""
     return Refusal(404, f"{what} not found.")
 
 
 def conflict(message: str = "Name conflict.") -> Refusal:
-    """409: something unique exists already."""
+    """Return a 409: a unique value exists already."""
     return Refusal(409, message)
 
 
 def invalid(where: str, errors: Mapping[str, Any]) -> Refusal:
-    """422: `errors` of the fields in `where` ("json" or "query")."""
+    """Return a 422 with the `errors` of fields in `where` ("json" or "query")."""
     return Refusal(422, errors={where: errors})
