@@ -49,7 +49,10 @@ def test_what_the_server_alone_needs_is_some_of_what_all_needs():
 def test_what_is_imported_is_declared():
     """What only comes along with something else may stop coming along."""
     declared = {re.match(r"[\w-]+", line)[0] for line in SETTINGS["project"]["dependencies"]}
-    declared = {{"pillow": "PIL", "google-re2": "re2"}.get(name, name.replace("-", "_")) for name in declared}
+    declared = {
+        {"pillow": "PIL", "google-re2": "re2"}.get(name, name.replace("-", "_"))
+        for name in declared
+    }
     for folder in folders().values():
         for file in folder.glob("*.py"):
             for module in imported(ast.parse(file.read_text())):
