@@ -1,4 +1,4 @@
-"""Databases of one's own, for tests here and in tests/e2e."""
+"""Databases that are created for a test and dropped after it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEFAULT_POSTGRES = "postgresql+psycopg://postgres@127.0.0.1:5432/postgres"
 
 
 def postgres_address() -> str | None:
-    """Where tests may make a database of their own."""
+    """Return the URL of the server on which tests may create databases, or None."""
     given = os.environ.get("LENSWATCH_TEST_POSTGRES")
     if given:
         return given
@@ -31,9 +31,9 @@ def postgres_address() -> str | None:
 
 @contextlib.contextmanager
 def own_postgres(options: str = "") -> Iterator[str]:
-    """The URL of an empty database, dropped at the end. `options` are those of `CREATE DATABASE`.
+    """Create an empty database, yield its URL, and drop it. `options` are those of `CREATE DATABASE`.
 
-    Skips the test where no PostgreSQL is named and none listens; one that is named must be there.
+    Skips the test if no PostgreSQL is named and none listens. One that is named must answer.
     """
     address = postgres_address()
     if address is None:
@@ -54,7 +54,7 @@ def own_postgres(options: str = "") -> Iterator[str]:
 
 @contextlib.contextmanager
 def own_database(kind: str, folder: Path) -> Iterator[str]:
-    """The URL of an empty database of one of the DATABASES."""
+    """Create an empty database of one of the DATABASES, and yield its URL."""
     if kind == "sqlite":
         yield f"sqlite:///{folder / 'server.db'}"
     else:

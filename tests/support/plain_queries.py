@@ -1,4 +1,4 @@
-"""The query language, plainly: what a query finds among Python's own values, after MongoDB's rules."""
+"""The query language as a plain evaluation of Python values, after MongoDB's rules."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ MISSING = object()
 
 
 def kind(value: Any) -> str:
+    """Return the type of a value; numbers are one type, and booleans another."""
     if isinstance(value, bool):
         return "boolean"
     if isinstance(value, int | float):
@@ -20,6 +21,7 @@ def kind(value: Any) -> str:
 
 
 def same(left: Any, right: Any) -> bool:
+    """Compare two values: true is not 1, but 1 is 1.0."""
     if kind(left) != kind(right):
         return False
     if isinstance(left, list):
@@ -30,9 +32,9 @@ def same(left: Any, right: Any) -> bool:
 
 
 def reach(document: dict[str, Any], path: list[str]) -> list[Any]:
-    """Everything that a dotted path leads to, and MISSING for each way that ends too early.
+    """Return every value that a dotted path leads to, and MISSING for each way that ends too early.
 
-    After MongoDB's rules: of an array's members only objects are looked into, or the one at a position.
+    Of an array's members only objects are looked into, or the one at a position.
     """
     value: Any = document
     for i, key in enumerate(path):
@@ -45,6 +47,7 @@ def reach(document: dict[str, Any], path: list[str]) -> list[Any]:
 
 
 def reach_into(array: list[Any], path: list[str]) -> list[Any]:
+    """Return what `reach` does, for a path that goes on in an array."""
     found: list[Any] = []
     for i, item in enumerate(array):
         if isinstance(item, dict):
@@ -61,7 +64,7 @@ def reach_into(array: list[Any], path: list[str]) -> list[Any]:
 
 
 def holds(value: Any, name: str, wanted: Any, options: str) -> bool:
-    """One operator on one value, members not looked at."""
+    """Return whether one operator holds for one value, its members excluded."""
     if value is MISSING:
         return (name == "$in" and None in wanted) or (wanted is None and name in EQUAL)
     if wanted is None and name in EQUAL:
@@ -88,6 +91,7 @@ def holds(value: Any, name: str, wanted: Any, options: str) -> bool:
 
 
 def operators(values: list[Any], tests: dict[str, Any], deep: bool = True) -> bool:
+    """Return whether all operators hold for the values of a path; `deep` extends them to members."""
     return all(
         one(values, name, wanted, tests.get("$options", ""), deep)
         for name, wanted in tests.items()
@@ -96,6 +100,7 @@ def operators(values: list[Any], tests: dict[str, Any], deep: bool = True) -> bo
 
 
 def one(values: list[Any], name: str, wanted: Any, options: str, deep: bool) -> bool:
+    """Return whether one operator holds for the values of a path."""
     if name == "$not":
         return not operators(values, wanted, deep)
     if name == "$ne":
@@ -116,6 +121,7 @@ def one(values: list[Any], name: str, wanted: Any, options: str, deep: bool) -> 
 
 
 def matches(document: Any, query: dict[str, Any]) -> bool:
+    """Return whether a document satisfies a query."""
     for key, wanted in query.items():
         if key == "$and":
             held = all(matches(document, q) for q in wanted)

@@ -395,5 +395,5 @@ def test_an_outage_is_logged_with_its_reason(local: Any, file: Path, capfd: Any)
     is_out(answer)
     lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
     [outage] = [line for line in lines if line["event"] == "outage"]
-    assert outage["reason"] == f"{file} is not there, or cannot be looked at"
+    assert outage["reason"] == f"{file} is missing or inaccessible"
     assert outage["request_id"] == answer.headers["X-Request-ID"]

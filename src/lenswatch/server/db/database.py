@@ -1,8 +1,8 @@
-"""The database: one engine a process, and transactions that wait their turn.
+"""The database: one engine for each process, and transactions that wait for each other.
 
-SQLite runs in WAL mode with `synchronous = FULL`: what was acknowledged survives a power cut, since the node
-forgets a job once it is acknowledged. A transaction that will write begins IMMEDIATE; a read that turned
-into a write would fail at once in WAL instead of waiting.
+SQLite runs in WAL mode with `synchronous = FULL`, so that acknowledged jobs survive a power cut: the node
+deletes a job once it is acknowledged. A transaction that will write begins IMMEDIATE, because in WAL mode a
+read that turned into a write would fail at once instead of waiting.
 """
 
 from __future__ import annotations
@@ -35,32 +35,33 @@ from lenswatch.server.query.sqlite_functions import regex_function, same_json
 
 __all__ = ["Contended", "Database", "Outage", "QueryRefused", "insert_into", "one_line"]
 
-_FAULTS = (DataError, IntegrityError, InterfaceError, NotSupportedError, ProgrammingError)  # ours
+# Mistakes of ours, not outages.
+_FAULTS = (DataError, IntegrityError, InterfaceError, NotSupportedError, ProgrammingError)
 _CONTENDED = ("40001", "40P01")  # serialization failure, deadlock
-# What reads ask of PostgreSQL, where a transaction sees each commit as it happens otherwise.
+# For reads on PostgreSQL, whose default isolation level sees each commit as it happens.
 _ONE_STATE = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
-# How SQLite, our function in it, and PostgreSQL (by SQLSTATE: its texts are translated) say that time is up.
-_GIVEN_UP = ("interrupted", "user-defined function raised", "57014")
-# Error texts that mean that a statement is too large.
+# Time is up: for SQLite, for our function in it, and for PostgreSQL (SQLSTATE: its messages are translated).
+_TIME_IS_UP = ("interrupted", "user-defined function raised", "57014")
+# The statement is too large.
 _TOO_LARGE = ("parser stack overflow", "tree is too large", "too many SQL variables", "54001")
-_STEPS = 20_000  # of SQLite's machine between two looks at the clock
+_STEPS = 20_000  # of SQLite's virtual machine between two checks of the time
 
 
 class QueryRefused(Exception):  # noqa: N818
-    """The database gave a query up: it took too long, or is too large."""
+    """The database cancelled a query that took too long or is too large."""
 
 
 class Outage(ServerError):  # noqa: N818
-    """The database is unreachable, busy, read-only or damaged; the request itself was fine."""
+    """The database is unreachable, busy, read-only or damaged; the request itself was valid."""
 
 
 class Contended(Outage):
-    """The database gave a transaction up for another one. Run again, it may well succeed."""
+    """The database cancelled a transaction in favour of another one. It may succeed when run again."""
 
 
 class Database:
-    """A database by its SQLAlchemy URL. Connections open at first use; `close` when done."""
+    """The database at a SQLAlchemy URL. Connections open at first use; `close` ends them."""
 
     def __init__(self, url: str) -> None:
         self._ended = threading.Event()
@@ -68,21 +69,25 @@ class Database:
         self.sqlite = self.engine.dialect.name == "sqlite"
         self._turn = threading.Lock()
         self._opening = threading.Lock()
-        self._files: list[os.stat_result | None] = [None, None]  # what we have open: file and log
+        self._files: list[os.stat_result | None] = [None, None]  # SQLite: the open file and log
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A transaction that only reads, and sees one state throughout.
+        """Begin a transaction that only reads, and sees one state of the database throughout.
 
         Raises:
-            Outage: the database cannot answer now. So does `write`.
+            Outage: The database cannot answer now.
         """
         with self._transaction({} if self.sqlite else _ONE_STATE) as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """A transaction that writes, committed at the end, rolled back on any exception."""
+        """Begin a transaction that writes, committed at the end and rolled back on any exception.
+
+        Raises:
+            Outage: The database cannot answer now.
+        """
         turn = self._turn if self.sqlite else nullcontext()
         with turn, self._transaction({"lenswatch_write": True}) as connection:
             yield connection
@@ -99,7 +104,7 @@ class Database:
         except DBAPIError as error:
             if isinstance(error, _FAULTS) and not error.connection_invalidated:
                 raise
-            if self.sqlite and _is_of_the_file(error):
+            if self.sqlite and _concerns_file(error):
                 self.engine.dispose()
             contended = getattr(error.orig, "sqlstate", None) in _CONTENDED
             raise (Contended if contended else Outage)(one_line(error.orig)) from error
@@ -112,40 +117,40 @@ class Database:
             return self.engine.connect()
 
     def _follow_file(self) -> None:
-        """See that our connections have open what the path leads to.
+        """Make sure that our connections have the file open that is at the path now.
 
-        SQLite knows the log beside a file by its name only, and would take the old file's log for the new
-        one's: nothing is opened before the old log is gone, and the last connection with it.
+        SQLite finds the log of a file by name only, and would take the log of a replaced file for that of the
+        new one. So nothing is opened until the old log and the last connection to the old file are gone.
         """
         path = str(self.engine.url.database)
         file, log = _stat(path), _stat(f"{path}-wal")
         if file is None:
-            raise Outage(f"{path} is not there, or cannot be looked at")
+            raise Outage(f"{path} is missing or inaccessible")
         known, known_log = self._files
         if known and not os.path.samestat(file, known):
             if log and not (known_log and not os.path.samestat(log, known_log)):
-                raise Outage(f"{path} was replaced, but {path}-wal is still that of the old file")
+                raise Outage(f"{path} was replaced, but {path}-wal still belongs to the old file")
             if cast(QueuePool, self.engine.pool).checkedout():
-                raise Outage(f"{path} was replaced; what is under way in the old file has to end")
+                raise Outage(f"{path} was replaced while transactions in the old file are running")
             self.engine.dispose()
         self._files = [file, log]
 
     @contextmanager
     def limited(self, connection: Connection, seconds: float) -> Iterator[None]:
-        """Within: what is asked on `connection` is given up after `seconds`.
+        """Cancel statements on `connection` that run longer than `seconds`.
 
         Raises:
-            QueryRefused: it was.
+            QueryRefused: A statement was cancelled, or is too large.
         """
         try:
             limit = self._sqlite_limit if self.sqlite else self._postgresql_limit
             with limit(connection, seconds):
                 yield
         except DBAPIError as error:
-            said = getattr(error.orig, "sqlstate", None) or str(error.orig)
-            if any(sign in said for sign in _GIVEN_UP):
+            reason = getattr(error.orig, "sqlstate", None) or str(error.orig)
+            if any(sign in reason for sign in _TIME_IS_UP):
                 raise QueryRefused("The query takes too long.") from None
-            if any(sign in said for sign in _TOO_LARGE):
+            if any(sign in reason for sign in _TOO_LARGE):
                 raise QueryRefused("The query is too large.") from None
             raise
 
@@ -172,20 +177,20 @@ class Database:
             driver.seconds = STATEMENT_SECONDS
 
     def ping(self) -> None:
-        """Raise an Outage unless the database answers from what is on the disk, and can be written to."""
+        """Raise an Outage unless the database can be read from disk, and written to."""
         with self.read() as connection:
             connection.execute(text("SELECT 1 FROM users LIMIT 1"))
             if not self.sqlite and connection.execute(text(_READ_ONLY)).scalar_one():
                 raise Outage("The database is read-only.")
         if self.sqlite:
             try:
-                _look_anew(str(self.engine.url.database))
+                _check_file(str(self.engine.url.database))
             except Outage:
                 self.engine.dispose()
                 raise
 
     def close(self) -> None:
-        """Give every connection back. Whoever still waits for the database waits no longer."""
+        """Close all connections, and end all waiting for the database."""
         self._ended.set()
         self.engine.dispose()
 
@@ -195,30 +200,30 @@ _READ_ONLY = (
 )
 
 
-def _look_anew(path: str) -> None:
-    """Read from a SQLite file what no connection of ours has in its memory."""
+def _check_file(path: str) -> None:
+    """Check a SQLite file by a new connection, which has nothing cached."""
     address = f"{Path(path).absolute().as_uri()}?mode=rw"
     try:
         with closing(sqlite3.connect(address, uri=True, timeout=0.1)) as connection:
             connection.execute("SELECT version_num FROM alembic_version").fetchone()
-            _see_that_it_takes_writes(connection)
+            _check_writable(connection)
     except sqlite3.Error as error:
         raise Outage(f"{path}: {error}") from None
 
 
-def _see_that_it_takes_writes(connection: sqlite3.Connection) -> None:
+def _check_writable(connection: sqlite3.Connection) -> None:
     try:
-        connection.execute("BEGIN IMMEDIATE")  # in a read-only file this begins to read
+        connection.execute("BEGIN IMMEDIATE")  # in a read-only file this begins a read
         connection.execute("UPDATE alembic_version SET version_num = version_num")
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:  # busy: somebody else writes
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:  # another one writes
             raise
     else:
         connection.rollback()
 
 
-def _is_of_the_file(error: DBAPIError) -> bool:
-    """Whether a SQLite file is damaged or was opened read-only: what is known of it counts for nothing."""
+def _concerns_file(error: DBAPIError) -> bool:
+    """Return whether a SQLite file is damaged or was opened read-only, so that it has to be opened anew."""
     if not isinstance(error, OperationalError):
         return True
     return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_READONLY
@@ -232,12 +237,12 @@ def _stat(path: str) -> os.stat_result | None:
 
 
 def one_line(error: object) -> str:
-    """What `error` says, in one line."""
+    """Return the message of `error` in one line."""
     return " ".join(str(error).split())
 
 
 def insert_into(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
-    """INSERT as this database has it, which can say what to do ON CONFLICT."""
+    """Return an INSERT in the dialect of the database, which offers ON CONFLICT."""
     if connection.dialect.name == "sqlite":
         return sqlite.insert(table)
     return postgresql.insert(table)

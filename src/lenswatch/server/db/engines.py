@@ -1,7 +1,7 @@
-"""Connections to the database: how they are made, and how long one may keep somebody waiting.
+"""Connections to the database, and how long they may block.
 
-A PostgreSQL that is gone is noticed by the network's own time limits, one that answers nothing by ours. A
-statement has `STATEMENT_SECONDS`, unless `Database.limited` says otherwise.
+The network's time limits notice a PostgreSQL server that is gone, ours one that does not answer. A statement
+may take `STATEMENT_SECONDS`, unless `Database.limited` says otherwise.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ BUSY_SECONDS = 60.0  # for a lock on SQLite
 POOL_SIZE = 16
 POOL_SECONDS = 10  # for a free connection
 STATEMENT_SECONDS = 30.0
-LOCK_SECONDS = 20.0
-_MARGIN = 5.0  # in which PostgreSQL should have said itself that time is up
-_GLANCE_MS = 500  # for one attempt at SQLite's lock, between looks whether the server ends
+LOCK_SECONDS = 20.0  # for a lock on PostgreSQL
+_MARGIN_SECONDS = 5.0  # in which PostgreSQL itself should report that time is up
+_ATTEMPT_MS = 500  # for one attempt at SQLite's lock, between checks whether the server stops
 _INT64 = 2**63
 
 
 class PatientConnection(psycopg.Connection[tuple[Any, ...]]):
-    """A connection that is closed when nothing at all comes back, or when our server ends.
+    """A connection that is closed when no answer comes in time, or when our server stops.
 
-    The network's own time limits do not notice a database server, or a proxy before it, that hangs but
+    The network's time limits do not notice a hanging database server, or a proxy in front of it, that still
     acknowledges every packet.
     """
 
@@ -43,11 +43,11 @@ class PatientConnection(psycopg.Connection[tuple[Any, ...]]):
     ended = threading.Event()
 
     def wait(self, gen: Any, *args: Any, **options: Any) -> Any:
-        """What the server says to what was asked."""
+        """Wait for the server's answer, as psycopg does."""
         return super().wait(self._bounded(gen), *args, **options)
 
     def _bounded(self, gen: Any) -> Generator[Any, Any, Any]:
-        deadline = time.monotonic() + self.seconds + _MARGIN
+        deadline = time.monotonic() + self.seconds + _MARGIN_SECONDS
         try:
             ready = yield next(gen)
             while ready or not (self.ended.is_set() or time.monotonic() > deadline):
@@ -59,10 +59,14 @@ class PatientConnection(psycopg.Connection[tuple[Any, ...]]):
 
 
 def make_engine(url: str, ended: threading.Event) -> Engine:
-    """The engine for the database at `url`. Once it has `ended`, nothing waits for the database any more.
+    """Return the engine for the database at `url`.
+
+    Args:
+        url: A SQLAlchemy URL of SQLite or PostgreSQL.
+        ended: Ends all waiting for the database once it is set.
 
     Raises:
-        ArgumentError: it is none of ours.
+        ArgumentError: The URL is neither.
     """
     parsed = _parse(url)
     sqlite = parsed.get_backend_name() == "sqlite"
@@ -71,7 +75,7 @@ def make_engine(url: str, ended: threading.Event) -> Engine:
         pool_size=POOL_SIZE,
         max_overflow=POOL_SIZE,
         pool_timeout=POOL_SECONDS,
-        pool_use_lifo=True,  # few connections, with what they remember, unless many are needed
+        pool_use_lifo=True,  # prefer few connections, whose caches are warm
         pool_pre_ping=not sqlite,
         query_cache_size=100,
         enable_from_linting=False,  # JSON functions in FROM read the row beside them
@@ -92,7 +96,7 @@ def _parse(url: str) -> URL:
     try:
         parsed = make_url(url)
     except ValueError:
-        raise ArgumentError("its port is no number") from None
+        raise ArgumentError("its port is not a number") from None
     if parsed.drivername == "sqlite" and not (parsed.database or ":memory:").startswith(
         (":memory:", "file:")
     ):
@@ -109,7 +113,7 @@ def _postgresql() -> dict[str, Any]:
         "jit": "off",
         "statement_timeout": int(STATEMENT_SECONDS * 1000),
         "lock_timeout": int(LOCK_SECONDS * 1000),
-        "idle_in_transaction_session_timeout": 60_000,  # for locks of a machine that is gone
+        "idle_in_transaction_session_timeout": 60_000,  # frees the locks of a client that is gone
     }
     return {
         "connect_timeout": 5,
@@ -131,13 +135,13 @@ def _connect_postgresql(
 
 
 def _forget_mode(connection: Any, _record: Any) -> None:
-    """After a read: SQLAlchemy would say READ WRITE, even where the database is made read-only."""
+    """Reset the mode of a read, in place of SQLAlchemy's READ WRITE, which overrides a read-only default."""
     if connection is not None and not connection.closed:
         connection.read_only = None
 
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # we say BEGIN ourselves
+    connection.isolation_level = None  # _begin_sqlite issues BEGIN
     for pragma in (
         "journal_mode = WAL",
         "synchronous = FULL",
@@ -145,7 +149,7 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
         "cache_size = -2048",
         "mmap_size = 0",  # a file that is cut short while it is mapped ends the process
         "temp_store = MEMORY",
-        f"busy_timeout = {_GLANCE_MS}",
+        f"busy_timeout = {_ATTEMPT_MS}",
     ):
         connection.execute(f"PRAGMA {pragma}")
 
@@ -171,6 +175,6 @@ def _load(data: str | bytes) -> Any:
 
 
 def _read_whole(digits: str) -> int | float:
-    """Whole numbers beyond 64 bits were floats when they came: PostgreSQL writes 1e300 in full."""
+    """Read whole numbers beyond 64 bits as floats, which they were: PostgreSQL writes 1e300 in full."""
     value = int(digits) if len(digits) < 400 else math.inf
     return value if -_INT64 <= value < _INT64 else float(digits)

@@ -1,8 +1,8 @@
 """The tables.
 
-Stamps are whole microseconds since 1970 in UTC: exact, comparable and indexable on every database.
-`drifts.seq` counts the changes within an experiment; it is handed out under the row lock of `cursors`, so
-that it is in the order of commits and a reader who polls by it never misses a change.
+Moments are whole microseconds since 1970 in UTC: exact, comparable and indexable on every database.
+`drifts.seq` counts the changes within an experiment. It is assigned under the row lock of `cursors`, so it
+follows the order of commits, and a reader that polls by it never misses a change.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ metadata = MetaData(
     }
 )
 
-# SQLite counts rows by itself only in a column of type INTEGER.
+# SQLite assigns numbers only in a primary key of type INTEGER.
 _NUMBER = BigInteger().with_variant(Integer, "sqlite")
-# Text compares by code point everywhere; PostgreSQL's default would follow the machine's language.
+# Text compares by code point on both databases; PostgreSQL's default depends on the machine's locale.
 _TEXT = Text().with_variant(Text(collation="C"), "postgresql")
 _ID = String(36).with_variant(String(36, collation="C"), "postgresql")
 _STATUS = String(9).with_variant(String(9, collation="C"), "postgresql")
@@ -102,7 +102,7 @@ experiments = Table(
     Index(None, "created_at", "number"),
 )
 
-# The same entries as experiments.permissions, one a row, for finding what somebody may read.
+# The entries of experiments.permissions in rows of their own, to find the experiments a caller may read.
 permissions = Table(
     "permissions",
     metadata,
@@ -113,7 +113,7 @@ permissions = Table(
     Index(None, "entity_digest"),
 )
 
-# One row per experiment, locked by whoever changes its jobs.
+# One row for each experiment, locked by a transaction that changes its jobs.
 cursors = Table(
     "cursors",
     metadata,
@@ -147,7 +147,7 @@ drifts = Table(
     Index(None, "experiment", "stream", "created_at", "number"),
 )
 
-# WITHOUT ROWID: the primary key is the index that finds the newest jobs with a tag.
+# WITHOUT ROWID, since the primary key is the index that finds the newest jobs with a tag.
 drift_tags = Table(
     "drift_tags",
     metadata,
@@ -164,7 +164,7 @@ drift_tags = Table(
     sqlite_with_rowid=False,
 )
 
-# Exact numbers of jobs, kept by the transactions that change jobs: no page has to count a million rows.
+# Exact numbers of jobs, updated by the transactions that change jobs, so that no page counts a million rows.
 tallies = Table(
     "tallies",
     metadata,
@@ -214,7 +214,7 @@ key_experiments = Table(
     _experiment(primary_key=True),
 )
 
-# Browser sessions, by the digest of their cookie. `identity` is what the log-in proved.
+# Browser sessions by the digest of their cookie. `identity` is what the log-in proved.
 sessions = Table(
     "sessions",
     metadata,
@@ -223,7 +223,7 @@ sessions = Table(
     Column("expires_at", BigInteger, nullable=False, index=True),
 )
 
-# Small things that all processes share, such as the secret that signs log-in cookies.
+# Small values that all processes share, such as the secret that signs log-in cookies.
 settings = Table(
     "settings",
     metadata,

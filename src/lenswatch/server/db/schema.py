@@ -1,4 +1,4 @@
-"""The schema of the database, brought up to date when the server starts."""
+"""The schema of the database, migrated when the server starts."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _MIGRATION_LOCK = 0x1E95  # any number, the same in every process
 
 
 def prepare(url: str, *, migrate: bool = True) -> None:
-    """Bring the database to this version's schema, or see that it is there.
+    """Migrate the database to the schema of this version, or, without `migrate`, check that it has it.
 
     Raises:
-        ServerError: it cannot be reached, is newer than this version, is older and `migrate` is off, or
-            cannot hold every character.
+        ServerError: The database cannot be reached, is newer than this version, is older and `migrate` is
+            off, or cannot store every character.
     """
     shown = _shown(url)
     try:
@@ -61,7 +61,7 @@ def _check_encoding(connection: Connection, shown: str) -> None:
 
 
 def _make_file(engine: Engine) -> None:
-    """An empty file where there is none: connections never make one."""
+    """Create an empty file if there is none, which connections never do."""
     path = Path(str(engine.url.database))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

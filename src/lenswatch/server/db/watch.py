@@ -1,4 +1,4 @@
-"""Whether anything has changed in the experiments that somebody follows: one look for all of them."""
+"""Polling for changes in the experiments that clients follow, by one query for all of them."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ POLL_SECONDS = 0.5
 
 
 class Watch:
-    """Looks at the cursors of all followed experiments together, as long as anybody waits for that.
+    """Polls the cursors of all followed experiments together, as long as a listener waits.
 
-    Listeners of a process share each look, so that their number does not matter to the database.
+    The listeners of a process share each poll, so their number makes no difference to the database.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, poll_seconds: float = POLL_SECONDS) -> None:
         self.database = database
+        self.poll_seconds = poll_seconds
         self._followed: Counter[int] = Counter()
         self._cursors: dict[int, int] = {}
         self._look: asyncio.Task[None] | None = None
@@ -35,7 +36,7 @@ class Watch:
 
     @contextmanager
     def following(self, experiment: int) -> Iterator[None]:
-        """Within: looks include the experiment of this number."""
+        """Include the experiment of this number in polls."""
         self._followed[experiment] += 1
         try:
             yield
@@ -45,14 +46,12 @@ class Watch:
                 del self._followed[experiment]
 
     async def next_look(self, experiment: int, known: int) -> int:
-        """The experiment's cursor at the next look; `known` where it was not looked at, or is gone.
+        """Return the experiment's cursor at the next poll, or `known` if it was not polled or is gone.
 
         Raises:
-            Outage: the database cannot answer now.
+            Outage: The database cannot answer now.
         """
-        if (
-            self._reading and self._look
-        ):  # it began before the caller knew what it knows: it tells nothing
+        if self._reading and self._look:  # began before this call, so it may miss the latest change
             await asyncio.shield(self._look)
         if self._look is None or self._look.done():
             self._look = asyncio.create_task(self._look_once())
@@ -61,7 +60,7 @@ class Watch:
         return self._cursors.get(experiment, known)
 
     async def _look_once(self) -> None:
-        await anyio.sleep(POLL_SECONDS)
+        await anyio.sleep(self.poll_seconds)
         numbers = tuple(self._followed)
         self._reading = True
         try:
@@ -78,6 +77,6 @@ class Watch:
 
 
 def _retrieve(look: asyncio.Task[None]) -> None:
-    """Take note of what a look ended with, even when nobody waits for it any more."""
+    """Retrieve the exception of a poll that no listener waits for, so that asyncio does not log it."""
     if not look.cancelled():
         look.exception()

@@ -45,9 +45,7 @@ class ProviderLimits:
     document_seconds: float = 3600.0  # for which discovery and keys are kept
     refetch_seconds: float = 30.0  # between two searches for an unknown key
     opaque_seconds: float = 60.0  # for which the answer to an opaque token is kept
-    refused_seconds: float = (
-        60.0  # for which it is kept that a provider does not know its own token
-    )
+    refused_seconds: float = 60.0  # for which a provider's refusal of its own token is kept
     opaque_per_minute: int = 120  # requests to one provider about unknown opaque tokens
     now: Callable[[], float] = time.time  # seconds since 1970
     monotonic: Callable[[], float] = time.monotonic

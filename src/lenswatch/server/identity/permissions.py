@@ -56,7 +56,7 @@ def with_manager(entries: list[dict[str, str]], caller: Caller) -> list[dict[str
     if rank(entries, caller) == len(LEVELS):
         return entries
     if len(entries) == MAX_PERMISSIONS:
-        full = f"Longer than {MAX_PERMISSIONS} with your own Manage, which has to be among them."
+        full = f"Longer than {MAX_PERMISSIONS} entries, including the one that lets you manage it."
         raise invalid("json", {"permissions": [full]})
     return [*entries, {"entity": str(caller.user_id), "level": "Manage"}]
 

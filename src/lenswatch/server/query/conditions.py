@@ -8,23 +8,10 @@ from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, false, literal, or_, true
 
-from lenswatch.server.query.dialects import Dialect, PostgresJson, SqliteJson
+from lenswatch.server.query import tree
+from lenswatch.server.query.dialects import Dialect, dialect_of
 from lenswatch.server.query.documents import COMPARE, Documents, combine, never_null
 from lenswatch.server.query.language import parse_query
-from lenswatch.server.query.tree import (
-    AllOf,
-    AnyOf,
-    Compare,
-    Equal,
-    Exists,
-    Match,
-    Not,
-    OneOf,
-    Pattern,
-    Predicate,
-    Query,
-    cost,
-)
 from lenswatch.server.values import stamps
 from lenswatch.server.values.refusals import invalid
 
@@ -36,7 +23,7 @@ CACHED_COST = 24  # of a query whose SQL SQLAlchemy keeps for the next; larger o
 
 @dataclass(frozen=True)
 class Fields:
-    """What the records of a table offer to queries, by the names that queries use.
+    """The fields that the records of a table offer to queries, by the names that queries use.
 
     Attributes:
         texts: Text columns.
@@ -59,7 +46,7 @@ class Fields:
     objects: frozenset[str] = frozenset()
 
 
-def read_query(document: Mapping[str, Any], fields: Fields) -> Query:
+def read_query(document: Mapping[str, Any], fields: Fields) -> tree.Query:
     """Return the tree of a query document on records with `fields`.
 
     Raises:
@@ -70,26 +57,26 @@ def read_query(document: Mapping[str, Any], fields: Fields) -> Query:
     return query
 
 
-def compile_query(query: Query, fields: Fields, connection: Connection) -> Expression:
+def compile_query(query: tree.Query, fields: Fields, connection: Connection) -> Expression:
     """Return the condition on rows that satisfy `query`, for a statement on `connection`."""
-    if cost(query) > CACHED_COST:
+    if tree.cost(query) > CACHED_COST:
         connection.execution_options(compiled_cache=None)
-    dialect = SqliteJson() if connection.dialect.name == "sqlite" else PostgresJson()
+    dialect = dialect_of(connection)
     return combine(query, lambda match: _on_row(match, fields, dialect))
 
 
-def _check(query: Query, fields: Fields) -> None:
+def _check(query: tree.Query, fields: Fields) -> None:
     match query:
-        case AllOf(parts) | AnyOf(parts):
+        case tree.AllOf(parts) | tree.AnyOf(parts):
             for part in parts:
                 _check(part, fields)
-        case Not(part):
+        case tree.Not(part):
             _check(part, fields)
-        case Match((name,), predicate) if name in fields.stamps:
+        case tree.Match((name,), predicate) if name in fields.stamps:
             _on_stamp(fields.stamps[name], predicate, name)
 
 
-def _on_row(match: Match, fields: Fields, dialect: Dialect) -> Expression:
+def _on_row(match: tree.Match, fields: Fields, dialect: Dialect) -> Expression:
     name, *rest = match.path
     predicate = match.predicate
     if match.path in fields.paths:
@@ -113,63 +100,63 @@ def _on_row(match: Match, fields: Fields, dialect: Dialect) -> Expression:
     return _absent(predicate)
 
 
-def _texts(predicate: Predicate) -> tuple[str, ...]:
+def _texts(predicate: tree.Predicate) -> tuple[str, ...]:
     """Return the texts that `predicate` looks for among members; none if it looks for anything else."""
     match predicate:
-        case Equal(str(text)):
+        case tree.Equal(str(text)):
             return (text,)
-        case OneOf(texts) if all(isinstance(text, str) for text in texts):
+        case tree.OneOf(texts) if all(isinstance(text, str) for text in texts):
             return texts
     return ()
 
 
-def _absent(predicate: Predicate) -> Expression:
-    return true() if predicate == Equal(None) else false()
+def _absent(predicate: tree.Predicate) -> Expression:
+    return true() if predicate == tree.Equal(None) else false()
 
 
-def _on_text(column: Expression, predicate: Predicate, dialect: Dialect) -> Expression:
+def _on_text(column: Expression, predicate: tree.Predicate, dialect: Dialect) -> Expression:
     match predicate:
-        case Exists():
+        case tree.Exists():
             return column.is_not(None)
-        case Equal(None):
+        case tree.Equal(None):
             return column.is_(None)
-        case Equal(str(wanted)):
+        case tree.Equal(str(wanted)):
             return never_null(column == wanted)
-        case Compare(sign, str(wanted)):
+        case tree.Compare(sign, str(wanted)):
             return never_null(COMPARE[sign](column, wanted))
-        case OneOf(wanted):
+        case tree.OneOf(wanted):
             texts = [w for w in wanted if isinstance(w, str)]
             return never_null(column.in_(texts)) if texts else false()
-        case Pattern(regex, options):
+        case tree.Pattern(regex, options):
             return never_null(dialect.found(column, regex, options))
     return false()
 
 
-def _on_boolean(column: Expression, predicate: Predicate) -> Expression:
+def _on_boolean(column: Expression, predicate: tree.Predicate) -> Expression:
     match predicate:
-        case Exists():
+        case tree.Exists():
             return true()
-        case Equal(bool(wanted)):
+        case tree.Equal(bool(wanted)):
             return column.is_(wanted)
-        case Compare(sign, bool(wanted)):
+        case tree.Compare(sign, bool(wanted)):
             return or_(false(), *(column.is_(b) for b in (False, True) if COMPARE[sign](b, wanted)))
-        case OneOf(wanted):
+        case tree.OneOf(wanted):
             return or_(false(), *(column.is_(w) for w in wanted if isinstance(w, bool)))
     return false()
 
 
-def _on_stamp(column: Expression, predicate: Predicate, name: str) -> Expression:
+def _on_stamp(column: Expression, predicate: tree.Predicate, name: str) -> Expression:
     match predicate:
-        case Exists():
+        case tree.Exists():
             return true()
-        case Equal(str(wanted)):
+        case tree.Equal(str(wanted)):
             return column == _moment(wanted, name)
-        case Compare(sign, str(wanted)):
+        case tree.Compare(sign, str(wanted)):
             return COMPARE[sign](column, _moment(wanted, name))  # type: ignore[no-any-return]
-        case OneOf(wanted):
+        case tree.OneOf(wanted):
             moments = [_moment(w, name) for w in wanted if isinstance(w, str)]
             return column.in_(moments) if moments else false()
-        case Pattern():
+        case tree.Pattern():
             raise invalid("json", {name: ["$regex does not work on moments."]})
     return false()
 

@@ -1,7 +1,7 @@
-"""JSON inside SQL, said alike for SQLite and PostgreSQL.
+"""JSON in SQL, by one interface for SQLite and PostgreSQL.
 
-A `Value` is a place in a JSON column: expressions for its type and its content. Types go by SQLite's names
-or PostgreSQL's; `Dialect.kinds` translates.
+A `Value` is a value in a JSON column, as expressions for its type and its content. Types have the database's
+own names, which `Dialect.kinds` translates.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     ColumnElement,
+    Connection,
     Float,
     FromClause,
     Integer,
@@ -36,7 +37,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from lenswatch.server.query.regex import compile_regex
 
-__all__ = ["Dialect", "Place", "PostgresJson", "SqliteJson", "Value"]
+__all__ = ["Dialect", "Place", "Value", "dialect_of"]
 
 Expression = ColumnElement[Any]
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_ -]+\Z")
@@ -44,25 +45,25 @@ _PLAIN_KEY = re.compile(r"[A-Za-z0-9_ -]+\Z")
 
 @dataclass(frozen=True)
 class Value:
-    """A place in a document. `type` is NULL where there is nothing."""
+    """A value in a document. `type` is NULL where the document has none."""
 
     type: Expression
     content: Expression
     column: Expression | None = None  # SQLite: the document that `path` leads into
     path: str = ""
-    is_object: bool = False  # known without looking
+    is_object: bool = False  # known in advance
 
 
 @dataclass(frozen=True)
 class Place:
-    """A value found by one more FROM item (or none), where `condition` holds."""
+    """A value in the rows of one more FROM item (or of none), where `condition` holds."""
 
     value: Value
     source: FromClause | None
     condition: Expression
 
     def where(self, condition: Expression) -> Place:
-        """The same place under another condition."""
+        """Return the place with another condition."""
         return Place(self.value, self.source, condition)
 
 
@@ -70,7 +71,7 @@ def _json(text: str) -> Expression:
     return cast(literal_column(f"'{text}'", Text), JSONB)
 
 
-# The path to a value itself; and type names. Constants of ours, so they may stand in the statement.
+# The path to a value itself. A constant, like the type names, so it needs no bound parameter.
 _CONTENT: Expression = literal_column("'{}'")
 
 
@@ -79,7 +80,7 @@ def _name(kind: str) -> Expression:
 
 
 class Dialect(ABC):
-    """What a database says differently."""
+    """The SQL in which the databases differ."""
 
     kinds: ClassVar[dict[str, tuple[str, ...]]]
 
@@ -87,68 +88,68 @@ class Dialect(ABC):
         self._names = (f"j{i}" for i in itertools.count(1))
 
     def is_a(self, value: Value, kind: str) -> Expression:
-        """Whether `value` is there and of `kind`; never NULL."""
+        """Return whether `value` exists and is of `kind`; never NULL."""
         return func.coalesce(value.type.in_([_name(k) for k in self.kinds[kind]]), literal(False))
 
     @abstractmethod
     def root(self, column: Expression, is_object: bool) -> Value:
-        """The whole document in `column`."""
+        """Return the whole document in `column`."""
 
     def hint(self, value: Value, wanted: Any) -> Expression:  # noqa: ARG002
-        """What is quick, and must hold if the text `wanted` is, or is part of, one at `value` or within."""
+        """Return a quick condition that holds wherever `value`, or one within, contains the text `wanted`."""
         return true()
 
     @abstractmethod
     def child(self, value: Value, key: str) -> Value | None:
-        """The member `key` of an object (of anything else: nothing). None if SQL cannot say it in place."""
+        """Return the member `key` of an object, NULL for anything else; None if SQL needs a row for it."""
 
     @abstractmethod
     def member(self, value: Value, key: str) -> Place:
-        """The member `key` of an object, as a row."""
+        """Return the member `key` of an object, as a row."""
 
     @abstractmethod
     def item(self, value: Value, index: int) -> Place:
-        """The element `index` of an array, as a row."""
+        """Return the element `index` of an array, as a row."""
 
     @abstractmethod
     def elements(self, value: Value) -> Place:
-        """A row for each element of an array; none for anything else."""
+        """Return a row for each element of an array; none for anything else."""
 
     @abstractmethod
     def self_or_elements(self, value: Value) -> Place:
-        """A row for each element of an array; of an object itself one; none for anything else."""
+        """Return a row for each element of an array, one for an object itself, none for anything else."""
 
     @abstractmethod
     def same(self, value: Value, wanted: Any) -> Expression:
-        """Whether it equals an array or object, numbers by size and members in any order; never NULL."""
+        """Return whether `value` equals an array or object, with keys in any order; never NULL."""
 
     @abstractmethod
     def length(self, value: Value) -> Expression:
-        """How many members an array has."""
+        """Return the length of an array."""
 
     @abstractmethod
     def number(self, value: Value) -> Expression:
-        """The number; NULL for anything else."""
+        """Return the number; NULL for anything else."""
 
     @abstractmethod
     def number_literal(self, number: int | float) -> Expression:
-        """A number to compare `number` with."""
+        """Return a literal to compare `number` with."""
 
     @abstractmethod
     def text(self, value: Value) -> Expression:
-        """The text; NULL for anything else."""
+        """Return the text; NULL for anything else."""
 
     @abstractmethod
     def found(self, text: Expression, regex: str, options: str) -> Expression:
-        """Whether the expression is found in `text`; NULL where that is NULL."""
+        """Return whether the expression matches in `text`; NULL where that is NULL."""
 
     @abstractmethod
     def boolean(self, value: Value, wanted: bool) -> Expression:
-        """Whether it is the boolean `wanted`; never NULL."""
+        """Return whether `value` is the boolean `wanted`; never NULL."""
 
 
-class SqliteJson(Dialect):
-    """SQLite's JSON functions, which read text."""
+class _SqliteJson(Dialect):
+    """JSON by SQLite's functions, which read text."""
 
     kinds: ClassVar = {
         "array": ("array",),
@@ -164,7 +165,7 @@ class SqliteJson(Dialect):
         return Value(kind, type_coerce(column, Text), column, "$", is_object)
 
     def hint(self, value: Value, wanted: Any) -> Expression:
-        """Documents are stored as `json.dumps` writes them, and so are the texts in them."""
+        """Search the stored text of the document, in which texts are as `json.dumps` writes them."""
         if not wanted or value.column is None:
             return true()
         return func.instr(value.column, json.dumps(wanted, ensure_ascii=False)[1:-1]) > 0
@@ -228,8 +229,8 @@ class SqliteJson(Dialect):
         return func.lenswatch_regex(regex, options, text, type_=Boolean)
 
 
-class PostgresJson(Dialect):
-    """PostgreSQL's jsonb."""
+class _PostgresJson(Dialect):
+    """JSON by PostgreSQL's jsonb."""
 
     kinds: ClassVar = {
         "array": ("array",),
@@ -303,5 +304,10 @@ class PostgresJson(Dialect):
         matches = text.op("~", return_type=Boolean())(literal(compiled.postgres, Text))
         if not compiled.literal:
             return matches
-        # Looking for a text is quicker, and mostly enough.
+        # The search for a literal is quicker, and rules most rows out.
         return and_(func.strpos(text, compiled.literal) > 0, matches)
+
+
+def dialect_of(connection: Connection) -> Dialect:
+    """Return the dialect for statements on `connection`."""
+    return _SqliteJson() if connection.dialect.name == "sqlite" else _PostgresJson()

@@ -24,24 +24,9 @@ from sqlalchemy import (
     true,
 )
 
+from lenswatch.server.query import tree
 from lenswatch.server.query.dialects import Dialect, Place, Value
 from lenswatch.server.query.regex import compile_regex
-from lenswatch.server.query.tree import (
-    AllOf,
-    AnyOf,
-    Compare,
-    Elements,
-    Equal,
-    Exists,
-    Match,
-    Not,
-    OneOf,
-    Pattern,
-    Predicate,
-    Query,
-    Size,
-    is_position,
-)
 
 __all__ = ["COMPARE", "Documents", "combine", "never_null"]
 
@@ -52,19 +37,19 @@ COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "$lt": operator.lt,
     "$lte": operator.le,
 }
-_ON_MEMBERS = (Equal, Compare, OneOf, Pattern)
+_ON_MEMBERS = (tree.Equal, tree.Compare, tree.OneOf, tree.Pattern)
 
 
-def combine(query: Query, condition_of: Callable[[Match], Expression]) -> Expression:
+def combine(query: tree.Query, condition_of: Callable[[tree.Match], Expression]) -> Expression:
     """Return the condition for `query`, given the one for each match in it."""
     match query:
-        case AllOf(parts):
+        case tree.AllOf(parts):
             return and_(true(), *(combine(part, condition_of) for part in parts))
-        case AnyOf(parts):
+        case tree.AnyOf(parts):
             return or_(false(), *(combine(part, condition_of) for part in parts))
-        case Not(part):
+        case tree.Not(part):
             return not_(combine(part, condition_of))
-        case Match():
+        case tree.Match():
             return condition_of(query)
 
 
@@ -83,14 +68,14 @@ class Documents:
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
 
-    def within(self, root: Value, path: tuple[str, ...], predicate: Predicate) -> Expression:
+    def within(self, root: Value, path: tuple[str, ...], predicate: tree.Predicate) -> Expression:
         """Return whether a value that `path` leads to from `root` satisfies `predicate`."""
         found = self.reach(root, path, predicate)
-        if predicate == Equal(None) and path:
+        if predicate == tree.Equal(None) and path:
             return or_(found, self.absent(root, path))
         return found
 
-    def reach(self, root: Value, path: tuple[str, ...], predicate: Predicate) -> Expression:
+    def reach(self, root: Value, path: tuple[str, ...], predicate: tree.Predicate) -> Expression:
         """Return whether an existing value that `path` leads to satisfies `predicate`."""
         general = self.search(root, path, predicate)
         direct = self.direct(root, path)
@@ -151,13 +136,13 @@ class Documents:
             value = child
         return [*places, value]
 
-    def matches(self, root: Value, match: Match) -> Expression:
+    def matches(self, root: Value, match: tree.Match) -> Expression:
         """Return `match` on what its path leads to from `root`; without a path, on `root` itself."""
         if not match.path:
             return self.whole(root, match.predicate)
         return self.within(root, match.path, match.predicate)
 
-    def search(self, root: Value, path: tuple[str, ...], predicate: Predicate) -> Expression:
+    def search(self, root: Value, path: tuple[str, ...], predicate: tree.Predicate) -> Expression:
         """Return what `reach` does, looking into every array on the way."""
         ways: list[list[Place]] = [[]]
         for key in path:
@@ -173,11 +158,11 @@ class Documents:
         value = way[-1].value if way else root
         outer = self.dialect.self_or_elements(value)
         ways = [[*way, outer, self.dialect.member(outer.value, key)]]
-        if is_position(key):
+        if tree.is_position(key):
             ways.append([*way, self.dialect.item(value, int(key))])
         return ways
 
-    def whole_or_members(self, value: Value, predicate: Predicate) -> Expression:
+    def whole_or_members(self, value: Value, predicate: tree.Predicate) -> Expression:
         """Return `predicate` on `value`, or on its members where the predicate extends to them."""
         whole = self.whole(value, predicate)
         if not isinstance(predicate, _ON_MEMBERS):
@@ -185,25 +170,25 @@ class Documents:
         place = self.dialect.elements(value)
         return or_(whole, _any_row([place], self.whole(place.value, predicate)))
 
-    def whole(self, value: Value, predicate: Predicate) -> Expression:
+    def whole(self, value: Value, predicate: tree.Predicate) -> Expression:
         """Return `predicate` on `value` itself, its members excluded; false where there is no value."""
         match predicate:
-            case Exists():
+            case tree.Exists():
                 return value.type.is_not(None)
-            case Equal(wanted):
+            case tree.Equal(wanted):
                 return self.equal(value, wanted)
-            case Compare(sign, wanted):
+            case tree.Compare(sign, wanted):
                 return self.compare(value, sign, wanted)
-            case OneOf(wanted):
+            case tree.OneOf(wanted):
                 return or_(false(), *self.one_of(value, wanted))
-            case Size(length):
+            case tree.Size(length):
                 return and_(self.dialect.is_a(value, "array"), self.dialect.length(value) == length)
-            case Elements(query, objects):
+            case tree.Elements(query, objects):
                 place = self.dialect.elements(value)
                 inner = combine(query, lambda match: self.matches(place.value, match))
                 wanted_kind = self.dialect.is_a(place.value, "object") if objects else true()
                 return _any_row([place], and_(wanted_kind, inner))
-            case Pattern(regex, options):
+            case tree.Pattern(regex, options):
                 return never_null(self.dialect.found(self.dialect.text(value), regex, options))
         raise AssertionError(predicate)
 
@@ -249,12 +234,12 @@ class Documents:
         return conditions
 
 
-def _contained(predicate: Predicate) -> str | None:
+def _contained(predicate: tree.Predicate) -> str | None:
     """Return a text that every value satisfying `predicate` contains, if one is known."""
     match predicate:
-        case Equal(str(text)):
+        case tree.Equal(str(text)):
             return text
-        case Pattern(regex, options):
+        case tree.Pattern(regex, options):
             return compile_regex(regex, options).literal
     return None
 

@@ -12,24 +12,8 @@ from typing import Any
 
 from marshmallow import ValidationError
 
+from lenswatch.server.query import tree
 from lenswatch.server.query.regex import OPTIONS, RegexError, compile_regex
-from lenswatch.server.query.tree import (
-    AllOf,
-    AnyOf,
-    Compare,
-    Elements,
-    Equal,
-    Exists,
-    Match,
-    Not,
-    OneOf,
-    Pattern,
-    Predicate,
-    Query,
-    Size,
-    cost,
-    is_position,
-)
 from lenswatch.server.values.refusals import Refusal, invalid
 from lenswatch.server.values.storable import storable
 
@@ -46,14 +30,14 @@ MAX_PATH = 8  # components of a path
 MAX_INDICES = 3  # components of a path that are whole numbers
 
 
-def parse_query(document: Mapping[str, Any]) -> Query:
+def parse_query(document: Mapping[str, Any]) -> tree.Query:
     """Return the tree of a query document.
 
     Raises:
         Refusal: 422 that names the operator or field at fault.
     """
     query = _QueryParser().document(document, 0)
-    if cost(query) > MAX_COST:
+    if tree.cost(query) > MAX_COST:
         raise _refuse("_schema", "The query is too large: too many comparisons on long paths.")
     return query
 
@@ -69,7 +53,7 @@ class _QueryParser:
         self.objects = self.tests = self.values = 0
         self.within = 0  # $elemMatch around the current place
 
-    def document(self, document: Mapping[str, Any], depth: int) -> Query:
+    def document(self, document: Mapping[str, Any], depth: int) -> tree.Query:
         self.objects += 1
         parts = []
         for key, value in document.items():
@@ -81,30 +65,30 @@ class _QueryParser:
                 raise _refuse(key, "Unknown operator.")
             else:
                 parts.append(self.field(_path(key), value, depth, key))
-        return parts[0] if len(parts) == 1 else AllOf(tuple(parts))
+        return parts[0] if len(parts) == 1 else tree.AllOf(tuple(parts))
 
-    def _junction(self, name: str, value: Any, depth: int) -> Query:
+    def _junction(self, name: str, value: Any, depth: int) -> tree.Query:
         if not isinstance(value, list) or not value or not all(isinstance(v, dict) for v in value):
             raise _refuse(name, "Must be a list of one or more objects.")
         if self.objects + len(value) > MAX_OBJECTS:
             raise _refuse(name, f"The query is too large: over {MAX_OBJECTS} objects.")
         return _JUNCTIONS[name](tuple(self.document(v, depth + 1) for v in value))
 
-    def field(self, path: tuple[str, ...], value: Any, depth: int, name: str) -> Query:
+    def field(self, path: tuple[str, ...], value: Any, depth: int, name: str) -> tree.Query:
         if isinstance(value, dict) and any(key.startswith("$") for key in value):
             return self.operators(path, value, depth, name)
-        return self._test(path, Equal(_literal(name, value)), name)
+        return self._test(path, tree.Equal(_literal(name, value)), name)
 
     def operators(
         self, path: tuple[str, ...], tests: Mapping[str, Any], depth: int, name: str
-    ) -> Query:
+    ) -> tree.Query:
         if depth > MAX_DEPTH:
             raise _refuse(name, f"Nested deeper than {MAX_DEPTH} levels.")
         parts = []
         for operator, value in tests.items():
             if operator == "$options":
                 if "$regex" not in tests:
-                    raise _refuse(operator, "Only beside $regex.")
+                    raise _refuse(operator, "Only allowed beside $regex.")
             elif operator == "$not":
                 parts.append(self._negation(path, value, depth))
             elif operator == "$elemMatch":
@@ -119,18 +103,18 @@ class _QueryParser:
                 parts.append(self._operator(path, operator, value))
             else:
                 raise _refuse(operator, "Unknown operator.")
-        return parts[0] if len(parts) == 1 else AllOf(tuple(parts))
+        return parts[0] if len(parts) == 1 else tree.AllOf(tuple(parts))
 
-    def _negation(self, path: tuple[str, ...], value: Any, depth: int) -> Query:
+    def _negation(self, path: tuple[str, ...], value: Any, depth: int) -> tree.Query:
         if (
             not isinstance(value, dict)
             or not value
             or not all(key.startswith("$") for key in value)
         ):
             raise _refuse("$not", "Must be an object of operators.")
-        return Not(self.operators(path, value, depth + 1, "$not"))
+        return tree.Not(self.operators(path, value, depth + 1, "$not"))
 
-    def _elements(self, value: Any, depth: int) -> Elements:
+    def _elements(self, value: Any, depth: int) -> tree.Elements:
         if not isinstance(value, dict):
             raise _refuse("$elemMatch", "Must be an object.")
         if self.within == MAX_ELEMENTS:
@@ -138,26 +122,28 @@ class _QueryParser:
         self.within += 1
         try:
             if value and all(key.startswith("$") and key not in _JUNCTIONS for key in value):
-                return Elements(self.operators((), value, depth + 1, "$elemMatch"), objects=False)
-            return Elements(self.document(value, depth + 1), objects=True)
+                return tree.Elements(
+                    self.operators((), value, depth + 1, "$elemMatch"), objects=False
+                )
+            return tree.Elements(self.document(value, depth + 1), objects=True)
         finally:
             self.within -= 1
 
-    def _operator(self, path: tuple[str, ...], operator: str, value: Any) -> Query:
+    def _operator(self, path: tuple[str, ...], operator: str, value: Any) -> tree.Query:
         predicates, join, negate = _OPERATORS[operator](operator, value)
         if not predicates:
             self._count(operator)
         tests = tuple(self._test(path, predicate, operator) for predicate in predicates)
         query = tests[0] if len(tests) == 1 else join(tests)
-        return Not(query) if negate else query
+        return tree.Not(query) if negate else query
 
-    def _test(self, path: tuple[str, ...], predicate: Predicate, name: str) -> Match:
+    def _test(self, path: tuple[str, ...], predicate: tree.Predicate, name: str) -> tree.Match:
         self._count(name)
-        self.values += len(predicate.values) if isinstance(predicate, OneOf) else 0
-        self.values += _weight(predicate.value) if isinstance(predicate, Equal) else 0
+        self.values += len(predicate.values) if isinstance(predicate, tree.OneOf) else 0
+        self.values += _weight(predicate.value) if isinstance(predicate, tree.Equal) else 0
         if self.values > MAX_VALUES:
             raise _refuse(name, f"The query is too large: over {MAX_VALUES} values.")
-        return Match(path, predicate)
+        return tree.Match(path, predicate)
 
     def _count(self, name: str) -> None:
         self.tests += 1
@@ -165,14 +151,14 @@ class _QueryParser:
             raise _refuse(name, f"The query is too large: over {MAX_TESTS} comparisons.")
 
 
-_JUNCTIONS: dict[str, Callable[[tuple[Query, ...]], Query]] = {
-    "$and": AllOf,
-    "$or": AnyOf,
-    "$nor": lambda parts: Not(AnyOf(parts)),
+_JUNCTIONS: dict[str, Callable[[tuple[tree.Query, ...]], tree.Query]] = {
+    "$and": tree.AllOf,
+    "$or": tree.AnyOf,
+    "$nor": lambda parts: tree.Not(tree.AnyOf(parts)),
 }
 
 # Predicates on one value, what joins them, and whether the whole is negated.
-_Reading = tuple[list[Predicate], Callable[[tuple[Query, ...]], Query], bool]
+_Reading = tuple[list[tree.Predicate], Callable[[tuple[tree.Query, ...]], tree.Query], bool]
 
 
 def _path(key: str) -> tuple[str, ...]:
@@ -181,7 +167,7 @@ def _path(key: str) -> tuple[str, ...]:
         raise _refuse(key, "Not a valid path.")
     if len(path) > MAX_PATH:
         raise _refuse(key, f"The path has over {MAX_PATH} components.")
-    if sum(map(is_position, path)) > MAX_INDICES:
+    if sum(map(tree.is_position, path)) > MAX_INDICES:
         raise _refuse(key, f"The path has over {MAX_INDICES} positions.")
     _literal(key, key)
     return path
@@ -213,33 +199,35 @@ def _elements_only(value: Any) -> bool:
 
 
 def _read_equal(name: str, value: Any) -> _Reading:
-    return [Equal(_literal(name, value))], AllOf, name == "$ne"
+    return [tree.Equal(_literal(name, value))], tree.AllOf, name == "$ne"
 
 
 def _read_compare(name: str, value: Any) -> _Reading:
     if value is None:  # null is neither less nor greater than null, and equals what is absent
-        return ([Equal(None)] if name in ("$gte", "$lte") else []), AnyOf, False
+        return ([tree.Equal(None)] if name in ("$gte", "$lte") else []), tree.AnyOf, False
     if not isinstance(value, str | int | float):
         raise _refuse(name, "Must be a text, a number, a boolean or null.")
-    return [Compare(name, _literal(name, value))], AllOf, False  # type: ignore[arg-type]
+    return [tree.Compare(name, _literal(name, value))], tree.AllOf, False  # type: ignore[arg-type]
 
 
 def _read_one_of(name: str, value: Any) -> _Reading:
     values = [_literal(name, item) for item in _list(name, value)]
     simple = tuple(v for v in values if isinstance(v, str | int | float))
-    rest: list[Predicate] = [Equal(v) for v in values if not isinstance(v, str | int | float)]
-    return [*([OneOf(simple)] if simple else []), *rest], AnyOf, name == "$nin"
+    rest: list[tree.Predicate] = [
+        tree.Equal(v) for v in values if not isinstance(v, str | int | float)
+    ]
+    return [*([tree.OneOf(simple)] if simple else []), *rest], tree.AnyOf, name == "$nin"
 
 
 def _read_all(name: str, value: Any) -> _Reading:
-    values: list[Predicate] = [Equal(_literal(name, item)) for item in _list(name, value)]
-    return values, AllOf if values else AnyOf, False  # an empty $all matches nothing
+    values: list[tree.Predicate] = [tree.Equal(_literal(name, item)) for item in _list(name, value)]
+    return values, tree.AllOf if values else tree.AnyOf, False  # an empty $all matches nothing
 
 
 def _read_exists(name: str, value: Any) -> _Reading:
     if not isinstance(value, bool | int | float):
         raise _refuse(name, "Not a valid boolean.")
-    return [Exists()], AllOf, not value
+    return [tree.Exists()], tree.AllOf, not value
 
 
 def _read_size(name: str, value: Any) -> _Reading:
@@ -247,7 +235,7 @@ def _read_size(name: str, value: Any) -> _Reading:
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**31:
         raise _refuse(name, "Must be a whole number, 0 or more.")
-    return [Size(value)], AllOf, False
+    return [tree.Size(value)], tree.AllOf, False
 
 
 def _list(name: str, value: Any) -> list[Any]:
@@ -256,11 +244,11 @@ def _list(name: str, value: Any) -> list[Any]:
     if len(value) > MAX_LIST:
         raise _refuse(name, f"Longer than {MAX_LIST} values.")
     if any(isinstance(item, dict) and any(key.startswith("$") for key in item) for item in value):
-        raise _refuse(name, "Operators are not understood in this list.")
+        raise _refuse(name, "Operators are not supported in this list.")
     return value
 
 
-def _pattern(regex: Any, options: Any) -> Pattern:
+def _pattern(regex: Any, options: Any) -> tree.Pattern:
     for name, value in (("$regex", regex), ("$options", options)):
         if not isinstance(value, str):
             raise _refuse(name, "Not a valid string.")
@@ -271,7 +259,7 @@ def _pattern(regex: Any, options: Any) -> Pattern:
         compile_regex(regex, options)
     except RegexError as error:
         raise _refuse("$regex", str(error)) from None
-    return Pattern(regex, options)
+    return tree.Pattern(regex, options)
 
 
 _OPERATORS: dict[str, Callable[[str, Any], _Reading]] = {

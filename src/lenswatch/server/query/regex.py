@@ -1,6 +1,6 @@
-"""`$regex`: a subset of regular expressions with one meaning on both databases, searched in linear time.
+r"""`$regex`: a subset of regular expressions with one meaning on both databases, searched in linear time.
 
-Supported: literals, `.`, classes (`[a-z]`, `[^...]`, `\\d \\w \\s` and their opposites, which are ASCII), the
+Supported: literals, `.`, classes (`[a-z]`, `[^...]`, `\d \w \s` and their opposites, which are ASCII), the
 anchors `^` and `$` (the very beginning and end of the text), groups, alternation, and the repeats
 `? * + {n} {n,} {n,m}`. The options are `i` (ignore case) and `s` (`.` also matches a line feed). Everything
 else is refused: back-references, look-around, word boundaries, inline options.

@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 MAX_REPEAT = 100
-MAX_GROUPS = 20  # nested
+MAX_GROUPS = 20  # levels of nesting
 _FIRST, _LAST = 1, 0x10FFFF  # of characters: neither database stores NUL
 _DIGIT = ((48, 57),)
 _WORD = ((48, 57), (65, 90), (95, 95), (97, 122))
@@ -149,7 +149,7 @@ class _RegexParser:
         self.at = end + 1
         upper = (int(most) if most else None) if comma else int(least)
         if upper is not None and upper < int(least):
-            raise RegexError("A repeat's second number must not be the smaller one.")
+            raise RegexError("The second number of a repeat must not be smaller than the first.")
         return int(least), upper
 
     def atom(self) -> Tree:

@@ -1,1 +1,1 @@
-"""Values, and what may be stored of them."""
+"""Values that are stored and returned, and their limits."""

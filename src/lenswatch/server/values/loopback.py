@@ -11,7 +11,7 @@ _LOCAL = re.compile(r"([a-z0-9_-]+\.)*localhost\Z")
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address can only be this machine."""
+    """Return whether a host name or address always means this machine."""
     name = host.strip("[]").lower().removesuffix(".")
     try:
         return ipaddress.ip_address(name).is_loopback

@@ -13,17 +13,17 @@ _DATE = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?\Z", re.ASCII)
 
 
 def now() -> int:
-    """This moment."""
+    """Return the present moment."""
     return time.time_ns() // 1000
 
 
 def iso(stamp: int) -> str:
-    """`2026-06-01T08:00:00.123456+00:00`"""
+    """Return a moment in the form `2026-06-01T08:00:00.123456+00:00`."""
     return (_EPOCH + timedelta(microseconds=stamp)).isoformat(timespec="microseconds")
 
 
 def microseconds(text: str) -> int | None:
-    """The moment that `text` names, or None. Without an offset it is UTC; `2025` is where the year begins."""
+    """Return the moment that `text` names, or None. The default offset is UTC; `2025` is its start."""
     try:
         if match := _DATE.match(text):
             year, month, day = (int(part or 1) for part in match.groups())

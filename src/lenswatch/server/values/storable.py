@@ -1,4 +1,4 @@
-"""What SQLite and PostgreSQL can both keep: text, JSON, and digests where text is too long for an index."""
+"""Values that SQLite and PostgreSQL both store: text, JSON, and digests for text too long for an index."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ __all__ = [
     "written",
 ]
 
-MAX_COMPLAINTS = 100  # about one body: further ones are not looked for
+MAX_COMPLAINTS = 100  # about one body; checking stops there
 MAX_DEPTH = 64
 _INT64 = 2**63
-_MOST_OF_LEAST = 25  # bytes that there may be for one that is certain: a number of 24 and a comma
+_MOST_OF_LEAST = 25  # bytes that may be written for one counted byte: a number of 24 and a comma
 _EXACT_FROM = 1e16  # from here on PostgreSQL's jsonb writes a whole float as a whole number
 
 
 def text_problem(text: str) -> str | None:
-    """Why one of the databases cannot keep `text`; None if both can."""
+    """Return why one of the databases cannot store `text`; None if both can."""
     if "\0" in text:
         return "Must not contain the character NUL."
     try:
@@ -40,21 +40,25 @@ def text_problem(text: str) -> str | None:
 
 
 def is_text(value: Any) -> bool:
-    """Whether `value` is text that both databases can keep."""
+    """Return whether `value` is text that both databases can store."""
     return isinstance(value, str) and text_problem(value) is None
 
 
 def digest(text: str) -> str:
-    """SHA-256 in hexadecimal: stands for text of any length in an index, and for secrets."""
+    """Return the SHA-256 in hexadecimal, which stands for text of any length in an index, and for secrets."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def storable(value: Any, limit: int | None = None) -> Any:
-    """`value` in the form both databases keep; a `limit` is to its bytes as JSON.
+    """Return a JSON value in the form that both databases store.
+
+    Args:
+        value: What `json.loads` returned.
+        limit: Most bytes that it may have, written as JSON.
 
     Raises:
-        ValidationError: a number beyond 64 bits or not finite, text that is no Unicode, nested too deep, too
-            large.
+        ValidationError: A number is beyond 64 bits or not finite, text is not valid Unicode, or the value is
+            nested too deep or too large.
     """
     walk = _Walk(math.inf if limit is None else limit)
     try:
@@ -67,7 +71,7 @@ def storable(value: Any, limit: int | None = None) -> Any:
 
 
 def written(value: Any) -> str:
-    """`value` as JSON, as short as can be."""
+    """Return `value` as JSON without spaces."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
@@ -77,11 +81,11 @@ def _check_size(value: Any, limit: int) -> None:
 
 
 class _TooLargeError(Exception):
-    """There is more than may be: nothing further is looked at."""
+    """The value is too large; the rest of it is not checked."""
 
 
 class _Walk:
-    """Through a JSON value, until it is certain to take more bytes than are `left`."""
+    """Walks through a JSON value, until it certainly needs more bytes than are `left`."""
 
     def __init__(self, left: float) -> None:
         self.left = left
@@ -103,23 +107,23 @@ class _Walk:
         for key in value:
             self.left -= len(key) + 3
             if problem := text_problem(key):
-                raise ValidationError(f"A key cannot be kept: {problem}")
+                raise ValidationError(f"A key cannot be stored: {problem}")
         kept = each(value.items(), lambda item: self.value(item, depth + 1))
         return dict(zip(value, kept, strict=True))
 
 
-def each(items: Iterable[tuple[Any, Any]], judge: Callable[[Any], Any]) -> list[Any]:
-    """What `judge` makes of each of the `items`, which are pairs of a key and a value.
+def each(items: Iterable[tuple[Any, Any]], check: Callable[[Any], Any]) -> list[Any]:
+    """Return the result of `check` for each of the `items`, which are pairs of a key and a value.
 
     Raises:
-        ValidationError: what `judge` complained of, by key; after MAX_COMPLAINTS no further item is judged.
+        ValidationError: The complaints of `check`, by key. After MAX_COMPLAINTS no further item is checked.
     """
     kept: list[Any] = []
     problems: dict[str, Any] = {}
     found = 0
     for key, item in items:
         try:
-            kept.append(judge(item))
+            kept.append(check(item))
         except ValidationError as error:
             problems[str(key)] = error.messages
             found += _count(error.messages)
@@ -135,10 +139,10 @@ def _count(messages: Any) -> int:
 
 
 def storable_text(text: str) -> str:
-    """`text`, if both databases can keep it.
+    """Return `text` if both databases can store it.
 
     Raises:
-        ValidationError: they cannot.
+        ValidationError: They cannot.
     """
     if problem := text_problem(text):
         raise ValidationError(problem)
@@ -152,4 +156,4 @@ def _storable_number(value: int | float) -> int | float:
         raise ValidationError("Number too large: a whole number must fit into 64 bits.")
     if isinstance(value, float) and -_INT64 <= value < _INT64 and abs(value) >= _EXACT_FROM:
         return int(value)
-    return value + 0.0 if isinstance(value, float) else value  # PostgreSQL knows no -0.0
+    return value + 0.0 if isinstance(value, float) else value  # PostgreSQL has no -0.0

@@ -1,1 +1,1 @@
-"""Schema changes, in order."""
+"""The schema's changes, in order."""

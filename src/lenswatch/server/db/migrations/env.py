@@ -1,4 +1,4 @@
-"""Run by Alembic, on the connection that `lenswatch.server.db.database` hands it."""
+"""Alembic's entry point, on the connection that `lenswatch.server.db.schema` passes."""
 
 from alembic import context
 
@@ -6,5 +6,5 @@ from lenswatch.server.db.models import metadata
 
 connection = context.config.attributes["connection"]
 context.configure(connection=connection, target_metadata=metadata, render_as_batch=True)
-# The caller began the transaction and commits it.
+# The caller begins and commits the transaction.
 context.run_migrations()

@@ -1,1 +1,1 @@
-"""One module a change."""
+"""The changes, a module for each."""

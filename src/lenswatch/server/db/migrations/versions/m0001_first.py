@@ -15,10 +15,12 @@ JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
 
 
 def text(length: int) -> sa.types.TypeEngine[str]:
+    """Return a text type that compares by code point."""
     return sa.String(length).with_variant(sa.String(length, collation="C"), "postgresql")
 
 
 def upgrade() -> None:
+    """Create all tables."""
     op.create_table(
         "api_keys",
         sa.Column("number", NUMBER, nullable=False),
@@ -244,6 +246,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    """Drop all tables."""
     for table in (
         "settings",
         "sessions",
