@@ -27,7 +27,7 @@ from starlette.testclient import TestClient
 
 from lenswatch.server.app import create_app
 from lenswatch.server.db.database import Database
-from lenswatch.server.db.engines import STATEMENT_SECONDS, PatientConnection
+from lenswatch.server.db.engines import STATEMENT_SECONDS
 from support.api import Api, config_for
 from support.samples import JOB
 from support.servers import served
@@ -324,12 +324,12 @@ def proxied_url(postgres_url: str, proxy: Proxy) -> str:
 
 
 def test_a_database_that_has_frozen_is_an_outage(
-    proxy: Proxy, proxied_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    proxy: Proxy, proxied_url: str, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(PatientConnection, "seconds", -4.0)  # and the margin: a second
-    with TestClient(
-        create_app(config_for(proxied_url, tmp_path)), base_url="http://127.0.0.1"
-    ) as client:
+    app = create_app(config_for(proxied_url, tmp_path))
+    app.state.services.database.close()
+    app.state.services.database = Database(proxied_url, silence_seconds=1.0)
+    with TestClient(app, base_url="http://127.0.0.1") as client:
         local = Api(client)
         experiment = local.experiment()
         path = f"/experiment/{experiment['id']}"

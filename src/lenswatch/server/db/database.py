@@ -30,7 +30,7 @@ from sqlalchemy.exc import (
 )
 
 from lenswatch.errors import ServerError
-from lenswatch.server.db.engines import STATEMENT_SECONDS, make_engine
+from lenswatch.server.db.engines import MARGIN_SECONDS, SILENCE_SECONDS, make_engine
 from lenswatch.server.query.sqlite_functions import regex_function, same_json
 
 __all__ = ["Contended", "Database", "Outage", "QueryRefused", "insert_into", "one_line"]
@@ -63,9 +63,10 @@ class Contended(Outage):
 class Database:
     """The database at a SQLAlchemy URL. Connections open at first use; `close` ends them."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, silence_seconds: float = SILENCE_SECONDS) -> None:
+        self.silence_seconds = silence_seconds
         self._ended = threading.Event()
-        self.engine = make_engine(url, self._ended)
+        self.engine = make_engine(url, self._ended, silence_seconds)
         self.sqlite = self.engine.dialect.name == "sqlite"
         self._turn = threading.Lock()
         self._opening = threading.Lock()
@@ -169,12 +170,12 @@ class Database:
     @contextmanager
     def _postgresql_limit(self, connection: Connection, seconds: float) -> Iterator[None]:
         driver: Any = connection.connection.driver_connection
-        driver.seconds = seconds
+        driver.silence_seconds = seconds + MARGIN_SECONDS
         try:
             connection.exec_driver_sql(f"SET LOCAL statement_timeout = {int(seconds * 1000)}")
             yield
         finally:
-            driver.seconds = STATEMENT_SECONDS
+            driver.silence_seconds = self.silence_seconds
 
     def ping(self) -> None:
         """Raise an Outage unless the database can be read from disk, and written to."""

@@ -20,14 +20,15 @@ from sqlalchemy.exc import ArgumentError, OperationalError
 
 from lenswatch.server.values.storable import written
 
-__all__ = ["POOL_SIZE", "STATEMENT_SECONDS", "make_engine"]
+__all__ = ["MARGIN_SECONDS", "POOL_SIZE", "SILENCE_SECONDS", "STATEMENT_SECONDS", "make_engine"]
 
 BUSY_SECONDS = 60.0  # for a lock on SQLite
 POOL_SIZE = 16
 POOL_SECONDS = 10  # for a free connection
 STATEMENT_SECONDS = 30.0
 LOCK_SECONDS = 20.0  # for a lock on PostgreSQL
-_MARGIN_SECONDS = 5.0  # in which PostgreSQL itself should report that time is up
+MARGIN_SECONDS = 5.0  # in which PostgreSQL itself should report that time is up
+SILENCE_SECONDS = STATEMENT_SECONDS + MARGIN_SECONDS  # until PostgreSQL counts as frozen
 _ATTEMPT_MS = 500  # for one attempt at SQLite's lock, between checks whether the server stops
 _INT64 = 2**63
 
@@ -39,7 +40,7 @@ class PatientConnection(psycopg.Connection[tuple[Any, ...]]):
     acknowledges every packet.
     """
 
-    seconds = STATEMENT_SECONDS
+    silence_seconds = SILENCE_SECONDS
     ended = threading.Event()
 
     def wait(self, gen: Any, *args: Any, **options: Any) -> Any:
@@ -47,7 +48,7 @@ class PatientConnection(psycopg.Connection[tuple[Any, ...]]):
         return super().wait(self._bounded(gen), *args, **options)
 
     def _bounded(self, gen: Any) -> Generator[Any, Any, Any]:
-        deadline = time.monotonic() + self.seconds + _MARGIN_SECONDS
+        deadline = time.monotonic() + self.silence_seconds
         try:
             ready = yield next(gen)
             while ready or not (self.ended.is_set() or time.monotonic() > deadline):
@@ -58,12 +59,13 @@ class PatientConnection(psycopg.Connection[tuple[Any, ...]]):
         raise psycopg.OperationalError("the database has stopped answering")
 
 
-def make_engine(url: str, ended: threading.Event) -> Engine:
+def make_engine(url: str, ended: threading.Event, silence_seconds: float) -> Engine:
     """Return the engine for the database at `url`.
 
     Args:
         url: A SQLAlchemy URL of SQLite or PostgreSQL.
         ended: Ends all waiting for the database once it is set.
+        silence_seconds: Time without an answer after which a PostgreSQL server counts as frozen.
 
     Raises:
         ArgumentError: The URL is neither.
@@ -87,7 +89,8 @@ def make_engine(url: str, ended: threading.Event) -> Engine:
         event.listen(engine, "connect", _configure_sqlite)
         event.listen(engine, "begin", partial(_begin_sqlite, ended=ended))
     else:
-        event.listen(engine, "do_connect", partial(_connect_postgresql, ended=ended))
+        connect = partial(_connect_postgresql, ended=ended, silence_seconds=silence_seconds)
+        event.listen(engine, "do_connect", connect)
         event.listen(engine, "checkin", _forget_mode)
     return engine
 
@@ -127,10 +130,16 @@ def _postgresql() -> dict[str, Any]:
 
 
 def _connect_postgresql(
-    _dialect: Any, _record: Any, args: Any, options: Any, *, ended: threading.Event
+    _dialect: Any,
+    _record: Any,
+    args: Any,
+    options: Any,
+    *,
+    ended: threading.Event,
+    silence_seconds: float,
 ) -> PatientConnection:
     connection = PatientConnection.connect(*args, **options)
-    connection.ended = ended
+    connection.ended, connection.silence_seconds = ended, silence_seconds
     return connection
 
 
