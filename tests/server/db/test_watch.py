@@ -22,7 +22,7 @@ def number_of(database: Database, experiment: dict[str, Any]) -> int:
 def test_a_look_is_for_everybody(local: Any, statements: Any) -> None:
     database = local.client.app.state.services.database
     pier, reef = (number_of(database, local.experiment()) for _ in range(2))
-    watch = Watch(database)
+    watch = Watch(database, poll_seconds=0.01)
 
     async def listen() -> list[int]:
         with watch.following(pier), watch.following(pier), watch.following(reef):
@@ -37,7 +37,7 @@ def test_a_look_is_for_everybody(local: Any, statements: Any) -> None:
 def test_what_nobody_follows_is_not_looked_at(local: Any) -> None:
     database = local.client.app.state.services.database
     pier, reef = (number_of(database, local.experiment()) for _ in range(2))
-    watch = Watch(database)
+    watch = Watch(database, poll_seconds=0.01)
 
     async def listen() -> int:
         with watch.following(reef):
@@ -51,7 +51,7 @@ def test_what_nobody_follows_is_not_looked_at(local: Any) -> None:
 def test_a_look_that_began_before_tells_nothing(
     local: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    watch = Watch(local.client.app.state.services.database)
+    watch = Watch(local.client.app.state.services.database, poll_seconds=0.01)
     began, go_on = threading.Event(), threading.Event()
     seen = [{1: 3}, {1: 5}]
 
@@ -76,7 +76,7 @@ def test_a_look_that_began_before_tells_nothing(
 
 def test_everybody_hears_of_an_outage(local: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     database = local.client.app.state.services.database
-    watch = Watch(database)
+    watch = Watch(database, poll_seconds=0.01)
 
     def away(_numbers: Any) -> Any:
         raise Outage("away")
