@@ -11,9 +11,9 @@ from typing import Any, Self
 
 from lenswatch.detect import notes as calibration_notes
 from lenswatch.detect.thresholds import Threshold
-from lenswatch.errors import ArtefactError, InputError
+from lenswatch.errors import ArtefactError
 from lenswatch.files import write_atomically
-from lenswatch.wire import STREAM
+from lenswatch.wire import check_stream
 
 __all__ = ["DEFAULT_STREAM", "FORMAT", "Calibration", "load_calibration", "save_calibration"]
 
@@ -101,7 +101,7 @@ def save_calibration(folder: Path, stream: str, calibration: Calibration) -> Pat
     """Write `<folder>/<digest>/<stream>.json`, whole or not at all, and return its path.
 
     Raises:
-        InputError: a stream name that is no slug.
+        InputError: the stream's name is invalid.
         WriteError: the file or its folder cannot be written.
     """
     file = _file(folder, calibration.digest, stream)
@@ -128,10 +128,7 @@ def load_calibration(folder: Path, digest: str, stream: str) -> Calibration | No
 
 
 def _file(folder: Path, digest: str, stream: str) -> Path:
-    if not STREAM.match(stream):
-        raise InputError(
-            f"stream {stream!r}: use up to 64 of a-z, 0-9, '.', '_', '-', a letter or digit first"
-        )
+    check_stream(stream)
     return folder / digest / f"{stream}.json"
 
 

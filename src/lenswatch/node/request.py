@@ -15,7 +15,7 @@ from lenswatch.config import Config
 from lenswatch.errors import ImageTooLarge, InputError
 from lenswatch.node.store.store import Answer, NodeStore
 from lenswatch.reference.paths import current_digest, model_version, node_database
-from lenswatch.wire import EVENT_ID, STREAM, DriftJob, new_event_id
+from lenswatch.wire import DriftJob, check_event_id, check_stream, new_event_id
 
 __all__ = [
     "Request",
@@ -49,16 +49,10 @@ class Request:
     image_name: str = ""
 
     def check_names(self) -> None:
-        """Raise InputError when stream or event id cannot be used: it cannot be recorded then."""
-        if not STREAM.match(self.stream):
-            raise InputError(
-                f"stream {self.stream!r}: use 1 to 64 of a-z, 0-9, '.', '_', '-', "
-                "beginning with a letter or digit"
-            )
-        if self.event_id is not None and not EVENT_ID.match(self.event_id):
-            raise InputError(
-                f"event_id {self.event_id!r}: use 1 to 64 of A-Z, a-z, 0-9, '.', '_', ':', '-'"
-            )
+        """Raise InputError when the stream or the event id is invalid: it cannot be recorded then."""
+        check_stream(self.stream)
+        if self.event_id is not None:
+            check_event_id(self.event_id)
 
     def check_distances(self) -> None:
         """Raise InputError when the distances given make no rule."""
