@@ -34,7 +34,7 @@ def stop_in_the_middle(path: Path, where: str, reached: Any) -> None:
     store = NodeStore(path)
     with store.begin() as transaction:
         transaction.put_window("demo", "ab", b"2")
-        transaction.put_answer("e2", Answer(200, {}))
+        transaction.put_answer("e2", Answer("judged", {}))
         transaction.post(drift_job("e2"), b"jpeg")
         if where == "before commit":
             reached.set()

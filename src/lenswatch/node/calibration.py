@@ -1,4 +1,4 @@
-"""`storage/calibration/<digest>/<stream>.json`: the thresholds of a stream, replaced atomically."""
+"""The thresholds of a stream, kept in `storage/calibration/<digest>/<stream>.json`."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ __all__ = ["DEFAULT_STREAM", "FORMAT", "Calibration", "load_calibration", "save_
 
 FORMAT = 1
 _CALLED = {"mmd": "distance", "chart": "lens score"}
-DEFAULT_STREAM = "default"  # what a stream without clean footage of its own is judged by
+DEFAULT_STREAM = "default"  # its calibration applies to streams that have none of their own
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What a stream is judged by.
+    """Thresholds and fitted lens chart of a stream under one reference.
 
     Attributes:
-        digest: of the reference it belongs to.
-        thresholds: by statistic, "mmd" and "chart".
-        chart: the lens chart's fitted parameters as JSON, None when it was not fitted.
-        created_at: UTC, ISO 8601.
-        details: how it was made: number and time span of the clean images and the like.
+        digest: Digest of the reference.
+        thresholds: Thresholds by statistic: "mmd", "chart", "slow".
+        chart: Fitted parameters of the lens chart as JSON; None without one.
+        created_at: Time in UTC, ISO 8601.
+        details: Stream, number of clean pictures, and whether they are the stream's own.
     """
 
     digest: str
@@ -41,7 +41,7 @@ class Calibration:
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON object that `from_json` reads back."""
+        """Return a JSON object that `from_json` reads."""
         return {
             "format": FORMAT,
             "digest": self.digest,
@@ -52,7 +52,11 @@ class Calibration:
         }
 
     def notes(self, voting: Collection[str]) -> tuple[str, ...]:
-        """What a user should know of the statistics that vote, a sentence for each kind of trouble."""
+        """Return notes for users on the statistics that decide, one for each kind of weakness.
+
+        Args:
+            voting: The statistics that the verdict uses.
+        """
         used = {name: t for name, t in self.thresholds.items() if name in voting}
         found = []
         uncertain = [t for t in used.values() if not t.calibrated]
@@ -72,7 +76,7 @@ class Calibration:
         return tuple(found)
 
     def lines(self) -> list[str]:
-        """What a user should know: the thresholds of each statistic, and what they are worth."""
+        """Return the thresholds and notes as lines for the terminal."""
         said = []
         for name, what in _CALLED.items():
             threshold = self.thresholds.get(name)
@@ -87,7 +91,7 @@ class Calibration:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
-        """Read what `to_json` wrote."""
+        """Return the calibration that `to_json` wrote."""
         return cls(
             digest=document["digest"],
             thresholds={n: Threshold.from_json(t) for n, t in document["thresholds"].items()},
@@ -98,11 +102,11 @@ class Calibration:
 
 
 def save_calibration(folder: Path, stream: str, calibration: Calibration) -> Path:
-    """Write `<folder>/<digest>/<stream>.json`, whole or not at all, and return its path.
+    """Write `<folder>/<digest>/<stream>.json` atomically, and return its path.
 
     Raises:
-        InputError: the stream's name is invalid.
-        WriteError: the file or its folder cannot be written.
+        InputError: The stream's name is invalid.
+        WriteError: The file or its folder cannot be written.
     """
     file = _file(folder, calibration.digest, stream)
     document = calibration.to_json()
@@ -112,10 +116,10 @@ def save_calibration(folder: Path, stream: str, calibration: Calibration) -> Pat
 
 
 def load_calibration(folder: Path, digest: str, stream: str) -> Calibration | None:
-    """The calibration of a stream for the reference `digest`, else that of "default", else None.
+    """Return a stream's calibration for the reference `digest`, else that of "default", else None.
 
     Raises:
-        ArtefactError: a file that is truncated, tampered with, or of another reference or format.
+        ArtefactError: The file is truncated, was changed, or has another reference or format.
     """
     for name in (stream, DEFAULT_STREAM):
         file = _file(folder, digest, name)
