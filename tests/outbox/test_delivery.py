@@ -19,7 +19,7 @@ from lenswatch.client.monitor import client_for
 from lenswatch.config import TrackingConfig
 from lenswatch.node.store.store import NodeStore
 from lenswatch.outbox.rows import OutboxRows
-from lenswatch.outbox.sender import Sender
+from lenswatch.outbox.sender import DeliveryLimits, Sender
 from support.databases import DATABASES, own_database
 from support.node_processes import drift_job, send
 from support.ports import free_port
@@ -28,7 +28,11 @@ from support.servers import command
 from support.waiting import until, until_it_answers
 
 SPAWN = multiprocessing.get_context("spawn")
-QUICK = {"poll": 0.02, "first_delay": 0.02, "longest_delay": 0.1, "lease_seconds": 1.0}
+QUICK = {
+    "poll": 0.02,
+    "lease_seconds": 1.0,
+    "limits": DeliveryLimits(first_delay=0.02, longest_delay=0.1),
+}
 
 
 class Tracking:

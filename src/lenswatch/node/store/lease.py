@@ -34,8 +34,8 @@ class Lease:
         store: The database.
         name: Name of the lease.
         seconds: Length of the lease, at most 60. It is renewed after a third of it.
-        look_every: Seconds between two looks at a lease that another process holds.
         on_gain: Called when the lease was obtained.
+        look_every: Seconds between two looks at a lease that another process holds.
         clock: Seconds on a clock that all processes of the machine share.
     """
 
@@ -44,8 +44,9 @@ class Lease:
         store: NodeStore,
         name: str,
         seconds: float = 10.0,
-        look_every: float = 0.5,
         on_gain: Callable[[], None] = lambda: None,
+        *,
+        look_every: float = 0.5,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.holder = f"{os.getpid()}-{uuid.uuid4().hex[:12]}"

@@ -136,7 +136,7 @@ class NodeStore:
         self.path = Path(path)
         self.keep_outbox = keep_outbox
         self.posted = threading.Event()  # set after this process committed a job
-        self._clock = clock
+        self.clock = clock
         self._busy_timeout = busy_timeout
         self._writing = threading.Lock()  # wakes the next thread at once, where SQLite only polls
         self._keep_answers, self._prune_every = keep_answers, prune_every
@@ -157,7 +157,7 @@ class NodeStore:
             raise StoreError(f"{self.path}: locked by another thread for too long")
         try:
             with named_errors(self.path), self._writer.begin() as connection:
-                transaction = Transaction(connection, self.keep_outbox, self._clock)
+                transaction = Transaction(connection, self.keep_outbox, self.clock)
                 yield transaction
                 self._prune_sometimes(transaction)
         finally:
@@ -198,7 +198,7 @@ class NodeStore:
     def _prune_sometimes(self, transaction: Transaction) -> None:
         self._unpruned += transaction.answers_put
         if self._unpruned >= self._prune_every:
-            before = self._clock() - self._keep_answers
+            before = self.clock() - self._keep_answers
             transaction.connection.execute(_PRUNE, {"before": before})
             self._unpruned = 0
 
