@@ -54,55 +54,53 @@ def check_names(names: Iterable[str], known: Iterable[str]) -> None:
         seen.add(name)
 
 
+def _about(*sentences: str) -> dict[str, str]:
+    return {"description": " ".join(sentences)}
+
+
 def predict_fields() -> dict[str, fields.Field]:
     """Return the arguments of `predict`."""
+    upload = _about("The image to judge: one picture of the camera, as a file.")
     return {
         "input_file": fields.Field(  # exactly this class: deepaas-cli looks for it
             required=True,
             validate=_is_upload,
-            metadata={
-                "type": "file",
-                "location": "form",
-                "description": "The image to judge: one picture of the camera, as a file.",
-            },
+            metadata={"type": "file", "location": "form", **upload},
         ),
         "stream": fields.Str(
             load_default="default",
             validate=_pattern(STREAM, STREAM_RULE),
-            metadata={
-                "description": "Name of the camera. Each camera has its own window and thresholds."
-            },
+            metadata=_about("Name of the camera.", "Each has its own window and thresholds."),
         ),
         "drift_distance": fields.Float(
             load_default=None,
-            metadata={
-                "description": "Report drift when the distance is above this value, instead of using the "
-                "calibrated thresholds. Applies to this call only."
-            },
+            metadata=_about(
+                "Report drift when the distance is above this value, instead of using the calibrated",
+                "thresholds. Applies to this call only.",
+            ),
         ),
         "warning_distance": fields.Float(
             load_default=None,
-            metadata={
-                "description": "Report a warning when the distance is above this value. "
-                "Applies to this call only."
-            },
+            metadata=_about(
+                "Report a warning when the distance is above this value. Applies to this call only."
+            ),
         ),
         "event_id": fields.Str(
             load_default=None,
             validate=_pattern(EVENT_ID, EVENT_ID_RULE),
-            metadata={
-                "description": "Identifies this call. A retry with the same id gets the first answer, and "
-                "the picture is not counted again."
-            },
+            metadata=_about(
+                "Identifies this call. A retry with the same id gets the first answer, and the picture",
+                "is not counted again.",
+            ),
         ),
         "captured_at": fields.AwareDateTime(
             format="iso",
             default_timezone=UTC,
             load_default=None,
-            metadata={
-                "description": "Time at which the picture was taken (ISO 8601; UTC if no offset is given). "
-                "Default: the time in the file, else the time of arrival."
-            },
+            metadata=_about(
+                "Time at which the picture was taken (ISO 8601; UTC if no offset is given).",
+                "Default: the time in the file, else the time of arrival.",
+            ),
         ),
     }
 
@@ -114,57 +112,53 @@ def train_fields() -> dict[str, fields.Field]:
         "epochs": fields.Int(
             load_default=encoder.epochs,
             validate=validate.Range(min=1, max=10_000),
-            metadata={"description": "Maximum number of passes over the clean pictures."},
+            metadata=_about("Maximum number of passes over the clean pictures."),
         ),
         "learning_rate": fields.Float(
             load_default=encoder.learning_rate,
             validate=validate.Range(min=0, min_inclusive=False),
-            metadata={"description": "Step size of the Adam optimiser."},
+            metadata=_about("Step size of the Adam optimiser."),
         ),
         "seed": fields.Int(
             load_default=encoder.seed,
             validate=validate.Range(min=0),
-            metadata={
-                "description": "Random seed. The same seed and pictures give the same reference."
-            },
+            metadata=_about("Random seed. The same seed and pictures give the same reference."),
         ),
     }
+
+
+def _number(description: str) -> fields.Float:
+    return fields.Float(required=True, allow_none=True, metadata=_about(description))
+
+
+def _text(description: str, **options: Any) -> fields.Str:
+    return fields.Str(required=True, metadata=_about(description), **options)
+
+
+def _flag(description: str) -> fields.Bool:
+    return fields.Bool(required=True, metadata=_about(description))
 
 
 class WindowSchema(Schema):
     """Fill level of the sliding window."""
 
-    filled = fields.Int(required=True, metadata={"description": "Pictures in the window."})
-    size = fields.Int(required=True, metadata={"description": "Pictures in a full window."})
+    filled = fields.Int(required=True, metadata=_about("Pictures in the window."))
+    size = fields.Int(required=True, metadata=_about("Pictures in a full window."))
 
 
 class CauseSchema(Schema):
     """A likely cause of a change."""
 
-    name = fields.Str(
-        required=True, metadata={"description": 'Name, such as "blurred" or "darker".'}
-    )
+    name = _text('Name, such as "blurred" or "darker".')
     strength = fields.Float(
-        required=True, metadata={"description": "Strength in multiples of the drift threshold."}
+        required=True, metadata=_about("Strength in multiples of the drift threshold.")
     )
     cells = fields.List(
         fields.List(fields.Int()),
-        metadata={
-            "description": "Where the cause shows: row and column of cells in a grid of 4 rows and 5 columns."
-        },
+        metadata=_about(
+            "Row and column of the cells that show it, in a grid of 4 rows and 5 columns."
+        ),
     )
-
-
-def _number(description: str) -> fields.Float:
-    return fields.Float(required=True, allow_none=True, metadata={"description": description})
-
-
-def _text(description: str) -> fields.Str:
-    return fields.Str(required=True, metadata={"description": description})
-
-
-def _flag(description: str) -> fields.Bool:
-    return fields.Bool(required=True, metadata={"description": description})
 
 
 class ModelPredictionResponse(Schema):
@@ -185,28 +179,23 @@ class ModelPredictionResponse(Schema):
     causes = fields.List(
         fields.Nested(CauseSchema),
         required=True,
-        metadata={"description": "Likely causes, the strongest first."},
+        metadata=_about("Likely causes, the strongest first."),
     )
     deviations = fields.List(
         fields.List(fields.Float()),
-        metadata={
-            "description": "Deviation from clean footage in each cell of a grid of 4 rows and 5 columns."
-        },
+        metadata=_about(
+            "Deviation from clean footage in each cell of a grid of 4 rows and 5 columns."
+        ),
     )
-    nearest = fields.Str(
-        required=True,
-        allow_none=True,
-        metadata={"description": "File name of the most similar clean picture."},
-    )
+    nearest = _text("File name of the most similar clean picture.", allow_none=True)
     calibrated = _flag(
         "False: the thresholds are provisional, because there is too little footage."
     )
     calibration_notes = fields.List(
-        fields.Str(),
-        metadata={"description": "Limits of the thresholds; absent when there are none."},
+        fields.Str(), metadata=_about("Limits of the thresholds; absent when there are none.")
     )
     window = fields.Nested(
-        WindowSchema, required=True, metadata={"description": "Fill level of the sliding window."}
+        WindowSchema, required=True, metadata=_about("Fill level of the sliding window.")
     )
     stream = _text("Name of the camera.")
     event_id = _text("Identifies this call.")

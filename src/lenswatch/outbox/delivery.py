@@ -10,100 +10,40 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from lenswatch.client.client import TrackingClient
 from lenswatch.config import TrackingConfig
 from lenswatch.errors import TrackingError, TrackingRefused, TrackingUnavailable
-from lenswatch.outbox.rows import OutboxRows, PictureRow, Row
+from lenswatch.outbox.rows import DeliveryResult, OutboxRows, PictureRow, Row
 
 __all__ = ["Delivery", "DeliveryLimits"]
 
 logger = logging.getLogger(__name__)
 
-REFUSALS = frozenset(
-    {400, 413, 415, 422}
-)  # statuses about the job; the others are about the sender
+REFUSALS = frozenset({400, 413, 415, 422})  # about the job; other statuses are about us
 
 
 @dataclass(frozen=True)
 class DeliveryLimits:
-    """Sizes, numbers of attempts, and delays.
+    """Sizes, numbers of attempts, and delays of delivery."""
 
-    Attributes:
-        batch: Jobs in one request.
-        pictures: Pictures between two batches.
-        suspects: Failures in a row after which the server is to blame, and not the job.
-        blocked: Times that the same jobs may block the queue before others are tried.
-        attempts: Failures of a job, while others were accepted, after which it is parked.
-        first_delay: Seconds to wait after the first failure; the delay doubles with each further one.
-        longest_delay: Most seconds to wait.
-        silence: Seconds after a warning about parked jobs in which there is no further one.
-    """
-
-    batch: int = 100
-    pictures: int = 5
-    suspects: int = 3
-    blocked: int = 5
-    attempts: int = 5
-    first_delay: float = 0.5
-    longest_delay: float = 60.0
-    silence: float = 60.0
+    batch: int = 100  # jobs in one request
+    pictures: int = 5  # between two batches
+    suspects: int = 3  # failures in a row after which the server is to blame, and not the job
+    blocked: int = 5  # times that the same jobs may block the queue before others are tried
+    attempts: int = 5  # failures of a job, while others were accepted, after which it is parked
+    first_delay: float = 0.5  # seconds after the first failure; doubles with each further one
+    longest_delay: float = 60.0  # seconds
+    silence: float = 60.0  # seconds between two warnings about parked jobs
 
     def delay(self, failures: int) -> float:
         """Return the seconds to wait after the first failure and `failures` further ones."""
-        return min(self.longest_delay, self.first_delay * 2 ** min(failures, 20))
-
-
-@dataclass
-class DeliveryResult:
-    """The result of sending some rows, by their ids.
-
-    Attributes:
-        done: Rows that are delivered.
-        arrived: Drift ids of stored jobs whose picture is still to be sent.
-        parked: Reasons of the server's refusals.
-        delayed: Seconds to wait.
-        blamed: Count the delay as a failed attempt of the job.
-    """
-
-    attempts: int
-    done: list[int] = field(default_factory=list)
-    arrived: dict[int, str] = field(default_factory=dict)
-    parked: dict[int, str] = field(default_factory=dict)
-    delayed: dict[int, float] = field(default_factory=dict)
-    blamed: bool = True
-
-    def __bool__(self) -> bool:
-        return bool(self.done or self.arrived or self.parked or self.delayed)
-
-    def accept(self, row: Row, drift_id: str) -> None:
-        """Record that the server has stored the job."""
-        if row.has_picture:
-            self.arrived[row.id] = drift_id
-        else:
-            self.done.append(row.id)
-
-    def blame(self, row: Row | PictureRow, reason: str) -> None:
-        """Record that the server failed on this job and not on others."""
-        if row.attempts + 1 >= self.attempts:
-            self.parked[row.id] = (
-                f"failed {self.attempts} times while others were accepted: {reason}"
-            )
-        else:
-            self.delayed[row.id] = 2.0 * 4**row.attempts
+        return min(self.longest_delay, self.first_delay * 2.0 ** min(failures, 20))
 
 
 class Delivery:
-    """Sends rows through a client.
-
-    Args:
-        rows: The outbox.
-        client: The client of the tracking server.
-        config: The settings.
-        may_send: Returns False when sending has to stop, before the next row.
-        limits: Sizes, numbers of attempts, and delays.
-    """
+    """Sends rows through a client, as long as `may_send` returns True."""
 
     def __init__(
         self,
@@ -302,7 +242,7 @@ class Delivery:
     def _settle(self, result: DeliveryResult) -> None:
         if not result:
             return
-        self._rows.settle(result.done, result.arrived, result.parked, result.delayed, result.blamed)
+        self._rows.settle(result)
         if result.parked and time.monotonic() > self._silent_until:  # thousands may be alike
             reason = next(iter(result.parked.values()))
             logger.warning("drift jobs are parked (see `lenswatch status`), such as: %s", reason)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -15,7 +15,7 @@ from sqlalchemy.dialects.sqlite import insert
 from lenswatch.node.store.database import experiments, outbox, pictures
 from lenswatch.node.store.store import NodeStore
 
-__all__ = ["Counts", "OutboxRows", "Parked", "PictureRow", "Row"]
+__all__ = ["Counts", "DeliveryResult", "OutboxRows", "Parked", "PictureRow", "Row"]
 
 FARTHEST = 3600.0  # seconds; a row that is due later was written before the clock was set back
 
@@ -89,6 +89,45 @@ class Counts:
     oldest: datetime | None  # UTC; time of the oldest row that is not parked
 
 
+@dataclass
+class DeliveryResult:
+    """The result of sending some rows, by their ids.
+
+    Attributes:
+        attempts: Failures, while others were accepted, after which a job is parked.
+        done: Rows to delete.
+        arrived: Drift ids of stored jobs whose picture is still to be sent.
+        parked: Reasons why rows are not sent again.
+        delayed: Seconds until rows are sent again.
+        blamed: Count the delay as a failed attempt of the row.
+    """
+
+    attempts: int
+    done: list[int] = field(default_factory=list)
+    arrived: dict[int, str] = field(default_factory=dict)
+    parked: dict[int, str] = field(default_factory=dict)
+    delayed: dict[int, float] = field(default_factory=dict)
+    blamed: bool = True
+
+    def __bool__(self) -> bool:
+        return bool(self.done or self.arrived or self.parked or self.delayed)
+
+    def accept(self, row: Row, drift_id: str) -> None:
+        """Record that the server has stored the job."""
+        if row.has_picture:
+            self.arrived[row.id] = drift_id
+        else:
+            self.done.append(row.id)
+
+    def blame(self, row: Row | PictureRow, reason: str) -> None:
+        """Record that the server failed on this job and not on others."""
+        if row.attempts + 1 >= self.attempts:
+            failed = f"failed {self.attempts} times while others were accepted"
+            self.parked[row.id] = f"{failed}: {reason}"
+        else:
+            self.delayed[row.id] = 2.0 * 4**row.attempts
+
+
 class OutboxRows:
     """Reads and writes of the outbox. Each method is one transaction."""
 
@@ -127,37 +166,19 @@ class OutboxRows:
                     sa.update(outbox).where(_IDS).values(tried=True), {"ids": ids}
                 )
 
-    def settle(
-        self,
-        done: Sequence[int] = (),
-        arrived: Mapping[int, str] | None = None,
-        parked: Mapping[int, str] | None = None,
-        delayed: Mapping[int, float] | None = None,
-        blamed: bool = True,
-    ) -> None:
-        """Record the result of sending rows.
-
-        Args:
-            done: Rows to delete.
-            arrived: Drift ids of stored jobs whose picture is still to be sent, by row.
-            parked: Reasons why rows are not sent again, by row.
-            delayed: Seconds until rows are due again, by row.
-            blamed: Count a delay as a failed attempt of the row.
-        """
+    def settle(self, result: DeliveryResult) -> None:
+        """Record the result of sending rows."""
         with self._store.begin() as transaction:
             connection = transaction.connection
-            if done:
-                connection.execute(sa.delete(outbox).where(_IDS), {"ids": list(done)})
-            for row_id, drift_id in (arrived or {}).items():
+            if result.done:
+                connection.execute(sa.delete(outbox).where(_IDS), {"ids": result.done})
+            for row_id, drift_id in result.arrived.items():
                 connection.execute(_of(row_id).values(drift_id=drift_id, attempts=0, due_at=0.0))
-            for row_id, reason in (parked or {}).items():
+            for row_id, reason in result.parked.items():
                 connection.execute(_of(row_id).values(parked_because=reason))
-            for row_id, delay in (delayed or {}).items():
-                later = {
-                    "attempts": outbox.c.attempts + blamed,
-                    "due_at": self._store.clock() + delay,
-                }
-                connection.execute(_of(row_id).values(later))
+            for row_id, delay in result.delayed.items():
+                due_at, attempts = self._store.clock() + delay, outbox.c.attempts + result.blamed
+                connection.execute(_of(row_id).values(attempts=attempts, due_at=due_at))
 
     def parked(self, at_most: int = 100) -> list[Parked]:
         """Return the oldest parked jobs."""
