@@ -1,4 +1,4 @@
-"""Whatever is given, what is stored and sent is JSON that any parser reads."""
+"""JSON for any value, and the names of streams and events."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def job_of(served, event_id):
 
 
 def worker_processes(served):
-    """The pool's processes, not multiprocessing's resource tracker."""
+    """Return the pool's processes without multiprocessing's resource tracker."""
     children = psutil.Process(served.process.pid).children()
     return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
 

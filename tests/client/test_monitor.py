@@ -1,4 +1,4 @@
-"""The tracking client: the published client's words, and a server's troubles kept from inference."""
+"""The tracking client: the published client's names, and no fault of a server stops an inference."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ from support.node_processes import drift_job
 
 @pytest.fixture
 def stub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stub]:
-    """A server like the original one, that the environment names."""
+    """A server like the original one, with its address in the environment."""
     with serving(Stub(extensions=False)) as stub:
         monkeypatch.setenv("DRIFT_MONITOR_URL", stub.url)
         monkeypatch.setenv("DRIFT_MONITOR_TIMEOUT", "2")
@@ -364,7 +364,7 @@ def jwt(lifetime: float) -> str:
 
 
 class MytokenStub:
-    """A mytoken server: how often it was asked, and what it gives."""
+    """A mytoken server that counts the exchanges and keeps its access tokens."""
 
     def __init__(self) -> None:
         self.exchanges = 0

@@ -1,4 +1,4 @@
-"""The Swagger UI that DEEPaaS serves, used as a person would."""
+"""The Swagger UI that DEEPaaS serves, in a real browser, and its description of the hooks."""
 
 import json
 

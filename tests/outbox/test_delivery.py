@@ -1,4 +1,4 @@
-"""From the outbox into our own tracking server: nothing lost, nothing twice, through any crash."""
+"""Delivery from the outbox to our own tracking server: no job lost or stored twice after a crash."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Tracking:
         until_it_answers(f"{self.url}/readyz", self._process)
 
     def records(self, experiment: str) -> list[dict[str, Any]]:
-        """All drift jobs of an experiment."""
+        """Return all drift jobs of an experiment."""
         url = f"{self.url}/api/latest/experiment/{experiment}/drift/search"
         found: list[dict[str, Any]] = []
         page, pages = 1, 1
@@ -72,7 +72,7 @@ class Tracking:
 def tracking(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Tracking]:
-    """One for all tests; each has an experiment of its own."""
+    """One server for all tests, each of which has an experiment of its own."""
     root = tmp_path_factory.mktemp("tracking")
     with own_database(request.param, root) as url:
         server = Tracking(root, url)

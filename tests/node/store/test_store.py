@@ -1,4 +1,4 @@
-"""The node's database: nothing lost, nothing counted twice, whoever writes."""
+"""The node's database: no write is lost or counted twice, with any number of writers."""
 
 from __future__ import annotations
 
