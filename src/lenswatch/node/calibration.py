@@ -18,7 +18,7 @@ from lenswatch.wire import check_stream
 __all__ = ["DEFAULT_STREAM", "FORMAT", "Calibration", "load_calibration", "save_calibration"]
 
 FORMAT = 1
-_CALLED = {"mmd": "distance", "chart": "lens score"}
+_NAMES = {"mmd": "distance", "chart": "lens score"}
 DEFAULT_STREAM = "default"  # its calibration applies to streams that have none of their own
 
 
@@ -69,7 +69,7 @@ class Calibration:
             found.append(calibration_notes.too_short(asked, scored, extended=not uncertain))
         for name, t in used.items():
             if not t.votes and t.reach is not None:
-                what = f"The {_CALLED[name]}"
+                what = f"The {_NAMES[name]}"
                 found.append(calibration_notes.out_of_reach(what, t.drift, t.reach))
         if not any(t.votes for t in used.values()):
             found.append(calibration_notes.NOTHING_VOTES)
@@ -77,17 +77,17 @@ class Calibration:
 
     def lines(self) -> list[str]:
         """Return the thresholds and notes as lines for the terminal."""
-        said = []
-        for name, what in _CALLED.items():
+        lines = []
+        for name, what in _NAMES.items():
             threshold = self.thresholds.get(name)
             if threshold is not None:
                 provisional = "" if threshold.calibrated else " (provisional)"
-                said.append(
+                lines.append(
                     f"{what}: drift above {threshold.drift:.4g}, "
                     f"warning above {threshold.warning:.4g}{provisional}"
                 )
-                said += [f"  note: {note}" for note in threshold.notes]
-        return said
+                lines += [f"  note: {note}" for note in threshold.notes]
+        return lines
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:

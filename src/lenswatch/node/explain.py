@@ -49,7 +49,7 @@ def explain(config: Config, file: Path, stream: str) -> Explanation:
     size = reference.transform.resize
     picture = read_picture_file(file, size, config.upload)
     pixels = picture.pixels(size)
-    found, deviations = current.judge(reference, stream).alone(measure(view(pixels)))
+    found, deviations = current.judge(reference, stream).single_picture(measure(view(pixels)))
     name = reference.nearest(embed_picture(reference, pixels))
     clean_file = next(config.image_folder.rglob(name), None) if name else None
     clean = read_picture_file(clean_file, size, config.upload).image if clean_file else None

@@ -50,7 +50,7 @@ class Judge:
         notes = () if fixed else calibration.notes(VOTING[alarm.verdict])
         return cls(calibration, chart, alarm, notes)
 
-    def see(self, state: StreamState, measured: Measured | None) -> StreamState:
+    def update_chart(self, state: StreamState, measured: Measured | None) -> StreamState:
         """Return the state after the lens chart has been updated with one more picture."""
         if self.chart is None or measured is None:
             return replace(state, chart=None)
@@ -73,9 +73,11 @@ class Judge:
             verdict = replace(verdict, warning=verdict.warning or mmd.warns)
         alarm = state.alarm.after(verdict.drift, verdict.warning, fitted.window_size)
         state = replace(state, alarm=alarm)
-        return state, self._said(state, mmd, chart, verdict, found, fixed is not None)
+        return state, self._answer(state, mmd, chart, verdict, found, fixed is not None)
 
-    def alone(self, measured: Measured) -> tuple[tuple[Cause, ...], NDArray[np.float64] | None]:
+    def single_picture(
+        self, measured: Measured
+    ) -> tuple[tuple[Cause, ...], NDArray[np.float64] | None]:
         """Return causes and deviation map of one picture, as if the last window had been full of it."""
         if self.chart is None:
             return (), None
@@ -124,7 +126,7 @@ class Judge:
         slowly = self.chart.slow_score(state.chart) > slow.drift
         return slowly or any(cause.name in _LOOK for cause in found)
 
-    def _said(
+    def _answer(
         self,
         state: StreamState,
         mmd: Statistic,
@@ -134,7 +136,7 @@ class Judge:
         fixed: bool,
     ) -> dict[str, Any]:
         used = [t for t in map(self._threshold, ("mmd", "chart")) if t is not None]
-        said: dict[str, Any] = {
+        answer: dict[str, Any] = {
             "drift": verdict.drift,
             "warning": verdict.warning,
             "alarm": state.alarm.raised,
@@ -148,7 +150,7 @@ class Judge:
             "causes": [cause.to_json() for cause in found],
         }
         if self.chart is not None and state.chart is not None:
-            said["deviations"] = deviation_map(self.chart, state.chart).round(2).tolist()
+            answer["deviations"] = deviation_map(self.chart, state.chart).round(2).tolist()
         if self.notes and not fixed:
-            said["calibration_notes"] = list(self.notes)
-        return said
+            answer["calibration_notes"] = list(self.notes)
+        return answer

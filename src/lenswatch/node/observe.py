@@ -88,7 +88,7 @@ class Node:
                 return repeat(first)
             state = self._state(transaction, fitted, request.stream, reference.digest)
             state = replace(state, window=state.window.push(entry, fitted.window_size))
-            state, verdict = judge.judge(fitted, judge.see(state, measured), request)
+            state, verdict = judge.judge(fitted, judge.update_chart(state, measured), request)
             window = {"filled": len(state.window), "size": fitted.window_size}
             body = verdict | about | {"window": window}
             transaction.put_window(request.stream, reference.digest, state.to_bytes())

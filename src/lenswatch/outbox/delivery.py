@@ -32,6 +32,7 @@ class DeliveryLimits:
     pictures: int = 5  # between two batches
     suspects: int = 3  # failures in a row after which the server is to blame, and not the job
     blocked: int = 5  # times that the same jobs may block the queue before others are tried
+    pause: float = 120.0  # seconds for which those jobs then wait
     attempts: int = 5  # failures of a job, while others were accepted, after which it is parked
     first_delay: float = 0.5  # seconds after the first failure; doubles with each further one
     longest_delay: float = 60.0  # seconds
@@ -202,7 +203,7 @@ class Delivery:
         self._blocked += 1
         if self._blocked >= self._limits.blocked:
             result = self._result()
-            result.delayed, result.blamed = {row.id: 120.0 for row in rows}, False
+            result.delayed, result.blamed = {row.id: self._limits.pause for row in rows}, False
             self._settle(result)
 
     def _send_pictures(self, rows: Sequence[PictureRow]) -> None:
