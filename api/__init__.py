@@ -1,4 +1,4 @@
-"""The DEEPaaS module: what `deepaas-run` finds through the entry point `deepaas.v2.model`.
+"""The DEEPaaS module, which `deepaas-run` finds through the entry point `deepaas.v2.model`.
 
 DEEPaaS imports this module in its parent process, which must stay small, and calls `warm`, `predict`
 and `train` in spawned worker processes; torch is imported there and nowhere else.
@@ -10,7 +10,7 @@ import logging
 from typing import Any
 
 from lenswatch.api import parent
-from lenswatch.api.schemas import Prediction, predict_fields, train_fields
+from lenswatch.api.schemas import ModelPredictionResponse, predict_fields, train_fields
 
 from lenswatch import __version__
 
@@ -26,13 +26,13 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-schema = Prediction
+schema = ModelPredictionResponse
 get_predict_args = predict_fields
 get_train_args = train_fields
 
 
 def get_metadata() -> dict[str, Any]:
-    """What `GET /v2/models/lenswatch/` says of the module."""
+    """Return the description of the module that `GET /v2/models/lenswatch/` sends."""
     return {
         "id": "lenswatch",
         "name": "lenswatch",
@@ -46,9 +46,10 @@ def get_metadata() -> dict[str, Any]:
 
 
 def warm() -> None:
-    """Load the current reference, if there is one, so that the first picture need not wait.
+    """Load the current reference, if there is one, so that the first picture does not wait for it.
 
-    Called once in each worker at the start; a worker that is replaced later warms itself.
+    DEEPaaS calls this once in each worker at the start. A worker that replaces another one loads the
+    reference with its first picture.
     """
     from lenswatch.api import worker
 
@@ -56,7 +57,7 @@ def warm() -> None:
 
 
 def predict(**arguments: Any) -> dict[str, Any]:
-    """Judge one uploaded picture; see `lenswatch.api.schemas` for arguments and answer."""
+    """Judge one uploaded picture; `lenswatch.api.schemas` describes arguments and answer."""
     from lenswatch.api import worker
 
     return worker.predict(**arguments)

@@ -1,6 +1,6 @@
-"""What runs in DEEPaaS' parent process: refusals as JSON, the sender of the outbox, health.
+"""The part that runs in DEEPaaS' parent process: refusals as JSON, the outbox sender, health.
 
-Nothing here may import torch: the parent stays small.
+Nothing here may import torch, so that the parent process stays small.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
+from lenswatch.api.schemas import check_names, predict_fields
 from multidict import MultiDict
 
 from lenswatch.config import Config, load_config
 from lenswatch.errors import ArtefactError, ImageTooLarge, InputError, LenswatchError
-from lenswatch.node.request import Request, open_store, record_refusal, status_of
-from lenswatch.node.store.store import NodeStore
+from lenswatch.node.request import Request, kind_of, open_store, record_refusal
+from lenswatch.node.store.store import Kind, NodeStore
 from lenswatch.outbox.sender import Sender
 from lenswatch.reference.paths import current_digest, model_version
 from lenswatch.wire import EVENT_ID, STREAM
@@ -33,11 +34,12 @@ log = logging.getLogger(__name__)
 
 PREDICT = "/models/lenswatch/predict/"
 FORM_SLACK = 64 * 1024  # bytes of a form besides its picture
+STATUS: dict[Kind, int] = {"judged": 200, "refused": 422, "too large": 413}
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def attach() -> None:
-    """Add ours to DEEPaaS' application, when this process has one (workers have none)."""
+    """Extend DEEPaaS' application, if this process has one: workers have none."""
     app = getattr(sys.modules.get("deepaas.api"), "APP", None)
     if app is None:
         return
@@ -48,15 +50,16 @@ def attach() -> None:
 
 
 class Parent:
-    """Middleware, health and sender for one application."""
+    """Middleware, health check and outbox sender of one application."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self._names = list(predict_fields())
         self._store: NodeStore | None = None
         self._sender: Sender | None = None
 
     def attach(self, app: web.Application) -> None:
-        """To be called before the application starts."""
+        """Add middleware, route and hooks to an application that has not started yet."""
         app.middlewares.append(self._middleware())
         app.router.add_get("/healthz", self._health)
         app.on_startup.append(self._start)
@@ -95,7 +98,7 @@ class Parent:
         return json_refusals
 
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Whatever goes wrong is answered in JSON."""
+        """Answer in JSON, whatever goes wrong."""
         try:
             return await self._predict(request, handler)
         except LenswatchError as error:
@@ -107,34 +110,41 @@ class Parent:
             return _refusal(500, "the picture could not be judged; the log says why")
 
     async def _predict(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Read the whole body first: webargs' parser shares its cache among concurrent requests, and
-        mixes them up when it has to wait for a body half-way."""
+        """Read and check the request, then let DEEPaaS handle it.
+
+        The whole body is read first, because webargs mixes up concurrent requests when it has to wait for
+        the rest of a body.
+        """
         limit = self.config.upload.max_bytes + FORM_SLACK
-        form: MultiMapping[Any] = request.query
+        given: MultiMapping[Any] = request.query
         try:
             if (request.content_length or 0) > limit:
-                return await self._refuse(form, _too_large(limit))
+                return await self._refuse(given, _too_large(limit))
             request = request.clone(client_max_size=limit)
-            form = await _read_body(request)
+            given = await _read_fields(request)
+            try:
+                check_names([name for name, _ in given.items()], self._names)
+            except InputError as error:
+                return await self._refuse(given, error)
             return await handler(request)
         except InputError as error:  # from the worker, which has recorded it
-            return _refusal(status_of(error), str(error))
+            return _refusal(STATUS[kind_of(error)], str(error))
         except web.HTTPRequestEntityTooLarge:
-            return await self._refuse(form, _too_large(limit))
+            return await self._refuse(given, _too_large(limit))
         except web.HTTPClientError as error:
-            return await self._refuse(form, InputError(_complaint(error)))
+            return await self._refuse(given, InputError(_complaint(error)))
 
-    async def _refuse(self, form: MultiMapping[Any], error: InputError) -> web.Response:
-        """Answer with a refusal of ours, and record it off the event loop."""
-        return await asyncio.to_thread(self._record, form, error)
+    async def _refuse(self, given: MultiMapping[Any], error: InputError) -> web.Response:
+        """Record a refusal without blocking the event loop, and answer with it."""
+        return await asyncio.to_thread(self._record, given, error)
 
-    def _record(self, form: MultiMapping[Any], error: InputError) -> web.Response:
+    def _record(self, given: MultiMapping[Any], error: InputError) -> web.Response:
         assert self._store is not None
-        request = _what_is_usable(form)
+        request = _valid_part(given)
         event_id = record_refusal(self._store, self.config, request, error)
         answer = self._store.answer(event_id)
         assert answer is not None
-        return web.json_response(answer.body, status=answer.status)
+        return web.json_response(answer.body, status=STATUS[answer.kind])
 
 
 def _too_large(limit: int) -> ImageTooLarge:
@@ -143,21 +153,22 @@ def _too_large(limit: int) -> ImageTooLarge:
     )
 
 
-async def _read_body(request: web.Request) -> MultiMapping[Any]:
-    """All fields of the request; aiohttp keeps what was read for the handler."""
+async def _read_fields(request: web.Request) -> MultiMapping[Any]:
+    """Return all fields of body and query; aiohttp keeps the body for the handler."""
+    given: MultiDict[Any] = MultiDict(request.query)
     try:
-        if request.content_type == "application/json":
-            await request.read()
-            return request.query
-        form = MultiDict(await request.post())
-    except ValueError as error:
+        if request.content_type.endswith(("/json", "+json")):
+            document = json.loads(await request.read(), object_pairs_hook=MultiDict)
+            given.extend(document if isinstance(document, MultiDict) else {})
+        else:
+            given.extend(await request.post())
+    except (ValueError, RecursionError) as error:
         raise web.HTTPBadRequest(text=f"the form cannot be read: {error}") from None
-    form.extend(request.query)
-    return form
+    return given
 
 
 def _complaint(error: web.HTTPClientError) -> str:
-    """One sentence from what webargs says of each field."""
+    """Return webargs' complaints about the fields as one line."""
     text = error.text or error.reason
     try:
         fields = json.loads(text)
@@ -166,14 +177,14 @@ def _complaint(error: web.HTTPClientError) -> str:
         return text
 
 
-def _what_is_usable(form: MultiMapping[Any]) -> Request:
-    """Of a request that is refused, the parts that are in order: they help to find it."""
-    stream, event_id = str(form.get("stream", "default")), form.get("event_id")
+def _valid_part(given: MultiMapping[Any]) -> Request:
+    """Return the valid arguments of a refused request, by which its record can be found."""
+    stream, event_id = str(given.get("stream", "default")), given.get("event_id")
     return Request(
         stream=stream if STREAM.match(stream) else "default",
         event_id=str(event_id) if event_id and EVENT_ID.match(str(event_id)) else None,
-        captured_at=_moment(form.get("captured_at")),
-        image_name=getattr(form.get("input_file"), "filename", "") or "",
+        captured_at=_moment(given.get("captured_at")),
+        image_name=getattr(given.get("input_file"), "filename", "") or "",
     )
 
 

@@ -1,22 +1,32 @@
-"""The arguments and the answer of the DEEPaaS hooks, as marshmallow fields."""
+"""The arguments and the answer of the DEEPaaS hooks, as marshmallow fields.
+
+The descriptions appear in the Swagger UI and in deepaas_ui, AI4OS' own web page. That page shows an upload
+whose description holds the word "image" as a picture, and would decode an answer's text as a picture if its
+description held that word.
+"""
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Iterable
 from datetime import UTC
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate
 
 from lenswatch.config import load_config
-from lenswatch.wire import EVENT_ID, STREAM
+from lenswatch.errors import InputError
+from lenswatch.wire import EVENT_ID, EVENT_ID_RULE, STREAM, STREAM_RULE
 
-__all__ = ["Prediction", "predict_fields", "train_fields"]
+__all__ = ["ModelPredictionResponse", "check_names", "predict_fields", "train_fields"]
+
+IGNORED = frozenset({"accept"})  # deepaas_ui adds it to every request
 
 
-def _for_browsers(pattern: re.Pattern[str]) -> str:
-    """The pattern as JavaScript knows it: the Swagger UI checks with it before it sends."""
-    return f"^{pattern.pattern.removesuffix(chr(92) + 'Z')}$"
+def _pattern(pattern: re.Pattern[str], rule: str) -> validate.Regexp:
+    """Return a validator whose pattern JavaScript understands: the Swagger UI checks it before sending."""
+    return validate.Regexp(f"^{pattern.pattern.removesuffix(chr(92) + 'Z')}$", error=f"{rule}.")
 
 
 def _is_upload(value: Any) -> None:
@@ -24,149 +34,171 @@ def _is_upload(value: Any) -> None:
         raise ValidationError("Send the picture as a file (multipart/form-data).")
 
 
+def check_names(names: Iterable[str], known: Iterable[str]) -> None:
+    """Raise InputError when a field is unknown or given twice, which DEEPaaS would ignore.
+
+    Args:
+        names: The names of all fields of a request.
+        known: The names of the fields that may be sent.
+    """
+    allowed, seen = list(known), set()
+    for name in names:
+        if name in IGNORED:
+            continue
+        if name not in allowed:
+            close = difflib.get_close_matches(name[:100].lower(), allowed, n=1, cutoff=0.5)
+            hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(allowed)}"
+            raise InputError(f"unknown field {name[:100]!r}; {hint}")
+        if name in seen:
+            raise InputError(f"the field {name!r} is given more than once; send it once")
+        seen.add(name)
+
+
+def _about(*sentences: str) -> dict[str, str]:
+    return {"description": " ".join(sentences)}
+
+
 def predict_fields() -> dict[str, fields.Field]:
-    """The arguments of `predict`."""
+    """Return the arguments of `predict`."""
+    upload = _about("The image to judge: one picture of the camera, as a file.")
     return {
-        "input_file": fields.Field(  # this very class: deepaas-cli asks for it
+        "input_file": fields.Field(  # exactly this class: deepaas-cli looks for it
             required=True,
             validate=_is_upload,
-            metadata={"type": "file", "location": "form", "description": "The picture to judge."},
+            metadata={"type": "file", "location": "form", **upload},
         ),
         "stream": fields.Str(
             load_default="default",
-            validate=validate.Regexp(
-                _for_browsers(STREAM),
-                error="Use 1 to 64 of a-z, 0-9, '.', '_', '-', beginning with a letter or digit.",
-            ),
-            metadata={"description": "The camera that the picture comes from."},
+            validate=_pattern(STREAM, STREAM_RULE),
+            metadata=_about("Name of the camera.", "Each has its own window and thresholds."),
         ),
         "drift_distance": fields.Float(
             load_default=None,
-            metadata={"description": "Fixed rule for this call: drift when distance is above it."},
+            metadata=_about(
+                "Report drift when the distance is above this value, instead of using the calibrated",
+                "thresholds. Applies to this call only.",
+            ),
         ),
         "warning_distance": fields.Float(
             load_default=None,
-            metadata={
-                "description": "Fixed rule for this call: warning when distance is above it."
-            },
+            metadata=_about(
+                "Report a warning when the distance is above this value. Applies to this call only."
+            ),
         ),
         "event_id": fields.Str(
             load_default=None,
-            validate=validate.Regexp(
-                _for_browsers(EVENT_ID), error="Use 1 to 64 of A-Z, a-z, 0-9, '.', '_', ':', '-'."
+            validate=_pattern(EVENT_ID, EVENT_ID_RULE),
+            metadata=_about(
+                "Identifies this call. A retry with the same id gets the first answer, and the picture",
+                "is not counted again.",
             ),
-            metadata={
-                "description": "Names this call; a retry with the same id counts nothing twice."
-            },
         ),
         "captured_at": fields.AwareDateTime(
             format="iso",
             default_timezone=UTC,
             load_default=None,
-            metadata={
-                "description": "When the picture was taken (ISO 8601; UTC without an offset)."
-            },
+            metadata=_about(
+                "Time at which the picture was taken (ISO 8601; UTC if no offset is given).",
+                "Default: the time in the file, else the time of arrival.",
+            ),
         ),
     }
 
 
 def train_fields() -> dict[str, fields.Field]:
-    """The arguments of `train`; their defaults are those of config.toml."""
+    """Return the arguments of `train`, with the defaults of the settings."""
     encoder = load_config().encoder
     return {
         "epochs": fields.Int(
             load_default=encoder.epochs,
             validate=validate.Range(min=1, max=10_000),
-            metadata={"description": "Passes over the clean pictures, at most."},
+            metadata=_about("Maximum number of passes over the clean pictures."),
         ),
         "learning_rate": fields.Float(
             load_default=encoder.learning_rate,
             validate=validate.Range(min=0, min_inclusive=False),
-            metadata={"description": "Step size of the Adam optimiser."},
+            metadata=_about("Step size of the Adam optimiser."),
         ),
         "seed": fields.Int(
             load_default=encoder.seed,
             validate=validate.Range(min=0),
-            metadata={"description": "The same seed and pictures give the same reference."},
+            metadata=_about("Random seed. The same seed and pictures give the same reference."),
         ),
     }
 
 
-class Window(Schema):
-    """How much of the sliding window is filled."""
-
-    filled = fields.Int(required=True, metadata={"description": "Pictures in the window."})
-    size = fields.Int(required=True, metadata={"description": "Pictures that fill it."})
+def _number(description: str) -> fields.Float:
+    return fields.Float(required=True, allow_none=True, metadata=_about(description))
 
 
-class Cause(Schema):
-    """One thing that has changed."""
+def _text(description: str, **options: Any) -> fields.Str:
+    return fields.Str(required=True, metadata=_about(description), **options)
 
-    name = fields.Str(required=True, metadata={"description": "blurred, darker, and so on."})
-    strength = fields.Float(required=True, metadata={"description": "1 at the drift threshold."})
+
+def _flag(description: str) -> fields.Bool:
+    return fields.Bool(required=True, metadata=_about(description))
+
+
+class WindowSchema(Schema):
+    """Fill level of the sliding window."""
+
+    filled = fields.Int(required=True, metadata=_about("Pictures in the window."))
+    size = fields.Int(required=True, metadata=_about("Pictures in a full window."))
+
+
+class CauseSchema(Schema):
+    """A likely cause of a change."""
+
+    name = _text('Name, such as "blurred" or "darker".')
+    strength = fields.Float(
+        required=True, metadata=_about("Strength in multiples of the drift threshold.")
+    )
     cells = fields.List(
-        fields.List(fields.Int()), metadata={"description": "Row and column of the 4 x 5 cells."}
+        fields.List(fields.Int()),
+        metadata=_about(
+            "Row and column of the cells that show it, in a grid of 4 rows and 5 columns."
+        ),
     )
 
 
-class Prediction(Schema):
-    """The answer of `predict`."""
+class ModelPredictionResponse(Schema):
+    """The answer of `predict`. deepaas_ui looks for a definition of this name."""
 
-    drift = fields.Bool(required=True, metadata={"description": "The pictures have drifted."})
-    warning = fields.Bool(required=True, metadata={"description": "They may be about to."})
-    distance = fields.Float(
-        required=True,
-        allow_none=True,
-        metadata={
-            "description": "Unbiased MMD² to the clean pictures; null until the window is full."
-        },
+    drift = _flag("The pictures have drifted: they no longer look like the clean ones.")
+    warning = _flag("The pictures may be about to drift.")
+    distance = _number(
+        "Unbiased squared Maximum Mean Discrepancy (MMD²) between the window and the clean pictures. "
+        "About 0 when nothing is wrong; null until the window is full."
     )
-    drift_distance = fields.Float(
-        required=True, allow_none=True, metadata={"description": "The threshold for drift."}
-    )
-    warning_distance = fields.Float(
-        required=True, allow_none=True, metadata={"description": "The threshold for warning."}
-    )
-    alarm = fields.Bool(
-        required=True,
-        metadata={"description": "Raised with drift; falls after a full window without warnings."},
-    )
-    score = fields.Float(
-        required=True,
-        allow_none=True,
-        metadata={"description": "Of the lens chart; null without one."},
-    )
-    drift_score = fields.Float(
-        required=True, allow_none=True, metadata={"description": "The score's threshold for drift."}
-    )
-    warning_score = fields.Float(
-        required=True,
-        allow_none=True,
-        metadata={"description": "The score's threshold for warning."},
-    )
+    drift_distance = _number("Drift is reported when the distance is above this threshold.")
+    warning_distance = _number("A warning is reported when the distance is above this threshold.")
+    alarm = _flag("Raised by drift; falls after a full window without warnings.")
+    score = _number("Score of the lens chart; null without a lens chart.")
+    drift_score = _number("Drift is reported when the score is above this threshold.")
+    warning_score = _number("A warning is reported when the score is above this threshold.")
     causes = fields.List(
-        fields.Nested(Cause),
+        fields.Nested(CauseSchema),
         required=True,
-        metadata={"description": "What has changed, the strongest first."},
+        metadata=_about("Likely causes, the strongest first."),
     )
     deviations = fields.List(
         fields.List(fields.Float()),
-        metadata={"description": "4 x 5 cells: deviations from clean footage."},
+        metadata=_about(
+            "Deviation from clean footage in each cell of a grid of 4 rows and 5 columns."
+        ),
     )
-    nearest = fields.Str(
-        required=True, allow_none=True, metadata={"description": "The most similar clean picture."}
-    )
-    calibrated = fields.Bool(
-        required=True,
-        metadata={"description": "False: provisional thresholds, too little footage."},
+    nearest = _text("File name of the most similar clean picture.", allow_none=True)
+    calibrated = _flag(
+        "False: the thresholds are provisional, because there is too little footage."
     )
     calibration_notes = fields.List(
-        fields.Str(),
-        metadata={"description": "What to know of the thresholds; absent when all is well."},
+        fields.Str(), metadata=_about("Limits of the thresholds; absent when there are none.")
     )
-    window = fields.Nested(Window, required=True)
-    stream = fields.Str(required=True)
-    event_id = fields.Str(required=True)
-    model = fields.Str(required=True, metadata={"description": "The reference that judged."})
-    image_name = fields.Str(required=True)
-    captured_at = fields.Str(required=True)
+    window = fields.Nested(
+        WindowSchema, required=True, metadata=_about("Fill level of the sliding window.")
+    )
+    stream = _text("Name of the camera.")
+    event_id = _text("Identifies this call.")
+    model = _text("Version of the reference with which the picture was compared.")
+    image_name = _text("File name of the picture.")
+    captured_at = _text("Time at which the picture was taken (UTC, ISO 8601).")

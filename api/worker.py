@@ -1,4 +1,4 @@
-"""What runs in DEEPaaS' worker processes, where torch is."""
+"""The hooks as they run in DEEPaaS' worker processes, the only ones that load torch."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ __all__ = ["predict", "train", "warm"]
 
 log = logging.getLogger(__name__)
 
-_UPLOAD = re.compile(r"tmp[a-z0-9_]{8}\Z")  # how DEEPaaS names the copies it makes
+_UPLOAD = re.compile(r"tmp[a-z0-9_]{8}\Z")  # DEEPaaS' names for its copies
 
 
 @functools.cache
 def _node() -> Node:
-    """This process's node. A worker is used for one call at a time."""
+    """Return this process's node. DEEPaaS uses a worker for one call at a time."""
     torch.set_num_threads(1)
     node = Node(load_config())
-    gc.freeze()  # torch's many objects live as long as the worker: no need to look through them
+    gc.freeze()  # torch's many objects live as long as the worker: the collector can skip them
     return node
 
 
 def warm() -> None:
-    """Load the reference; without one, say so and let the API start (`train` makes the first)."""
+    """Load the reference. Without one, log that and let the API start: `train` makes the first."""
     try:
         node = _node()
     except ArtefactError as error:
@@ -56,7 +56,7 @@ def predict(
     event_id: str | None = None,
     captured_at: datetime | None = None,
 ) -> dict[str, Any]:
-    """Judge one upload, and delete the temporary file that DEEPaaS put it into."""
+    """Judge one upload, and delete the temporary file in which DEEPaaS passes it."""
     path = Path(input_file.filename)
     try:
         request = Request(
@@ -74,7 +74,7 @@ def predict(
 
 
 def train(epochs: int, learning_rate: float, seed: int) -> dict[str, Any]:
-    """Train on `camera_state.clean` and make the new reference current; what came of it."""
+    """Train on `camera_state.clean`, make the new reference current, and return a summary."""
     config = load_config()
     encoder = dataclasses.replace(
         config.encoder, epochs=epochs, learning_rate=learning_rate, seed=seed
@@ -106,5 +106,5 @@ def train(epochs: int, learning_rate: float, seed: int) -> dict[str, Any]:
 
 
 def _is_temporary(path: Path) -> bool:
-    """Whether DEEPaaS made the file, for us to delete (`deepaas-cli` does so, too)."""
+    """Return True when DEEPaaS made the file and leaves it to us to delete, as `deepaas-cli` does too."""
     return path.parent == Path(tempfile.gettempdir()) and bool(_UPLOAD.match(path.name))

@@ -32,6 +32,7 @@ from lenswatch.detect.chart.features import measure, measure_all, view
 from lenswatch.detect.mmd import MMDStreaming, median_distance
 from lenswatch.detect.verdict import Rule
 from lenswatch.node.calibrate import calibrate_stream
+from lenswatch.node.current import Current
 from lenswatch.node.observe import Node
 from lenswatch.node.request import Request
 from lenswatch.node.stream import StreamState
@@ -175,16 +176,16 @@ def lens_chart(root: Path, runs: int = 200) -> Comparison:
     node = make_node(root, pictures)
     config, size = _config(root, verdict="either"), node.config.transform.resize
     calibrate_stream(config, node.reference)
-    judge = Node(config)._judge("default")
+    judge = Current(config).judge(node.reference, "default")
     pixels = read_picture(pictures[0], size, config.upload).pixels(size)
     planes = encoder_input(pixels, config.transform)[None]
     state = StreamState(node.reference.detector(12).warm())
     for _ in range(12):
-        state = judge.see(state, measure(view(pixels)))
+        state = judge.update_chart(state, measure(view(pixels)))
     fitted = node.reference.detector(12)
 
     def chart() -> object:
-        seen = judge.see(state, measure(view(pixels)))
+        seen = judge.update_chart(state, measure(view(pixels)))
         return judge.judge(fitted, seen, Request())[0].to_bytes()
 
     encoder = node.reference.autoencoder.encoder

@@ -1,4 +1,4 @@
-"""What most tests start from: a small camera, and a reference trained on it once."""
+"""Fixtures of most tests: a small camera, and a reference trained on it once."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SIZE = (64, 96)  # height, width: enough for two cells of the encoder
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch):
-    """A developer's own LENSWATCH_* and DRIFT_MONITOR_* variables change no test."""
+    """Remove the developer's own LENSWATCH_* and DRIFT_MONITOR_* variables."""
     for name in list(os.environ):
         prefixed = name.startswith(("LENSWATCH_", "DRIFT_MONITOR_", "MYTOKEN_"))
         if prefixed and name != "LENSWATCH_TEST_POSTGRES":
@@ -45,7 +45,7 @@ def _no_settings_from_outside(monkeypatch):
 
 
 def camera_pixels(i: int, *, blurred: bool = False) -> np.ndarray:
-    """Frame `i` of a small fixed camera: a scene, a moving thing, slow light. (64, 96, 3) uint8."""
+    """Return frame `i` (64, 96, 3) uint8 of a small fixed camera: a scene, a moving spot, slow light."""
     rows, columns = np.mgrid[0 : SIZE[0], 0 : SIZE[1]]
     scene = 110 + 60 * np.sin(columns / 5) * np.cos(rows / 7) + 3 * np.sin(i / 5)
     thing = 70 * np.exp(-((rows - 32) ** 2 + (columns - (37 * i) % SIZE[1]) ** 2) / 60)
@@ -58,7 +58,7 @@ def camera_pixels(i: int, *, blurred: bool = False) -> np.ndarray:
 
 
 def jpeg(pixels: np.ndarray, quality: int = 90, **options) -> bytes:
-    """The pixels as a JPEG file."""
+    """Return the pixels as a JPEG file."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "JPEG", quality=quality, **options)
     return buffer.getvalue()
@@ -66,7 +66,7 @@ def jpeg(pixels: np.ndarray, quality: int = 90, **options) -> bytes:
 
 @pytest.fixture(scope="session")
 def camera():
-    """(frame number, blurred=False) -> a JPEG of the small camera."""
+    """Function (frame number, blurred=False) that returns a JPEG of the small camera."""
 
     def frame(i: int, *, blurred: bool = False) -> bytes:
         return jpeg(camera_pixels(i, blurred=blurred))
@@ -75,7 +75,7 @@ def camera():
 
 
 def small_config(root: Path, **tables) -> Config:
-    """Settings for the small camera, its storage in `root`; no tracking server."""
+    """Return settings for the small camera with its storage in `root` and no tracking server."""
     defaults = {
         "transform": TransformConfig(resize=SIZE),
         "encoder": EncoderConfig(latent_dim=8, epochs=4, batch_size=8),
@@ -87,7 +87,7 @@ def small_config(root: Path, **tables) -> Config:
 
 @pytest.fixture
 def config(tmp_path) -> Config:
-    """Settings of a node that has nothing yet."""
+    """Settings of a node without a reference."""
     return small_config(tmp_path)
 
 
@@ -124,7 +124,7 @@ def trained(trained_root, tmp_path) -> Config:
 
 @pytest.fixture
 def tracked(trained) -> Config:
-    """As `trained`, with an outbox that nobody empties."""
+    """Settings of `trained` with a tracking server that is down, so that the outbox keeps its rows."""
     return dataclasses.replace(trained, tracking=TrackingConfig(url="http://127.0.0.1:9"))
 
 
@@ -145,7 +145,7 @@ max_bytes = 2000000
 
 
 def write_settings(root: Path, url: str = "") -> Path:
-    """config.toml of the small camera in `root`."""
+    """Write a config.toml for the small camera in `root`."""
     file = root / "config.toml"
     file.write_text(SETTINGS.format(url=url))
     return file
@@ -172,7 +172,7 @@ class Served:
 
 @contextlib.contextmanager
 def deepaas_running(root: Path, *, workers: int = 1):
-    """deepaas-run as a user starts it, with the settings in `root`; ended with all its workers."""
+    """Run deepaas-run with the settings in `root`, and end it with all its workers."""
     log, temporary, port = root / "deepaas.log", root / "tmp", free_port()
     temporary.mkdir(exist_ok=True)
     settings = {"LENSWATCH_CONFIG": str(root / "config.toml"), "TMPDIR": str(temporary)}

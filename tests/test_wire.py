@@ -1,4 +1,4 @@
-"""Whatever is given, what is stored and sent is JSON that any parser reads."""
+"""JSON for any value, and the names of streams and events."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lenswatch.wire import plain, to_json
+from lenswatch.errors import InputError
+from lenswatch.wire import check_event_id, check_stream, plain, to_json
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 values = st.recursive(
@@ -54,3 +55,25 @@ def test_any_value_becomes_json_and_stays_itself_from_then_on(value: Any) -> Non
 )
 def test_what_json_lacks_becomes_the_nearest_it_has(value: Any, expected: Any) -> None:
     assert strictly(to_json({"x": value}))["x"] == expected
+
+
+@given(st.from_regex(r"[a-z0-9][a-z0-9._-]{0,63}", fullmatch=True))
+def test_a_streams_name_can_be_a_files_name(name: str) -> None:
+    check_stream(name)
+    check_event_id(name)
+    assert Path(f"{name}.json").name == f"{name}.json"
+
+
+@pytest.mark.parametrize("name", ["", "Reef", ".hidden", "-x", "a/b", "a b", "a\n", "ä", "x" * 65])
+def test_a_name_that_cannot_be_used_is_refused_with_the_rule(name: str) -> None:
+    with pytest.raises(InputError) as caught:
+        check_stream(name)
+    assert str(caught.value) == (
+        f"stream {name!r}: use 1 to 64 of a-z, 0-9, '.', '_', '-', beginning with a letter or digit"
+    )
+
+
+@pytest.mark.parametrize("event_id", ["", "a/b", "a b", "a\n", "ä", "x" * 65])
+def test_an_event_id_that_cannot_be_used_is_refused_with_the_rule(event_id: str) -> None:
+    with pytest.raises(InputError, match="use 1 to 64 of A-Z"):
+        check_event_id(event_id)

@@ -1,7 +1,7 @@
 """Lenswatch notices that a camera's pictures no longer look like the ones its model was made for.
 
-The public names are resolved when they are first used, so that importing `lenswatch` (which DEEPaaS
-does in its parent process, and the tracking server everywhere) never loads torch or frouros.
+The public names are imported when they are first used. Importing `lenswatch` itself, as DEEPaaS does in
+its parent process and the tracking server everywhere, never loads torch or Frouros.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lenswatch.client.monitor import register as register
     from lenswatch.detect.mmd import MMDStreaming as MMDStreaming
 
-__version__ = "0.1.0"
+__version__ = "0.1.0"  # pyproject.toml reads it from here
 
 _HOMES = {
     "MMDStreaming": "lenswatch.detect.mmd",

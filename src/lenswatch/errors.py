@@ -1,22 +1,23 @@
-"""The errors of Lenswatch, all of them.
+"""All errors of Lenswatch.
 
 ::
 
     LenswatchError
-    ├── ConfigError             a setting that cannot be used
-    ├── InputError              what a caller gave cannot be used; nothing was changed
-    │   ├── ImageError          an upload that is no picture we can read
-    │   │   └── ImageTooLarge   more bytes or pixels than the configuration allows
-    │   └── EmbeddingError      NaN, infinite or misshaped embeddings
-    ├── ArtefactError           a reference or calibration that is missing, damaged or tampered with
-    ├── BlindKernelError        a bandwidth under which the kernel cannot tell two pictures apart
-    ├── StoreError              storage/node.db cannot be used
-    ├── TrackingError           the tracking server could not be asked
-    │   ├── TrackingUnavailable unreachable, slow or failing: worth another try
-    │   └── TrackingRefused     it answered 4xx: another try will not help
-    └── ServerError             the tracking server cannot start or go on
+    ├── ConfigError             an invalid setting
+    ├── InputError              an invalid argument; nothing was changed
+    │   ├── ImageError          a file that cannot be read as a picture
+    │   │   └── ImageTooLarge   more bytes or pixels than the settings allow
+    │   └── EmbeddingError      embeddings with NaN, infinities or a wrong shape
+    ├── ArtefactError           a reference or calibration that is missing, damaged or was changed
+    ├── BlindKernelError        a bandwidth with which the kernel cannot tell two pictures apart
+    ├── StoreError              a node.db that cannot be used
+    ├── WriteError              a file that cannot be written
+    ├── TrackingError           a request that the tracking server did not carry out
+    │   ├── TrackingUnavailable the server is unreachable, slow or failing; a later try may succeed
+    │   └── TrackingRefused     the server answered 4xx; another try will not help
+    └── ServerError             a tracking server that cannot start or continue
 
-Each takes exactly one string, so that it crosses a process boundary unharmed.
+Each takes exactly one string, so that it can be pickled and sent to another process.
 """
 
 __all__ = [
@@ -33,66 +34,82 @@ __all__ = [
     "TrackingError",
     "TrackingRefused",
     "TrackingUnavailable",
+    "WriteError",
 ]
 
 
 class LenswatchError(Exception):
-    """What Lenswatch raises on purpose: one string that says what was wrong and what to do."""
+    """Base of all errors. The message says what was wrong, with which value, and what to do."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
 
 
 class ConfigError(LenswatchError):
-    """A setting that cannot be used."""
+    """An invalid setting."""
 
 
 class InputError(LenswatchError, ValueError):
-    """What a caller gave cannot be used; nothing was changed."""
+    """An invalid argument; nothing was changed."""
 
 
 class ImageError(InputError):
-    """An upload that is no picture we can read."""
+    """A file that cannot be read as a picture."""
 
 
 class ImageTooLarge(ImageError):  # noqa: N818 - the name says it without a suffix
-    """More bytes or pixels than the configuration allows."""
+    """More bytes or pixels than the settings allow."""
 
 
 class EmbeddingError(InputError):
-    """NaN, infinite or misshaped embeddings."""
+    """Embeddings with NaN, infinities or a wrong shape."""
 
 
 class ArtefactError(LenswatchError):
-    """A reference or calibration that is missing, damaged or tampered with."""
+    """A reference or calibration that is missing, damaged or was changed."""
 
 
 class BlindKernelError(LenswatchError, ValueError):
-    """A bandwidth under which the kernel cannot tell two pictures apart."""
+    """A bandwidth with which the kernel cannot tell two pictures apart."""
 
 
 class StoreError(LenswatchError):
-    """The node's database cannot be used."""
+    """A `node.db` that cannot be used."""
+
+
+class WriteError(LenswatchError):
+    """A file that cannot be written."""
 
 
 class TrackingError(LenswatchError):
-    """The tracking server could not be asked."""
+    """A request that the tracking server did not carry out."""
 
 
 class TrackingUnavailable(TrackingError):  # noqa: N818
-    """Unreachable, slow or failing: worth another try."""
+    """The server is unreachable, slow or failing; a later try may succeed.
 
-    status: int = 0  # of the answer; 0: there was none
-    reached: bool = False  # the server may have carried the request out
-    retry_after: float = 0.0  # seconds that the server asked us to wait
+    Attributes:
+        status: Status of the reply; 0 when there was none.
+        reached: The server may have carried the request out.
+        retry_after: Seconds that the server asked us to wait.
+    """
+
+    status: int = 0
+    reached: bool = False
+    retry_after: float = 0.0
 
 
 class TrackingRefused(TrackingError):  # noqa: N818
-    """It answered 4xx: another try will not help."""
+    """The server answered 4xx; another try will not help.
 
-    status: int = 0  # of the answer
-    gone: bool = False  # a DriftWatch server said that there is no such record
+    Attributes:
+        status: Status of the reply.
+        gone: A DriftWatch server replied that there is no such record.
+    """
+
+    status: int = 0
+    gone: bool = False
 
 
 class ServerError(LenswatchError):
-    """The tracking server cannot start or go on."""
+    """A tracking server that cannot start or continue."""

@@ -15,14 +15,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from lenswatch.errors import InputError
+
 __all__ = [
     "EVENT_ID",
+    "EVENT_ID_RULE",
     "JOB_STATUSES",
     "SCHEMA_VERSION",
     "STREAM",
+    "STREAM_RULE",
     "TAG_LENGTH",
     "DriftJob",
     "JobStatus",
+    "check_event_id",
+    "check_stream",
     "new_event_id",
     "plain",
     "to_json",
@@ -33,15 +39,22 @@ JOB_STATUSES: tuple[JobStatus, ...] = ("Running", "Completed", "Failed")
 SCHEMA_VERSION = "1.0.0"
 TAG_LENGTH = 20  # characters, at least 1
 STREAM = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}\Z")
+STREAM_RULE = "use 1 to 64 of a-z, 0-9, '.', '_', '-', beginning with a letter or digit"
 EVENT_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}\Z")
+EVENT_ID_RULE = "use 1 to 64 of A-Z, a-z, 0-9, '.', '_', ':', '-'"
 
 
 @dataclass(frozen=True)
 class DriftJob:
     """One inference call as the tracking server records it.
 
-    `parameters` is any JSON object; Lenswatch puts `event_id`, `stream` and `captured_at` there,
-    the distance, and the thresholds it was compared with.
+    Attributes:
+        job_status: Running, Completed or Failed.
+        model: Version of the model, for Lenswatch "lenswatch@<digest of the reference>".
+        drift_detected: The verdict.
+        tags: At most `TAG_LENGTH` characters each.
+        parameters: Any JSON object. Lenswatch puts `event_id`, `stream` and `captured_at` there, the
+            distance, and the thresholds it was compared with.
     """
 
     job_status: JobStatus
@@ -51,7 +64,7 @@ class DriftJob:
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """The body of `POST /experiment/E/drift` and of `PUT /experiment/E/drift/D`."""
+        """Return the body of `POST /experiment/E/drift` and of `PUT /experiment/E/drift/D`."""
         return {
             "job_status": self.job_status,
             "model": self.model,
@@ -61,8 +74,20 @@ class DriftJob:
         }
 
 
+def check_stream(name: str) -> None:
+    """Raise InputError unless `name` can name a stream: it is also part of a file's name."""
+    if not STREAM.match(name):
+        raise InputError(f"stream {name!r}: {STREAM_RULE}")
+
+
+def check_event_id(event_id: str) -> None:
+    """Raise InputError unless `event_id` can be an event id."""
+    if not EVENT_ID.match(event_id):
+        raise InputError(f"event_id {event_id!r}: {EVENT_ID_RULE}")
+
+
 def new_event_id() -> str:
-    """A UUIDv7 (RFC 9562, 5.7): unique, and in the order of its making to the millisecond."""
+    """Return a new UUIDv7 (RFC 9562, 5.7), which sorts by creation time in milliseconds."""
     stamp = time.time_ns() // 1_000_000
     value = (stamp & (2**48 - 1)) << 80 | int.from_bytes(os.urandom(10), "big")
     value = value & ~(0xF << 76) | 0x7 << 76
@@ -71,7 +96,7 @@ def new_event_id() -> str:
 
 
 def to_json(value: Any) -> str:
-    """`value` as JSON text. NaN and infinities become null, numpy values Python ones."""
+    """Return `value` as JSON text, made `plain` where JSON requires it."""
     try:
         return json.dumps(value, allow_nan=False, separators=(",", ":"))
     except (TypeError, ValueError):
@@ -79,7 +104,9 @@ def to_json(value: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """`value` in None, bool, int, float, str, list and dict; what fits none of them as its text.
+    """Return `value` as None, bool, int, float, str, list or dict.
+
+    NaN and infinities become None, numpy values Python ones, and any other object its text.
 
     >>> plain({"distance": float("nan"), 4: (1, 2.5)})
     {'distance': None, '4': [1, 2.5]}

@@ -34,7 +34,7 @@ def job_of(served, event_id):
 
 
 def worker_processes(served):
-    """The pool's processes, not multiprocessing's resource tracker."""
+    """Return the pool's processes without multiprocessing's resource tracker."""
     children = psutil.Process(served.process.pid).children()
     return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
 
@@ -170,6 +170,55 @@ def test_a_bad_argument_is_named_and_the_failure_recorded(deepaas, camera, field
     assert OutboxRows(store_of(deepaas)).counts().pending == before + 1
 
 
+def with_picture(camera, **options):
+    return {"files": {"input_file": ("reef.jpg", camera(60), "image/jpeg")}, **options}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        lambda camera: with_picture(camera, data={"steam": "reef", "event_id": "u-1"}),
+        lambda camera: with_picture(camera, params={"steam": "reef", "event_id": "u-2"}),
+        lambda camera: {"data": {"steam": "reef", "event_id": "u-3"}},
+        lambda camera: {"json": {"steam": "reef", "event_id": "u-4"}},
+    ],
+    ids=["multipart", "query", "urlencoded", "json"],
+)
+def test_an_unknown_field_is_named_with_the_nearest_and_recorded(deepaas, camera, options):
+    before = store_of(deepaas).streams()
+    arguments = options(camera)
+    reply = requests.post(deepaas.predict_url, timeout=60, **arguments)
+    assert reply.status_code == 422
+    assert reply.json()["message"] == "unknown field 'steam'; did you mean 'stream'?"
+    ((_, given),) = [item for item in arguments.items() if item[0] != "files"]
+    job = job_of(deepaas, given["event_id"])
+    assert job["job_status"] == "Failed"
+    assert job["parameters"]["error"] == reply.json()["message"]
+    assert store_of(deepaas).streams() == before
+
+
+def test_a_second_picture_is_refused_instead_of_dropped(deepaas, camera):
+    pictures = [("input_file", (f"{i}.jpg", camera(i), "image/jpeg")) for i in (60, 61)]
+    reply = requests.post(deepaas.predict_url, files=pictures, timeout=60)
+    assert reply.status_code == 422
+    assert reply.json()["message"] == "the field 'input_file' is given more than once; send it once"
+
+
+def test_a_stream_given_in_the_form_and_in_the_query_is_refused(deepaas, camera):
+    arguments = with_picture(camera, data={"stream": "a"}, params={"stream": "b"})
+    reply = requests.post(deepaas.predict_url, timeout=60, **arguments)
+    assert reply.status_code == 422
+    assert "'stream' is given more than once" in reply.json()["message"]
+
+
+def test_the_argument_that_deepaas_ui_adds_is_accepted(deepaas, camera):
+    """AI4OS' web page sends `accept` in the query of every request, and as a header."""
+    arguments = with_picture(camera, params={"accept": "application/json", "stream": "ui"})
+    headers = {"accept": "application/json"}
+    reply = requests.post(deepaas.predict_url, headers=headers, timeout=60, **arguments)
+    assert (reply.status_code, reply.json()["stream"]) == (200, "ui")
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -177,6 +226,9 @@ def test_a_bad_argument_is_named_and_the_failure_recorded(deepaas, camera, field
         {"data": {"input_file": "not a file"}},
         {"json": {"input_file": "not a file"}},
         {"data": b"{broken", "headers": {"Content-Type": "application/json"}},
+        {"data": b"[1]", "headers": {"Content-Type": "application/json"}},
+        {"data": b"[" * 100_000, "headers": {"Content-Type": "application/json"}},
+        {"data": b"{}", "headers": {"Content-Type": "application/vnd.api+json"}},
         {"data": b"garbage", "headers": {"Content-Type": "multipart/form-data; boundary=x"}},
         {"data": b"garbage", "headers": {"Content-Type": "multipart/form-data"}},
     ],

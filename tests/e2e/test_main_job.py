@@ -1,4 +1,4 @@
-"""The main job: a picture posted to DEEPaaS, its drift job on the dashboard."""
+"""The main job: a picture is posted to DEEPaaS, and its drift job appears on the dashboard."""
 
 import shutil
 import time

@@ -38,7 +38,7 @@ def client_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @dataclass(frozen=True)
 class Server:
-    """A server without accounts, and what it writes down."""
+    """A server without accounts, and its log."""
 
     address: str
     port: int
@@ -46,11 +46,11 @@ class Server:
     earlier: int = 0  # lines of the log that are of earlier tests
 
     def lines(self) -> list[dict[str, Any]]:
-        """What is in the log."""
+        """Return the lines of the log."""
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
     def requests(self) -> list[tuple[str, str, int]]:
-        """What it was asked so far under /api: method, path, status."""
+        """Return the requests under /api so far: method, path, status."""
         seen = [x for x in self.lines()[self.earlier :] if x["event"] == "request"]
         return [(x["method"], x["path"], x["status"]) for x in seen if "/api" in x["path"]]
 
@@ -71,7 +71,7 @@ def running_server(
 
 @pytest.fixture
 def server(running_server: Server) -> Server:
-    """The server, with nothing in it, as if it had just started."""
+    """The server without any records, as if it had just started."""
     with httpx.Client(base_url=f"{running_server.address}/api/latest", timeout=60) as api:
         for experiment in api.post("/experiment/search", json={}).json():
             api.delete(f"/experiment/{experiment['id']}")
@@ -81,7 +81,7 @@ def server(running_server: Server) -> Server:
 
 
 def run_client(python: Path, server: str, mytoken: str, script: str, **settings: str | None) -> Any:
-    """Run `script` with the published client; the JSON that it prints last."""
+    """Run `script` with the published client, and return the JSON that it prints last."""
     ours = ("LENSWATCH", "PROXY", "CERT_FILE", "CA_BUNDLE")
     environment = {
         name: value
@@ -390,7 +390,7 @@ def test_the_published_client_checks_mytokens_certificate_even_when_testing(
 def test_the_published_client_goes_to_mytok_eu_unless_told_otherwise(
     client_python: Path, server: Server, tmp_path: Path
 ) -> None:
-    """By a proxy, which leads to a server of this test instead."""
+    """A proxy that leads to a server of this test instead."""
     certificate = write_certificate(tmp_path / "certificate.pem", "mytok.eu")
     with (
         mytoken_server(name="mytok.eu", certificate=certificate) as mytoken,

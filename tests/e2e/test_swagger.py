@@ -1,4 +1,4 @@
-"""The Swagger UI that DEEPaaS serves, used as a person would."""
+"""The Swagger UI that DEEPaaS serves, in a real browser, and its description of the hooks."""
 
 import json
 
@@ -36,3 +36,35 @@ def test_both_hooks_are_described(deepaas, path):
         if "predict" in path
         else {"epochs", "learning_rate", "seed"}
     )
+    assert all(parameter["description"] for parameter in described["parameters"])
+
+
+@pytest.fixture(scope="module")
+def specification(deepaas):
+    return requests.get(f"{deepaas.url}/swagger.json", timeout=60).json()
+
+
+def test_the_answers_schema_has_the_name_that_deepaas_ui_looks_for(specification):
+    """Without it, AI4OS' web page fails with KeyError 'predictions' on every Submit."""
+    post = specification["paths"]["/v2/models/lenswatch/predict/"]["post"]
+    reference = post["responses"]["200"]["schema"]["$ref"]
+    assert reference == "#/definitions/ModelPredictionResponse"
+    assert set(specification["definitions"]["ModelPredictionResponse"]["properties"]) >= {
+        "drift",
+        "distance",
+        "causes",
+    }
+    assert post["produces"] == ["application/json"]
+
+
+def test_deepaas_ui_shows_the_upload_as_a_picture_and_the_answer_as_text(specification):
+    """It looks for these words in descriptions, and decodes an answer's text where it finds one."""
+    media = ("image", "audio", "video")
+    post = specification["paths"]["/v2/models/lenswatch/predict/"]["post"]
+    (upload,) = [one for one in post["parameters"] if one["type"] == "file"]
+    assert [word for word in media if word in upload["description"].lower()] == ["image"]
+    for name, field in specification["definitions"]["ModelPredictionResponse"][
+        "properties"
+    ].items():
+        described = field["description"].lower()
+        assert not any(word in described for word in media), name

@@ -28,3 +28,12 @@ def test_the_nearest_clean_picture_has_a_panel_of_its_own():
     alone = draw_explanation(image, None, np.zeros((4, 5)), [])
     beside = draw_explanation(image, image, np.zeros((4, 5)), [])
     assert beside.width > alone.width
+
+
+def test_words_on_the_sheet_are_apart():
+    """At 10 points Pillow's own font joined them: "nearestclean picture"."""
+    image = Image.new("RGB", (320, 180))
+    sheet = draw_explanation(image, image, np.zeros((4, 5)), [], "nearest clean")
+    line = np.asarray(sheet.crop((0, 0, 200, 30)).convert("L"))
+    inked = np.flatnonzero((line < 128).any(axis=0))
+    assert np.diff(inked).max() >= 4  # columns of paper between the words

@@ -23,7 +23,7 @@ from lenswatch.reference.artefact import load_reference, save_reference
 
 
 def jobs(store):
-    """The drift jobs in the outbox, oldest first."""
+    """Return the drift jobs in the outbox, oldest first."""
     return [row.job for row in OutboxRows(store).due(1000)]
 
 
@@ -35,7 +35,7 @@ def observe_all(config, frames, stream="default"):
 
 
 def _observe_one(config, i):
-    """In a process of its own, as a DEEPaaS worker would."""
+    """Observe one picture in another process, as a DEEPaaS worker does."""
     return Node(config).observe(jpeg(camera_pixels(i)), Request(event_id=f"e{i}"))["distance"]
 
 
@@ -337,7 +337,7 @@ def test_a_fixed_distance_needs_no_notes_on_thresholds(trained, camera, caplog):
 
 
 def test_too_few_embeddings_for_thresholds_leave_the_callers_rule(trained, camera):
-    """A pair from elsewhere, say, with a dozen clean embeddings."""
+    """For example a pair from another program with a dozen clean embeddings."""
     node = Node(trained)
     few = dataclasses.replace(node.reference, embeddings=node.reference.embeddings[:14])
     save_reference(trained.storage_path, few, {})

@@ -1,4 +1,4 @@
-"""From the outbox into our own tracking server: nothing lost, nothing twice, through any crash."""
+"""Delivery from the outbox to our own tracking server: no job lost or stored twice after a crash."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lenswatch.client.monitor import client_for
 from lenswatch.config import TrackingConfig
 from lenswatch.node.store.store import NodeStore
 from lenswatch.outbox.rows import OutboxRows
-from lenswatch.outbox.sender import Sender
+from lenswatch.outbox.sender import DeliveryLimits, Sender
 from support.databases import DATABASES, own_database
 from support.node_processes import drift_job, send
 from support.ports import free_port
@@ -28,7 +28,11 @@ from support.servers import command
 from support.waiting import until, until_it_answers
 
 SPAWN = multiprocessing.get_context("spawn")
-QUICK = {"poll": 0.02, "first_delay": 0.02, "longest_delay": 0.1, "lease_seconds": 1.0}
+QUICK = {
+    "poll": 0.02,
+    "lease_seconds": 1.0,
+    "limits": DeliveryLimits(first_delay=0.02, longest_delay=0.1),
+}
 
 
 class Tracking:
@@ -51,7 +55,7 @@ class Tracking:
         until_it_answers(f"{self.url}/readyz", self._process)
 
     def records(self, experiment: str) -> list[dict[str, Any]]:
-        """All drift jobs of an experiment."""
+        """Return all drift jobs of an experiment."""
         url = f"{self.url}/api/latest/experiment/{experiment}/drift/search"
         found: list[dict[str, Any]] = []
         page, pages = 1, 1
@@ -68,7 +72,7 @@ class Tracking:
 def tracking(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Tracking]:
-    """One for all tests; each has an experiment of its own."""
+    """One server for all tests, each of which has an experiment of its own."""
     root = tmp_path_factory.mktemp("tracking")
     with own_database(request.param, root) as url:
         server = Tracking(root, url)

@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,8 @@ import pytest
 from lenswatch.config import TrackingConfig
 from lenswatch.node.store.lease import Lease
 from lenswatch.node.store.store import NodeStore
-from lenswatch.outbox import delivery
 from lenswatch.outbox.rows import OutboxRows
-from lenswatch.outbox.sender import Sender
+from lenswatch.outbox.sender import DeliveryLimits, Sender
 from support.driftwatch_stub import (
     Handler,
     Stub,
@@ -33,7 +33,8 @@ from support.ports import free_port
 from support.waiting import until
 
 SPAWN = multiprocessing.get_context("spawn")
-QUICK = {"poll": 0.02, "first_delay": 0.01, "longest_delay": 0.05, "lease_seconds": 2.0}
+LIMITS = DeliveryLimits(first_delay=0.01, longest_delay=0.05)
+QUICK = {"poll": 0.02, "lease_seconds": 2.0, "limits": LIMITS}
 
 
 @pytest.fixture
@@ -274,9 +275,7 @@ def test_a_batch_that_is_too_large_as_a_whole_goes_singly(store, stub, sender) -
 
 
 @pytest.mark.parametrize("extensions", [True, False])
-def test_a_job_that_breaks_the_server_is_parked_in_the_end(
-    store, sender, monkeypatch, extensions: bool
-) -> None:
+def test_a_job_that_breaks_the_server_is_parked_in_the_end(store, sender, extensions: bool) -> None:
     def breaks(handler: Handler) -> bool:
         jobs = handler.body.get("drifts", [handler.body]) if isinstance(handler.body, dict) else []
         if not any(job.get("parameters", {}).get("event_id") == "poison" for job in jobs):
@@ -284,11 +283,10 @@ def test_a_job_that_breaks_the_server_is_parked_in_the_end(
         handler.reply(500, {"code": 500})
         return True
 
-    monkeypatch.setattr(delivery, "GIVE_UP", 1)
     with serving(Stub(extensions)) as stub:
         stub.fault = breaks
         post(store, "poison", "e1", "e2")
-        one = sender(stub.url)
+        one = sender(stub.url, limits=replace(LIMITS, attempts=1))
         one.start()
         assert stub.wait_for(lambda: len(stub.drifts) == 2)
         until(lambda: one.counts().parked == 1)
@@ -296,17 +294,16 @@ def test_a_job_that_breaks_the_server_is_parked_in_the_end(
         one.stop()
 
 
-def test_jobs_that_block_the_queue_let_others_pass(store, stub, sender, monkeypatch) -> None:
+def test_jobs_that_block_the_queue_let_others_pass(store, stub, sender) -> None:
     def breaks(handler: Handler) -> bool:
         if b"poison" not in repr(handler.body).encode():
             return False
         handler.reply(500, {"code": 500})
         return True
 
-    monkeypatch.setattr(delivery, "BLOCKED", 2)
     stub.fault = breaks
     post(store, "poison1", "poison2", "poison3", "poison4", "e1")
-    sender(stub.url).start()
+    sender(stub.url, limits=replace(LIMITS, blocked=2)).start()
     assert stub.wait_for(lambda: stub.event_ids() == ["e1"])
 
 
@@ -373,10 +370,10 @@ def test_a_sender_killed_while_it_waits_for_the_answer_leaves_one_record(
 
 
 def test_only_one_of_many_senders_sends_and_a_clean_stop_hands_over(store, stub, sender) -> None:
-    first = sender(stub.url, lease_seconds=300.0)
+    first = sender(stub.url, lease_seconds=50.0)
     post(store, "e1")
     assert first.drain(60)
-    second = sender(stub.url, lease_seconds=300.0)
+    second = sender(stub.url, lease_seconds=50.0)
     second.start()
     assert first.stop(60)
     post(store, "e2")
@@ -461,19 +458,16 @@ def test_a_refused_picture_is_parked_after_its_job_arrived(store, stub, sender) 
     assert "Not a JPEG" in one.parked()[0].reason
 
 
-def test_a_picture_that_breaks_the_server_is_parked_in_the_end(
-    store, stub, sender, monkeypatch
-) -> None:
+def test_a_picture_that_breaks_the_server_is_parked_in_the_end(store, stub, sender) -> None:
     def breaks(handler: Handler) -> bool:
         if handler.body != b"poison":
             return False
         handler.reply(500, {"code": 500})
         return True
 
-    monkeypatch.setattr(delivery, "GIVE_UP", 1)
     stub.fault = breaks
     post(store, "bad", picture=b"poison")
-    one = sender(stub.url)
+    one = sender(stub.url, limits=replace(LIMITS, attempts=1))
     assert not one.drain(10)
     assert one.parked() == []  # it may be the server
     post(store, "good", picture=b"jpeg")
@@ -491,7 +485,7 @@ def test_no_job_waits_for_pictures_that_cannot_be_sent(store, stub, sender, stat
         return True
 
     stub.fault = no_pictures
-    one = sender(stub.url, longest_delay=60.0, first_delay=30.0)
+    one = sender(stub.url, limits=DeliveryLimits(first_delay=30.0, longest_delay=60.0))
     post(store, "e1", picture=b"jpeg")
     assert not one.drain(10)
     for i in range(2, 5):

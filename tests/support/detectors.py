@@ -1,4 +1,4 @@
-"""Detectors for the tests of `lenswatch evaluate`, at module level so that other processes import them."""
+"""Detectors for the tests of `lenswatch evaluate`, which other processes import from here."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""A DriftWatch server that misbehaves when told to. For what our own server does right, use that.
+"""A DriftWatch server with faults on demand. Tests without faults use our own server.
 
 Without `extensions` it is like an original one: no batches, no pictures, and a job posted twice is
 there twice.
@@ -15,11 +15,11 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-Fault = Callable[["Handler"], bool]  # whether the request is dealt with
+Fault = Callable[["Handler"], bool]  # returns True when it has answered the request
 
 
 class Stub:
-    """The records, and what is to go wrong."""
+    """The records of the server, and its faults."""
 
     def __init__(self, extensions: bool = True) -> None:
         self.extensions = extensions
@@ -39,7 +39,7 @@ class Stub:
             return [drift["parameters"].get("event_id") for drift in self.drifts.values()]
 
     def wait_for(self, condition: Callable[[], bool], timeout: float = 60.0) -> bool:
-        """Wait until the condition holds, looking after every request."""
+        """Wait until the condition holds, which is checked after every request."""
         with self.changed:
             return self.changed.wait_for(condition, timeout)
 
@@ -135,7 +135,7 @@ ROUTES: list[tuple[str, Any]] = [
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One connection."""
+    """Handler of one connection."""
 
     protocol_version = "HTTP/1.1"
     wbufsize = -1  # an answer is one packet
@@ -187,7 +187,7 @@ def _parsed(raw: bytes) -> Any:
 
 @contextmanager
 def serving(stub: Stub, port: int = 0) -> Iterator[Stub]:
-    """The stub on a free port, or on this one."""
+    """Run the stub on a free port, or on the given one."""
     handler = type("BoundHandler", (Handler,), {"stub": stub})
     server = ThreadingHTTPServer(("127.0.0.1", port), handler)
     server.daemon_threads = True
@@ -207,7 +207,7 @@ def serving(stub: Stub, port: int = 0) -> Iterator[Stub]:
 
 
 def answers(status: int, times: int = 10**9, **headers: str) -> Fault:
-    """The next requests get this status and are not carried out."""
+    """Return a fault that answers the next requests with this status and does nothing else."""
     left = [times]
 
     def fault(handler: Handler) -> bool:
@@ -221,14 +221,14 @@ def answers(status: int, times: int = 10**9, **headers: str) -> Fault:
 
 
 def never_answers(handler: Handler) -> bool:
-    """Take the request and fall silent."""
+    """Accept the request and never answer."""
     handler.stub.released.wait(60)
     handler.hang_up()
     return True
 
 
 def dies_after_storing(ending: str, times: int = 1) -> Fault:
-    """Carry the next such requests out, and hang up instead of answering."""
+    """Return a fault that carries out the next such requests and hangs up without an answer."""
     left = [times]
 
     def fault(handler: Handler) -> bool:

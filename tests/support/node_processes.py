@@ -1,4 +1,4 @@
-"""What tests run in processes of their own. Imported by the children, so it is no test module."""
+"""Functions that tests run in child processes, which import this module."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def drift_job(event_id: str = "e1", **parameters: Any) -> DriftJob:
 
 
 def count_up(path: Path, stream: str, times: int, ready: Any) -> None:
-    """Open the file together with others, then add one to the window's number, again and again."""
+    """Open the file at the same time as other processes, then count up the window's number."""
     ready.wait(30)
     store = NodeStore(path)
     for _ in range(times):
@@ -34,7 +34,7 @@ def stop_in_the_middle(path: Path, where: str, reached: Any) -> None:
     store = NodeStore(path)
     with store.begin() as transaction:
         transaction.put_window("demo", "ab", b"2")
-        transaction.put_answer("e2", Answer(200, {}))
+        transaction.put_answer("e2", Answer("judged", {}))
         transaction.post(drift_job("e2"), b"jpeg")
         if where == "before commit":
             reached.set()
@@ -44,7 +44,7 @@ def stop_in_the_middle(path: Path, where: str, reached: Any) -> None:
 
 
 def send(path: Path, config: TrackingConfig, started: Any, **options: Any) -> None:
-    """Be the sender of a node.db until killed."""
+    """Run the sender of a node.db until killed."""
     store = NodeStore(path)
     sender = Sender(store, config, **options)
     sender.start()

@@ -1,4 +1,4 @@
-"""What may stand between a client and a server: TLS, a proxy, lost replies, changed ones."""
+"""Relays between a client and a server: TLS, a proxy, lost replies, changed replies."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from support.json_replies import JsonHandler
 
 
 class Relay:
-    """Leads connections on to a port of this machine, and remembers them and what clients `sent`.
+    """Forwards connections to a port of this machine, counts them, and keeps what clients `sent`.
 
-    With `proxy` it is an HTTP proxy, which notes where clients want to go and leads on all the same.
-    With a `certificate` it speaks TLS to its clients. With `replies` off, what the server answers is lost.
+    With `proxy` it is an HTTP proxy that notes the host a client asks for and still connects to the port.
+    With a `certificate` it speaks TLS to its clients. Without `replies` the server's answers are lost.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Relay:
 
 
 class Rewriter(ThreadingHTTPServer):
-    """Passes requests on to a server of this machine, and its JSON records through `change`."""
+    """Forwards requests to a server of this machine, and applies `change` to its JSON records."""
 
     def __init__(self, port: int, change: Callable[[dict[str, Any]], None]) -> None:
         super().__init__(("127.0.0.1", 0), _Rewritten)

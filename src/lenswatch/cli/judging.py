@@ -144,9 +144,9 @@ def explain(config: Config, stream: str, output: Path, image: Path) -> None:
 
     Nothing is recorded, and the stream's window is left alone.
     """
-    from lenswatch.node.observe import Node
+    from lenswatch.node.explain import explain as explain_picture
 
-    explained = Node(config).explain(image, stream)
+    explained = explain_picture(config, image, stream)
     explained.sheet.save(output)
     for cause in explained.causes:
         say(f"{cause.name}: {cause.strength:.1f} times the threshold, cells {list(cause.cells)}")

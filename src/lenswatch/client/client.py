@@ -1,7 +1,7 @@
-"""The DriftWatch REST contract, from the asking side.
+"""The client of the DriftWatch REST contract.
 
-Works with our tracking server and with an original one, which has no batches, no pictures and no
-unique event ids.
+It works with our tracking server and with an original one, which has no batches, no pictures and no unique
+event ids.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lenswatch.client.replies import (
     BatchResult,
     Json,
     batch_results,
-    judged,
+    check_reply,
     record,
     records,
     unreachable,
@@ -30,7 +30,6 @@ from lenswatch.wire import DriftJob, to_json
 
 __all__ = ["BatchResult", "Experiment", "TrackingClient"]
 
-CONNECT_TIMEOUT = 5.0  # seconds, or `timeout` when that is shorter
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -47,16 +46,25 @@ class Experiment:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Experiment:
-        """What a server sent, less any field that we do not know."""
+        """Return the experiment of a server's record, without fields that we do not know."""
         return cls(**{name: record[name] for name in cls.__dataclass_fields__ if name in record})
 
 
 class TrackingClient:
-    """One tracking server. Keeps connections open; any number of threads may share one client.
+    """A client of one tracking server, which keeps connections open. Threads may share it.
 
-    Raises (from every method):
-        TrackingUnavailable: unreachable, slow, failing or no DriftWatch server.
-        TrackingRefused: it answered 4xx.
+    Every method that sends a request raises TrackingUnavailable when the server is unreachable, slow, failing
+    or no DriftWatch server, and TrackingRefused when it answers 4xx.
+
+    Args:
+        url: The server's address.
+        api_version: The part of the address after `/api/`.
+        auth: How to authenticate; None: not at all.
+        timeout: Seconds to wait for an answer.
+        connect_timeout: Seconds to wait for a connection, or `timeout` if that is shorter.
+
+    Raises:
+        ConfigError: `url` is no HTTP address.
     """
 
     def __init__(
@@ -65,18 +73,19 @@ class TrackingClient:
         api_version: str = "latest",
         auth: Credentials | None = None,
         timeout: float = 10.0,
+        connect_timeout: float = 5.0,
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ConfigError(f"{url!r} is no address of a tracking server; write http://HOST:PORT")
         self.url = url.rstrip("/")
         self._base = f"{self.url}/api/{api_version}"
-        # Proxies named in the environment are for what is far away.
+        # The environment's proxies are not for servers on this machine.
         self._trust_env = parts.scheme == "https" or parts.hostname not in LOOPBACK
         self._auth = auth or Credentials()
-        self._timeout = (min(CONNECT_TIMEOUT, timeout), timeout)
+        self._timeout = (min(connect_timeout, timeout), timeout)
         self._local = threading.local()
-        self._lacks: set[str] = set()  # extensions that this server was seen not to have
+        self._lacks: set[str] = set()  # extensions that this server is known not to have
 
     def close(self) -> None:
         """Close this thread's connections."""
@@ -85,7 +94,7 @@ class TrackingClient:
             self._local.session = None
 
     def register(self) -> None:
-        """Make the bearer of the token a user, or bring the user's e-mail address up to date."""
+        """Register the token's owner as a user, or update the user's e-mail address."""
         try:
             self._request("POST", "/user")
         except TrackingRefused as refused:
@@ -100,7 +109,7 @@ class TrackingClient:
         public: bool = False,
         permissions: Sequence[Mapping[str, str]] = (),
     ) -> Experiment:
-        """A new experiment; a name that is taken is refused with status 409."""
+        """Create an experiment. A name that exists is refused with status 409."""
         body = {
             "name": name,
             "description": description,
@@ -110,13 +119,13 @@ class TrackingClient:
         return Experiment.from_json(self._object("POST", "/experiment", body))
 
     def find_experiment(self, name: str) -> Experiment | None:
-        """The experiment with exactly this name; the oldest, should a server have several."""
+        """Return the experiment with this name, the oldest if there are several, or None."""
         params = {"page": 1, "page_size": 1, "order_by": "asc"}
         found = self._list("/experiment/search", {"name": name}, params)
         return Experiment.from_json(found[0]) if found else None
 
     def ensure_experiment(self, name: str, description: str = "", public: bool = False) -> str:
-        """The id of the experiment with this name, which is created when it is missing."""
+        """Return the id of the experiment with this name, which is created if it is missing."""
         found = self.find_experiment(name)
         if found:
             return found.id
@@ -125,7 +134,7 @@ class TrackingClient:
         except TrackingRefused as refused:
             if refused.status != 409:
                 raise
-        found = self.find_experiment(name)  # somebody else was faster, or it is hidden from us
+        found = self.find_experiment(name)  # created meanwhile, or hidden from us
         if found:
             return found.id
         hidden = TrackingRefused(
@@ -136,65 +145,64 @@ class TrackingClient:
         raise hidden
 
     def post_drift(self, experiment: str, job: DriftJob | Mapping[str, Any]) -> Json:
-        """Store a drift job; the record that the server made of it."""
+        """Store a drift job, and return the server's record of it."""
         return self._object("POST", f"/experiment/{experiment}/drift", _body(job))
 
     def put_drift(self, experiment: str, drift: str, job: DriftJob | Mapping[str, Any]) -> Json:
-        """Replace a drift job."""
+        """Replace a drift job, and return the server's record of it."""
         return self._object("PUT", f"/experiment/{experiment}/drift/{drift}", _body(job))
 
     def search_drifts(
         self, experiment: str, query: Mapping[str, Any], limit: int = 10
     ) -> list[Json]:
-        """The newest drift jobs that match a query, at most `limit` (1 to 100)."""
+        """Return the newest drift jobs that match a query, at most `limit` (1 to 100)."""
         params = {"page": 1, "page_size": limit}
         return self._list(f"/experiment/{experiment}/drift/search", query, params)
 
     def find_event(self, experiment: str, event_id: str) -> Json | None:
-        """The drift job that carries this event id, if the server has it."""
+        """Return the drift job with this event id, or None."""
         found = self.search_drifts(experiment, {"parameters.event_id": event_id}, limit=1)
         return found[0] if found else None
 
     def post_batch(
         self, experiment: str, jobs: Sequence[Mapping[str, Any]]
     ) -> list[BatchResult] | None:
-        """Store several drift jobs at once; None when this server takes no batches."""
+        """Store several drift jobs at once. Returns None when this server takes no batches."""
         path = f"/experiment/{experiment}/drift/batch"
         body = to_json({"drifts": list(jobs)}).encode()
         response = self._extension("POST", path, "batch", body, "application/json")
         return None if response is None else batch_results(response, len(jobs))
 
     def put_image(self, experiment: str, drift: str, jpeg: bytes) -> bool:
-        """Give a drift job its picture; False when this server takes no pictures."""
-        path, asked = f"/experiment/{experiment}/drift/{drift}", "image" not in self._lacks
+        """Store the picture of a drift job. Returns False when this server takes no pictures."""
+        path, known = f"/experiment/{experiment}/drift/{drift}", "image" in self._lacks
         if self._extension("PUT", f"{path}/image", "image", jpeg, "image/jpeg") is not None:
             return True
-        if (
-            asked
-        ):  # is it only this path that does not exist, or did a proxy answer for all of them?
+        if not known:
+            # A proxy may answer 404 for every path: the drift job itself tells.
             self._lacks.discard("image")
             self._request("GET", path)
             self._lacks.add("image")
         return False
 
     def takes_batches(self) -> bool:
-        """Whether the server takes batches, as far as was seen; then its event ids are unique too."""
+        """Return False when the server is known to take no batches; its event ids are not unique then."""
         return "batch" not in self._lacks
 
     def look_again(self) -> None:
-        """Forget which extensions were missing: the server may have been replaced."""
+        """Try missing extensions again: the server may have been replaced."""
         self._lacks.clear()
 
     def _extension(
         self, method: str, path: str, name: str, data: bytes, content_type: str
     ) -> requests.Response | None:
-        """Use an extension of ours; None, from then on without asking, where there is none."""
+        """Use an extension of ours. Returns None, and does not ask again, if the server lacks it."""
         if name in self._lacks:
             return None
         try:
             return self._request(method, path, data=data, content_type=content_type)
         except TrackingRefused as refused:
-            # A known path's 404 says in words what was not found; an unknown path's does not.
+            # The 404 of a known path says what was not found; that of an unknown path does not.
             if refused.status == 405 or (
                 refused.status == 404 and "not found." not in str(refused)
             ):
@@ -219,7 +227,10 @@ class TrackingClient:
         content_type: str = "application/json",
         again: bool = False,
     ) -> requests.Response:
-        """Ask once; once more where that is harmless and a kept connection or a token had ended."""
+        """Send a request, and repeat it once when the connection or the token had expired.
+
+        Only `GET`, `PUT` and requests marked with `again` are repeated after a lost connection.
+        """
         headers = {"Content-Type": content_type} if data is not None else {}
         again = again or method in {"GET", "PUT"}
         for last_try in (False, True):
@@ -242,10 +253,10 @@ class TrackingClient:
             else:
                 if response.status_code != 401 or last_try or not self._auth.renew():
                     break
-        return judged(response)
+        return check_reply(response)
 
     def _session(self) -> requests.Session:
-        """This thread's session; connections must not be shared with a forked process either."""
+        """Return this thread's session. A forked process gets its own, too."""
         if getattr(self._local, "owner", None) != os.getpid() or not self._local.session:
             self._local.owner = os.getpid()
             self._local.session = requests.Session()

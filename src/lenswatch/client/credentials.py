@@ -1,4 +1,4 @@
-"""Who the node is to the tracking server: nobody, the bearer of a token, or of a mytoken."""
+"""Authentication of the client: none, an access token, or a mytoken."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import base64
 import json
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,61 +17,76 @@ from lenswatch.errors import TrackingRefused, TrackingUnavailable
 
 __all__ = ["BearerToken", "Credentials", "Mytoken"]
 
-LEEWAY = 30.0  # seconds before its end that an access token is no longer used
-SHORTEST = 5.0  # seconds that one is used at least, whatever our clock says
-
 
 class Credentials(AuthBase):
-    """None at all. Given to `requests` all the same, which else would look into ~/.netrc."""
+    """No authentication. Without this object, `requests` would use ~/.netrc."""
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Add what proves who we are."""
+        """Return the request with the headers that authenticate us."""
         return request
 
     def renew(self) -> bool:
-        """Forget what was refused; whether another try may go better."""
+        """Forget a refused token, and return True when another try may succeed."""
         return False
 
 
 class BearerToken(Credentials):
-    """One access token or API key, for ever."""
+    """Authentication by one access token or API key."""
 
     def __init__(self, token: str) -> None:
         self._token = token.strip()
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Return the request with the token."""
         request.headers["Authorization"] = f"Bearer {self._token}"
         return request
 
 
 class Mytoken(Credentials):
-    """Access tokens that a mytoken server gives for a mytoken, each used until shortly before its end.
+    """Authentication by access tokens from a mytoken server. Threads may share one object.
 
-    Any number of threads may share one.
+    A request that needs a new token raises TrackingUnavailable when the mytoken server cannot be reached, and
+    TrackingRefused when it does not accept the mytoken.
 
-    Raises (from the request that needs a token):
-        TrackingUnavailable: the mytoken server cannot be reached.
-        TrackingRefused: it does not accept the mytoken.
+    Args:
+        server: Address of the mytoken server.
+        mytoken: The mytoken.
+        timeout: Seconds to wait for an answer of the mytoken server.
+        leeway: Seconds before its expiry from which an access token is not used any more.
+        shortest: Seconds for which it is used at least, in case our clock is wrong.
+        clock: Seconds on a monotonic clock.
     """
 
-    def __init__(self, server: str, mytoken: str, timeout: float = 10.0) -> None:
+    def __init__(
+        self,
+        server: str,
+        mytoken: str,
+        timeout: float = 10.0,
+        *,
+        leeway: float = 30.0,
+        shortest: float = 5.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._server = server.rstrip("/")
         self._mytoken = mytoken
         self._timeout = timeout
+        self._leeway, self._shortest = leeway, shortest
+        self._clock = clock
         self._lock = threading.Lock()
         self._endpoint = ""
         self._token = ""
-        self._use_until = 0.0  # on the monotonic clock
+        self._use_until = 0.0  # by the clock
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Return the request with a valid access token."""
         with self._lock:
-            if time.monotonic() >= self._use_until:
+            if self._clock() >= self._use_until:
                 self._exchange()
             request.headers["Authorization"] = f"Bearer {self._token}"
         return request
 
     def renew(self) -> bool:
-        """Exchange anew before the next request."""
+        """Get a new access token before the next request."""
         with self._lock:
             self._use_until = 0.0
         return True
@@ -83,7 +99,8 @@ class Mytoken(Credentials):
             raise TrackingUnavailable(f"{self._server}: its answer holds no access_token")
         lifetime = _lifetime(token, reply)
         self._token = token
-        self._use_until = time.monotonic() + max(SHORTEST, lifetime - min(LEEWAY, lifetime / 10))
+        usable = max(self._shortest, lifetime - min(self._leeway, lifetime / 10))
+        self._use_until = self._clock() + usable
 
     def _find_endpoint(self) -> str:
         if not self._endpoint:
@@ -132,7 +149,7 @@ def _complaint(reply: dict[str, Any] | None) -> str:
 
 
 def _lifetime(token: str, reply: dict[str, Any]) -> float:
-    """Seconds until the token ends, by its `exp`, else by the reply's `expires_in`."""
+    """Return the seconds until the token expires, by its `exp`, else by the reply's `expires_in`."""
     try:
         payload = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))

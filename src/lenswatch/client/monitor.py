@@ -1,4 +1,4 @@
-"""Recording drift jobs from Python, in the words of the published `drift-monitor` client.
+"""Drift jobs from Python code, with the names of the published `drift-monitor` client.
 
     >>> import lenswatch
     >>> lenswatch.register(accept_terms=True)  # doctest: +SKIP
@@ -6,11 +6,11 @@
     >>> with lenswatch.DriftMonitor("harbour", "model_1") as monitor:  # doctest: +SKIP
     ...     monitor(True, {"distance": 0.21})
 
-Read from the environment at each call, never when the module is imported: `DRIFT_MONITOR_URL`,
-`DRIFT_MONITOR_MYTOKEN` (without one: no authentication), `DRIFT_MONITOR_API_VERSION` ("v1"),
-`DRIFT_MONITOR_TIMEOUT` (10 seconds) and `MYTOKEN_SERVER` (https://mytok.eu).
+These environment variables are read at each call: `DRIFT_MONITOR_URL`, `DRIFT_MONITOR_MYTOKEN` (without it
+there is no authentication), `DRIFT_MONITOR_API_VERSION` (default "v1"), `DRIFT_MONITOR_TIMEOUT` (default 10
+seconds) and `MYTOKEN_SERVER` (default https://mytok.eu).
 
-The node itself does not wait for any of this: it puts its jobs into the outbox.
+The node does not use `DriftMonitor`, which waits for the server: it puts its jobs into the outbox.
 """
 
 from __future__ import annotations
@@ -46,18 +46,18 @@ MYTOKEN_SERVER = "https://mytok.eu"
 
 
 class ExperimentExists(TrackingRefused, ValueError):  # noqa: N818 - as its parent
-    """Another experiment has the name already."""
+    """An experiment with this name exists."""
 
 
 class ExperimentNotFound(TrackingRefused, ValueError):  # noqa: N818
-    """No experiment has the name."""
+    """No experiment has this name."""
 
 
 def client_for(config: TrackingConfig, environ: Mapping[str, str] | None = None) -> TrackingClient:
-    """The client that the settings ask for; a mytoken comes from `DRIFT_MONITOR_MYTOKEN`.
+    """Return a client with the given settings; a mytoken is read from `DRIFT_MONITOR_MYTOKEN`.
 
     Raises:
-        ConfigError: no usable url, or no token for the kind of authentication.
+        ConfigError: The url is invalid, or the token for the kind of authentication is missing.
     """
     environ = os.environ if environ is None else environ
     auth: Credentials | None = None
@@ -74,10 +74,10 @@ def client_for(config: TrackingConfig, environ: Mapping[str, str] | None = None)
 
 
 def register(accept_terms: bool = False) -> None:
-    """Make the bearer of the token a user of the tracking server, or refresh its e-mail address.
+    """Register the token's owner as a user of the tracking server, or update the user's e-mail address.
 
     Raises:
-        ValueError: the terms of service were not accepted.
+        ValueError: The terms of service were not accepted.
     """
     if not accept_terms:
         raise InputError("registering means accepting the terms of service: accept_terms=True")
@@ -93,7 +93,7 @@ def new_experiment(
     """Create an experiment.
 
     Raises:
-        ExperimentExists: the name is taken; also a ValueError.
+        ExperimentExists: An experiment with this name exists; also a ValueError.
     """
     try:
         return _client().create_experiment(name, description, public, permissions or ())
@@ -106,15 +106,16 @@ def new_experiment(
 
 
 def find_experiment(experiment_name: str) -> Experiment:
-    """The experiment with this name.
+    """Return the experiment with this name.
 
     Raises:
-        ExperimentNotFound: there is none that we may read; also a ValueError.
+        ExperimentNotFound: There is none that we may read; also a ValueError.
     """
     found = _client().find_experiment(experiment_name)
     if found is None:
         missing = ExperimentNotFound(
-            f"no experiment {experiment_name!r}; make it with new_experiment, or ask to read it"
+            f"no experiment {experiment_name!r}; create it with new_experiment, or ask for the "
+            "permission to read it"
         )
         missing.status = 404
         raise missing
@@ -122,14 +123,14 @@ def find_experiment(experiment_name: str) -> Experiment:
 
 
 class DriftMonitor:
-    """A drift job that is Running inside a `with`, and Completed or Failed after it.
+    """A drift job that is Running inside a `with` block, and Completed or Failed after it.
 
-    Call it with the verdict and the parameters; NaN and infinities are sent as null, numpy values
-    as Python's. An exception in the body makes the job Failed and passes on.
+    Call the monitor with the verdict and the parameters. NaN and infinities are sent as null, numpy values as
+    Python values. An exception in the block makes the job Failed, and is raised again.
 
-    A tracking server that cannot be reached, or no longer accepts the token, never makes the body
-    fail: that is logged as a warning, and the job is sent once more at the end. What is wrong with
-    the call itself (no such experiment, a tag that is too long, no address) is raised.
+    When the tracking server cannot be reached, or no longer accepts the token, the block does not fail: a
+    warning is logged, and the job is sent once more at the end. Errors in the call itself are raised, such
+    as an unknown experiment, a tag that is too long, or a missing address.
     """
 
     def __init__(
@@ -155,7 +156,7 @@ class DriftMonitor:
         return self
 
     def __call__(self, detected: bool, parameters: Mapping[str, Any]) -> None:
-        """Set the verdict and the parameters that are sent at the end."""
+        """Set the verdict and the parameters, which are sent at the end of the block."""
         if not self._active:
             raise RuntimeError("a DriftMonitor is called inside its `with` block")
         self._detected = bool(detected)
@@ -168,7 +169,7 @@ class DriftMonitor:
         traceback: TracebackType | None,
     ) -> None:
         if not self._active:
-            raise RuntimeError("a DriftMonitor ends where its `with` block ends")
+            raise RuntimeError("a DriftMonitor ends with its `with` block")
         self._active = False
         try:
             self._send("Failed" if exc_type else "Completed")
@@ -177,10 +178,12 @@ class DriftMonitor:
             _warn_or_raise(error, keep_quiet=deleted or exc_type is not None)
 
     def _send(self, status: JobStatus) -> None:
-        """Post the job, or replace it where the server has it already."""
+        """Post the job, or replace it when the server has stored it already."""
         if self._experiment is None:
             self._experiment = find_experiment(self._experiment_name).id
-        if self._drift is None and status != "Running":  # did it arrive without our hearing of it?
+        if (
+            self._drift is None and status != "Running"
+        ):  # it may have been stored without our knowing
             record = self._client.find_event(self._experiment, self._event_id)
             self._drift = record["id"] if record else None
         job = self._job(status)
@@ -195,7 +198,7 @@ class DriftMonitor:
 
 
 def _warn_or_raise(error: TrackingUnavailable | TrackingRefused, keep_quiet: bool = False) -> None:
-    """A server's trouble must not become the inference's; a mistake of the caller's must show."""
+    """Log an error of the server, so that the inference goes on, and raise one of the caller."""
     lapsed = isinstance(error, TrackingRefused) and error.status in {401, 403}
     if not (isinstance(error, TrackingUnavailable) or lapsed or keep_quiet):
         raise error
@@ -219,7 +222,7 @@ def _client() -> TrackingClient:
 def _cached_client(
     url: str, api_version: str, mytoken: str, mytoken_server: str, timeout_text: str
 ) -> TrackingClient:
-    """One client for one set of variables, so that connections and access tokens are kept."""
+    """Return one client for each set of variables, which keeps connections and access tokens."""
     try:
         timeout = float(timeout_text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What a tracking server answers, or fails to, as records and errors."""
+"""Replies of a tracking server as records and errors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ from urllib3.exceptions import NewConnectionError
 
 from lenswatch.errors import TrackingRefused, TrackingUnavailable
 
-__all__ = ["BatchResult", "Json", "batch_results", "judged", "record", "records", "unreachable"]
+__all__ = [
+    "BatchResult",
+    "Json",
+    "batch_results",
+    "check_reply",
+    "record",
+    "records",
+    "unreachable",
+]
 
 Json = dict[str, Any]
 WORTH_ANOTHER_TRY = frozenset({408, 425, 429})  # and all from 500 on
@@ -24,16 +32,21 @@ NEVER_SENT = (
 
 @dataclass(frozen=True)
 class BatchResult:
-    """What became of one job of a batch."""
+    """The server's reply to one job of a batch."""
 
     position: int
-    status: int  # 201 stored, 200 was there already, 422 refused
+    status: int  # 201 stored, 200 stored before, 422 refused
     id: str | None
     reason: str
 
 
-def judged(response: requests.Response) -> requests.Response:
-    """A response of the 200s; anything else is raised."""
+def check_reply(response: requests.Response) -> requests.Response:
+    """Return a reply with a status of the 200s.
+
+    Raises:
+        TrackingUnavailable: Its status is 500 or above, or asks to try again.
+        TrackingRefused: It has another status.
+    """
     status = response.status_code
     if 200 <= status < 300:
         return response
@@ -47,13 +60,13 @@ def judged(response: requests.Response) -> requests.Response:
         text += f"; it moved to {response.headers.get('Location')}: set the address to that"
     refused = TrackingRefused(text)
     refused.status = status
-    # A known path's 404 says in words what was not found; an unknown path's does not.
+    # The 404 of a known path says what was not found; that of an unknown path does not.
     refused.gone = status == 404 and text.endswith(" not found.")
     raise refused
 
 
 def unreachable(error: requests.RequestException, url: str) -> TrackingUnavailable:
-    """What to raise when no answer came."""
+    """Return the error to raise when there was no reply."""
     reason = getattr(error.args[0], "reason", error) if error.args else error
     slow = isinstance(error, requests.Timeout)
     unavailable = TrackingUnavailable(
@@ -66,7 +79,7 @@ def unreachable(error: requests.RequestException, url: str) -> TrackingUnavailab
 
 
 def record(response: requests.Response) -> Json:
-    """The one record of a reply."""
+    """Return the record that a reply holds."""
     reply = _json(response)
     if isinstance(reply, dict) and isinstance(reply.get("id"), str):
         return reply
@@ -74,7 +87,7 @@ def record(response: requests.Response) -> Json:
 
 
 def records(response: requests.Response) -> list[Json]:
-    """The records of a search's reply."""
+    """Return the records that the reply to a search holds."""
     reply = _json(response)
     if isinstance(reply, list) and all(isinstance(one, dict) and "id" in one for one in reply):
         return reply
@@ -82,7 +95,7 @@ def records(response: requests.Response) -> list[Json]:
 
 
 def batch_results(response: requests.Response, count: int) -> list[BatchResult]:
-    """The results of a batch of `count` jobs."""
+    """Return the results that the reply to a batch of `count` jobs holds."""
     reply = _json(response)
     try:
         read = [_batch_result(result) for result in reply["results"]]
@@ -104,7 +117,7 @@ def _json(response: requests.Response) -> Any:
 
 
 def _complaint(response: requests.Response) -> str:
-    """The contract's `message`, or its `errors` on one line, or the reason phrase."""
+    """Return the contract's `message`, else its `errors` as one line, else the reason phrase."""
     reply = _json(response)
     text = ""
     if isinstance(reply, dict):
@@ -129,7 +142,7 @@ def _seconds(retry_after: str | None) -> float:
     try:
         return max(0.0, float(retry_after or 0))
     except ValueError:
-        return 0.0  # a date: the usual back-off will do
+        return 0.0  # a date: the sender's own delays apply
 
 
 def _no_driftwatch(response: requests.Response) -> TrackingUnavailable:

@@ -1,4 +1,4 @@
-"""Calibrating a stream: from clean pictures to `storage/calibration/<digest>/<stream>.json`."""
+"""Calibration of a stream: from clean pictures to `storage/calibration/<digest>/<stream>.json`."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ from lenswatch.node.calibration import DEFAULT_STREAM, Calibration, save_calibra
 from lenswatch.reference.artefact import Reference, load_lens
 from lenswatch.reference.autoencoder import encode
 from lenswatch.reference.paths import calibration_folder
-from lenswatch.reference.pictures import encoder_input, read_picture_file
+from lenswatch.reference.pictures import Pixels, encoder_input, read_picture_file
+from lenswatch.wire import check_stream
 
-__all__ = ["calibrate_stream", "clean_runs", "embed_pictures"]
+__all__ = ["calibrate_stream", "clean_runs", "embed_picture", "embed_pictures", "fit_calibration"]
 
 Array = npt.NDArray[np.float64]
 
@@ -35,8 +36,8 @@ class _Clean:
 
     Attributes:
         embeddings: (n, d).
-        lens: measurements for the lens chart, where the pictures were at hand.
-        is_reference: the reference itself holds these embeddings.
+        lens: Measurements for the lens chart; None when the pictures are not available.
+        is_reference: The embeddings are those of the reference itself.
     """
 
     embeddings: Array
@@ -50,14 +51,38 @@ def calibrate_stream(
     stream: str = DEFAULT_STREAM,
     pictures: Sequence[Path] = (),
 ) -> Calibration:
-    """Find the thresholds of a stream for `alarm.expected_run_time` and keep them.
-
-    Without `pictures` the clean pictures of the reference itself are used, each half judged against
-    the other. A stream's own clean `pictures`, in time order, are judged against the whole reference,
-    unless they are part of it; the lens chart is fitted to them, half against half.
+    """Save the thresholds of a stream, as `fit_calibration` finds them, and return them.
 
     Raises:
-        InputError: too few pictures, or a stream that is no slug.
+        InputError: There are too few pictures, or the stream's name is invalid.
+        WriteError: The calibration cannot be written.
+    """
+    check_stream(stream)
+    calibration = fit_calibration(config, reference, stream, pictures)
+    save_calibration(calibration_folder(config.storage_path), stream, calibration)
+    return calibration
+
+
+def fit_calibration(
+    config: Config,
+    reference: Reference,
+    stream: str = DEFAULT_STREAM,
+    pictures: Sequence[Path] = (),
+) -> Calibration:
+    """Find the thresholds of a stream for `alarm.expected_run_time`.
+
+    Without `pictures` the clean pictures of the reference itself are used: each half is compared with the
+    other. A stream's own clean pictures are compared with the whole reference, and the lens chart is
+    fitted to them, half against half. Pictures that are part of the reference count as the reference.
+
+    Args:
+        config: The settings.
+        reference: The reference to compare with.
+        stream: Name of the stream.
+        pictures: The stream's own clean pictures, in time order.
+
+    Raises:
+        InputError: There are too few pictures.
     """
     clean = _clean_footage(config, reference, pictures)
     chart = _chart(config, clean)
@@ -65,7 +90,7 @@ def calibrate_stream(
     thresholds = {"mmd": _mmd(config, reference, clean, share(rule, "mmd"))}
     if chart is not None:
         thresholds |= {"chart": chart.threshold, "slow": chart.slow}
-    calibration = Calibration(
+    return Calibration(
         digest=reference.digest,
         thresholds=thresholds,
         chart=None if chart is None else chart.chart.to_json(),
@@ -76,14 +101,12 @@ def calibrate_stream(
             "own_pictures": not clean.is_reference,
         },
     )
-    save_calibration(calibration_folder(config.storage_path), stream, calibration)
-    return calibration
 
 
 def clean_runs(
     config: Config, reference: Reference, pictures: Sequence[Path] = ()
 ) -> dict[str, tuple[Array, ...]]:
-    """The out-of-sample runs that the thresholds come from, by statistic: for a figure."""
+    """Return the out-of-sample scores that the thresholds come from, by statistic, to draw them."""
     clean = _clean_footage(config, reference, pictures)
     chart = _chart(config, clean)
     runs = {"mmd": _mmd_runs(config, reference, clean)}
@@ -97,30 +120,30 @@ def _clean_footage(config: Config, reference: Reference, pictures: Sequence[Path
         lens = load_lens(config.storage_path, reference.digest)
         return _Clean(reference.embeddings.astype(np.float64), lens, is_reference=True)
     pixels = _read(config, reference, own)
-    rows = [_embedding(reference, one) for one in pixels]
+    rows = [embed_picture(reference, one) for one in pixels]
     return _Clean(np.array(rows, np.float64), measure_all(pixels), is_reference=False)
 
 
 def embed_pictures(config: Config, reference: Reference, pictures: Sequence[Path]) -> Array:
-    """The embeddings (n, d) of pictures by a reference's encoder."""
-    rows = [_embedding(reference, one) for one in _read(config, reference, pictures)]
+    """Return the embeddings (n, d) of picture files by a reference's encoder."""
+    rows = [embed_picture(reference, one) for one in _read(config, reference, pictures)]
     return np.array(rows, np.float64)
 
 
-def _read(
-    config: Config, reference: Reference, pictures: Sequence[Path]
-) -> list[npt.NDArray[np.uint8]]:
+def _read(config: Config, reference: Reference, pictures: Sequence[Path]) -> list[Pixels]:
     size = reference.transform.resize
     return [read_picture_file(path, size, config.upload).pixels(size) for path in pictures]
 
 
-def _embedding(reference: Reference, pixels: npt.NDArray[np.uint8]) -> Any:
+def embed_picture(reference: Reference, pixels: Pixels) -> npt.NDArray[np.float32]:
+    """Return the embedding (d,) of one picture that has the size of the reference's transform."""
     planes = encoder_input(pixels, reference.transform)
-    return encode(reference.autoencoder.encoder, planes[None])[0]
+    row: npt.NDArray[np.float32] = encode(reference.autoencoder.encoder, planes[None])[0]
+    return row
 
 
 def _chart(config: Config, clean: _Clean) -> ChartFit | None:
-    """The lens chart, unless there are no pictures for it, or too few."""
+    """Return the lens chart, or None when the pictures are missing or too few."""
     if clean.lens is None or config.alarm.verdict == "mmd":
         return None
     try:
@@ -131,10 +154,10 @@ def _chart(config: Config, clean: _Clean) -> ChartFit | None:
 
 
 def _mmd(config: Config, reference: Reference, clean: _Clean, part: float) -> Threshold:
-    """Thresholds of the distance: none below that of a window which holds one clean picture over and over.
+    """Return the thresholds of the distance.
 
-    Neighbouring pictures may well be all alike. Footage that hardly wandered would else give thresholds
-    near 0, and a cloud before the sun would be an alarm.
+    None is below the distance of a window that is filled with one clean picture. Otherwise footage in which
+    all pictures are alike would give thresholds near 0, and a cloud would raise an alarm.
     """
     fitted = reference.detector(config.detector.window_size)
     asked: dict[str, Any] = {

@@ -1,11 +1,9 @@
-"""`storage/calibration/<digest>/<stream>.json`: the thresholds of a stream, replaced atomically."""
+"""The thresholds of a stream, kept in `storage/calibration/<digest>/<stream>.json`."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,26 +11,27 @@ from typing import Any, Self
 
 from lenswatch.detect import notes as calibration_notes
 from lenswatch.detect.thresholds import Threshold
-from lenswatch.errors import ArtefactError, InputError
-from lenswatch.wire import STREAM
+from lenswatch.errors import ArtefactError
+from lenswatch.files import write_atomically
+from lenswatch.wire import check_stream
 
 __all__ = ["DEFAULT_STREAM", "FORMAT", "Calibration", "load_calibration", "save_calibration"]
 
 FORMAT = 1
-_CALLED = {"mmd": "distance", "chart": "lens score"}
-DEFAULT_STREAM = "default"  # what a stream without clean footage of its own is judged by
+_NAMES = {"mmd": "distance", "chart": "lens score"}
+DEFAULT_STREAM = "default"  # its calibration applies to streams that have none of their own
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What a stream is judged by.
+    """Thresholds and fitted lens chart of a stream under one reference.
 
     Attributes:
-        digest: of the reference it belongs to.
-        thresholds: by statistic, "mmd" and "chart".
-        chart: the lens chart's fitted parameters as JSON, None when it was not fitted.
-        created_at: UTC, ISO 8601.
-        details: how it was made: number and time span of the clean images and the like.
+        digest: Digest of the reference.
+        thresholds: Thresholds by statistic: "mmd", "chart", "slow".
+        chart: Fitted parameters of the lens chart as JSON; None without one.
+        created_at: Time in UTC, ISO 8601.
+        details: Stream, number of clean pictures, and whether they are the stream's own.
     """
 
     digest: str
@@ -42,7 +41,7 @@ class Calibration:
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON object that `from_json` reads back."""
+        """Return a JSON object that `from_json` reads."""
         return {
             "format": FORMAT,
             "digest": self.digest,
@@ -53,7 +52,11 @@ class Calibration:
         }
 
     def notes(self, voting: Collection[str]) -> tuple[str, ...]:
-        """What a user should know of the statistics that vote, a sentence for each kind of trouble."""
+        """Return notes for users on the statistics that decide, one for each kind of weakness.
+
+        Args:
+            voting: The statistics that the verdict uses.
+        """
         used = {name: t for name, t in self.thresholds.items() if name in voting}
         found = []
         uncertain = [t for t in used.values() if not t.calibrated]
@@ -66,29 +69,29 @@ class Calibration:
             found.append(calibration_notes.too_short(asked, scored, extended=not uncertain))
         for name, t in used.items():
             if not t.votes and t.reach is not None:
-                what = f"The {_CALLED[name]}"
+                what = f"The {_NAMES[name]}"
                 found.append(calibration_notes.out_of_reach(what, t.drift, t.reach))
         if not any(t.votes for t in used.values()):
             found.append(calibration_notes.NOTHING_VOTES)
         return tuple(found)
 
     def lines(self) -> list[str]:
-        """What a user should know: the thresholds of each statistic, and what they are worth."""
-        said = []
-        for name, what in _CALLED.items():
+        """Return the thresholds and notes as lines for the terminal."""
+        lines = []
+        for name, what in _NAMES.items():
             threshold = self.thresholds.get(name)
             if threshold is not None:
                 provisional = "" if threshold.calibrated else " (provisional)"
-                said.append(
+                lines.append(
                     f"{what}: drift above {threshold.drift:.4g}, "
                     f"warning above {threshold.warning:.4g}{provisional}"
                 )
-                said += [f"  note: {note}" for note in threshold.notes]
-        return said
+                lines += [f"  note: {note}" for note in threshold.notes]
+        return lines
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
-        """Read what `to_json` wrote."""
+        """Return the calibration that `to_json` wrote."""
         return cls(
             digest=document["digest"],
             thresholds={n: Threshold.from_json(t) for n, t in document["thresholds"].items()},
@@ -99,24 +102,24 @@ class Calibration:
 
 
 def save_calibration(folder: Path, stream: str, calibration: Calibration) -> Path:
-    """Write `<folder>/<digest>/<stream>.json`, whole or not at all, and return its path.
+    """Write `<folder>/<digest>/<stream>.json` atomically, and return its path.
 
     Raises:
-        InputError: a stream name that is no slug.
+        InputError: The stream's name is invalid.
+        WriteError: The file or its folder cannot be written.
     """
     file = _file(folder, calibration.digest, stream)
-    file.parent.mkdir(parents=True, exist_ok=True)
     document = calibration.to_json()
     text = json.dumps({**document, "sha256": _digest(document)}, indent=1, allow_nan=False)
-    _replace(file, text.encode())
+    write_atomically(file, text.encode())
     return file
 
 
 def load_calibration(folder: Path, digest: str, stream: str) -> Calibration | None:
-    """The calibration of a stream for the reference `digest`, else that of "default", else None.
+    """Return a stream's calibration for the reference `digest`, else that of "default", else None.
 
     Raises:
-        ArtefactError: a file that is truncated, tampered with, or of another reference or format.
+        ArtefactError: The file is truncated, was changed, or has another reference or format.
     """
     for name in (stream, DEFAULT_STREAM):
         file = _file(folder, digest, name)
@@ -129,39 +132,13 @@ def load_calibration(folder: Path, digest: str, stream: str) -> Calibration | No
 
 
 def _file(folder: Path, digest: str, stream: str) -> Path:
-    if not STREAM.match(stream):
-        raise InputError(
-            f"stream {stream!r}: use up to 64 of a-z, 0-9, '.', '_', '-', a letter or digit first"
-        )
+    check_stream(stream)
     return folder / digest / f"{stream}.json"
 
 
 def _digest(document: Mapping[str, Any]) -> str:
     canonical = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def _replace(file: Path, data: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(file)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    _sync_folder(file.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _parse(file: Path, raw: bytes, digest: str) -> Calibration:

@@ -1,22 +1,61 @@
-"""A picture that shows people what an answer says: the image, the nearest clean one, and the map."""
+"""An explanation of a picture: the picture, the nearest clean one, and a map of the deviations."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
+from lenswatch.config import Config
 from lenswatch.detect.chart.causes import MAP, Cause
+from lenswatch.detect.chart.features import measure, view
+from lenswatch.node.calibrate import embed_picture
+from lenswatch.node.current import Current
+from lenswatch.reference.pictures import read_picture_file
 
-__all__ = ["draw_explanation"]
+__all__ = ["Explanation", "draw_explanation", "explain"]
 
 _WIDTH = 480  # pixels of each of the three panels
-_MARGIN, _LINE = 12, 18
+_MARGIN, _LINE = 12, 20  # pixels
+_TEXT = 14  # pixels; smaller text loses the spaces between words
 _FULL = 8.0  # deviations at which a cell is shown at full strength
 _HEAT = (214, 40, 40)
 _INK, _PAPER = (20, 24, 28), (255, 255, 255)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A drawing of what is wrong with a picture, and the causes, the strongest first."""
+
+    sheet: Image.Image
+    causes: tuple[Cause, ...]
+
+
+def explain(config: Config, file: Path, stream: str) -> Explanation:
+    """Explain one picture by itself, as if the stream's last window had been full of it.
+
+    Nothing is recorded or written, so that the storage folder may be read-only.
+
+    Raises:
+        ArtefactError: There is no reference yet, or it is damaged.
+        InputError: The picture cannot be used, or the stream's name is invalid.
+    """
+    current = Current(config, keep_calibrations=False)
+    reference, _ = current.in_force()
+    size = reference.transform.resize
+    picture = read_picture_file(file, size, config.upload)
+    pixels = picture.pixels(size)
+    found, deviations = current.judge(reference, stream).single_picture(measure(view(pixels)))
+    name = reference.nearest(embed_picture(reference, pixels))
+    clean_file = next(config.image_folder.rglob(name), None) if name else None
+    clean = read_picture_file(clean_file, size, config.upload).image if clean_file else None
+    shown = np.zeros(MAP) if deviations is None else deviations
+    caption = f"nearest clean picture: {name}" if name else ""
+    return Explanation(draw_explanation(picture.image, clean, shown, found, caption), found)
 
 
 def draw_explanation(
@@ -26,14 +65,14 @@ def draw_explanation(
     causes: Sequence[Cause],
     caption: str = "",
 ) -> Image.Image:
-    """The image, the nearest clean image (left out when it is not at hand), and the map laid over it.
+    """Draw the image, the nearest clean image, and the map of the deviations side by side.
 
     Args:
         image: RGB, of any size.
-        clean: the clean image closest in embedding.
+        clean: The clean image closest in embedding; None leaves it out.
         deviations: (4, 5), of the image's cells.
-        causes: strongest first.
-        caption: a line above.
+        causes: The strongest first.
+        caption: A line of text above.
     """
     height = round(_WIDTH * image.height / image.width)
     panels = [("this picture", _fitted(image, height))]
@@ -45,12 +84,12 @@ def draw_explanation(
     top = _MARGIN + _LINE * len(lines)
     width = len(panels) * (_WIDTH + _MARGIN) + _MARGIN
     sheet = Image.new("RGB", (width, top + height + 2 * _LINE + _MARGIN), _PAPER)
-    draw = ImageDraw.Draw(sheet)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(_TEXT)
     for i, line in enumerate(lines):
-        draw.text((_MARGIN, _MARGIN + i * _LINE), line, fill=_INK)
+        draw.text((_MARGIN, _MARGIN + i * _LINE), line, fill=_INK, font=font)
     for i, (title, panel) in enumerate(panels):
         left = _MARGIN + i * (_WIDTH + _MARGIN)
-        draw.text((left, top + _MARGIN // 2), title, fill=_INK)
+        draw.text((left, top + _MARGIN // 2), title, fill=_INK, font=font)
         sheet.paste(panel, (left, top + _LINE + _MARGIN // 2))
     return sheet
 
@@ -60,11 +99,11 @@ def _fitted(image: Image.Image, height: int) -> Image.Image:
 
 
 def _overlaid(panel: Image.Image, deviations: NDArray[np.float64]) -> Image.Image:
-    """Cells in red, the stronger the farther from clean, with their numbers."""
+    """Colour the cells in red, the stronger the farther from clean, and write their deviations."""
     strength = np.clip(deviations / _FULL, 0, 1) * 0.7 * 255
     mask = Image.fromarray(strength.astype(np.uint8)).resize(panel.size, Image.Resampling.NEAREST)
     shown = Image.composite(Image.new("RGB", panel.size, _HEAT), panel, mask)
-    draw = ImageDraw.Draw(shown)
+    draw, font = ImageDraw.Draw(shown), ImageFont.load_default(_TEXT)
     wide, high = panel.width / MAP[1], panel.height / MAP[0]
     for row in range(MAP[0]):
         for column in range(MAP[1]):
@@ -73,6 +112,7 @@ def _overlaid(panel: Image.Image, deviations: NDArray[np.float64]) -> Image.Imag
                 (column * wide + 5, row * high + 4),
                 text,
                 fill=_PAPER,
+                font=font,
                 stroke_width=2,
                 stroke_fill=_INK,
             )

@@ -1,4 +1,4 @@
-"""What a stream is judged by, and the judgement of its state after one more picture."""
+"""The verdict on a stream after one more picture."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from lenswatch.node.stream import StreamState
 
 __all__ = ["Judge"]
 
-# Seen at once, without a chart's statistics: a reason to look, never drift by itself.
+# Causes that one picture shows without any statistics. They warn, and are never drift by themselves.
 _LOOK = frozenset({"frozen", "black", "burnt out", "camera moved"})
 
 
 @dataclass(frozen=True)
 class Judge:
-    """What one stream is judged by.
+    """Thresholds, lens chart and settings that decide about one stream.
 
     Attributes:
-        calibration: its thresholds; without any there is no verdict but the caller's own rule.
-        chart: its lens chart, or None.
-        alarm: the settings of the verdict.
-        notes: what a user should know of the thresholds; none where the settings fix a distance.
+        calibration: The thresholds; without any, only a rule of the caller or the settings decides.
+        chart: The lens chart, or None.
+        alarm: The settings of the verdict.
+        notes: Notes for users on the thresholds; none when the settings give a fixed distance.
     """
 
     calibration: Calibration
@@ -44,13 +44,14 @@ class Judge:
 
     @classmethod
     def of(cls, calibration: Calibration, alarm: AlarmConfig) -> Judge:
+        """Return the judge that a calibration and the settings make."""
         chart = None if calibration.chart is None else LensChart.from_json(calibration.chart)
         fixed = alarm.drift_distance is not None
         notes = () if fixed else calibration.notes(VOTING[alarm.verdict])
         return cls(calibration, chart, alarm, notes)
 
-    def see(self, state: StreamState, measured: Measured | None) -> StreamState:
-        """The state after the chart has seen one more picture; without a chart it remembers none."""
+    def update_chart(self, state: StreamState, measured: Measured | None) -> StreamState:
+        """Return the state after the lens chart has been updated with one more picture."""
         if self.chart is None or measured is None:
             return replace(state, chart=None)
         return replace(state, chart=self.chart.update(state.chart or self.chart.start(), measured))
@@ -58,7 +59,7 @@ class Judge:
     def judge(
         self, fitted: FittedMMD, state: StreamState, request: Request
     ) -> tuple[StreamState, dict[str, Any]]:
-        """The state with its alarm brought up to date, and what the answer says of it."""
+        """Return the state with its alarm updated, and the verdict's part of the answer."""
         fixed = self._fixed(request)
         mmd = self._distance(fitted.distance(state.window), fixed)
         chart = self._score(state)
@@ -72,10 +73,12 @@ class Judge:
             verdict = replace(verdict, warning=verdict.warning or mmd.warns)
         alarm = state.alarm.after(verdict.drift, verdict.warning, fitted.window_size)
         state = replace(state, alarm=alarm)
-        return state, self._said(state, mmd, chart, verdict, found, fixed is not None)
+        return state, self._answer(state, mmd, chart, verdict, found, fixed is not None)
 
-    def alone(self, measured: Measured) -> tuple[tuple[Cause, ...], NDArray[np.float64] | None]:
-        """What a picture by itself shows, as if the last full window had looked like it."""
+    def single_picture(
+        self, measured: Measured
+    ) -> tuple[tuple[Cause, ...], NDArray[np.float64] | None]:
+        """Return causes and deviation map of one picture, as if the last window had been full of it."""
         if self.chart is None:
             return (), None
         state = self.chart.start()
@@ -86,7 +89,7 @@ class Judge:
         return found, deviation_map(self.chart, state)
 
     def _fixed(self, request: Request) -> tuple[float, float] | None:
-        """Warning and drift distance of the tutorial's rule: the caller's, else the settings'."""
+        """Return the fixed warning and drift distance of the caller, else of the settings, else None."""
         drift = request.drift_distance
         if drift is None:
             drift = self.alarm.drift_distance
@@ -123,7 +126,7 @@ class Judge:
         slowly = self.chart.slow_score(state.chart) > slow.drift
         return slowly or any(cause.name in _LOOK for cause in found)
 
-    def _said(
+    def _answer(
         self,
         state: StreamState,
         mmd: Statistic,
@@ -133,7 +136,7 @@ class Judge:
         fixed: bool,
     ) -> dict[str, Any]:
         used = [t for t in map(self._threshold, ("mmd", "chart")) if t is not None]
-        said: dict[str, Any] = {
+        answer: dict[str, Any] = {
             "drift": verdict.drift,
             "warning": verdict.warning,
             "alarm": state.alarm.raised,
@@ -147,7 +150,7 @@ class Judge:
             "causes": [cause.to_json() for cause in found],
         }
         if self.chart is not None and state.chart is not None:
-            said["deviations"] = deviation_map(self.chart, state.chart).round(2).tolist()
+            answer["deviations"] = deviation_map(self.chart, state.chart).round(2).tolist()
         if self.notes and not fixed:
-            said["calibration_notes"] = list(self.notes)
-        return said
+            answer["calibration_notes"] = list(self.notes)
+        return answer

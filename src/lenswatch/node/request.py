@@ -1,6 +1,6 @@
-"""What a caller says of a picture, and the record of a picture that was refused.
+"""The request that comes with a picture, and the record of a picture that was refused.
 
-It needs no torch: DEEPaaS' parent process records what it refuses before a worker sees it.
+Nothing here needs torch, because DEEPaaS' parent process records refusals too.
 """
 
 from __future__ import annotations
@@ -13,32 +13,32 @@ from typing import Any
 
 from lenswatch.config import Config
 from lenswatch.errors import ImageTooLarge, InputError
-from lenswatch.node.store.store import Answer, NodeStore
+from lenswatch.node.store.store import Answer, Kind, NodeStore
 from lenswatch.reference.paths import current_digest, model_version, node_database
-from lenswatch.wire import EVENT_ID, STREAM, DriftJob, new_event_id
+from lenswatch.wire import DriftJob, check_event_id, check_stream, new_event_id
 
 __all__ = [
     "Request",
     "clean_name",
     "iso_utc",
+    "kind_of",
     "open_store",
     "record_refusal",
     "repeat",
-    "status_of",
 ]
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a caller says of a picture.
+    """The arguments that a caller gives with a picture.
 
     Attributes:
-        stream: the camera it comes from.
-        event_id: names this inference; a retry with the same id returns the first answer.
-        captured_at: aware; else the picture's own stamp, else the time of its arrival.
-        drift_distance: with it, the fixed rule `distance > drift_distance` applies to this call.
-        warning_distance: likewise for the warning.
-        image_name: what people call the picture.
+        stream: The camera.
+        event_id: Identifies this call; a retry with the same id returns the first answer.
+        captured_at: Time with its offset. None: the picture's own timestamp or the time of its arrival.
+        drift_distance: Use the fixed rule `distance > drift_distance` for this call.
+        warning_distance: The same for the warning.
+        image_name: The picture's file name.
     """
 
     stream: str = "default"
@@ -49,19 +49,13 @@ class Request:
     image_name: str = ""
 
     def check_names(self) -> None:
-        """Raise InputError when stream or event id cannot be used: it cannot be recorded then."""
-        if not STREAM.match(self.stream):
-            raise InputError(
-                f"stream {self.stream!r}: use 1 to 64 of a-z, 0-9, '.', '_', '-', "
-                "beginning with a letter or digit"
-            )
-        if self.event_id is not None and not EVENT_ID.match(self.event_id):
-            raise InputError(
-                f"event_id {self.event_id!r}: use 1 to 64 of A-Z, a-z, 0-9, '.', '_', ':', '-'"
-            )
+        """Raise InputError when the stream or the event id is invalid: it cannot be recorded then."""
+        check_stream(self.stream)
+        if self.event_id is not None:
+            check_event_id(self.event_id)
 
     def check_distances(self) -> None:
-        """Raise InputError when the distances given make no rule."""
+        """Raise InputError when a distance is not finite, or the warning comes after the drift."""
         warning, drift = self.warning_distance, self.drift_distance
         for name, value in (("warning_distance", warning), ("drift_distance", drift)):
             if value is not None and not math.isfinite(value):
@@ -73,44 +67,49 @@ class Request:
 
 
 def open_store(config: Config) -> NodeStore:
-    """The node's database. Without a tracking server it keeps no outbox."""
+    """Open the node's database, which keeps no outbox unless a tracking server is configured."""
     return NodeStore(node_database(config.storage_path), keep_outbox=bool(config.tracking.url))
 
 
 def record_refusal(store: NodeStore, config: Config, request: Request, error: InputError) -> str:
-    """Keep a refused picture as a Failed job, and the refusal as the answer to a retry.
+    """Record a refused picture as a Failed job, and the refusal as the answer to a retry.
 
-    Returns the event id it is recorded under.
+    Returns:
+        The event id of the record.
     """
     event_id = request.event_id or new_event_id()
     with store.begin() as transaction:
         if transaction.answer(event_id) is None:
             answer = {"message": str(error), "event_id": event_id}
-            transaction.put_answer(event_id, Answer(status_of(error), answer))
+            transaction.put_answer(event_id, Answer(kind_of(error), answer))
             transaction.post(_failed_job(config, request, event_id, str(error)))
     return event_id
 
 
-def status_of(error: InputError) -> int:
-    """The HTTP status that tells a client why its picture was refused."""
-    return 413 if isinstance(error, ImageTooLarge) else 422
+def kind_of(error: InputError) -> Kind:
+    """Return the kind of a refusal."""
+    return "too large" if isinstance(error, ImageTooLarge) else "refused"
 
 
 def repeat(answer: Answer) -> dict[str, Any]:
-    """The first answer to an event id, given again: returned, or raised when it was a refusal."""
-    if answer.status == 200:
+    """Return the first answer to an event id, or raise it when it was a refusal.
+
+    Raises:
+        InputError: The first call was refused, for the same reason.
+    """
+    if answer.kind == "judged":
         return answer.body
-    kind = ImageTooLarge if answer.status == 413 else InputError
-    raise kind(str(answer.body.get("message", "refused before")))
+    error = ImageTooLarge if answer.kind == "too large" else InputError
+    raise error(str(answer.body.get("message", "refused before")))
 
 
 def iso_utc(moment: datetime) -> str:
-    """ISO 8601 in UTC, to the millisecond, with Z."""
+    """Return a time as ISO 8601 in UTC, with milliseconds and Z."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def clean_name(name: str) -> str:
-    """A file's name without folders and control characters, 200 characters at most."""
+    """Return a file's name without folders and control characters, cut to 200 characters."""
     base = name.replace("\\", "/").rsplit("/", 1)[-1]
     return "".join(c for c in base if unicodedata.category(c)[0] != "C")[:200]
 

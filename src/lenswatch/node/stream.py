@@ -1,4 +1,4 @@
-"""What a stream is remembered by between two pictures: window, chart and alarm, as one value."""
+"""The state of a stream between two pictures: window, chart and alarm, as one value."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from lenswatch.errors import StoreError
 
 __all__ = ["StreamState"]
 
-_HEADER = struct.Struct("<4sBIQ")  # format, alarm raised, images it has been quiet, window's length
+_HEADER = struct.Struct(
+    "<4sBIQ"
+)  # format, alarm raised, images since the last warning, bytes of the window
 _FORMAT = b"LWS1"
 
 
@@ -22,9 +24,9 @@ class StreamState:
     """A stream's state under one reference.
 
     Attributes:
-        window: of the MMD detector.
-        chart: of the lens chart; None without one.
-        alarm: whether the stream is in alarm.
+        window: The window of the MMD detector.
+        chart: The state of the lens chart; None without one.
+        alarm: The state of the alarm.
     """
 
     window: Window
@@ -32,17 +34,17 @@ class StreamState:
     alarm: Alarm = field(default_factory=Alarm)
 
     def to_bytes(self) -> bytes:
-        """Header, window, chart: under 64 KiB for a window of 12."""
+        """Return header, window and chart as bytes, under 64 KiB for a window of 12."""
         window = self.window.to_bytes()
         header = _HEADER.pack(_FORMAT, self.alarm.raised, self.alarm.quiet, len(window))
         return header + window + (b"" if self.chart is None else self.chart.to_bytes())
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Read what `to_bytes` wrote.
+        """Return the state that `to_bytes` wrote.
 
         Raises:
-            StoreError: it is damaged.
+            StoreError: The data is damaged.
         """
         if len(data) < _HEADER.size or not data.startswith(_FORMAT):
             raise StoreError(

@@ -1,8 +1,8 @@
-"""Getting due rows of the outbox to the tracking server, and judging what became of them.
+"""Delivery of due rows to the tracking server, and what each reply means for a row.
 
-Raises what concerns all rows (the server is down, or accepts us no longer) and settles what concerns
-one: a job that the server refuses is parked, one that it fails on while others get through waits, and
-is parked in the end.
+An error that concerns all rows is raised: the server is down, or no longer accepts us. One that concerns a
+single row is recorded there. A job that the server refuses is parked. A job on which the server fails while
+it accepts others is delayed, and parked after several attempts.
 """
 
 from __future__ import annotations
@@ -10,103 +10,88 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from lenswatch.client.client import TrackingClient
 from lenswatch.config import TrackingConfig
 from lenswatch.errors import TrackingError, TrackingRefused, TrackingUnavailable
-from lenswatch.outbox.rows import OutboxRows, PictureRow, Row
+from lenswatch.outbox.rows import DeliveryResult, OutboxRows, PictureRow, Row
 
-__all__ = ["Delivery"]
+__all__ = ["Delivery", "DeliveryLimits"]
 
 logger = logging.getLogger(__name__)
 
-BATCH = 100  # jobs in one request
-PICTURES = 5  # pictures between two batches
-SUSPECTS = 3  # failures in a row after which it is the server, and not the job
-BLOCKED = 5  # times that the same jobs may block the queue before others are tried
-GIVE_UP = 5  # failures of a job, while others got through, after which it is parked
-QUIET = 60.0  # seconds after the last parked job in which others are not spoken of
-REFUSALS = frozenset({400, 413, 415, 422})  # that are about the job; any other is about us
+REFUSALS = frozenset({400, 413, 415, 422})  # about the job; other statuses are about us
 
 
-@dataclass
-class Outcome:
-    """What became of some rows, by their ids."""
+@dataclass(frozen=True)
+class DeliveryLimits:
+    """Sizes, numbers of attempts, and delays of delivery."""
 
-    done: list[int] = field(default_factory=list)
-    arrived: dict[int, str] = field(default_factory=dict)  # drift ids; the pictures are to follow
-    parked: dict[int, str] = field(default_factory=dict)  # reasons
-    delayed: dict[int, float] = field(default_factory=dict)  # seconds
-    blamed: bool = True  # the delay counts as the job's failure
+    batch: int = 100  # jobs in one request
+    pictures: int = 5  # between two batches
+    suspects: int = 3  # failures in a row after which the server is to blame, and not the job
+    blocked: int = 5  # times that the same jobs may block the queue before others are tried
+    pause: float = 120.0  # seconds for which those jobs then wait
+    attempts: int = 5  # failures of a job, while others were accepted, after which it is parked
+    first_delay: float = 0.5  # seconds after the first failure; doubles with each further one
+    longest_delay: float = 60.0  # seconds
+    silence: float = 60.0  # seconds between two warnings about parked jobs
 
-    def __bool__(self) -> bool:
-        return bool(self.done or self.arrived or self.parked or self.delayed)
-
-    def accept(self, row: Row, drift_id: str) -> None:
-        """The server has the job."""
-        if row.has_picture:
-            self.arrived[row.id] = drift_id
-        else:
-            self.done.append(row.id)
-
-    def blame(self, row: Row | PictureRow, reason: str) -> None:
-        """The server failed on it, and not on others."""
-        if row.attempts + 1 >= GIVE_UP:
-            self.parked[row.id] = f"failed {GIVE_UP} times while others were accepted: {reason}"
-        else:
-            self.delayed[row.id] = 2.0 * 4**row.attempts
+    def delay(self, failures: int) -> float:
+        """Return the seconds to wait after the first failure and `failures` further ones."""
+        return min(self.longest_delay, self.first_delay * 2.0 ** min(failures, 20))
 
 
 class Delivery:
-    """Sends rows through a client, as long as `go_on()` says so."""
+    """Sends rows through a client, as long as `may_send` returns True."""
 
     def __init__(
         self,
         rows: OutboxRows,
         client: TrackingClient,
         config: TrackingConfig,
-        go_on: Callable[[], bool],
-        delays: tuple[float, float] = (0.5, 60.0),
+        may_send: Callable[[], bool],
+        limits: DeliveryLimits,
     ) -> None:
         self._rows = rows
         self._client = client
         self._config = config
-        self._go_on = go_on
+        self._may_send = may_send
+        self._limits = limits
         self._experiment: str | None = None
-        self._batch = BATCH
+        self._batch = limits.batch
         self._blocked = 0
-        self._quiet_until = 0.0
-        self._delays = delays  # seconds: the first, the longest
+        self._silent_until = 0.0
         self._pictures_due = 0.0
         self._picture_failures = 0
-        self.picture_trouble = ""  # why pictures wait while jobs may not
+        self.picture_trouble = ""  # the kind of error because of which only pictures wait
 
     def once(self) -> bool:
-        """Send a batch of jobs and a few pictures; whether there were any.
+        """Send a batch of jobs and a few pictures, and return True if there were any.
 
         Raises:
-            TrackingUnavailable, TrackingRefused: nothing can be sent at present.
+            TrackingUnavailable: Nothing can be sent at present.
+            TrackingRefused: The server accepts nothing from us at present.
         """
-        jobs = self._rows.due(max(self._batch, SUSPECTS))
+        jobs = self._rows.due(max(self._batch, self._limits.suspects))
         if jobs:
             self._send_jobs(jobs)
         return self._send_due_pictures() or bool(jobs)
 
     def _send_due_pictures(self) -> bool:
-        """Pictures wait by themselves when they cannot be sent: no job waits for a picture."""
-        if not self._go_on() or time.monotonic() < self._pictures_due:
+        """Send pictures, and delay only pictures when that fails: no job waits for a picture."""
+        if not self._may_send() or time.monotonic() < self._pictures_due:
             return False
-        pictures = self._rows.due_pictures(PICTURES)
+        pictures = self._rows.due_pictures(self._limits.pictures)
         try:
             self._send_pictures(pictures)
         except TrackingError as error:
             if not self.picture_trouble:
                 logger.warning("pictures wait: %s", error)
             self.picture_trouble = type(error).__name__
-            first, longest = self._delays
-            self._pictures_due = time.monotonic() + min(longest, first * 2**self._picture_failures)
-            self._picture_failures = min(self._picture_failures + 1, 20)
+            self._pictures_due = time.monotonic() + self._limits.delay(self._picture_failures)
+            self._picture_failures += 1
             return False
         if pictures:
             self.picture_trouble, self._picture_failures = "", 0
@@ -119,18 +104,18 @@ class Delivery:
         except TrackingRefused as refused:
             if refused.status not in REFUSALS:
                 raise
-            self._to_experiment(self._singly, rows)  # the batch was; which of its jobs?
+            self._to_experiment(self._singly, rows)  # to find out which of its jobs is refused
         except TrackingUnavailable as unavailable:
             if not _may_be_the_jobs_fault(unavailable):
                 raise
-            self._batch = max(1, self._batch // 10)  # slow, or broken by one of them
+            self._batch = max(1, self._batch // 10)  # too slow, or the server fails on one of them
             if singly or unavailable.status == 0:
                 raise
             self._to_experiment(self._singly, rows)
-        self._batch = min(BATCH, self._batch * 2)
+        self._batch = min(self._limits.batch, self._batch * 2)
 
     def _to_experiment(self, send: Callable[[str, list[Row]], None], rows: list[Row]) -> None:
-        """Send to the experiment of the settings; made anew, once, where it no longer exists."""
+        """Send to the experiment of the settings, which is created again when it was deleted."""
         try:
             send(self._experiment_id(), rows)
         except TrackingRefused as refused:
@@ -153,53 +138,53 @@ class Delivery:
         return self._experiment
 
     def _together(self, experiment: str, rows: list[Row]) -> None:
-        results = self._client.post_batch(experiment, [row.job for row in rows])
-        if results is None:
+        replies = self._client.post_batch(experiment, [row.job for row in rows])
+        if replies is None:
             self._singly(experiment, rows)
             return
-        outcome = Outcome()
+        result = self._result()
         failed: list[tuple[Row, str]] = []
-        for result in results:
-            row = rows[result.position]
-            if result.status in {200, 201} and result.id:
-                outcome.accept(row, result.id)
-            elif 400 <= result.status < 500:
-                outcome.parked[row.id] = f"{result.status} {result.reason}"
+        for reply in replies:
+            row = rows[reply.position]
+            if reply.status in {200, 201} and reply.id:
+                result.accept(row, reply.id)
+            elif 400 <= reply.status < 500:
+                result.parked[row.id] = f"{reply.status} {reply.reason}"
             else:
-                failed.append((row, f"{result.status} {result.reason}"))
-        if not (outcome.done or outcome.arrived or outcome.parked):
-            raise TrackingUnavailable(f"{self._config.url}: took a batch, but none of its jobs")
+                failed.append((row, f"{reply.status} {reply.reason}"))
+        if not result:
+            raise TrackingUnavailable(f"{self._config.url}: accepted a batch, but none of its jobs")
         for row, reason in failed:
-            outcome.blame(row, reason)
-        self._settle(outcome)
+            result.blame(row, reason)
+        self._settle(result)
 
     def _singly(self, experiment: str, rows: list[Row]) -> None:
-        """One job a request; each is settled before the next, so that little is ever in doubt."""
+        """Send one job in a request, and record each reply before the next request."""
         asks_first = not self._client.takes_batches()
         if asks_first:
             self._rows.mark_tried(rows)
-        failed: list[Row] = []  # since one got through
-        got_through = False
+        failed: list[Row] = []  # since a job was accepted
+        accepted = False
         for row in rows:
-            if not self._go_on():
+            if not self._may_send():
                 return
             try:
-                outcome = self._send_one(experiment, row, asks_first)
+                result = self._send_one(experiment, row, asks_first)
             except TrackingUnavailable as unavailable:
                 failed.append(row)
                 if not _may_be_the_jobs_fault(unavailable):
                     raise
-                if len(failed) == SUSPECTS or (row is rows[-1] and not got_through):
+                if len(failed) == self._limits.suspects or (row is rows[-1] and not accepted):
                     self._let_others_pass(failed)
                     raise
             else:
                 for suspect in failed:
-                    outcome.blame(suspect, "the server failed or fell silent")
-                self._settle(outcome)
-                failed, got_through, self._blocked = [], True, 0
+                    result.blame(suspect, "the server failed or did not answer")
+                self._settle(result)
+                failed, accepted, self._blocked = [], True, 0
 
-    def _send_one(self, experiment: str, row: Row, asks_first: bool) -> Outcome:
-        outcome = Outcome()
+    def _send_one(self, experiment: str, row: Row, asks_first: bool) -> DeliveryResult:
+        result = self._result()
         record = None
         if asks_first and row.tried and row.event_id:
             record = self._client.find_event(experiment, row.event_id)
@@ -208,62 +193,64 @@ class Delivery:
         except TrackingRefused as refused:
             if refused.status not in REFUSALS:
                 raise
-            outcome.parked[row.id] = str(refused)
+            result.parked[row.id] = str(refused)
         else:
-            outcome.accept(row, record["id"])
-        return outcome
+            result.accept(row, record["id"])
+        return result
 
     def _let_others_pass(self, rows: Sequence[Row]) -> None:
-        """After some time it may be these that the server fails on, and not any: try others."""
+        """Delay rows that have blocked the queue several times: the server may fail on these only."""
         self._blocked += 1
-        if self._blocked >= BLOCKED:
-            later = {row.id: 120.0 for row in rows}
-            self._settle(Outcome(delayed=later, blamed=False))
+        if self._blocked >= self._limits.blocked:
+            result = self._result()
+            result.delayed, result.blamed = {row.id: self._limits.pause for row in rows}, False
+            self._settle(result)
 
     def _send_pictures(self, rows: Sequence[PictureRow]) -> None:
-        failed, got_through = Outcome(), False
+        failed, accepted = self._result(), False
         for row in rows:
-            if not self._go_on():
+            if not self._may_send():
                 return
             try:
                 self._settle(self._send_picture(self._experiment_id(), row))
-                got_through = True
+                accepted = True
             except TrackingUnavailable as unavailable:
-                if unavailable.status != 500 or (row is rows[-1] and not got_through):
+                if unavailable.status != 500 or (row is rows[-1] and not accepted):
                     raise
                 failed.blame(row, f"its picture: {unavailable}")
-        if got_through:
+        if accepted:
             self._settle(failed)
 
-    def _send_picture(self, experiment: str, row: PictureRow) -> Outcome:
-        outcome = Outcome()
+    def _send_picture(self, experiment: str, row: PictureRow) -> DeliveryResult:
+        result = self._result()
         try:
             data = self._rows.picture(row.id)
-            if data is not None:  # where the server takes no pictures they go no further
-                self._client.put_image(experiment, row.drift_id, data)
-            outcome.done.append(row.id)
+            if data is not None:
+                self._client.put_image(experiment, row.drift_id, data)  # or the server takes none
+            result.done.append(row.id)
         except TrackingRefused as refused:
-            if refused.gone:  # the job was deleted over there
-                outcome.done.append(row.id)
+            if refused.gone:  # the job was deleted on the server
+                result.done.append(row.id)
             elif refused.status in REFUSALS:
-                outcome.parked[row.id] = f"its picture: {refused}"
+                result.parked[row.id] = f"its picture: {refused}"
             else:
                 raise
-        return outcome
+        return result
 
-    def _settle(self, outcome: Outcome) -> None:
-        if not outcome:
+    def _result(self) -> DeliveryResult:
+        return DeliveryResult(self._limits.attempts)
+
+    def _settle(self, result: DeliveryResult) -> None:
+        if not result:
             return
-        self._rows.settle(
-            outcome.done, outcome.arrived, outcome.parked, outcome.delayed, outcome.blamed
-        )
-        if outcome.parked and time.monotonic() > self._quiet_until:  # thousands may be alike
-            reason = next(iter(outcome.parked.values()))
+        self._rows.settle(result)
+        if result.parked and time.monotonic() > self._silent_until:  # thousands may be alike
+            reason = next(iter(result.parked.values()))
             logger.warning("drift jobs are parked (see `lenswatch status`), such as: %s", reason)
-        if outcome.parked:
-            self._quiet_until = time.monotonic() + QUIET
+        if result.parked:
+            self._silent_until = time.monotonic() + self._limits.silence
 
 
 def _may_be_the_jobs_fault(unavailable: TrackingUnavailable) -> bool:
-    """The server took the job and then failed or fell silent; it is not known to be down."""
+    """Return True when the server received the job and then failed or did not answer."""
     return unavailable.reached and unavailable.status in {0, 500}

@@ -1,12 +1,11 @@
-"""The outbox as rows of node.db: due, parked, acknowledged."""
+"""The outbox as rows of `node.db`: due, parked, acknowledged."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -16,9 +15,9 @@ from sqlalchemy.dialects.sqlite import insert
 from lenswatch.node.store.database import experiments, outbox, pictures
 from lenswatch.node.store.store import NodeStore
 
-__all__ = ["Counts", "OutboxRows", "Parked", "Row"]
+__all__ = ["Counts", "DeliveryResult", "OutboxRows", "Parked", "PictureRow", "Row"]
 
-FARTHEST = 3600.0  # seconds; a row due later than this was dated by a clock that has been put back
+FARTHEST = 3600.0  # seconds; a row that is due later was written before the clock was set back
 
 _has_picture = sa.exists().where(pictures.c.outbox_id == outbox.c.id).label("has_picture")
 _NOT_PARKED = outbox.c.parked_because.is_(None)
@@ -46,23 +45,23 @@ _OLDEST = sa.select(outbox.c.posted_at).order_by(outbox.c.id).limit(1)
 
 @dataclass(frozen=True)
 class Row:
-    """A drift job on its way."""
+    """A drift job that waits to be sent."""
 
     id: int
     job: dict[str, Any]
-    attempts: int  # that failed while other jobs got through
-    tried: bool  # it may have arrived without our hearing of it
+    attempts: int  # that failed while other jobs were accepted
+    tried: bool  # the server may have stored it without our knowing
     has_picture: bool
 
     @property
     def event_id(self) -> str:
-        """What makes a second arrival recognisable."""
+        """The id by which the server recognises the job when it arrives twice."""
         return str(self.job["parameters"].get("event_id", ""))
 
 
 @dataclass(frozen=True)
 class PictureRow:
-    """A picture whose drift job has arrived."""
+    """A picture that waits to be sent, after its drift job was stored."""
 
     id: int
     attempts: int
@@ -71,7 +70,7 @@ class PictureRow:
 
 @dataclass(frozen=True)
 class Parked:
-    """A drift job that the server refused, and why."""
+    """A drift job that the server refused, with the reason."""
 
     id: int
     event_id: str
@@ -82,43 +81,84 @@ class Parked:
 
 @dataclass(frozen=True)
 class Counts:
-    """How full the outbox is."""
+    """Fill level of the outbox."""
 
-    pending: int  # jobs on their way
-    pictures: int  # pictures on their way whose jobs have arrived
+    pending: int  # jobs that wait to be sent
+    pictures: int  # pictures that wait to be sent, after their jobs were stored
     parked: int
-    oldest: datetime | None  # UTC; when the oldest that is not parked was posted
+    oldest: datetime | None  # UTC; time of the oldest row that is not parked
+
+
+@dataclass
+class DeliveryResult:
+    """The result of sending some rows, by their ids.
+
+    Attributes:
+        attempts: Failures, while others were accepted, after which a job is parked.
+        done: Rows to delete.
+        arrived: Drift ids of stored jobs whose picture is still to be sent.
+        parked: Reasons why rows are not sent again.
+        delayed: Seconds until rows are sent again.
+        blamed: Count the delay as a failed attempt of the row.
+    """
+
+    attempts: int
+    done: list[int] = field(default_factory=list)
+    arrived: dict[int, str] = field(default_factory=dict)
+    parked: dict[int, str] = field(default_factory=dict)
+    delayed: dict[int, float] = field(default_factory=dict)
+    blamed: bool = True
+
+    def __bool__(self) -> bool:
+        return bool(self.done or self.arrived or self.parked or self.delayed)
+
+    def accept(self, row: Row, drift_id: str) -> None:
+        """Record that the server has stored the job."""
+        if row.has_picture:
+            self.arrived[row.id] = drift_id
+        else:
+            self.done.append(row.id)
+
+    def blame(self, row: Row | PictureRow, reason: str) -> None:
+        """Record that the server failed on this job and not on others."""
+        if row.attempts + 1 >= self.attempts:
+            failed = f"failed {self.attempts} times while others were accepted"
+            self.parked[row.id] = f"{failed}: {reason}"
+        else:
+            self.delayed[row.id] = 2.0 * 4**row.attempts
 
 
 class OutboxRows:
-    """What the sender and the command line do with the outbox. Each method is one transaction."""
+    """Reads and writes of the outbox. Each method is one transaction."""
 
     def __init__(self, store: NodeStore) -> None:
         self._store = store
 
     def due(self, at_most: int) -> list[Row]:
-        """The oldest jobs that are due."""
+        """Return the oldest jobs that are due."""
         with self._store.read() as connection:
-            found = connection.execute(_DUE_JOBS, {"now": time.time(), "at_most": at_most})
+            found = connection.execute(_DUE_JOBS, {"now": self._store.clock(), "at_most": at_most})
             return [
                 Row(row.id, json.loads(row.job), row.attempts, bool(row.tried), row.has_picture)
                 for row in found
             ]
 
     def due_pictures(self, at_most: int) -> list[PictureRow]:
-        """The oldest pictures that are due."""
+        """Return the oldest pictures that are due."""
         with self._store.read() as connection:
-            found = connection.execute(_DUE_PICTURES, {"now": time.time(), "at_most": at_most})
+            found = connection.execute(
+                _DUE_PICTURES, {"now": self._store.clock(), "at_most": at_most}
+            )
             return [PictureRow(*row) for row in found]
 
     def picture(self, row_id: int) -> bytes | None:
-        """The picture that belongs to a row."""
+        """Return the picture of a row, or None."""
         statement = sa.select(pictures.c.data).where(pictures.c.outbox_id == row_id)
         with self._store.read() as connection:
             return connection.execute(statement).scalar()
 
     def mark_tried(self, rows: Sequence[Row]) -> None:
-        """Remember, before it happens, that these are sent to a server without unique event ids."""
+        """Note, before sending, that a server without unique event ids may store these rows."""
         ids = [row.id for row in rows if not row.tried]
         if ids:
             with self._store.begin() as transaction:
@@ -126,41 +166,29 @@ class OutboxRows:
                     sa.update(outbox).where(_IDS).values(tried=True), {"ids": ids}
                 )
 
-    def settle(
-        self,
-        done: Sequence[int] = (),
-        arrived: Mapping[int, str] | None = None,
-        parked: Mapping[int, str] | None = None,
-        delayed: Mapping[int, float] | None = None,
-        blamed: bool = True,
-    ) -> None:
-        """Write down what became of rows, in one transaction.
-
-        `done` rows go; `arrived` rows (drift ids by row id) wait for their picture to be sent;
-        `parked` ones carry the reason; `delayed` ones are due in so many seconds, which counts as a
-        failure of theirs when they are `blamed`.
-        """
+    def settle(self, result: DeliveryResult) -> None:
+        """Record the result of sending rows."""
         with self._store.begin() as transaction:
             connection = transaction.connection
-            if done:
-                connection.execute(sa.delete(outbox).where(_IDS), {"ids": list(done)})
-            for row_id, drift_id in (arrived or {}).items():
+            if result.done:
+                connection.execute(sa.delete(outbox).where(_IDS), {"ids": result.done})
+            for row_id, drift_id in result.arrived.items():
                 connection.execute(_of(row_id).values(drift_id=drift_id, attempts=0, due_at=0.0))
-            for row_id, reason in (parked or {}).items():
+            for row_id, reason in result.parked.items():
                 connection.execute(_of(row_id).values(parked_because=reason))
-            for row_id, delay in (delayed or {}).items():
-                later = {"attempts": outbox.c.attempts + blamed, "due_at": time.time() + delay}
-                connection.execute(_of(row_id).values(later))
+            for row_id, delay in result.delayed.items():
+                due_at, attempts = self._store.clock() + delay, outbox.c.attempts + result.blamed
+                connection.execute(_of(row_id).values(attempts=attempts, due_at=due_at))
 
     def parked(self, at_most: int = 100) -> list[Parked]:
-        """The oldest parked jobs."""
+        """Return the oldest parked jobs."""
         columns = (outbox.c.id, outbox.c.job, outbox.c.posted_at, outbox.c.parked_because)
         statement = sa.select(*columns).where(_PARKED).order_by(outbox.c.id).limit(at_most)
         with self._store.read() as connection:
             return [_parked(*row) for row in connection.execute(statement)]
 
     def requeue(self, ids: Sequence[int] | None = None) -> int:
-        """Make parked jobs (all of them, or these) due again; how many there were."""
+        """Make parked jobs due again, all of them or the given ones, and return their number."""
         statement = sa.update(outbox).where(_PARKED)
         values = {"parked_because": None, "attempts": 0, "due_at": 0.0}
         with self._store.begin() as transaction:
@@ -172,7 +200,7 @@ class OutboxRows:
         return requeued
 
     def counts(self) -> Counts:
-        """How many rows wait, and since when."""
+        """Return the fill level of the outbox."""
         with self._store.read() as connection:
             pending, waiting, parked = (
                 int(
@@ -190,7 +218,7 @@ class OutboxRows:
         return Counts(pending, waiting, parked, when)
 
     def is_empty(self) -> bool:
-        """Whether nothing waits but parked jobs."""
+        """Return True when no row waits to be sent; parked rows do not count."""
         with self._store.read() as connection:
             return all(
                 connection.execute(_OLDEST.where(*queue)).first() is None
@@ -198,7 +226,7 @@ class OutboxRows:
             )
 
     def experiment(self, url: str, name: str) -> str | None:
-        """The id that an experiment had when it was last used; it stays through a renaming."""
+        """Return the id of an experiment when it was last used; it survives a renaming."""
         statement = sa.select(experiments.c.id).where(
             experiments.c.url == url, experiments.c.name == name
         )
@@ -206,7 +234,7 @@ class OutboxRows:
             return connection.execute(statement).scalar()
 
     def remember_experiment(self, url: str, name: str, experiment_id: str | None) -> None:
-        """Keep an experiment's id for the next start; None forgets it."""
+        """Keep an experiment's id for the next start; None deletes it."""
         with self._store.begin() as transaction:
             connection = transaction.connection
             if experiment_id is None:
@@ -220,19 +248,21 @@ class OutboxRows:
             connection.execute(statement, row)
 
     def shrink(self, pages: int = 1000) -> bool:
-        """Give some space of deleted rows back to the file system; whether there may be more.
+        """Give space of deleted rows back to the file system, and return True if there may be more.
 
-        What a node in use needs again before long (`pages`) is left to it.
+        Args:
+            pages: Free pages to leave in the file, since new rows soon need them again, and the most to
+                give back at once.
         """
         with self._store.read() as connection:
             free = int(connection.exec_driver_sql("PRAGMA freelist_count").scalar_one())
             if free <= pages:
                 return False
-            # As a script: the driver would run this pragma for one page only.
+            # As a script, because `execute` would run this pragma for one page only.
             driver = cast(sqlite3.Connection, connection.connection.driver_connection)
             try:
                 driver.executescript(f"PRAGMA incremental_vacuum({pages})")
-            except sqlite3.Error:  # somebody else is writing for long: there is no hurry
+            except sqlite3.Error:  # another process is writing; a later call will do
                 return False
             return True
 

@@ -1,11 +1,11 @@
-"""Drift jobs on their way from node.db to the tracking server.
+"""The sender: a thread that delivers drift jobs from `node.db` to the tracking server.
 
-At least once on the wire, exactly once in the records: a row is deleted only after the server said
-2xx, and a job that may have arrived before carries the event id by which it is recognised (our
-server has a unique index on it; an original one is asked first).
+Each job is sent at least once and recorded exactly once. A row is deleted only after the server answered
+2xx. A job that may have arrived before carries an event id: our server has a unique index on it, and an
+original server is asked for it first.
 
-A server that cannot be reached, or accepts us no longer, makes all rows wait; a job that it refuses
-is parked with the reason and keeps nobody waiting.
+When the server cannot be reached, or no longer accepts us, all rows wait. A job that it refuses is parked
+with the reason, and the next ones are sent.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import random
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from lenswatch.client.client import TrackingClient
 from lenswatch.client.monitor import client_for
@@ -22,20 +23,28 @@ from lenswatch.config import TrackingConfig
 from lenswatch.errors import StoreError, TrackingError, TrackingRefused, TrackingUnavailable
 from lenswatch.node.store.lease import Lease
 from lenswatch.node.store.store import NodeStore
-from lenswatch.outbox.delivery import Delivery
+from lenswatch.outbox.delivery import Delivery, DeliveryLimits
 from lenswatch.outbox.rows import Counts, OutboxRows, Parked
 
-__all__ = ["Counts", "Parked", "Sender"]
+__all__ = ["Counts", "DeliveryLimits", "Parked", "Sender"]
 
 logger = logging.getLogger(__name__)
 
 
 class Sender:
-    """Sends what is due, in order, in a thread of its own; one at a time for a node.db.
+    """Sends due rows in order, in a thread of its own.
 
-    Any number of processes may start one: the first to get the lease sends, the others stand by. A
-    row of any process is found within `poll` seconds, one of this process (or after `notify`) at
-    once. With an empty `config.url` nothing is ever sent, and all methods are harmless.
+    Any number of processes may start a sender for one `node.db`: the one that holds the lease sends, and the
+    others wait for the lease. A row of this process is sent at once. With an empty `config.url` nothing is
+    ever sent, and no method fails.
+
+    Args:
+        store: The node's database.
+        config: The settings of the tracking server.
+        client: The client; None makes the one of the settings.
+        poll: Seconds within which a row of another process is found.
+        lease_seconds: Length of the lease.
+        limits: Sizes, numbers of attempts, and delays.
     """
 
     def __init__(
@@ -45,39 +54,39 @@ class Sender:
         client: TrackingClient | None = None,
         *,
         poll: float = 0.25,
-        first_delay: float = 0.5,
-        longest_delay: float = 60.0,
         lease_seconds: float = 10.0,
+        limits: DeliveryLimits | None = None,
     ) -> None:
         self._store = store
         self._config = config
         self._client = client or (client_for(config) if config.url else None)
         self._rows = OutboxRows(store)
         self._lease = Lease(store, "sender", lease_seconds, on_gain=self.notify)
-        self._delays = (first_delay, longest_delay)
+        self._limits = limits or DeliveryLimits()
         self._delivery = (
-            Delivery(self._rows, self._client, config, self._may_send, self._delays)
+            Delivery(self._rows, self._client, config, self._may_send, self._limits)
             if self._client
             else None
         )
         self._poll = poll
         self._stopping = threading.Event()
-        self._changed = threading.Condition()  # something was sent, or could not be
+        self._changed = threading.Condition()  # notified after each attempt to send
         self._thread = threading.Thread(target=self._run, name="outbox-sender", daemon=True)
         self._failures = 0  # in a row
-        self._trouble = ""  # the kind of what is wrong, while something is
+        self._trouble = ""  # the kind of the last error, until something is sent
         self._sent = False  # since the file was last shrunk
 
     def start(self) -> None:
-        """Begin to send."""
+        """Start the thread."""
         if self._client is not None:
             self._lease.start()
             self._thread.start()
 
     def stop(self, timeout: float = 5.0) -> bool:
-        """Send nothing more and give the lease back; False when a request still hangs.
+        """Stop sending, give the lease back, and return True.
 
-        The thread then ends, and gives the lease back, with that request.
+        Returns False when a request has not ended after `timeout` seconds. The thread then ends, and gives
+        the lease back, with that request.
         """
         self._stopping.set()
         self.notify()
@@ -86,13 +95,14 @@ class Sender:
         return not self._thread.is_alive()
 
     def notify(self) -> None:
-        """Look for rows now."""
+        """Make the thread look for rows now."""
         self._store.posted.set()
 
     def drain(self, timeout: float) -> bool:
-        """Wait until all is sent; False when it is not in time, or the server is in trouble.
+        """Wait until all rows are sent, and return True.
 
-        Starts the sender if need be; `stop` it afterwards.
+        Returns False when that takes longer than `timeout` seconds, or the server cannot be used. Starts the
+        sender if it does not run; `stop` it afterwards.
         """
         if self._client is None:
             return True
@@ -103,28 +113,26 @@ class Sender:
             left = deadline - time.monotonic()
             if left <= 0 or self.trouble:
                 return False
-            with self._changed:  # rows may also go through another process: look now and then
+            with self._changed:  # another process may send the rows, so look from time to time
                 self._changed.wait(min(left, self._poll))
         return True
 
     @property
     def trouble(self) -> str:
-        """Why nothing can be sent at present; empty when all is well or nothing was tried."""
+        """The kind of error because of which rows wait; empty if there is none."""
         return self._trouble or (self._delivery.picture_trouble if self._delivery else "")
 
     def counts(self) -> Counts:
-        """How many rows wait, and since when."""
+        """Return the fill level of the outbox."""
         return self._rows.counts()
 
     def parked(self, at_most: int = 100) -> list[Parked]:
-        """The jobs that the server refused."""
+        """Return the oldest jobs that the server refused."""
         return self._rows.parked(at_most)
 
     def requeue(self, ids: Sequence[int] | None = None) -> int:
-        """Try parked jobs again, all or these; how many there were."""
+        """Send parked jobs again, all or the given ones, and return their number."""
         return self._rows.requeue(ids)
-
-    # The thread
 
     def _run(self) -> None:
         try:
@@ -139,17 +147,17 @@ class Sender:
         return self._lease.held and not self._stopping.is_set()
 
     def _turn(self) -> None:
-        """Send once; when there was nothing, wait for more; when it failed, back off."""
+        """Send once. Wait for rows when there are none, and back off after an error."""
         self._store.posted.clear()
         try:
             sent = self._send()
         except (TrackingError, StoreError) as error:
             self._back_off(error)
-        except Exception as error:  # a mistake of ours must not end all delivery
+        except Exception as error:  # an error in our code must not end delivery
             logger.exception("the outbox sender failed")
             self._back_off(error)
         else:
-            self._tell()
+            self._notify_waiting()
             if not sent and not self._stopping.is_set():
                 self._store.posted.wait(self._poll)
 
@@ -158,11 +166,11 @@ class Sender:
             return False
         sent = self._delivery.once()
         if sent:
-            self._all_is_well()
+            self._recover()
         self._sent = sent or (self._sent and self._rows.shrink())
         return sent
 
-    def _tell(self) -> None:
+    def _notify_waiting(self) -> None:
         with self._changed:
             self._changed.notify_all()
 
@@ -171,17 +179,17 @@ class Sender:
         if self._trouble != kind:
             logger.warning("drift jobs wait in %s: %s", self._store.path, error)
         self._trouble = kind
-        self._tell()
-        first, longest = self._delays
+        self._notify_waiting()
+        limits = self._limits
         if isinstance(error, TrackingRefused):
-            first *= 10
-        delay = min(longest, first * 2 ** min(self._failures, 20)) * random.uniform(0.5, 1.0)
+            limits = replace(limits, first_delay=10 * limits.first_delay)
+        delay = limits.delay(self._failures) * random.uniform(0.5, 1.0)
         if isinstance(error, TrackingUnavailable):
-            delay = max(delay, min(error.retry_after, 10 * longest))
+            delay = max(delay, min(error.retry_after, 10 * limits.longest_delay))
         self._failures += 1
         self._stopping.wait(delay)
 
-    def _all_is_well(self) -> None:
+    def _recover(self) -> None:
         if self._trouble and self._client is not None:
             logger.info("drift jobs are accepted again by %s", self._config.url)
             self._client.look_again()

@@ -1,4 +1,4 @@
-"""The node's database: nothing lost, nothing counted twice, whoever writes."""
+"""The node's database: no write is lost or counted twice, with any number of writers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ from typing import Any
 import pytest
 
 from lenswatch.errors import StoreError
-from lenswatch.node.store import store as store_module
 from lenswatch.node.store.store import Answer, NodeStore
 from support.node_processes import count_up, drift_job, stop_in_the_middle
 
@@ -54,13 +54,13 @@ def test_what_was_put_in_one_transaction_is_read_back(store: NodeStore, path: Pa
         assert transaction.answer("e1") is None
         assert transaction.window("demo", "ab") is None
         transaction.put_window("demo", "ab", b"state")
-        transaction.put_answer("e1", Answer(200, {"drift": False, "distance": None}))
+        transaction.put_answer("e1", Answer("judged", {"drift": False, "distance": None}))
         transaction.post(drift_job(), b"jpeg")
         assert transaction.window("demo", "ab") == b"state"
     store.close()
     again = NodeStore(path)
     assert again.window("demo", "ab") == b"state"
-    assert again.answer("e1") == Answer(200, {"drift": False, "distance": None})
+    assert again.answer("e1") == Answer("judged", {"drift": False, "distance": None})
     (text,) = rows(path, "SELECT job FROM outbox")[0]
     assert json.loads(text) == drift_job().to_json()
     assert rows(path, "SELECT data FROM pictures") == [(b"jpeg",)]
@@ -70,7 +70,7 @@ def test_an_exception_undoes_all_of_it(store: NodeStore, path: Path) -> None:
     def work() -> None:
         with store.begin() as transaction:
             transaction.put_window("demo", "ab", b"state")
-            transaction.put_answer("e1", Answer(200, {}))
+            transaction.put_answer("e1", Answer("judged", {}))
             transaction.post(drift_job(), b"jpeg")
             raise FileNotFoundError("the caller's own trouble")
 
@@ -112,19 +112,19 @@ def test_streams_tell_how_many_images_and_when(store: NodeStore) -> None:
 
 def test_a_second_answer_to_an_event_is_refused(store: NodeStore) -> None:
     with store.begin() as transaction:
-        transaction.put_answer("e1", Answer(200, {"n": 1}))
+        transaction.put_answer("e1", Answer("judged", {"n": 1}))
     with pytest.raises(StoreError, match="UNIQUE"), store.begin() as transaction:
-        transaction.put_answer("e1", Answer(200, {"n": 2}))
-    assert store.answer("e1") == Answer(200, {"n": 1})
+        transaction.put_answer("e1", Answer("judged", {"n": 2}))
+    assert store.answer("e1") == Answer("judged", {"n": 1})
 
 
 def test_what_is_no_json_never_gets_into_the_file(store: NodeStore, path: Path) -> None:
     with store.begin() as transaction:
         transaction.post(drift_job(distance=float("nan")))
-        transaction.put_answer("e1", Answer(200, {"distance": float("-inf")}))
+        transaction.put_answer("e1", Answer("judged", {"distance": float("-inf")}))
     (text,) = rows(path, "SELECT job FROM outbox")[0]
     assert json.loads(text)["parameters"]["distance"] is None
-    assert store.answer("e1") == Answer(200, {"distance": None})
+    assert store.answer("e1") == Answer("judged", {"distance": None})
 
 
 def test_without_a_tracking_server_no_job_is_kept(path: Path) -> None:
@@ -141,22 +141,91 @@ def test_a_posted_job_wakes_the_sender_once_it_is_committed(store: NodeStore) ->
     assert store.posted.is_set()
 
 
-def test_answers_older_than_a_week_go(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "PRUNE_EVERY", 2)
-    store = NodeStore(path)
-    week_ago = time.time() - 8 * 24 * 3600
-    for event_id in ("old1", "old2", "young"):
+def test_answers_older_than_a_week_go(path: Path) -> None:
+    now = time.time()
+    store = NodeStore(path, prune_every=2, clock=lambda: now)
+    for event_id in ("old1", "old2"):
         with store.begin() as transaction:
-            transaction.put_answer(event_id, Answer(200, {}))
-    connection = sqlite3.connect(path)
-    with connection:
-        connection.execute(f"UPDATE answers SET answered_at = {week_ago} WHERE event_id LIKE 'o%'")
-    connection.close()
+            transaction.put_answer(event_id, Answer("judged", {}))
+    now += 8 * 24 * 3600
     for event_id in ("new1", "new2"):
         with store.begin() as transaction:
-            transaction.put_answer(event_id, Answer(200, {}))
+            transaction.put_answer(event_id, Answer("judged", {}))
     kept = {name for (name,) in rows(path, "SELECT event_id FROM answers")}
-    assert kept == {"young", "new1", "new2"}
+    assert kept == {"new1", "new2"}
+
+
+# The tables of the first version, whose answers held HTTP statuses.
+VERSION_1 = """
+CREATE TABLE windows (
+    stream TEXT NOT NULL, digest TEXT NOT NULL, images INTEGER NOT NULL,
+    updated_at REAL NOT NULL, state BLOB NOT NULL, PRIMARY KEY (stream, digest));
+CREATE TABLE answers (
+    id INTEGER PRIMARY KEY, event_id TEXT NOT NULL UNIQUE, answered_at REAL NOT NULL,
+    status INTEGER NOT NULL, body TEXT NOT NULL);
+CREATE TABLE outbox (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, posted_at REAL NOT NULL,
+    due_at REAL NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0,
+    tried INTEGER NOT NULL DEFAULT 0, drift_id TEXT, parked_because TEXT, job TEXT NOT NULL);
+CREATE INDEX outbox_jobs ON outbox (id) WHERE parked_because IS NULL AND drift_id IS NULL;
+CREATE INDEX outbox_pictures ON outbox (id) WHERE parked_because IS NULL AND drift_id IS NOT NULL;
+CREATE INDEX outbox_parked ON outbox (id) WHERE parked_because IS NOT NULL;
+CREATE TABLE pictures (
+    outbox_id INTEGER PRIMARY KEY REFERENCES outbox (id) ON DELETE CASCADE, data BLOB NOT NULL);
+CREATE TABLE lease (name TEXT PRIMARY KEY, holder TEXT NOT NULL, expires_at REAL NOT NULL);
+CREATE TABLE experiments (
+    url TEXT NOT NULL, name TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY (url, name));
+PRAGMA user_version = 1;
+"""
+
+
+def _version_1(path: Path) -> None:
+    """Write the database of a node of the first version that has judged and refused."""
+    path.parent.mkdir()
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.executescript(VERSION_1)
+    now = time.time()
+    connection.execute(
+        "INSERT INTO windows VALUES ('reef', 'ab', 3, ?, CAST('state' AS BLOB))", (now,)
+    )
+    for event_id, status in (("fine", 200), ("bad", 422), ("large", 413)):
+        row = (event_id, now, status, json.dumps({"event_id": event_id}))
+        connection.execute(
+            "INSERT INTO answers (event_id, answered_at, status, body) VALUES (?, ?, ?, ?)", row
+        )
+    job = json.dumps(drift_job("fine").to_json())
+    connection.execute("INSERT INTO outbox (posted_at, job) VALUES (?, ?)", (now, job))
+    connection.execute("INSERT INTO pictures VALUES (1, CAST('jpeg' AS BLOB))")
+    connection.commit()
+    connection.close()
+
+
+def test_a_database_of_the_first_version_is_taken_over(path: Path) -> None:
+    _version_1(path)
+    store = NodeStore(path)
+    assert store.answer("fine") == Answer("judged", {"event_id": "fine"})
+    assert store.answer("bad") == Answer("refused", {"event_id": "bad"})
+    assert store.answer("large") == Answer("too large", {"event_id": "large"})
+    assert store.window("reef", "ab") == b"state"
+    assert [stream.images for stream in store.streams()] == [3]
+    assert rows(path, "SELECT data FROM pictures JOIN outbox ON outbox.id = outbox_id") == [
+        (b"jpeg",)
+    ]
+    with pytest.raises(StoreError, match="UNIQUE"), store.begin() as transaction:
+        transaction.put_answer("fine", Answer("judged", {}))
+    with store.begin() as transaction:
+        transaction.put_answer("new", Answer("refused", {}))
+    assert rows(path, "PRAGMA user_version") == [(2,)]
+
+
+def test_workers_that_start_together_take_a_database_over_once(path: Path) -> None:
+    _version_1(path)
+    with ThreadPoolExecutor(8) as pool:
+        stores = list(pool.map(lambda _: NodeStore(path), range(8)))
+    for store in stores:
+        assert store.answer("bad") == Answer("refused", {"event_id": "bad"})
 
 
 def test_the_file_is_in_wal_mode_and_every_commit_reaches_the_disk(

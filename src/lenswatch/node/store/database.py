@@ -1,8 +1,8 @@
-"""The file node.db: its tables, its schema's versions, and how it is opened.
+"""The file `node.db`: its tables, its migrations, and how it is opened.
 
-SQLite in WAL mode with synchronous=FULL: readers never wait, and what was committed is on the disk.
-Write transactions say BEGIN IMMEDIATE, since a read that turns into a write fails in WAL mode when
-another process wrote in between.
+SQLite runs in WAL mode with synchronous=FULL: readers never wait, and committed data is on the disk.
+Write transactions begin with BEGIN IMMEDIATE, because in WAL mode a transaction that reads first and
+writes later fails when another process wrote in between.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ answers = sa.Table(
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("event_id", sa.Text, nullable=False, unique=True),
     sa.Column("answered_at", sa.Float, nullable=False),
-    sa.Column("status", sa.Integer, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),  # of store.Kind
     sa.Column("body", sa.Text, nullable=False),
 )
 outbox = sa.Table(
@@ -59,8 +59,8 @@ outbox = sa.Table(
     sa.Column("posted_at", sa.Float, nullable=False),
     sa.Column("due_at", sa.Float, nullable=False),
     sa.Column("attempts", sa.Integer, nullable=False),
-    sa.Column("tried", sa.Boolean, nullable=False),  # may be on the server already
-    sa.Column("drift_id", sa.Text),  # set once the job is stored and its picture is still to go
+    sa.Column("tried", sa.Boolean, nullable=False),  # the server may have stored it already
+    sa.Column("drift_id", sa.Text),  # set once the server stored the job, but not yet its picture
     sa.Column("parked_because", sa.Text),
     sa.Column("job", sa.Text, nullable=False),
 )
@@ -92,12 +92,12 @@ _TABLES_1 = (
     """CREATE TABLE answers (
         id INTEGER PRIMARY KEY, event_id TEXT NOT NULL UNIQUE, answered_at REAL NOT NULL,
         status INTEGER NOT NULL, body TEXT NOT NULL)""",
-    # AUTOINCREMENT: an id is never used again, so an acknowledgement can only mean its own row.
+    # AUTOINCREMENT never reuses an id, so that a late acknowledgement cannot delete another row.
     """CREATE TABLE outbox (
         id INTEGER PRIMARY KEY AUTOINCREMENT, posted_at REAL NOT NULL,
         due_at REAL NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0,
         tried INTEGER NOT NULL DEFAULT 0, drift_id TEXT, parked_because TEXT, job TEXT NOT NULL)""",
-    # Three queues in one table; a row is in exactly one of them.
+    # One table holds three queues, and each row is in exactly one of them.
     "CREATE INDEX outbox_jobs ON outbox (id) WHERE parked_because IS NULL AND drift_id IS NULL",
     """CREATE INDEX outbox_pictures ON outbox (id)
         WHERE parked_because IS NULL AND drift_id IS NOT NULL""",
@@ -121,13 +121,31 @@ def _create_tables(connection: sa.Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
-MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (_create_tables,)
+def _name_answers(connection: sa.Connection) -> None:
+    """Replace the HTTP status of an answer by its kind."""
+    for statement in (
+        """CREATE TABLE named (
+            id INTEGER PRIMARY KEY, event_id TEXT NOT NULL UNIQUE, answered_at REAL NOT NULL,
+            kind TEXT NOT NULL, body TEXT NOT NULL)""",
+        """INSERT INTO named SELECT id, event_id, answered_at,
+            CASE status WHEN 200 THEN 'judged' WHEN 413 THEN 'too large' ELSE 'refused' END, body
+            FROM answers""",
+        "DROP TABLE answers",
+        "ALTER TABLE named RENAME TO answers",
+    ):
+        connection.exec_driver_sql(statement)
+
+
+MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (_create_tables, _name_answers)
 
 
 def open_engine(path: Path, busy_timeout: float, *, durable: bool = True) -> sa.Engine:
-    """An engine on the file whose transactions start with its option `begin`, or not at all.
+    """Return an engine whose transactions begin with its execution option `begin`, if it has one.
 
-    `durable=False`: a commit does not wait for the disk; the file may be lost with the machine.
+    Args:
+        path: The database file.
+        busy_timeout: Seconds to wait for another process's transaction.
+        durable: Let each commit wait for the disk. Without it a power failure may destroy the file.
     """
     engine = sa.create_engine(
         f"sqlite:///{path}",
@@ -154,7 +172,7 @@ def _begin(connection: sa.Connection) -> None:
 
 
 def migrate(reader: sa.Engine, writer: sa.Engine, busy_timeout: float) -> None:
-    """Bring the file to this version's schema; a new file gets all of it."""
+    """Bring a new or older file to this version's schema."""
     with reader.connect() as connection:
         if _version(connection) == len(MIGRATIONS) and _journal_mode(connection) == "wal":
             return
@@ -184,8 +202,10 @@ def _journal_mode(connection: sa.Connection) -> str:
 
 
 def _set_wal(connection: sa.Connection, deadline: float) -> None:
-    """Switch to WAL. SQLite does not wait for others here, so this does."""
-    connection.exec_driver_sql("PRAGMA auto_vacuum = INCREMENTAL")  # heeded in an empty file only
+    """Switch to WAL mode, waiting for other processes, which SQLite does not do here."""
+    connection.exec_driver_sql(
+        "PRAGMA auto_vacuum = INCREMENTAL"
+    )  # takes effect in an empty file only
     while True:
         try:
             connection.exec_driver_sql("PRAGMA journal_mode = WAL")
@@ -198,15 +218,15 @@ def _set_wal(connection: sa.Connection, deadline: float) -> None:
 
 
 def is_busy(error: sa.exc.DBAPIError) -> bool:
-    """Whether another connection was in the way, and nothing else was wrong."""
+    """Return True when the only fault is that another connection holds a lock."""
     return getattr(error.orig, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
 
 
 @contextmanager
 def named_errors(path: Path) -> Iterator[None]:
-    """Turn what the database complains of into a StoreError that names the file.
+    """Raise database errors as a StoreError that names the file.
 
-    Other exceptions pass: they are those of the caller's own code between BEGIN and COMMIT.
+    Other exceptions pass: they come from the caller's code inside the transaction.
     """
     try:
         yield
@@ -221,7 +241,7 @@ def _advice(error: BaseException | None) -> str:
     if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
         return "the file is damaged or no database: move it away and restart, or restore a copy"
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return "another process kept it locked for too long: see what else has it open"
+        return "another process kept it locked for too long: find out which one has it open"
     if name.startswith("SQLITE_FULL"):
         return "free some disk space"
-    return "see that the file and its folder can be written"
+    return "the file and its folder must be writable"

@@ -1,4 +1,4 @@
-"""One holder at a time among all processes that use a node.db."""
+"""A lease: at most one holder at a time among all processes that use a `node.db`."""
 
 from __future__ import annotations
 
@@ -20,16 +20,23 @@ __all__ = ["Lease"]
 
 logger = logging.getLogger(__name__)
 
-LOOK_EVERY = 0.5  # seconds between two looks at somebody else's lease
-FARTHEST = 60.0  # seconds; no lease is longer
+LONGEST = 60.0  # seconds of a lease
 
 
 class Lease:
-    """A row of node.db that names its holder until a time, and a thread that keeps it ours.
+    """A row of `node.db` that names the holder until a time, and a thread that asks for it and renews it.
 
-    A holder that dies stops renewing, and the lease passes on after `seconds`. Times are those of
-    the machine's monotonic clock, which all its processes share; a time further ahead than a lease
-    can be is from before the machine was restarted.
+    A holder that dies stops renewing, and another one gets the lease after `seconds`. Times are those of
+    the machine's monotonic clock, which all its processes share. A time that is further ahead than the
+    longest lease was written before the machine was restarted, and is ignored.
+
+    Args:
+        store: The database.
+        name: Name of the lease.
+        seconds: Length of the lease, at most 60. It is renewed after a third of it.
+        on_gain: Called when the lease was obtained.
+        look_every: Seconds between two looks at a lease that another process holds.
+        clock: Seconds on a clock that all processes of the machine share.
     """
 
     def __init__(
@@ -38,11 +45,16 @@ class Lease:
         name: str,
         seconds: float = 10.0,
         on_gain: Callable[[], None] = lambda: None,
+        *,
+        look_every: float = 0.5,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.holder = f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
         self._store = store
         self._name = name
         self._seconds = seconds
+        self._look_every = min(look_every, seconds / 3)
+        self._clock = clock
         self._until = 0.0
         self._on_gain = on_gain
         self._ended = threading.Event()
@@ -50,15 +62,15 @@ class Lease:
 
     @property
     def held(self) -> bool:
-        """Whether the lease is ours now."""
-        return time.monotonic() < self._until
+        """True while the lease is this object's."""
+        return self._clock() < self._until
 
     def start(self) -> None:
-        """Begin to ask for the lease, and to renew it."""
+        """Start the thread that asks for the lease and renews it."""
         self._thread.start()
 
     def release(self) -> None:
-        """Give the lease back at once."""
+        """Stop the thread and give the lease back at once."""
         self._ended.set()
         if self._thread.ident:
             self._thread.join()
@@ -67,7 +79,7 @@ class Lease:
         try:
             with self._store.begin() as transaction:
                 transaction.connection.execute(sa.delete(lease).where(*mine))
-        except StoreError as error:  # it then ends by itself
+        except StoreError as error:  # it expires then
             logger.warning("the lease cannot be given back: %s", error)
 
     def _keep(self) -> None:
@@ -76,13 +88,13 @@ class Lease:
                 self._ask()
             except StoreError as error:
                 logger.warning("the lease cannot be renewed: %s", error)
-            self._ended.wait(self._seconds / 3 if self.held else min(LOOK_EVERY, self._seconds / 3))
+            self._ended.wait(self._seconds / 3 if self.held else self._look_every)
 
     def _ask(self) -> None:
         had = self.held
-        if not had and self._somebody_has_it():
+        if not had and self._is_taken():
             return
-        now = time.monotonic()
+        now = self._clock()
         if self._take(now):
             self._until = now + self._seconds
             if not had:
@@ -90,14 +102,14 @@ class Lease:
         else:
             self._until = 0.0
 
-    def _somebody_has_it(self) -> bool:
+    def _is_taken(self) -> bool:
         statement = sa.select(lease.c.holder, lease.c.expires_at).where(lease.c.name == self._name)
         with self._store.read() as connection:
             row = connection.execute(statement).first()
-        now = time.monotonic()
-        return (
-            row is not None and row.holder != self.holder and now < row.expires_at <= now + FARTHEST
-        )
+        if row is None or row.holder == self.holder:
+            return False
+        now = self._clock()
+        return bool(now < row.expires_at <= now + LONGEST)
 
     def _take(self, now: float) -> bool:
         row = {"name": self._name, "holder": self.holder, "expires_at": now + self._seconds}
@@ -107,7 +119,7 @@ class Lease:
             where=sa.or_(
                 lease.c.holder == self.holder,
                 lease.c.expires_at <= now,
-                lease.c.expires_at > now + FARTHEST,
+                lease.c.expires_at > now + LONGEST,
             ),
         )
         with self._store.begin() as transaction:

@@ -1,7 +1,7 @@
-"""storage/node.db: what the node must not lose.
+"""`storage/node.db`: everything that the node must not lose.
 
-A stream's window, the answer to an event and the drift job on its way to the tracking server change
-together, in one transaction, or not at all. Any number of processes and threads may use one file.
+A stream's window, the answer to an event and the queued drift job change in one transaction. Any number
+of processes and threads may use one file.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
@@ -33,15 +33,16 @@ from lenswatch.node.store.database import (
 )
 from lenswatch.wire import DriftJob, to_json
 
-__all__ = ["Answer", "NodeStore", "StreamState", "Transaction"]
+__all__ = ["Answer", "Kind", "NodeStore", "StreamSummary", "Transaction"]
 
-KEEP_ANSWERS = 7 * 24 * 3600.0  # seconds
-PRUNE_EVERY = 100  # answers
+WEEK = 7 * 24 * 3600.0  # seconds
 PRUNE_AT_MOST = 200  # answers at once
+
+Kind = Literal["judged", "refused", "too large"]
 
 
 class _Statement:
-    """A statement compiled once: the hot path spends no time on building SQL."""
+    """A statement that is compiled once, since building SQL takes longer than running it."""
 
     def __init__(self, statement: sa.ClauseElement, columns: Sequence[str] | None = None) -> None:
         compiled = statement.compile(
@@ -51,15 +52,13 @@ class _Statement:
         self._fixed = {name: value for name, value in compiled.params.items() if value is not None}
 
     def __call__(self, connection: sa.Connection, row: Mapping[str, Any]) -> sqlite3.Cursor:
-        """Run it on the connection's own SQLite connection, in the transaction it is in."""
+        """Run the statement on the SQLite connection itself, inside its current transaction."""
         driver: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]
         return driver.execute(self._sql, {**self._fixed, **row})
 
 
 _ANSWER = _Statement(
-    sa.select(answers.c.status, answers.c.body).where(
-        answers.c.event_id == sa.bindparam("event_id")
-    )
+    sa.select(answers.c.kind, answers.c.body).where(answers.c.event_id == sa.bindparam("event_id"))
 )
 _WINDOW = _Statement(
     sa.select(windows.c.state).where(
@@ -79,7 +78,7 @@ _PUT_WINDOW = _Statement(
     ("stream", "digest", "state", "updated_at"),
 )
 _DELETE_WINDOWS = sa.delete(windows).where(windows.c.stream == sa.bindparam("of_stream"))
-_PUT_ANSWER = _Statement(insert(answers), ("event_id", "answered_at", "status", "body"))
+_PUT_ANSWER = _Statement(insert(answers), ("event_id", "answered_at", "kind", "body"))
 _PRUNE = sa.delete(answers).where(
     answers.c.id.in_(sa.select(answers.c.id).order_by(answers.c.id).limit(PRUNE_AT_MOST)),
     answers.c.answered_at < sa.bindparam("before"),
@@ -90,31 +89,37 @@ _PUT_PICTURE = _Statement(insert(pictures), ("outbox_id", "data"))
 
 @dataclass(frozen=True)
 class Answer:
-    """The first answer to an event id: an HTTP status and a JSON object."""
+    """The first answer to an event id: a JSON object, and whether it is a verdict or a refusal."""
 
-    status: int
+    kind: Kind
     body: dict[str, Any]
 
 
 @dataclass(frozen=True)
-class StreamState:
-    """What the store knows of a stream under one reference."""
+class StreamSummary:
+    """Number and time of a stream's images under one reference."""
 
     stream: str
     digest: str
-    images: int  # observed since the window was new
+    images: int  # since the window was created
     updated_at: datetime  # UTC
 
 
 class NodeStore:
-    """The node's database. Creates the folder, the file and its tables when they are missing.
+    """The node's database. The folder, the file and its tables are created when they are missing.
 
-    With `keep_outbox=False` (no tracking server is configured) posted jobs are not kept. With
-    `durable=False` no commit waits for the disk: for a database that is thrown away anyway.
+    Args:
+        path: The database file.
+        busy_timeout: Seconds to wait for another process's transaction.
+        keep_outbox: Keep posted jobs; False when no tracking server is configured.
+        durable: Let each commit wait for the disk; False for a database that is deleted afterwards.
+        keep_answers: Seconds for which an answer is kept for retries.
+        prune_every: Number of answers after which old ones are deleted.
+        clock: Seconds since 1970 in UTC.
 
     Raises:
-        StoreError: the file is damaged, no database of ours, of a newer version, or not writable;
-            so does every method.
+        StoreError: The file is damaged, another program's, of a newer version, or not writable. Every
+            method raises it too.
     """
 
     def __init__(
@@ -124,13 +129,18 @@ class NodeStore:
         busy_timeout: float = 30.0,
         keep_outbox: bool = True,
         durable: bool = True,
+        keep_answers: float = WEEK,
+        prune_every: int = 100,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.path = Path(path)
         self.keep_outbox = keep_outbox
-        self.posted = threading.Event()  # set whenever a job of this process was committed
+        self.posted = threading.Event()  # set after this process committed a job
+        self.clock = clock
         self._busy_timeout = busy_timeout
-        self._writing = threading.Lock()  # threads take turns at once; SQLite only polls
-        self._unpruned = PRUNE_EVERY - 1  # answers put since the last look for old ones
+        self._writing = threading.Lock()  # wakes the next thread at once, where SQLite only polls
+        self._keep_answers, self._prune_every = keep_answers, prune_every
+        self._unpruned = prune_every - 1  # answers written since old ones were last deleted
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -142,12 +152,12 @@ class NodeStore:
 
     @contextmanager
     def begin(self) -> Iterator[Transaction]:
-        """A write transaction: committed at the end, rolled back if an exception passes."""
+        """Open a write transaction: committed at the end, rolled back after an exception."""
         if not self._writing.acquire(timeout=self._busy_timeout):
-            raise StoreError(f"{self.path}: another thread kept it locked for too long")
+            raise StoreError(f"{self.path}: locked by another thread for too long")
         try:
             with named_errors(self.path), self._writer.begin() as connection:
-                transaction = Transaction(connection, self.keep_outbox)
+                transaction = Transaction(connection, self.keep_outbox, self.clock)
                 yield transaction
                 self._prune_sometimes(transaction)
         finally:
@@ -157,88 +167,92 @@ class NodeStore:
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
-        """A connection for single reads, outside any transaction; never waits for a writer."""
+        """Open a connection for single reads outside any transaction; it never waits for a writer."""
         with named_errors(self.path), self._reader.connect() as connection:
             yield connection
 
     def answer(self, event_id: str) -> Answer | None:
-        """The first answer to `event_id`, if there was one in the last 7 days."""
+        """Return the first answer to `event_id`, None if there is none or it is no longer kept."""
         with self.read() as connection:
             return _answer(connection, event_id)
 
     def window(self, stream: str, digest: str) -> bytes | None:
-        """The window of `stream` under the reference `digest`."""
+        """Return the stored state of `stream` under the reference `digest`, or None."""
         with self.read() as connection:
             return _window(connection, stream, digest)
 
-    def streams(self) -> list[StreamState]:
-        """All streams, the one with the newest image first."""
+    def streams(self) -> list[StreamSummary]:
+        """Return all streams, the one with the newest image first."""
         columns = (windows.c.stream, windows.c.digest, windows.c.images, windows.c.updated_at)
         with self.read() as connection:
             rows = connection.execute(sa.select(*columns).order_by(windows.c.updated_at.desc()))
             return [
-                StreamState(stream, digest, images, datetime.fromtimestamp(updated_at, UTC))
+                StreamSummary(stream, digest, images, datetime.fromtimestamp(updated_at, UTC))
                 for stream, digest, images, updated_at in rows
             ]
 
     def close(self) -> None:
-        """Close all connections. The store may be used again afterwards."""
+        """Close all connections. They are opened again when needed."""
         self._reader.dispose()
 
     def _prune_sometimes(self, transaction: Transaction) -> None:
         self._unpruned += transaction.answers_put
-        if self._unpruned >= PRUNE_EVERY:
-            transaction.connection.execute(_PRUNE, {"before": time.time() - KEEP_ANSWERS})
+        if self._unpruned >= self._prune_every:
+            before = self.clock() - self._keep_answers
+            transaction.connection.execute(_PRUNE, {"before": before})
             self._unpruned = 0
 
 
 class Transaction:
-    """What may be done between BEGIN IMMEDIATE and COMMIT. Made by `NodeStore.begin`."""
+    """The reads and writes of one transaction, which `NodeStore.begin` opens."""
 
-    def __init__(self, connection: sa.Connection, keep_outbox: bool) -> None:
+    def __init__(
+        self, connection: sa.Connection, keep_outbox: bool, clock: Callable[[], float]
+    ) -> None:
         self.connection = connection
         self.posted = 0
         self.answers_put = 0
         self._keep_outbox = keep_outbox
+        self._clock = clock
 
     def answer(self, event_id: str) -> Answer | None:
-        """The first answer to `event_id`."""
+        """Return the first answer to `event_id`, or None."""
         return _answer(self.connection, event_id)
 
     def window(self, stream: str, digest: str) -> bytes | None:
-        """The window of `stream` under the reference `digest`."""
+        """Return the stored state of `stream` under the reference `digest`, or None."""
         return _window(self.connection, stream, digest)
 
     def put_window(self, stream: str, digest: str, state: bytes) -> None:
-        """Replace the window, and count one more image observed."""
-        now = time.time()
+        """Replace a stream's state, and count one more image."""
+        now = self._clock()
         row = {"stream": stream, "digest": digest, "state": state, "updated_at": now}
         _PUT_WINDOW(self.connection, row)
 
     def delete_windows(self, stream: str) -> int:
-        """Forget the stream's windows under all references; how many there were."""
+        """Delete the stream's states under all references, and return their number."""
         return int(self.connection.execute(_DELETE_WINDOWS, {"of_stream": stream}).rowcount)
 
     def put_answer(self, event_id: str, answer: Answer) -> None:
         """Keep the first answer to `event_id` for its retries.
 
         Raises:
-            StoreError: there is an answer already; look with `answer` first.
+            StoreError: There is an answer already; look with `answer` first.
         """
         row = {
             "event_id": event_id,
-            "answered_at": time.time(),
-            "status": answer.status,
+            "answered_at": self._clock(),
+            "kind": answer.kind,
             "body": to_json(answer.body),
         }
         _PUT_ANSWER(self.connection, row)
         self.answers_put += 1
 
     def post(self, job: DriftJob, picture: bytes | None = None) -> None:
-        """Put a drift job, and the JPEG that belongs to it, into the outbox: due now."""
+        """Queue a drift job, and the JPEG that belongs to it, for sending at once."""
         if not self._keep_outbox:
             return
-        row = {"posted_at": time.time(), "job": to_json(job.to_json())}
+        row = {"posted_at": self._clock(), "job": to_json(job.to_json())}
         posted = _POST(self.connection, row)
         if picture is not None:
             outbox_id = posted.lastrowid

@@ -1,0 +1,117 @@
+"""The reference and the calibrations in force, re-read from the storage folder when they are replaced."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import NamedTuple
+
+from lenswatch.config import Config
+from lenswatch.detect.mmd import FittedMMD
+from lenswatch.errors import InputError
+from lenswatch.node.calibrate import fit_calibration
+from lenswatch.node.calibration import (
+    DEFAULT_STREAM,
+    Calibration,
+    load_calibration,
+    save_calibration,
+)
+from lenswatch.node.judge import Judge
+from lenswatch.reference.artefact import Reference, load_reference
+from lenswatch.reference.paths import calibration_folder, current_digest, reference_folder
+
+__all__ = ["Current", "InForce"]
+
+log = logging.getLogger(__name__)
+
+
+class InForce(NamedTuple):
+    """A reference and the MMD detector fitted to it."""
+
+    reference: Reference
+    fitted: FittedMMD
+
+
+class Current:
+    """Reference, fitted detector and calibrations of one storage folder.
+
+    Picks up a new reference or calibration without a restart. Any number of threads may share one.
+
+    Args:
+        config: The settings.
+        keep_calibrations: Save the thresholds of a reference that has none; without it nothing is written.
+
+    Raises:
+        ArtefactError: There is no reference yet, or it is damaged. So do the methods.
+    """
+
+    def __init__(self, config: Config, *, keep_calibrations: bool = True) -> None:
+        self._config = config
+        self._keep_calibrations = keep_calibrations
+        self._pointer = reference_folder(config.storage_path) / "current"
+        self._judges: dict[tuple[str, str], tuple[object, Judge]] = {}  # by digest and stream
+        self._logged: dict[str, object] = {}  # each stream's calibration whose notes were logged
+        self._stamp = _stamp(self._pointer)
+        self._in_force = self._load(current_digest(config.storage_path))
+
+    def in_force(self) -> InForce:
+        """Return the current reference and its detector, loaded again if it was replaced."""
+        stamp = _stamp(self._pointer)
+        if stamp != self._stamp:
+            digest = current_digest(self._config.storage_path)
+            if digest is not None and digest != self._in_force.reference.digest:
+                self._in_force = self._load(digest)
+                self._judges.clear()
+            self._stamp = stamp
+        return self._in_force
+
+    def judge(self, reference: Reference, stream: str) -> Judge:
+        """Return the judge of a stream, made again if its calibration was replaced."""
+        folder = calibration_folder(self._config.storage_path)
+        stamp = _stamp(folder / reference.digest)  # replacing a file in it changes its time
+        kept = self._judges.get((reference.digest, stream))
+        if kept is None or kept[0] != stamp:
+            found = load_calibration(folder, reference.digest, stream)
+            if found is None:
+                found = self._calibrate(reference)
+                stamp = _stamp(folder / reference.digest)
+            kept = self._judges[reference.digest, stream] = (
+                stamp,
+                Judge.of(found, self._config.alarm),
+            )
+            self._log_notes(stream, kept[1])
+        return kept[1]
+
+    def _load(self, digest: str | None) -> InForce:
+        reference = load_reference(self._config.storage_path, digest)
+        return InForce(reference, reference.detector(self._config.detector.window_size))
+
+    def _calibrate(self, reference: Reference) -> Calibration:
+        """Return thresholds from the reference's own pictures, or none if they are too few."""
+        try:
+            calibration = fit_calibration(self._config, reference)
+        except InputError as error:
+            log.warning(
+                "no thresholds, only distances given by the caller or the settings: %s", error
+            )
+            return Calibration(reference.digest, {})
+        if self._keep_calibrations:
+            folder = calibration_folder(self._config.storage_path)
+            save_calibration(folder, DEFAULT_STREAM, calibration)
+        return calibration
+
+    def _log_notes(self, stream: str, judge: Judge) -> None:
+        """Log the notes on a calibration, once for each calibration of a stream."""
+        logged = (judge.calibration.digest, judge.calibration.created_at, judge.notes)
+        if judge.notes and self._logged.get(stream) != logged:
+            log.warning("stream %s: %s", stream, " ".join(judge.notes))
+        self._logged[stream] = logged
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Return a value that changes when the file, or a file in the folder, is replaced."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return 0, 0
+    return status.st_ino, status.st_mtime_ns

@@ -1,0 +1,79 @@
+"""The reference and the calibrations in force, and when they are read again."""
+
+import dataclasses
+import shutil
+
+import pytest
+
+from lenswatch.errors import ArtefactError
+from lenswatch.node.calibrate import calibrate_stream
+from lenswatch.node.calibration import load_calibration, save_calibration
+from lenswatch.node.current import Current
+from lenswatch.reference.artefact import load_reference, save_reference
+from lenswatch.reference.paths import calibration_folder
+
+
+def wider(config, reference):
+    """Make a reference with twice the bandwidth current."""
+    return save_reference(
+        config.storage_path, dataclasses.replace(reference, sigma=2 * reference.sigma), {}
+    )
+
+
+def test_a_reference_is_loaded_once_until_another_is_made_current(trained):
+    current = Current(trained)
+    first = current.in_force()
+    assert current.in_force() is first
+    made = wider(trained, first.reference)
+    second = current.in_force()
+    assert second.reference.digest == made.digest != first.reference.digest
+    assert second.fitted.window_size == first.fitted.window_size
+    assert current.in_force() is second
+
+
+def test_a_judge_belongs_to_the_reference_it_is_asked_for(trained):
+    """A picture may be half-way when another reference is made current."""
+    current = Current(trained)
+    old = current.in_force().reference
+    wider(trained, old)
+    new = current.in_force().reference
+    assert current.judge(old, "reef").calibration.digest == old.digest
+    assert current.judge(new, "reef").calibration.digest == new.digest
+
+
+def test_a_judge_is_kept_until_its_calibration_is_replaced(trained):
+    current = Current(trained)
+    reference = current.in_force().reference
+    kept = current.judge(reference, "reef")
+    assert current.judge(reference, "reef") is kept
+    folder = calibration_folder(trained.storage_path)
+    found = load_calibration(folder, reference.digest, "reef")
+    changed = dataclasses.replace(found, created_at="2026-06-01T08:00:00Z")
+    save_calibration(folder, "reef", changed)
+    assert current.judge(reference, "reef").calibration == changed
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_missing_thresholds_are_found_and_saved_unless_told_otherwise(trained, keep):
+    folder = calibration_folder(trained.storage_path)
+    shutil.rmtree(folder)
+    current = Current(trained, keep_calibrations=keep)
+    reference = current.in_force().reference
+    found = current.judge(reference, "reef").calibration
+    assert (load_calibration(folder, reference.digest, "reef") == found) is keep
+    shutil.rmtree(folder, ignore_errors=True)
+    saved = calibrate_stream(trained, reference)
+    assert found.thresholds == saved.thresholds
+
+
+def test_a_damaged_new_reference_is_an_error_until_it_is_repaired(trained):
+    current = Current(trained)
+    made = wider(trained, current.in_force().reference)
+    file = trained.storage_path / "reference" / made.digest / "bandwidth.json"
+    content = file.read_bytes()
+    file.write_bytes(content[:-1])
+    with pytest.raises(ArtefactError, match=r"bandwidth\.json"):
+        current.in_force()
+    file.write_bytes(content)
+    assert current.in_force().reference.digest == made.digest
+    assert load_reference(trained.storage_path).digest == made.digest

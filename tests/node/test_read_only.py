@@ -1,0 +1,53 @@
+"""A storage folder that cannot be written, as on a read-only medium."""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from conftest import write_settings
+from lenswatch.reference.paths import calibration_folder
+from support.read_only import OBEYING, read_only
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    """Runs a command while the storage folder is read-only, and checks that it was left alone."""
+    settings = write_settings(tmp_path)
+    storage = trained.storage_path
+
+    def command(*arguments):
+        before = sorted(path.relative_to(storage) for path in storage.rglob("*"))
+        program = [sys.executable, "-m", "lenswatch", arguments[0], "--config", str(settings)]
+        with read_only(storage):
+            ended = subprocess.run(
+                [*OBEYING, *program, *map(str, arguments[1:])],
+                capture_output=True,
+                text=True,
+                timeout=120,
+            )
+        assert sorted(path.relative_to(storage) for path in storage.rglob("*")) == before
+        return ended
+
+    return command
+
+
+@pytest.mark.parametrize("calibrated", [True, False])
+def test_a_picture_is_explained(trained, run, tmp_path, camera, calibrated):
+    if not calibrated:
+        shutil.rmtree(calibration_folder(trained.storage_path))
+    (tmp_path / "blurred.jpg").write_bytes(camera(60, blurred=True))
+    ended = run("explain", "--output", tmp_path / "why.png", tmp_path / "blurred.jpg")
+    assert ended.returncode == 0, ended.stderr
+    assert "blurred" in ended.stdout
+    assert (tmp_path / "why.png").exists()
+    assert not list(trained.storage_path.glob("node.db*"))
+
+
+def test_a_calibration_that_cannot_be_kept_is_one_clear_line(run):
+    ended = run("calibrate")
+    assert ended.returncode != 0
+    assert "Traceback" not in ended.stderr
+    (line,) = [line for line in ended.stderr.splitlines() if "cannot be written" in line]
+    assert "default.json: cannot be written: Permission denied; " in line
