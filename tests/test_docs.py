@@ -37,7 +37,7 @@ _TWO_SENTENCES = re.compile(
 _NUMBER = re.compile(r"\d+\. ")  # of a list's item
 _ENDS_A_SENTENCE = re.compile(r"[.!?:;][)\"'*_]*$")
 # What begins something of its own in Markdown: a list's item, a table, a heading, a quotation, a directive.
-_BLOCK = re.compile(r"([-*] |\d+\. |\||#|>|!\[|:::|:   |<|\[)")
+_BLOCK = re.compile(r"([-*] |\d+\. |\||#|>|!\[|:::|<|\[)")
 
 
 def text_of(*pages: Path) -> str:
@@ -75,6 +75,28 @@ def test_a_sentence_stays_on_its_line(page: Path) -> None:
         if not _ENDS_A_SENTENCE.search(line) and not re.fullmatch(r"\*\*[^*]+\*\*", line)
     ]
     assert broken == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_a_list_begins_after_an_empty_line(page: Path) -> None:
+    """Forges show the list anyway; the site would show one paragraph with dashes."""
+    item = re.compile(r"([-*]|\d+\.) ")
+    lines = list(prose(page))
+    glued = [
+        f"{number}: {line}"
+        for (_, before), (number, line) in itertools.pairwise(lines)
+        if item.match(line) and before and not item.match(before)
+        if not continues_an_item(page, number - 1)
+    ]
+    assert glued == []
+
+
+def continues_an_item(page: Path, number: int) -> bool:
+    """Whether the line of that number belongs to a list's item that begins above, without a gap."""
+    for line in reversed(page.read_text(encoding="utf-8").splitlines()[:number]):
+        if not line.startswith(" "):
+            return bool(re.match(r"([-*]|\d+\.) ?", line))
+    return False
 
 
 def anchors(page: Path) -> set[str]:
