@@ -151,6 +151,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_site_loads_nothing_from_other_hosts(built: Path) -> None:
     pages = text_of(*built.rglob("*.html"), *built.rglob("*.css"))
     loads = (
@@ -160,6 +161,7 @@ def test_the_site_loads_nothing_from_other_hosts(built: Path) -> None:
     assert re.findall(loads, pages) == []
 
 
+@pytest.mark.slow
 def test_the_site_has_the_public_names(built: Path) -> None:
     text = text_of(built / "reference.html")
     public = [f"lenswatch.{name}" for name in lenswatch.__all__ if name != "__version__"]
@@ -206,6 +208,7 @@ def test_every_field_of_an_answer_is_documented() -> None:
     assert [name for name in fields if f"`{name}`" not in text and f'"{name}"' not in text] == []
 
 
+@pytest.mark.slow
 def test_what_goes_beyond_the_contract_is_documented(tmp_path: Path) -> None:
     app = create_app(Config(storage=StorageConfig(path=str(tmp_path))))
     with TestClient(app, base_url="http://127.0.0.1:5001") as client:
