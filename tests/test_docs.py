@@ -208,7 +208,6 @@ def test_every_field_of_an_answer_is_documented() -> None:
     assert [name for name in fields if f"`{name}`" not in text and f'"{name}"' not in text] == []
 
 
-@pytest.mark.slow
 def test_what_goes_beyond_the_contract_is_documented(tmp_path: Path) -> None:
     app = create_app(Config(storage=StorageConfig(path=str(tmp_path))))
     with TestClient(app, base_url="http://127.0.0.1:5001") as client:
