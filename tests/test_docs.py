@@ -234,6 +234,7 @@ def test_every_error_is_documented() -> None:
     assert "::: lenswatch.errors" in text_of(DOCS / "reference.md")
 
 
+FOREIGN = {"LISTEN", "NOTIFY", "OFFSET"}  # words of SQL
 WORK_PAGES = [ROOT / "CONTRIBUTING.md", *DOCS.glob("architecture.md"), *DOCS.glob("decisions/*.md")]
 
 
@@ -248,6 +249,15 @@ def test_the_files_that_pages_name_exist() -> None:
         if "/" in name or name not in files
     ]
     assert missing == []
+
+
+def test_the_names_that_pages_mention_are_in_the_code() -> None:
+    code = text_of(*(ROOT / "src").rglob("*.py"), *(ROOT / "api").glob("*.py"))
+    words = set(re.findall(r"\w+", code))
+    for page in WORK_PAGES:
+        named = re.findall(r"`(?:\w+\.)*(\w+)(?:\(\))?`", text_of(page))
+        ours = {name for name in named if re.match(r"_[a-zA-Z]|[A-Z]\w*[a-z_]|[A-Z_]{5,}", name)}
+        assert ours - words - FOREIGN == set(), page.name
 
 
 def test_the_make_targets_that_pages_name_exist() -> None:
