@@ -283,3 +283,15 @@ def test_the_changelog_is_kept() -> None:
     assert entries
     assert [entry for entry in entries if not entry.endswith(".")] == []
     assert len(set(entries)) == len(entries)
+
+
+FINDINGS = sorted((ROOT / "findings").glob("*.sh"))
+
+
+@pytest.mark.parametrize("script", FINDINGS, ids=[script.stem for script in FINDINGS])
+def test_a_finding_says_what_its_readme_asks_for(script: Path) -> None:
+    shebang, surprise, *lines = script.read_text(encoding="utf-8").splitlines()
+    assert shebang == "#!/usr/bin/env bash"
+    assert re.fullmatch(r"# [A-Z].*\.", surprise, flags=re.I)
+    for part in ("# Expected: ", "# Seen: ", "# Why it matters: ", "trap 'rm -rf "):
+        assert any(line.startswith(part) for line in lines), f"{part!r} is missing"
