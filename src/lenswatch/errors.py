@@ -1,5 +1,7 @@
 """The errors of Lenswatch, all of them.
 
+::
+
     LenswatchError
     ├── ConfigError             a setting that cannot be used
     ├── InputError              what a caller gave cannot be used; nothing was changed

@@ -282,16 +282,15 @@ class MMDStreaming(BaseDistanceBased):  # type: ignore[misc]  # Frouros has no t
     the window; the bandwidth is fitted to the reference unless given; a reference on which the kernel
     is blind is refused.
 
-    Examples:
-        >>> import numpy as np
-        >>> rng = np.random.default_rng(31)
-        >>> detector = MMDStreaming(window_size=10)
-        >>> _ = detector.fit(X=rng.normal(size=(100, 2)))
-        >>> results = [detector.update(value)[0] for value in rng.normal(3, 1, size=(12, 2))]
-        >>> [result is None for result in results].count(True)
-        9
-        >>> round(float(results[-1].distance), 2) > 0.5
-        True
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(31)
+    >>> detector = MMDStreaming(window_size=10)
+    >>> _ = detector.fit(X=rng.normal(size=(100, 2)))
+    >>> results = [detector.update(value)[0] for value in rng.normal(3, 1, size=(12, 2))]
+    >>> [result is None for result in results].count(True)
+    9
+    >>> round(float(results[-1].distance), 2) > 0.5
+    True
     """
 
     def __init__(
