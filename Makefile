@@ -18,7 +18,7 @@ SPREAD := -n logical --maxprocesses 4 --dist loadfile
 # An environment that several checkouts share is installed anew when another one used it last.
 $(shell [ "$$(cat $(INSTALLED) 2>/dev/null)" = "$(CURDIR)" ] || rm -f $(INSTALLED) $(INSTALLED_DEV))
 
-.PHONY: up test lint format docs bench bench-server
+.PHONY: up test lint format bench bench-server
 .DELETE_ON_ERROR:
 
 up: $(INSTALLED)
@@ -38,10 +38,6 @@ lint: $(INSTALLED_DEV)
 format: $(INSTALLED_DEV)
 	@$(BIN)/ruff check --fix $(SOURCES)
 	@$(BIN)/ruff format $(SOURCES)
-
-docs: $(INSTALLED_DEV)
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
-	@echo "the documentation is in build/site/index.html"
 
 bench: $(INSTALLED_DEV)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks
@@ -64,3 +60,8 @@ $(INSTALLED_DEV): $(BIN)/python pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@echo "$(CURDIR)" > $(INSTALLED)
 	@touch $@
+
+.PHONY: docs
+docs: $(INSTALLED_DEV)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo "the documentation is in build/site/index.html"
