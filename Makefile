@@ -60,3 +60,8 @@ $(INSTALLED_DEV): $(BIN)/python pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@echo "$(CURDIR)" > $(INSTALLED)
 	@touch $@
+
+.PHONY: docs
+docs: $(INSTALLED_DEV)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo "the documentation is in build/site/index.html"
