@@ -11,6 +11,7 @@
     ├── ArtefactError           a reference or calibration that is missing, damaged or tampered with
     ├── BlindKernelError        a bandwidth under which the kernel cannot tell two pictures apart
     ├── StoreError              storage/node.db cannot be used
+    ├── WriteError              a file that cannot be written
     ├── TrackingError           the tracking server could not be asked
     │   ├── TrackingUnavailable unreachable, slow or failing: worth another try
     │   └── TrackingRefused     it answered 4xx: another try will not help
@@ -33,6 +34,7 @@ __all__ = [
     "TrackingError",
     "TrackingRefused",
     "TrackingUnavailable",
+    "WriteError",
 ]
 
 
@@ -73,6 +75,10 @@ class BlindKernelError(LenswatchError, ValueError):
 
 class StoreError(LenswatchError):
     """The node's database cannot be used."""
+
+
+class WriteError(LenswatchError):
+    """A file that cannot be written."""
 
 
 class TrackingError(LenswatchError):

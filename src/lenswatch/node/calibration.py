@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any, Self
 from lenswatch.detect import notes as calibration_notes
 from lenswatch.detect.thresholds import Threshold
 from lenswatch.errors import ArtefactError, InputError
+from lenswatch.files import write_atomically
 from lenswatch.wire import STREAM
 
 __all__ = ["DEFAULT_STREAM", "FORMAT", "Calibration", "load_calibration", "save_calibration"]
@@ -103,12 +102,12 @@ def save_calibration(folder: Path, stream: str, calibration: Calibration) -> Pat
 
     Raises:
         InputError: a stream name that is no slug.
+        WriteError: the file or its folder cannot be written.
     """
     file = _file(folder, calibration.digest, stream)
-    file.parent.mkdir(parents=True, exist_ok=True)
     document = calibration.to_json()
     text = json.dumps({**document, "sha256": _digest(document)}, indent=1, allow_nan=False)
-    _replace(file, text.encode())
+    write_atomically(file, text.encode())
     return file
 
 
@@ -139,29 +138,6 @@ def _file(folder: Path, digest: str, stream: str) -> Path:
 def _digest(document: Mapping[str, Any]) -> str:
     canonical = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def _replace(file: Path, data: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(file)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    _sync_folder(file.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _parse(file: Path, raw: bytes, digest: str) -> Calibration:
