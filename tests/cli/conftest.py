@@ -1,0 +1,19 @@
+"""Shared by the tests of the commands."""
+
+import pytest
+from click.testing import CliRunner
+
+from conftest import write_settings
+from lenswatch.cli.main import main
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Runs a command with the small camera's settings; nothing is sent anywhere."""
+    settings = write_settings(tmp_path)
+
+    def command(*arguments, needs_config=True):
+        extra = ["--config", str(settings)] if needs_config else []
+        return CliRunner().invoke(main, [arguments[0], *extra, *map(str, arguments[1:])])
+
+    return command
