@@ -11,18 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 
 from lenswatch.config import EncoderConfig, TransformConfig
+from lenswatch.detect.arrays import Floats32, Pixels
 from lenswatch.reference.autoencoder import Autoencoder, encode
 from lenswatch.reference.pictures import Picture, encoder_input
 from lenswatch.reference.training import Epoch, embed, train
 
 __all__ = ["Encoder", "encoder_for", "scaled", "share_encoders", "train_encoder"]
 
-Pixels = NDArray[np.uint8]
-Embeddings = NDArray[np.float32]
 
 _SAMPLED = 16  # images that tell one footage from another
 
@@ -33,10 +31,10 @@ class Encoder:
 
     autoencoder: Autoencoder
     transform: TransformConfig
-    embeddings: Embeddings
-    _latest: list[tuple[Pixels, Embeddings]] = dataclasses.field(default_factory=list, repr=False)
+    embeddings: Floats32
+    _latest: list[tuple[Pixels, Floats32]] = dataclasses.field(default_factory=list, repr=False)
 
-    def __call__(self, image: Pixels) -> Embeddings:
+    def __call__(self, image: Pixels) -> Floats32:
         """The embedding, (d,), of an image of any size.
 
         The last one is remembered: detectors side by side see the same image.

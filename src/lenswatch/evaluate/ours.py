@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from lenswatch.config import (
@@ -25,6 +24,7 @@ from lenswatch.config import (
     TrackingConfig,
     TransformConfig,
 )
+from lenswatch.detect.arrays import Pixels
 from lenswatch.detect.chart.features import measure_all
 from lenswatch.detect.mmd import median_distance
 from lenswatch.detect.verdict import VOTING, Rule
@@ -39,7 +39,6 @@ from lenswatch.reference.pictures import Picture
 
 __all__ = ["Ours", "make_chart", "make_detector", "make_mmd"]
 
-Pixels = NDArray[np.uint8]
 _STREAM = "evaluated"
 _VALUES = {"mmd": ("distance", "drift_distance"), "chart": ("score", "drift_score")}
 

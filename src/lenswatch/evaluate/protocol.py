@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lenswatch.detect.arrays import Pixels
 from lenswatch.detect.thresholds import decluster, false_alarm_rate_interval, level_with_events
 from lenswatch.errors import InputError
 from lenswatch.evaluate.corruptions import CORRUPTIONS, corruption
@@ -33,8 +33,6 @@ __all__ = [
     "halves",
     "judge",
 ]
-
-Pixels = NDArray[np.uint8]
 
 
 class Detector(Protocol):

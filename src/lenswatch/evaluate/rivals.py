@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
+from lenswatch.detect.arrays import Floats, Pixels
 from lenswatch.detect.mmd import FittedMMD
 from lenswatch.detect.thresholds import level_with_events
 from lenswatch.evaluate.compare import domain_classifier_auc
@@ -17,8 +17,6 @@ from lenswatch.evaluate.protocol import MakeDetector
 
 __all__ = ["RIVALS", "Windowed", "smallest_ks_p_value"]
 
-Pixels = NDArray[np.uint8]
-Floats = NDArray[np.float64]
 Statistic = Callable[[Floats], float]
 
 _MMD_WINDOW = 12

@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from lenswatch.config import Config, EncoderConfig
+from lenswatch.detect.arrays import Pixels
 from lenswatch.errors import ImageError, InputError
 from lenswatch.evaluate.encoding import share_encoders, train_encoder
 from lenswatch.evaluate.makers import BUILT_IN, maker
@@ -44,7 +44,6 @@ from lenswatch.reference.pictures import read_picture_file
 
 __all__ = ["run"]
 
-Pixels = NDArray[np.uint8]
 Scores = tuple[float, Run]  # a detector's threshold, and what it said
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
