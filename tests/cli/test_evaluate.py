@@ -33,11 +33,11 @@ def test_a_detector_of_ones_own_is_judged(run, tmp_path, camera):
     for i in range(262):
         (folder / f"{i:03}.jpg").write_bytes(camera(i))
     files = [tmp_path / "figures.json", tmp_path / "page.html"]
-    asked = ("--detector", "detectors:brightness", "--onsets", "1", "--processes", "2")
+    asked = ("--detector", "support.detectors:brightness", "--onsets", "1", "--processes", "2")
     ended = run("evaluate", *asked, "--json", files[0], "--html", files[1], folder)
     assert ended.exit_code == 0, ended.output
     assert "harbour: corrupted footage: 21/21" in ended.output
     (found,) = json.loads(files[0].read_text())
     assert found["own threshold"]["false alarms"]["images"] == 125
     assert found["own threshold"]["detections"]["sudden 3"]["brightness"]["share"] == 1
-    assert "detectors:brightness" in files[1].read_text()
+    assert "support.detectors:brightness" in files[1].read_text()

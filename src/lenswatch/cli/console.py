@@ -45,8 +45,9 @@ def _bars(shown: bars.Progress) -> Progress:
     def show(step: Step) -> None:
         if step.task not in tasks:
             tasks[step.task] = shown.add_task(step.task, total=step.total, detail="")
-        changed = {"detail": step.detail} if step.detail else {}
-        shown.update(tasks[step.task], completed=step.done, total=step.total, **changed)
+        shown.update(tasks[step.task], completed=step.done, total=step.total)
+        if step.detail:
+            shown.update(tasks[step.task], detail=step.detail)
 
     return show
 
