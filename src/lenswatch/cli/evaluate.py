@@ -43,11 +43,11 @@ def evaluate(
     html_file: Path | None,
     folders: tuple[Path, ...],
 ) -> None:
-    """Evaluate detectors on clean pictures of your own, one FOLDER for each camera.
+    """Evaluate detectors on clean pictures of your own.
 
-    Detectors are configured with the first half of each folder. The second half measures false alarms on
-    clean pictures, and how soon corruptions are detected. Without --detector all built-in detectors are
-    evaluated.
+    Each FOLDER holds the pictures of one camera. Detectors are configured with the first half of
+    each folder. The second half measures false alarms on clean pictures, and how soon corruptions
+    are detected. Without --detector all built-in detectors are evaluated.
     """
     from rich.console import Console
 
@@ -94,10 +94,11 @@ def compare(
     reference_folder: Path,
     current_folders: tuple[Path, ...],
 ) -> None:
-    """Compare folders of pictures: KS test with Bonferroni, and a domain classifier's AUC.
+    """Compare folders of pictures.
 
-    Pictures are encoded with the encoder of the current reference, which `lenswatch train` makes. Use it
-    to look at sets of pictures, not as an alarm: neighbouring frames are not independent.
+    The tests are Kolmogorov-Smirnov with Bonferroni correction, and the AUC of a domain classifier.
+    Pictures are encoded with the encoder of the current reference, which `lenswatch train` makes.
+    Use it to look at sets of pictures, not as an alarm: neighbouring frames are not independent.
     """
     from lenswatch.evaluate.compare import compare as run
     from lenswatch.evaluate.compare import html_report

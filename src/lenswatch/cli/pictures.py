@@ -22,8 +22,10 @@ __all__ = ["explain", "predict"]
 @click.command()
 @with_config
 @click.option("--stream", default="default", show_default=True, help="Camera that took them.")
-@click.option("--drift-distance", type=float, help="Fixed rule: drift above it.")
-@click.option("--warning-distance", type=float, help="Fixed rule: warning above it.")
+@click.option(
+    "--drift-distance", type=float, help="Drift above this distance, not the calibrated one."
+)
+@click.option("--warning-distance", type=float, help="Warning above this distance.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each picture.")
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 def predict(
@@ -34,7 +36,10 @@ def predict(
     as_json: bool,
     path: Path,
 ) -> None:
-    """Judge one picture, or a folder of pictures in the order of their names."""
+    """Judge a picture, or all pictures of a folder.
+
+    The order of the names is the order in time. Drift jobs are sent to the tracking server.
+    """
     from lenswatch.node.observe import Node
     from lenswatch.node.request import Request
     from lenswatch.reference.training import find_pictures
@@ -90,9 +95,10 @@ def _deliver(config: Config, node: Node) -> None:
 @click.option("--output", type=FILE, default=Path("explained.png"), show_default=True)
 @click.argument("image", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def explain(config: Config, stream: str, output: Path, image: Path) -> None:
-    """Show where IMAGE differs from clean pictures, as a map beside the nearest clean picture.
+    """Draw where a picture differs from clean ones.
 
-    Nothing is recorded, and the stream's window does not change.
+    The drawing shows the picture, the nearest clean picture, and a map of the deviations. Nothing
+    is recorded, and the stream's window does not change.
     """
     from lenswatch.node.observe import Node
 

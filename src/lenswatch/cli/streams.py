@@ -42,7 +42,10 @@ def status(config: Config) -> None:
 @with_config
 @click.argument("stream")
 def reset(config: Config, stream: str) -> None:
-    """Clear the window of STREAM, for example after its lens was cleaned."""
+    """Clear the window of a stream.
+
+    Do this after its lens was cleaned: the next picture starts a new window.
+    """
     from lenswatch.node.request import open_store
 
     with open_store(config).begin() as transaction:

@@ -22,7 +22,11 @@ __all__ = ["adopt", "calibrate", "train"]
 @click.command()
 @with_config
 def train(config: Config) -> None:
-    """Train on the clean pictures, make the new reference current, and calibrate it."""
+    """Train on the clean pictures, and calibrate.
+
+    The new reference becomes the current one. Up to 2 % of the pictures may be unreadable; they are
+    listed and left out.
+    """
     from lenswatch.reference.training import build_reference, find_pictures
 
     pictures = find_pictures(config.image_folder, config.camera_state.clean)
@@ -61,10 +65,10 @@ def _check_on_dirty(config: Config, calibration: Calibration) -> None:
 @click.option("--plot", type=FILE, help="Draw scores and thresholds into this file.")
 @click.argument("folder", required=False, type=FOLDER)
 def calibrate(config: Config, stream: str, plot: Path | None, folder: Path | None) -> None:
-    """Find the thresholds for the expected run time, from clean pictures.
+    """Find the thresholds of a stream from clean pictures.
 
-    FOLDER holds clean pictures of the stream. Without it the clean pictures of the reference are used,
-    for all streams.
+    FOLDER holds clean pictures of the stream. Without it the thresholds of all streams are found
+    from the clean pictures of the reference. They aim at alarm.expected_run_time.
     """
     from lenswatch.reference.training import find_pictures
 
@@ -102,7 +106,10 @@ def _plot(config: Config, calibration: Calibration, pictures: Sequence[Path], fi
 @with_config
 @click.argument("folder", type=FOLDER)
 def adopt(config: Config, folder: Path) -> None:
-    """Make the tutorial's pair in FOLDER the reference: autoencoder.pth and clean_embeddings.pth."""
+    """Adopt the tutorial's pair of files as the reference.
+
+    FOLDER holds autoencoder.pth and clean_embeddings.pth.
+    """
     from lenswatch.reference.artefact import EMBEDDINGS, WEIGHTS, load_pair, save_reference
 
     sigma = None if config.detector.sigma == "median" else float(config.detector.sigma)

@@ -47,8 +47,9 @@ class _Addresses:
 @click.option("--server-port", type=int, help="Tracking server. Default: server.port.")
 @click.option("--workers", default=1, show_default=True, help="DEEPaaS worker processes.")
 def up(config: Config, port: int, server_port: int | None, workers: int) -> None:
-    """Start everything: sample footage, training, tracking server, DEEPaaS, replay.
+    """Start everything on this machine.
 
+    Draws sample footage if there are no pictures, trains, starts both servers, and replays footage.
     Existing pictures, references and records are kept. Ctrl-C ends it.
     """
     from lenswatch.cli import processes
