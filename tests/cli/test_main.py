@@ -1,5 +1,6 @@
 """The `lenswatch` command: its list of commands, and the errors of all of them."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -90,6 +91,37 @@ def test_a_file_that_cannot_be_written_is_one_clear_line(
     *_, last = ended.output.splitlines()
     assert last.startswith("lenswatch: ")
     assert says in last
+
+
+BESIDE_A_BAR = """
+import logging, sys
+from lenswatch.cli.console import show_progress
+from lenswatch.cli.main import main
+from lenswatch.progress import Step
+
+@main.command()
+def work():
+    with show_progress() as progress:
+        progress(Step("work", 1, 2))
+        logging.getLogger("lenswatch").warning("one picture is left out")
+        progress(Step("work", 2, 2))
+
+main(["work"])
+"""
+
+
+@pytest.mark.parametrize(("environment", "before"), [({}, "\n"), ({"FORCE_COLOR": "1"}, "\x1b[2K")])
+def test_a_warning_is_a_line_of_its_own_beside_a_progress_bar(environment, before):
+    """With FORCE_COLOR rich draws bars as on a terminal; it erases the bar before the line."""
+    shown = subprocess.run(
+        [sys.executable, "-c", BESIDE_A_BAR],
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=True,
+    ).stdout
+    assert f"{before}lenswatch: one picture is left out\n" in f"\n{shown}"
 
 
 def test_a_missing_settings_file_is_one_clear_line(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import sys
 from typing import Any
 
 import click
@@ -53,18 +54,23 @@ class _Commands(click.Group):
         return ctx.exit(1)
 
 
-class _Echo(logging.Handler):
-    """Writes to the standard error of the moment, which a progress bar may have replaced."""
+class _Stderr(logging.Handler):
+    """Writes to the standard error of the moment, which a progress bar may have replaced.
+
+    `click.echo` would write past the bar: rich's replacement has no encoding, so click unwraps it.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
-        click.echo(f"lenswatch: {self.format(record)}", err=True)
+        print(self.format(record), file=sys.stderr)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 def main() -> None:
     """Notice that a camera's pictures no longer look like the ones its model was made for."""
-    logging.basicConfig(level=logging.WARNING, handlers=[_Echo()])
+    logging.basicConfig(
+        level=logging.WARNING, format="lenswatch: %(message)s", handlers=[_Stderr()]
+    )
 
 
 for command in (
