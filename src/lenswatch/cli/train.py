@@ -43,7 +43,8 @@ def _check_on_dirty(config: Config, calibration: Calibration) -> None:
 
     try:
         found = find_pictures(config.image_folder, config.camera_state.dirty)
-        pixels, pictures = read_pictures(config, found, kind="dirty pictures")
+        size, limits = config.transform.resize, config.upload
+        pixels, pictures = read_pictures(found, size, limits, kind="dirty pictures")
     except ConfigError:
         return
     except InputError as error:

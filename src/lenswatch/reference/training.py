@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from lenswatch.config import Config, EncoderConfig, TransformConfig
+from lenswatch.config import Config, EncoderConfig, TransformConfig, UploadConfig
 from lenswatch.detect.chart.features import measure_all
 from lenswatch.detect.mmd import median_distance
 from lenswatch.errors import BlindKernelError, ConfigError, ImageError, InputError
@@ -104,7 +104,9 @@ def build_reference(
     """
     _check_number(len(pictures), config)
     with _threads(config.encoder.threads):
-        pixels, used = read_pictures(config, pictures, progress)
+        pixels, used = read_pictures(
+            pictures, config.transform.resize, config.upload, progress, "clean pictures"
+        )
         _check_number(len(used), config)
         autoencoder, epochs = _train(pixels, config, progress)
         embeddings = embed(autoencoder, pixels, config.transform, progress)
@@ -118,18 +120,20 @@ def build_reference(
 
 
 def read_pictures(
-    config: Config,
     pictures: Sequence[Path],
+    size: tuple[int, int],
+    limits: UploadConfig,
     progress: Progress = no_progress,
-    kind: str = "clean pictures",
+    kind: str = "pictures",
 ) -> tuple[Pixels, list[Path]]:
-    """Read pictures at the encoder's size, leaving out those that cannot be read.
+    """Read pictures at one size, leaving out those that cannot be read.
 
     The pixels are in a temporary file that is mapped into memory, so that any number of pictures fits.
 
     Args:
-        config: The settings.
         pictures: The pictures, in time order.
+        size: Height and width.
+        limits: Bytes and pixels that are accepted.
         progress: Called after each picture.
         kind: Description of the pictures, for messages.
 
@@ -139,14 +143,13 @@ def read_pictures(
     Raises:
         InputError: More than 2 % of the pictures cannot be read; up to 2 % are listed in a warning.
     """
-    size = config.transform.resize
     with tempfile.TemporaryFile() as file:
         pixels = np.memmap(file, np.uint8, "w+", shape=(len(pictures), *size, 3))
     used: list[Path] = []
     unreadable: dict[Path, str] = {}
     for done, path in enumerate(pictures, 1):
         try:
-            pixels[len(used)] = read_picture_file(path, size, config.upload).pixels(size)
+            pixels[len(used)] = read_picture_file(path, size, limits).pixels(size)
             used.append(path)
         except ImageError as error:
             unreadable[path] = str(error).removeprefix(f"{path}: ")
