@@ -15,6 +15,7 @@ from lenswatch.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from lenswatch.node.calibration import Calibration
+    from lenswatch.reference.artefact import Reference
 
 __all__ = ["adopt", "calibrate", "train"]
 
@@ -33,12 +34,12 @@ def train(config: Config) -> None:
     with show_progress() as progress:
         reference = build_reference(config, pictures, progress)
     say(f"reference {reference.digest} from {len(reference.names)} clean pictures")
-    _check_on_dirty(config, _calibrate(config, "default", ()))
+    calibration = _calibrate(config, reference, "default", ())
+    _check_on_dirty(config, reference, calibration)
 
 
-def _check_on_dirty(config: Config, calibration: Calibration) -> None:
+def _check_on_dirty(config: Config, reference: Reference, calibration: Calibration) -> None:
     """Print how many windows of dirty pictures are above the threshold, if there are such pictures."""
-    from lenswatch.reference.artefact import load_reference
     from lenswatch.reference.training import embed, find_pictures, read_pictures
 
     try:
@@ -50,7 +51,6 @@ def _check_on_dirty(config: Config, calibration: Calibration) -> None:
     except InputError as error:
         click.echo(f"lenswatch: warning: {error}", err=True)
         return
-    reference = load_reference(config.storage_path)
     embeddings = embed(reference.autoencoder, pixels, reference.transform)
     distances = reference.detector(config.detector.window_size).distances(embeddings)
     drifted = int((distances > calibration.thresholds["mmd"].drift).sum())
@@ -71,19 +71,21 @@ def calibrate(config: Config, stream: str, plot: Path | None, folder: Path | Non
     FOLDER holds clean pictures of the stream. Without it the thresholds of all streams are found
     from the clean pictures of the reference. They aim at alarm.expected_run_time.
     """
+    from lenswatch.reference.artefact import load_reference
     from lenswatch.reference.training import find_pictures
 
     pictures = find_pictures(folder, ["*"], key="FOLDER") if folder else []
-    calibration = _calibrate(config, stream, pictures)
-    if plot is not None:
-        _plot(config, calibration, pictures, plot)
-
-
-def _calibrate(config: Config, stream: str, pictures: Sequence[Path]) -> Calibration:
-    from lenswatch.node.calibrate import calibrate_stream
-    from lenswatch.reference.artefact import load_reference
-
     reference = load_reference(config.storage_path)
+    calibration = _calibrate(config, reference, stream, pictures)
+    if plot is not None:
+        _plot(config, reference, calibration, pictures, plot)
+
+
+def _calibrate(
+    config: Config, reference: Reference, stream: str, pictures: Sequence[Path]
+) -> Calibration:
+    from lenswatch.node.calibrate import calibrate_stream
+
     say(f"stream {stream}:")
     calibration = calibrate_stream(config, reference, stream, pictures)
     for line in calibration.lines():
@@ -91,12 +93,17 @@ def _calibrate(config: Config, stream: str, pictures: Sequence[Path]) -> Calibra
     return calibration
 
 
-def _plot(config: Config, calibration: Calibration, pictures: Sequence[Path], file: Path) -> None:
+def _plot(
+    config: Config,
+    reference: Reference,
+    calibration: Calibration,
+    pictures: Sequence[Path],
+    file: Path,
+) -> None:
     from lenswatch.evaluate.figure import save_figure
     from lenswatch.node.calibrate import clean_runs
-    from lenswatch.reference.artefact import load_reference
 
-    runs = clean_runs(config, load_reference(config.storage_path), pictures)
+    runs = clean_runs(config, reference, pictures)
     names = {"mmd": "distance (MMD²)", "chart": "lens score"}
     panels = [(names[key], calibration.thresholds[key], run) for key, run in runs.items()]
     save_figure(file, panels)
@@ -117,4 +124,4 @@ def adopt(config: Config, folder: Path) -> None:
     pair = load_pair(folder / WEIGHTS, folder / EMBEDDINGS, config.transform, sigma)
     reference = save_reference(config.storage_path, pair, {"source": str(folder)})
     say(f"reference {reference.digest} from {len(reference.embeddings)} clean embeddings")
-    _calibrate(config, "default", ())
+    _calibrate(config, reference, "default", ())
