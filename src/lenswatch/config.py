@@ -42,10 +42,10 @@ __all__ = [
 ]
 
 # Variables with the LENSWATCH_ prefix that are not keys of config.toml.
-OTHER_VARIABLES = frozenset({"LENSWATCH_CONFIG", "LENSWATCH_TEST_POSTGRES"})
+OTHER_VARIABLES = ("LENSWATCH_CONFIG", "LENSWATCH_TEST_POSTGRES", "LENSWATCH_TEST_STRICT")
 
 # The description of a type ends the message "KEY = VALUE: must be ...".
-# Every float has a limit, since msgspec checks for NaN and infinity only there.
+# msgspec accepts NaN and infinity for a float without limits, so every float here has limits.
 _MAX = sys.float_info.max
 AtLeast1 = Annotated[int, Meta(ge=1, description="a whole number, 1 or more")]
 AtLeast2 = Annotated[int, Meta(ge=2, description="a whole number, 2 or more")]

@@ -1,4 +1,4 @@
-"""Shared by the tests of the commands."""
+"""Fixtures for the tests of the commands."""
 
 import pytest
 from click.testing import CliRunner
@@ -9,7 +9,7 @@ from lenswatch.cli.main import main
 
 @pytest.fixture
 def run(tmp_path):
-    """Runs a command with the small camera's settings; nothing is sent anywhere."""
+    """Return a function that runs a command with the small camera's settings and sends nothing."""
     settings = write_settings(tmp_path)
 
     def command(*arguments, needs_config=True):

@@ -23,7 +23,7 @@ from support.waiting import until
 
 @contextlib.contextmanager
 def up(root, *, node_port, server_port):
-    """`lenswatch up` as a user starts it; what it printed is in root/out.txt."""
+    """Start `lenswatch up` as a user does, with its output in root/out.txt."""
     command = [sys.executable, "-m", "lenswatch", "up", "--config", str(root / "config.toml")]
     with (root / "out.txt").open("wb") as output:
         process = subprocess.Popen(
@@ -101,7 +101,7 @@ def test_a_server_that_ends_takes_the_rest_along_and_says_so(ready):
 
 
 def test_a_new_installation_draws_trains_and_replays(config, deepaas):
-    """With fewer and the same pictures: what a first `make up` does before it serves."""
+    """Do what a first `make up` does before it serves, with fewer pictures."""
     _prepare(config, Frames(clean=40, later=2, dirty=3))
     pictures = replay_pictures(config.image_folder)
     assert len(pictures) == 5

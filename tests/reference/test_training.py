@@ -122,7 +122,7 @@ def test_too_few_pictures_are_refused(config, camera):
 
 
 class _Cancelled(BaseException):
-    """What Ctrl-C raises is no Exception either."""
+    """An exception that is no Exception, like KeyboardInterrupt."""
 
 
 @pytest.mark.parametrize("task", ["reading pictures", "training", "encoding"])
