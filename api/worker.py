@@ -20,6 +20,7 @@ from lenswatch.node.calibrate import calibrate_stream
 from lenswatch.node.judge import Judge
 from lenswatch.node.observe import Node
 from lenswatch.node.request import Request
+from lenswatch.progress import Step
 from lenswatch.reference.training import build_reference, find_pictures
 
 __all__ = ["predict", "train", "warm"]
@@ -81,14 +82,7 @@ def train(epochs: int, learning_rate: float, seed: int) -> dict[str, Any]:
     )
     config = dataclasses.replace(config, encoder=encoder)
     pictures = find_pictures(config.image_folder, config.camera_state.clean)
-    run = build_reference(config, pictures)
-    while True:
-        try:
-            step = next(run)
-            log.info("%s %d/%d %s", step.task, step.done, step.total, step.detail)
-        except StopIteration as stop:
-            reference = stop.value
-            break
+    reference = build_reference(config, pictures, _log_step)
     calibration = calibrate_stream(config, reference)
     notes = Judge.of(calibration, config.alarm).notes
     for note in notes:
@@ -96,13 +90,17 @@ def train(epochs: int, learning_rate: float, seed: int) -> dict[str, Any]:
     threshold = calibration.thresholds["mmd"]
     return {
         "model": reference.model,
-        "pictures": len(pictures),
+        "pictures": len(reference.names),
         "metrics": dict(reference.manifest["metrics"]),
         "drift_distance": threshold.drift,
         "warning_distance": threshold.warning,
         "calibrated": threshold.calibrated,
         "calibration_notes": list(notes),
     }
+
+
+def _log_step(step: Step) -> None:
+    log.info("%s %d/%d %s", step.task, step.done, step.total, step.detail)
 
 
 def _is_temporary(path: Path) -> bool:

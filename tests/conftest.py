@@ -106,13 +106,8 @@ def _train(root: Path) -> None:
     clean.mkdir(parents=True)
     for i in range(60):
         (clean / f"{i:04}.jpg").write_bytes(jpeg(camera_pixels(i)))
-    run = build_reference(config, find_pictures(config.image_folder, config.camera_state.clean))
-    while True:
-        try:
-            next(run)
-        except StopIteration as stop:
-            calibrate_stream(config, stop.value)
-            return
+    pictures = find_pictures(config.image_folder, config.camera_state.clean)
+    calibrate_stream(config, build_reference(config, pictures))
 
 
 @pytest.fixture

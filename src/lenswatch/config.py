@@ -1,7 +1,7 @@
-"""config.toml and LENSWATCH_* variables, read into frozen dataclasses.
+"""Settings: config.toml and LENSWATCH_* variables, read into frozen dataclasses.
 
-One dataclass is one table; its fields are the keys, their annotations the types, their defaults the
-defaults. `docs/configuration.md` tells users about each of them (a test holds it to that).
+Each dataclass is a table. Its fields are the keys, with their types, limits and defaults.
+`docs/configuration.md` describes every key; a test compares the two.
 """
 
 from __future__ import annotations
@@ -9,17 +9,18 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import os
-import re
 import sys
-import types
 import typing
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal
 
+import msgspec
 import tomli
+from msgspec import Meta
 
 from lenswatch.errors import ConfigError
 
@@ -40,47 +41,53 @@ __all__ = [
     "setting_names",
 ]
 
-# Variables with the LENSWATCH_ prefix that are no setting of config.toml.
-OTHER_VARIABLES = frozenset({"LENSWATCH_CONFIG", "LENSWATCH_TEST_POSTGRES"})
+# Variables with the LENSWATCH_ prefix that are not keys of config.toml.
+OTHER_VARIABLES = ("LENSWATCH_CONFIG", "LENSWATCH_TEST_POSTGRES", "LENSWATCH_TEST_STRICT")
 
-Check = tuple[Callable[[Any], object], str]
-
-
-def _key(default: Any, check: Check | None = None) -> Any:
-    return field(default=default, metadata={"check": check} if check else {})
-
-
-_POSITIVE: Check = (lambda v: v > 0, "greater than 0")
-_NOT_NEGATIVE: Check = (lambda v: v >= 0, "0 or more")
-_AT_LEAST_2: Check = (lambda v: v >= 2, "2 or more")
-_PORT: Check = (lambda v: 1 <= v <= 65535, "a port, 1 to 65535")
-_WORKERS: Check = (lambda v: 1 <= v <= 256, "1 to 256")
-_SHARE: Check = (lambda v: 0 < v < 1, "between 0 and 1")
-_PIXELS: Check = (lambda v: min(v) >= 32 and max(v) <= 4096, "two numbers from 32 to 4096")
-_STD: Check = (lambda v: min(v) > 0, "three numbers greater than 0")
-_HOST: Check = (lambda v: re.fullmatch(r"[!-~]+", v), "an address or the name of one")
-_PATH: Check = (
-    lambda v: re.fullmatch(r"(/[\w.~-]+)*/?", v, re.ASCII),
-    "empty or a path such as /lenswatch, of letters, digits and . _ ~ -",
-)
-_ORIGINS: Check = (
-    lambda v: all(re.fullmatch(r"\*|[a-z][a-z0-9+.-]*://[!-.0-~]+", origin) for origin in v),
-    "origins such as https://lens.example, without a path",
-)
+# The description of a type ends the message "KEY = VALUE: must be ...".
+# msgspec accepts NaN and infinity for a float without limits, so every float here has limits.
+_MAX = sys.float_info.max
+AtLeast1 = Annotated[int, Meta(ge=1, description="a whole number, 1 or more")]
+AtLeast2 = Annotated[int, Meta(ge=2, description="a whole number, 2 or more")]
+NotNegative = Annotated[int, Meta(ge=0, description="a whole number, 0 or more")]
+Port = Annotated[int, Meta(ge=1, le=65535, description="a port, 1 to 65535")]
+Workers = Annotated[int, Meta(ge=1, le=256, description="1 to 256")]
+Side = Annotated[int, Meta(ge=32, le=4096, description="a whole number of pixels, 32 to 4096")]
+Number = Annotated[float, Meta(ge=-_MAX, le=_MAX, description="a number")]
+PositiveNumber = Annotated[float, Meta(gt=0, le=_MAX, description="a number greater than 0")]
+NotNegativeNumber = Annotated[float, Meta(ge=0, le=_MAX, description="a number, 0 or more")]
+Images = Annotated[float, Meta(ge=1, le=_MAX, description="1 or more images")]
+Share = Annotated[float, Meta(gt=0, lt=1, description="a number between 0 and 1")]
+Secret = Annotated[str, Meta(description="a string", extra={"secret": True})]
+Host = Annotated[str, Meta(pattern=r"\A[!-~]+\Z", description="an IP address or a host name")]
+UrlPath = Annotated[
+    str,
+    Meta(
+        pattern=r"(?a)\A(/[\w.~-]+)*/?\Z",
+        description="empty or a path such as /lenswatch, of letters, digits and . _ ~ -",
+    ),
+]
+Origin = Annotated[
+    str,
+    Meta(
+        pattern=r"\A(\*|[a-z][a-z0-9+.-]*://[!-.0-~]+)\Z",
+        description="an origin such as https://lens.example, without a path",
+    ),
+]
 
 
 @dataclass(frozen=True)
 class TransformConfig:
-    """How an image becomes the encoder's input."""
+    """Conversion of a picture to the encoder's input."""
 
-    resize: tuple[int, int] = _key((216, 384), _PIXELS)  # height, width
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = _key((0.229, 0.224, 0.225), _STD)
+    resize: tuple[Side, Side] = (216, 384)  # height, width
+    mean: tuple[Number, Number, Number] = (0.485, 0.456, 0.406)
+    std: tuple[PositiveNumber, PositiveNumber, PositiveNumber] = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
 class CameraStateConfig:
-    """Which pictures show the camera clean and dirty."""
+    """Pictures that show the camera clean and dirty."""
 
     folder: str = "images"  # under storage.path, unless absolute
     clean: tuple[str, ...] = ("clean/*",)
@@ -91,49 +98,47 @@ class CameraStateConfig:
 class EncoderConfig:
     """The autoencoder and its training."""
 
-    latent_dim: int = _key(32, _AT_LEAST_2)
-    epochs: int = _key(30, _POSITIVE)
-    batch_size: int = _key(16, _POSITIVE)
-    learning_rate: float = _key(2e-3, _POSITIVE)
-    sparsity_weight: float = _key(1e-4, _NOT_NEGATIVE)
-    patience: int = _key(6, _POSITIVE)  # epochs without progress before training stops
-    validation_share: float = _key(0.2, _SHARE)  # the last part of the pictures, by time
-    seed: int = _key(0, _NOT_NEGATIVE)
-    threads: int = _key(1, _POSITIVE)  # one gives the same weights on any number of cores
+    latent_dim: AtLeast2 = 32
+    epochs: AtLeast1 = 30
+    batch_size: AtLeast1 = 16
+    learning_rate: PositiveNumber = 2e-3
+    sparsity_weight: NotNegativeNumber = 1e-4
+    patience: AtLeast1 = 6  # epochs without progress before training stops
+    validation_share: Share = 0.2  # the last part of the pictures, by time
+    seed: NotNegative = 0
+    threads: AtLeast1 = 1  # one gives the same weights on any number of cores
 
 
 @dataclass(frozen=True)
 class DetectorConfig:
     """The MMD detector."""
 
-    window_size: int = _key(12, _AT_LEAST_2)
-    sigma: float | Literal["median"] = _key(
-        "median", (lambda v: v == "median" or v > 0, '"median" or a number greater than 0')
-    )
+    window_size: AtLeast2 = 12
+    sigma: Literal["median"] | PositiveNumber = "median"
     warm_start: bool = True
 
 
 @dataclass(frozen=True)
 class AlarmConfig:
-    """When a distance is an alarm."""
+    """The rule that turns distances and lens scores into a verdict."""
 
-    verdict: Literal["either", "mmd", "chart"] = "either"  # which statistics may say drift
-    expected_run_time: float = _key(200.0, (lambda v: v >= 1, "1 or more images"))
-    warning_distance: float | None = None
-    drift_distance: float | None = None
+    verdict: Literal["either", "mmd", "chart"] = "either"  # statistics that may raise drift
+    expected_run_time: Images = 200.0
+    warning_distance: Number | None = None
+    drift_distance: Number | None = None
 
 
 @dataclass(frozen=True)
 class UploadConfig:
-    """What `predict` takes."""
+    """Limits of the pictures that are read: uploads, and files from a folder."""
 
-    max_bytes: int = _key(32 * 2**20, _POSITIVE)
-    max_pixels: int = _key(64_000_000, _POSITIVE)
+    max_bytes: AtLeast1 = 32 * 2**20
+    max_pixels: AtLeast1 = 64_000_000
 
 
 @dataclass(frozen=True)
 class StorageConfig:
-    """Where the node keeps what it must not lose."""
+    """The node's own storage."""
 
     path: str = "storage"
     keep_images: bool = True
@@ -141,7 +146,7 @@ class StorageConfig:
 
 @dataclass(frozen=True)
 class TrackingConfig:
-    """Where drift jobs go. An empty url: nowhere."""
+    """The tracking server that drift jobs are sent to. An empty url sends none."""
 
     url: str = "http://127.0.0.1:5001"
     api_version: str = "latest"
@@ -150,13 +155,13 @@ class TrackingConfig:
     public: bool = False
     tags: tuple[str, ...] = ()
     auth: Literal["none", "mytoken", "token"] = "none"
-    token: str = ""  # for auth = "token": an API key or access token
-    timeout: float = _key(10.0, _POSITIVE)
+    token: Secret = field(default="", repr=False)  # an API key or access token
+    timeout: PositiveNumber = 10.0  # seconds
 
 
 @dataclass(frozen=True)
 class AuthConfig:
-    """Who may use the tracking server."""
+    """Authentication of the tracking server's users."""
 
     mode: Literal["none", "keys", "oidc"] = "none"
     issuers: tuple[str, ...] = ()
@@ -165,27 +170,32 @@ class AuthConfig:
     user_entitlements: tuple[str, ...] = ()
     admin_entitlements: tuple[str, ...] = ()
     client_id: str = ""
-    client_secret: str = ""
+    client_secret: Secret = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
 class ServerConfig:
     """The tracking server."""
 
-    host: str = _key("127.0.0.1", _HOST)
-    port: int = _key(5001, _PORT)
-    database: str = ""  # SQLAlchemy URL; empty: server.db under storage.path
-    workers: int = _key(1, _WORKERS)
-    root_path: str = _key("", _PATH)
-    max_body_bytes: int = _key(8 * 2**20, _POSITIVE)
-    cors_origins: tuple[str, ...] = _key((), _ORIGINS)
+    host: Host = "127.0.0.1"
+    port: Port = 5001
+    database: Secret = field(default="", repr=False)  # SQLAlchemy URL, which may hold a password
+    workers: Workers = 1
+    root_path: UrlPath = ""
+    max_body_bytes: AtLeast1 = 8 * 2**20
+    cors_origins: tuple[Origin, ...] = ()
     log_level: Literal["debug", "info", "warning"] = "warning"  # "info": a line for each request
     auth: AuthConfig = field(default_factory=AuthConfig)
 
 
 @dataclass(frozen=True)
 class Config:
-    """All settings. Relative paths start from `root`, the folder of `file` where there is one."""
+    """All settings.
+
+    Attributes:
+        root: Folder of `file`, else the working directory. Relative paths start here.
+        file: The configuration file that was read, if any.
+    """
 
     transform: TransformConfig = field(default_factory=TransformConfig)
     camera_state: CameraStateConfig = field(default_factory=CameraStateConfig)
@@ -196,8 +206,8 @@ class Config:
     storage: StorageConfig = field(default_factory=StorageConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     server: ServerConfig = field(default_factory=ServerConfig)
-    root: Path = field(default=Path(), metadata={"table": False})
-    file: Path | None = field(default=None, metadata={"table": False})
+    root: Path = field(default=Path(), metadata={"key": False})
+    file: Path | None = field(default=None, metadata={"key": False})
 
     @property
     def storage_path(self) -> Path:
@@ -216,12 +226,12 @@ class Config:
 
 
 def load_config(path: str | Path | None = None, environ: Mapping[str, str] | None = None) -> Config:
-    """Read the settings: `path`, else $LENSWATCH_CONFIG, else ./config.toml, else the defaults.
+    """Read the settings from `path`, $LENSWATCH_CONFIG or ./config.toml, else use the defaults.
 
     `LENSWATCH_<TABLE>_<KEY>` variables override the file; any other `LENSWATCH_*` variable warns.
 
     Raises:
-        ConfigError: a named file is missing, a key unknown, a value of the wrong type or range.
+        ConfigError: A named file is missing, a key unknown, or a value has the wrong type or range.
     """
     environ = os.environ if environ is None else environ
     named = path or environ.get("LENSWATCH_CONFIG")
@@ -231,27 +241,26 @@ def load_config(path: str | Path | None = None, environ: Mapping[str, str] | Non
     document = _parse(file) if file.is_file() else {}
     _override(document, environ)
     config: Config = dataclasses.replace(
-        _table(Config, document, ""),
+        _convert(Config, document, ""),
         root=file.resolve().parent,
         file=file.resolve() if file.is_file() else None,
     )
-    _judge_together(config)
+    _check_distances(config.alarm)
     return config
 
 
 def check_settings(table: Any, path: str) -> None:
-    """Hold a table that was not read from a file to what the table `path` of config.toml is held to.
+    """Check a table that was not read from a file as the table `path` of config.toml is checked.
 
     Raises:
-        ConfigError: a value out of range.
+        ConfigError: A value has the wrong type or range.
     """
-    for name, (_, check) in _fields(type(table)).items():
-        _checked(getattr(table, name), check, f"{path}.{name}")
+    _convert(type(table), dataclasses.asdict(table), path)
 
 
 def setting_names() -> list[str]:
-    """The path of every key: `detector.window_size` and so on."""
-    return [".".join(path) for path, _ in _variables(Config, ()).values()]
+    """Return the path of every key, such as `detector.window_size`."""
+    return [".".join(path) for path, _ in _keys(Config)]
 
 
 def _parse(file: Path) -> dict[str, Any]:
@@ -263,154 +272,92 @@ def _parse(file: Path) -> dict[str, Any]:
         raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
 
 
-def _judge_together(config: Config) -> None:
-    warning, drift = config.alarm.warning_distance, config.alarm.drift_distance
+def _check_distances(alarm: AlarmConfig) -> None:
+    warning, drift = alarm.warning_distance, alarm.drift_distance
+    if warning is not None and drift is None:
+        raise ConfigError(
+            "alarm.warning_distance is set without alarm.drift_distance; give both or drift alone"
+        )
     if warning is not None and drift is not None and warning > drift:
         raise ConfigError(
             f"alarm.warning_distance = {warning} is above alarm.drift_distance = {drift}; "
             "a warning comes first, so make it the smaller one"
         )
-    if warning is not None and drift is None:
-        raise ConfigError(
-            "alarm.warning_distance is set without alarm.drift_distance; give both or drift alone"
-        )
 
 
-def _fields(table: type) -> dict[str, Any]:
-    hints = typing.get_type_hints(table)
-    return {
-        f.name: (hints[f.name], f.metadata.get("check"))
-        for f in dataclasses.fields(table)
-        if f.metadata.get("table", True)
-    }
+def _types(table: type) -> dict[str, Any]:
+    """Return the type of each key of a table."""
+    hints = typing.get_type_hints(table, include_extras=True)
+    keys = (f.name for f in dataclasses.fields(table) if f.metadata.get("key", True))
+    return {name: hints[name] for name in keys}
 
 
-def _table(table: type, values: Any, path: str) -> Any:
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path} = {values!r}: expected a table, [{path}]")
-    known = _fields(table)
-    given = {}
-    for name, value in values.items():
-        here = f"{path}.{name}" if path else name
-        if name not in known:
-            raise ConfigError(f"{here}: unknown key{_nearest(name, known, path)}")
-        hint, check = known[name]
-        if dataclasses.is_dataclass(hint):
-            given[name] = _table(typing.cast(type, hint), value, here)
+def _keys(table: type, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield the path and the type of each key of a table and of the tables in it."""
+    for name, kind in _types(table).items():
+        if dataclasses.is_dataclass(kind):
+            yield from _keys(typing.cast(type, kind), (*path, name))
         else:
-            given[name] = _checked(_convert(hint, value, here), check, here)
-    return table(**given)
+            yield (*path, name), kind
 
 
-def _nearest(name: str, known: Mapping[str, Any], path: str) -> str:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    if close:
-        return f"; did you mean {path + '.' if path else ''}{close[0]}?"
-    return f"; known here: {', '.join(sorted(known))}"
+def _convert(kind: Any, value: Any, path: str, *, strict: bool = True) -> Any:
+    """Return `value` as the type `kind`; with `strict` off, numbers and booleans may be text."""
+    if dataclasses.is_dataclass(kind):
+        return _convert_table(typing.cast(type, kind), value, path)
+    try:
+        return msgspec.convert(value, kind, strict=strict)
+    except msgspec.ValidationError:
+        shown = path if kind is Secret else f"{path} = {value!r}"
+        raise ConfigError(f"{shown}: must be {_describe(kind)}") from None
 
 
-def _checked(value: Any, check: Check | None, path: str) -> Any:
-    if check and not check[0](value):
-        raise ConfigError(f"{path} = {value!r}: must be {check[1]}")
-    return value
+def _convert_table(table: type, values: Any, path: str) -> Any:
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} = {values!r}: must be a table, [{path}]")
+    prefix, known = f"{path}." if path else "", _types(table)
+    for name in values:
+        if name not in known:
+            near = _nearest(name, known)
+            hint = f"did you mean {prefix}{near}?" if near else f"known here: {sorted(known)}"
+            raise ConfigError(f"{prefix}{name}: unknown key; {hint}")
+    return table(**{k: _convert(known[k], v, f"{prefix}{k}") for k, v in values.items()})
 
 
-def _convert(hint: Any, value: Any, path: str) -> Any:
-    """`value` as the type `hint`, refusing what only looks alike (True is no number)."""
-    converted = _try_convert(hint, value)
-    if converted is _NO:
-        raise ConfigError(f"{path} = {value!r}: expected {_describe(hint)}")
-    return converted
+def _nearest(name: str, known: Iterable[str]) -> str:
+    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.5)), "")
 
 
-_NO = object()
-
-
-def _try_convert(hint: Any, value: Any) -> Any:
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        tries = (_try_convert(arg, value) for arg in args)
-        return next((t for t in tries if t is not _NO), _NO)
+def _describe(kind: Any) -> str:
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Annotated:
+        return str(args[1].description)
+    if origin in (typing.Union, UnionType):
+        return " or ".join(_describe(arg) for arg in args if arg is not NoneType)
     if origin is Literal:
-        return value if isinstance(value, str) and value in args else _NO
+        return " or ".join(f'"{arg}"' for arg in args)
     if origin is tuple:
-        return _try_sequence(args, value)
-    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value) if abs(value) <= sys.float_info.max else _NO
-    if hint is int and isinstance(value, bool):
-        return _NO
-    return value if hint in (int, str, bool) and isinstance(value, hint) else _NO
-
-
-def _try_sequence(args: tuple[Any, ...], value: Any) -> Any:
-    if not isinstance(value, list | tuple):
-        return _NO
-    hints = (args[0],) * len(value) if args[-1] is ... else args
-    if len(hints) != len(value):
-        return _NO
-    items = tuple(_try_convert(h, v) for h, v in zip(hints, value, strict=True))
-    return _NO if any(item is _NO for item in items) else items
-
-
-def _describe(hint: Any) -> str:
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        return " or ".join(_describe(a) for a in args if a is not type(None))
-    if origin is Literal:
-        return " or ".join(f'"{a}"' for a in args)
-    if origin is tuple:
-        one = _describe(args[0])
-        return f"a list, each {one}" if args[-1] is ... else f"a list of {len(args)}, each {one}"
-    return {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}[hint]
+        count = "" if args[-1] is ... else f" of {len(args)}"
+        return f"a list{count}, each {_describe(args[0])}"
+    return {str: "a string", bool: "true or false"}[kind]
 
 
 def _override(document: dict[str, Any], environ: Mapping[str, str]) -> None:
-    settings = _variables(Config, ())
+    """Put the values of LENSWATCH_* variables into the document; lists are comma-separated."""
+    keys = {"LENSWATCH_" + "_".join(path).upper(): (path, kind) for path, kind in _keys(Config)}
     for variable, text in environ.items():
         if not variable.startswith("LENSWATCH_") or variable in OTHER_VARIABLES:
             continue
-        if variable not in settings:
-            close = difflib.get_close_matches(variable, settings, n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
+        if variable not in keys:
+            near = _nearest(variable, keys)
+            hint = f"; did you mean {near}?" if near else ""
             warnings.warn(f"{variable} is no setting of Lenswatch{hint}", stacklevel=3)
             continue
-        path, hint = settings[variable]
-        target = document
-        for part in path[:-1]:
-            target = target.setdefault(part, {})
-            if not isinstance(target, dict):
-                break  # the file is refused for it
-        else:
-            target[path[-1]] = _from_text(hint, text, variable)
-
-
-def _variables(table: type, prefix: tuple[str, ...]) -> dict[str, tuple[tuple[str, ...], Any]]:
-    found: dict[str, tuple[tuple[str, ...], Any]] = {}
-    for name, (hint, _) in _fields(table).items():
-        path = (*prefix, name)
-        if dataclasses.is_dataclass(hint):
-            found |= _variables(typing.cast(type, hint), path)
-        else:
-            found["LENSWATCH_" + "_".join(path).upper()] = (path, hint)
-    return found
-
-
-def _from_text(hint: Any, text: str, variable: str) -> Any:
-    """The value that the text of a variable stands for; lists are comma-separated."""
-    if typing.get_origin(hint) is tuple:
-        one = typing.get_args(hint)[0]
+        (*tables, name), kind = keys[variable]
         parts = [part.strip() for part in text.split(",") if part.strip()]
-        return tuple(_from_text(one, part, variable) for part in parts)
-    for candidate in (_number(text), {"true": True, "false": False}.get(text.lower()), text):
-        if candidate is not None and _try_convert(hint, candidate) is not _NO:
-            return candidate
-    raise ConfigError(f"{variable} = {text!r}: expected {_describe(hint)}")
-
-
-def _number(text: str) -> int | float | None:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return None
+        given = parts if typing.get_origin(kind) is tuple else text
+        target: Any = document
+        for table in tables:
+            target = target.setdefault(table, {}) if isinstance(target, dict) else None
+        if isinstance(target, dict):  # else reading the document ends with an error
+            target[name] = _convert(kind, given, variable, strict=False)

@@ -1,4 +1,4 @@
-"""Progress of a long task, as a function that the caller gives."""
+"""Progress of a long task, reported to a function that the caller passes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["Progress", "Step", "no_progress"]
 
 @dataclass(frozen=True)
 class Step:
-    """Progress of one task.
+    """A step of a long task.
 
     Attributes:
         task: Name of the task, such as "training".
@@ -29,4 +29,4 @@ Progress = Callable[[Step], None]
 
 
 def no_progress(_step: Step) -> None:
-    """Ignore a step: the default for callers who do not show progress."""
+    """Ignore a step; the default of functions that report progress."""

@@ -14,9 +14,8 @@ import pytest
 import requests
 
 from conftest import write_settings
-from lenswatch.cli.console import follow
 from lenswatch.cli.up import _prepare
-from lenswatch.demo import replay as demo
+from lenswatch.demo.replay import Frames, replay, replay_pictures
 from lenswatch.reference.paths import current_digest
 from support.ports import free_port
 from support.waiting import until
@@ -24,7 +23,7 @@ from support.waiting import until
 
 @contextlib.contextmanager
 def up(root, *, node_port, server_port):
-    """`lenswatch up` as a user starts it; what it printed is in root/out.txt."""
+    """Start `lenswatch up` as a user does, with its output in root/out.txt."""
     command = [sys.executable, "-m", "lenswatch", "up", "--config", str(root / "config.toml")]
     with (root / "out.txt").open("wb") as output:
         process = subprocess.Popen(
@@ -101,15 +100,15 @@ def test_a_server_that_ends_takes_the_rest_along_and_says_so(ready):
     assert "the tracking server ended with exit code -9" in (ready / "out.txt").read_text()
 
 
-def test_a_new_installation_draws_trains_and_replays(config, tmp_path, monkeypatch, deepaas):
-    """With fewer and the same pictures: what a first `make up` does before it serves."""
-    for name, frames in (("CLEAN", 40), ("LATER", 2), ("FOULED", 3)):
-        monkeypatch.setattr(demo, name, frames)
-    _prepare(config)
-    pictures = demo.replay_pictures(config.image_folder)
+def test_a_new_installation_draws_trains_and_replays(config, deepaas):
+    """Do what a first `make up` does before it serves, with fewer pictures."""
+    _prepare(config, Frames(clean=40, later=2, dirty=3))
+    pictures = replay_pictures(config.image_folder)
     assert len(pictures) == 5
     assert current_digest(config.storage_path)
-    follow(demo.replay(pictures, deepaas.predict_url))
+    steps = []
+    replay(pictures, deepaas.predict_url, steps.append)
+    assert [(step.done, step.total) for step in steps] == [(i, 5) for i in range(1, 6)]
     with requests.Session() as session:
         health = session.get(f"{deepaas.url}/healthz", timeout=60).json()
     assert health["status"] == "ok"

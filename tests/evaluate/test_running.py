@@ -15,7 +15,7 @@ from support.detectors import brightness, contrast
 from support.lens_footage import frames
 
 PLAN = Plan(horizon=20, onsets=2, lead=6, gap=4, corruptions=("brightness", "fog"))
-DETECTORS = {"support.detectors:brightness": brightness, "detectors:contrast": contrast}
+DETECTORS = {"support.detectors:brightness": brightness, "support.detectors:contrast": contrast}
 
 
 @pytest.fixture
@@ -31,23 +31,15 @@ def cameras(tmp_path):
     return found
 
 
-def outcomes(*arguments):
-    steps, running = [], run(*arguments)
-    while True:
-        try:
-            steps.append(next(running))
-        except StopIteration as stop:
-            return steps, stop.value
-
-
 def test_two_processes_find_what_one_detector_at_a_time_finds(cameras):
-    steps, found = outcomes(list(DETECTORS), cameras, Config(), PLAN, 2)
+    steps = []
+    found = run(list(DETECTORS), cameras, Config(), PLAN, 2, steps.append)
     assert [(o.detector, o.camera) for o in found] == [
         (name, camera) for name in DETECTORS for camera in cameras
     ]
     for outcome in found:
         images = [np.asarray(Image.open(path)) for path in cameras[outcome.camera]]
-        *_, alone = evaluate(
+        alone = evaluate(
             DETECTORS[outcome.detector],
             images,
             PLAN,
@@ -63,17 +55,27 @@ def test_two_processes_find_what_one_detector_at_a_time_finds(cameras):
 def test_an_error_in_a_process_ends_them_all(cameras):
     before = multiprocessing.active_children()
     with pytest.raises(InputError, match="these images will not do"):
-        outcomes(["support.detectors:broken"], cameras, Config(), PLAN, 2)
+        run(["support.detectors:broken"], cameras, Config(), PLAN, 2)
     assert multiprocessing.active_children() == before
 
 
 def test_an_evaluation_that_is_given_up_leaves_no_process(cameras):
     before = multiprocessing.active_children()
-    running = run(["support.detectors:brightness"], cameras, Config(), PLAN, 2)
-    while "clean footage" not in next(running).task:
-        pass
-    running.close()
+
+    def give_up(step):
+        if "clean footage" in step.task:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(["support.detectors:brightness"], cameras, Config(), PLAN, 2, give_up)
     assert multiprocessing.active_children() == before
+
+
+def test_every_process_gets_the_encoder_that_detectors_share(cameras):
+    steps = []
+    run(["support.detectors:encoded"], {"reef": cameras["reef"]}, Config(), PLAN, 2, steps.append)
+    training = [s for s in steps if s.task == "reef: training the encoder"]
+    assert training[-1].done == training[-1].total
 
 
 def test_pictures_of_two_sizes_are_refused_by_name(cameras):
@@ -81,11 +83,9 @@ def test_pictures_of_two_sizes_are_refused_by_name(cameras):
     with pytest.raises(
         InputError, match=r"reef/007\.png: 200 x 100 pixels, where 000\.png has 160"
     ):
-        outcomes(["support.detectors:brightness"], cameras, Config(), PLAN, 2)
+        run(["support.detectors:brightness"], cameras, Config(), PLAN, 2)
 
 
 def test_too_few_pictures_are_refused_before_anything_is_read(cameras):
     with pytest.raises(InputError, match="too few"):
-        outcomes(
-            ["support.detectors:brightness"], {"reef": cameras["reef"][:30]}, Config(), PLAN, 2
-        )
+        run(["support.detectors:brightness"], {"reef": cameras["reef"][:30]}, Config(), PLAN, 2)

@@ -8,23 +8,14 @@ import pytest
 import torch
 
 from conftest import SIZE, camera_pixels, small_config
-from lenswatch.config import EncoderConfig, TransformConfig
+from lenswatch.config import DetectorConfig, EncoderConfig, TransformConfig, UploadConfig
 from lenswatch.errors import ConfigError, InputError
-from lenswatch.reference.artefact import load_reference
+from lenswatch.reference.artefact import list_digest, load_reference
 from lenswatch.reference.autoencoder import Autoencoder
+from lenswatch.reference.paths import reference_folder
 from lenswatch.reference.training import build_reference, find_pictures, train
 
 TRANSFORM = TransformConfig(resize=SIZE)
-
-
-def finish(run):
-    """Everything a generator yields, and what it returns."""
-    steps = []
-    while True:
-        try:
-            steps.append(next(run))
-        except StopIteration as stop:
-            return steps, stop.value
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +39,9 @@ def test_any_size_of_picture_will_do(size):
 
 
 def test_training_learns_and_tells_of_each_epoch(pixels):
-    epochs, network = finish(
-        train(pixels, TRANSFORM, EncoderConfig(latent_dim=8, epochs=6, batch_size=8))
-    )
+    epochs = []
+    settings = EncoderConfig(latent_dim=8, epochs=6, batch_size=8)
+    network = train(pixels, TRANSFORM, settings, epochs.append)
     assert [epoch.number for epoch in epochs] == list(range(1, len(epochs) + 1))
     assert epochs[-1].validation_loss < epochs[0].validation_loss
     assert all(epoch.pictures_per_second > 0 for epoch in epochs)
@@ -59,24 +50,26 @@ def test_training_learns_and_tells_of_each_epoch(pixels):
 
 def test_a_seed_gives_the_same_weights_again(pixels):
     settings = EncoderConfig(latent_dim=8, epochs=2, batch_size=8, seed=3)
-    one, two = (finish(train(pixels, TRANSFORM, settings))[1].state_dict() for _ in range(2))
-    other = finish(train(pixels, TRANSFORM, dataclasses.replace(settings, seed=4)))[1].state_dict()
+    one, two = (train(pixels, TRANSFORM, settings).state_dict() for _ in range(2))
+    other = train(pixels, TRANSFORM, dataclasses.replace(settings, seed=4)).state_dict()
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert any(not torch.equal(one[name], other[name]) for name in one)
 
 
 def test_training_stops_when_it_no_longer_gets_better(pixels):
     settings = EncoderConfig(latent_dim=8, epochs=50, batch_size=8, learning_rate=1e-12, patience=2)
-    epochs, _ = finish(train(pixels, TRANSFORM, settings))
+    epochs = []
+    train(pixels, TRANSFORM, settings, epochs.append)
     assert len(epochs) <= 5
 
 
 def test_the_best_weights_are_kept_and_not_the_last(pixels):
     settings = EncoderConfig(latent_dim=8, epochs=8, batch_size=8, learning_rate=0.02, patience=8)
-    epochs, network = finish(train(pixels, TRANSFORM, settings))
+    epochs = []
+    network = train(pixels, TRANSFORM, settings, epochs.append)
     best = [epoch.number for epoch in epochs if epoch.best][-1]
     again = dataclasses.replace(settings, epochs=best)
-    weights = finish(train(pixels, TRANSFORM, again))[1].state_dict()
+    weights = train(pixels, TRANSFORM, again).state_dict()
     assert all(torch.equal(network.state_dict()[name], weights[name]) for name in weights)
 
 
@@ -85,14 +78,17 @@ def test_the_held_out_pictures_are_the_last_in_time(pixels):
     settings = EncoderConfig(latent_dim=8, epochs=1, batch_size=8)
     other = pixels.copy()
     other[-8:] = 255 - other[-8:]
-    one, two = (finish(train(each, TRANSFORM, settings)) for each in (pixels, other))
-    assert one[0][0].training_loss == two[0][0].training_loss
-    assert one[0][0].validation_loss != two[0][0].validation_loss
+    epochs = []
+    for each in (pixels, other):
+        train(each, TRANSFORM, settings, epochs.append)
+    one, two = epochs
+    assert one.training_loss == two.training_loss
+    assert one.validation_loss != two.validation_loss
 
 
 def test_a_learning_rate_that_diverges_says_so(pixels):
     with pytest.raises(InputError, match=r"encoder\.learning_rate"):
-        finish(train(pixels, TRANSFORM, EncoderConfig(latent_dim=8, epochs=3, learning_rate=1e30)))
+        train(pixels, TRANSFORM, EncoderConfig(latent_dim=8, epochs=3, learning_rate=1e30))
 
 
 def test_the_same_pictures_and_seed_give_the_same_reference(trained, tmp_path):
@@ -100,7 +96,8 @@ def test_the_same_pictures_and_seed_give_the_same_reference(trained, tmp_path):
     elsewhere = small_config(tmp_path / "elsewhere")
     shutil.copytree(trained.image_folder, elsewhere.image_folder)
     pictures = find_pictures(elsewhere.image_folder, ["clean/*"])
-    steps, second = finish(build_reference(elsewhere, pictures))
+    steps = []
+    second = build_reference(elsewhere, pictures, steps.append)
     assert second.digest == first.digest
     assert {step.task for step in steps} == {"reading pictures", "training", "encoding"}
     assert all(step.done <= step.total for step in steps)
@@ -121,17 +118,114 @@ def test_too_few_pictures_are_refused(config, camera):
     for i in range(5):
         (folder / f"{i}.jpg").write_bytes(camera(i))
     with pytest.raises(InputError, match="5 clean pictures are too few"):
-        finish(build_reference(config, find_pictures(config.image_folder, ["clean/*"])))
+        build_reference(config, find_pictures(config.image_folder, ["clean/*"]))
 
 
-def test_a_picture_that_cannot_be_read_is_named(config, camera):
+class _Cancelled(BaseException):
+    """An exception that is no Exception, like KeyboardInterrupt."""
+
+
+@pytest.mark.parametrize("task", ["reading pictures", "training", "encoding"])
+def test_a_callback_that_raises_ends_the_training_and_leaves_nothing(config, camera, task):
+    def cancel(step):
+        if step.task == task:
+            raise _Cancelled
+
+    pictures = clean_pictures(config, camera, 40)
+    threads = torch.get_num_threads()
+    settings = dataclasses.replace(config.encoder, threads=threads + 1)
+    with pytest.raises(_Cancelled):
+        build_reference(dataclasses.replace(config, encoder=settings), pictures, cancel)
+    assert torch.get_num_threads() == threads
+    assert not reference_folder(config.storage_path).exists()
+
+
+def clean_pictures(config, camera, count):
+    """Files of the small camera, as `find_pictures` finds them."""
     folder = config.image_folder / "clean"
     folder.mkdir(parents=True)
-    for i in range(40):
-        (folder / f"{i:02}.jpg").write_bytes(camera(i))
-    (folder / "07.jpg").write_bytes(b"")
-    with pytest.raises(InputError, match=r"07\.jpg.*empty"):
-        finish(build_reference(config, find_pictures(config.image_folder, ["clean/*"])))
+    for i in range(count):
+        (folder / f"{i:03}.jpg").write_bytes(camera(i))
+    return find_pictures(config.image_folder, ["clean/*"])
+
+
+def broken_pictures(good):
+    """Files that cannot be read, with the reason."""
+    return {
+        "truncated": (good[: len(good) // 2], "the picture is damaged or cut off"),
+        "empty": (b"", "the file is empty"),
+        "text": (b"no picture at all", "the file is no picture that can be read"),
+        "too large": (good + bytes(2_000_000), f"the file has {len(good) + 2_000_000} bytes"),
+    }
+
+
+@pytest.mark.parametrize("kind", ["truncated", "empty", "text", "too large"])
+def test_two_percent_of_unreadable_pictures_are_left_out_with_a_warning(
+    config, camera, caplog, kind
+):
+    config = dataclasses.replace(config, upload=UploadConfig(max_bytes=2_000_000))
+    pictures = clean_pictures(config, camera, 50)
+    content, reason = broken_pictures(camera(7))[kind]
+    pictures[7].write_bytes(content)
+    reference = build_reference(config, pictures)
+    assert len(reference.embeddings) == 49
+    used = [path.name for path in pictures if path != pictures[7]]
+    assert list(reference.names) == used
+    saved = load_reference(config.storage_path)
+    assert saved.manifest["pictures"] == used
+    assert saved.manifest["pictures_digest"] == list_digest(used)
+    first, line = caplog.messages[0].split("\n")
+    assert first == "1 of 50 clean pictures cannot be read and are left out:"
+    assert line.startswith(f"  {pictures[7]}: {reason}")
+
+
+def test_more_unreadable_pictures_are_listed_and_nothing_is_trained(config, camera):
+    config = dataclasses.replace(config, upload=UploadConfig(max_bytes=2_000_000))
+    pictures = clean_pictures(config, camera, 49)
+    kinds = broken_pictures(camera(7))
+    for path, (content, _) in zip(pictures, kinds.values(), strict=False):
+        path.write_bytes(content)
+    steps = []
+    with pytest.raises(InputError) as refusal:
+        build_reference(config, pictures, steps.append)
+    first, *lines = str(refusal.value).split("\n")
+    assert first == (
+        "4 of 49 clean pictures cannot be read, more than 2 %; replace or remove them:"
+    )
+    for path, line, (_, reason) in zip(pictures, lines, kinds.values(), strict=False):
+        assert line.startswith(f"  {path}: {reason}")
+    assert len(lines) == 4
+    assert {step.task for step in steps} == {"reading pictures"}
+
+
+def test_a_single_unreadable_picture_of_forty_nine_is_too_many(config, camera):
+    pictures = clean_pictures(config, camera, 49)
+    pictures[3].write_bytes(b"")
+    pictures[3].unlink()  # between the search and the training
+    with pytest.raises(InputError, match=r"1 of 49 clean pictures cannot be read") as refusal:
+        build_reference(config, pictures)
+    assert str(refusal.value).endswith(
+        f"  {pictures[3]}: cannot be read: No such file or directory"
+    )
+
+
+def test_a_long_list_of_unreadable_pictures_is_cut(config, camera):
+    pictures = clean_pictures(config, camera, 45)
+    for path in pictures[:22]:
+        path.write_bytes(b"")
+    with pytest.raises(InputError, match=r"22 of 45") as refusal:
+        build_reference(config, pictures)
+    lines = str(refusal.value).split("\n")
+    assert len(lines) == 22
+    assert lines[-1] == "  and 2 more"
+
+
+def test_too_few_pictures_that_can_be_read_are_refused(config, camera):
+    config = dataclasses.replace(config, detector=DetectorConfig(window_size=32))
+    pictures = clean_pictures(config, camera, 100)
+    pictures[0].write_bytes(b"")
+    with pytest.raises(InputError, match="99 clean pictures are too few"):
+        build_reference(config, pictures)
 
 
 def test_pictures_come_in_the_order_of_their_names_and_once(tmp_path):

@@ -35,3 +35,9 @@ def contrast(clean, ert, seed):
 
 def broken(clean, ert, seed):
     raise InputError("these images will not do")
+
+
+def encoded(clean, ert, seed, encoder=None):
+    """A detector that cannot do without the shared encoder."""
+    np.testing.assert_allclose(encoder(clean[3]), encoder.embeddings[3], atol=1e-5)
+    return Brightness(clean)

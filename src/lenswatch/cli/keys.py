@@ -15,7 +15,7 @@ __all__ = ["keys"]
 
 @click.group()
 def keys() -> None:
-    """Make, list and revoke API keys of the tracking server."""
+    """Create, list and revoke API keys of the tracking server."""
 
 
 @keys.command()
@@ -26,10 +26,15 @@ def keys() -> None:
     default="Edit",
     show_default=True,
 )
-@click.option("--experiment", "experiments", multiple=True, help="Only these, by name or id.")
+@click.option(
+    "--experiment",
+    "experiments",
+    multiple=True,
+    help="Limit the key to this one, by name or id.",
+)
 @click.argument("name")
 def create(config: Config, level: str, experiments: tuple[str, ...], name: str) -> None:
-    """Make a key called NAME. It is shown this once and kept only as a hash."""
+    """Create a key called NAME. It is shown once, and stored only as a hash."""
     from lenswatch.server.identity.keys import create_key
 
     _, key = create_key(config, name, level=level, experiments=experiments)
@@ -40,7 +45,7 @@ def create(config: Config, level: str, experiments: tuple[str, ...], name: str) 
 @keys.command(name="list")
 @with_config
 def list_(config: Config) -> None:
-    """Show all keys, without the keys themselves."""
+    """List the names and permissions of all keys."""
     from lenswatch.server.identity.keys import list_keys
 
     table = Table("name", "level", "experiments", "created", "revoked")
@@ -54,7 +59,7 @@ def list_(config: Config) -> None:
 @with_config
 @click.argument("name")
 def revoke(config: Config, name: str) -> None:
-    """Make the key called NAME worthless at once."""
+    """Revoke the key called NAME, at once."""
     from lenswatch.server.identity.keys import revoke_key
 
     say(f"revoked: {revoke_key(config, name).name}")

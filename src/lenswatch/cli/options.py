@@ -1,4 +1,4 @@
-"""What the commands have in common."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import click
 
 from lenswatch.config import Config, load_config
 
-__all__ = ["with_config"]
+__all__ = ["FILE", "FOLDER", "with_config"]
+
+FILE = click.Path(dir_okay=False, path_type=Path)  # to be written
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 def _load(_ctx: click.Context, _parameter: click.Parameter, value: Path | None) -> Config:
@@ -25,5 +28,5 @@ with_config = click.option(
     "--config",
     type=click.Path(path_type=Path),
     callback=_load,
-    help="Settings file; else $LENSWATCH_CONFIG, else ./config.toml.",
+    help="Settings file. Default: $LENSWATCH_CONFIG, else ./config.toml.",
 )

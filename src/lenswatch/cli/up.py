@@ -1,42 +1,32 @@
-"""`lenswatch up`: the whole of it on one machine, from sample footage to the dashboard."""
+"""Commands that start from nothing: `up` runs everything on one machine, `demo` draws footage."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
-import socket
-import subprocess
 import sys
-import time
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
+from typing import TYPE_CHECKING
 
-import requests
+import click
 
-from lenswatch.cli.console import follow, say
+from lenswatch.cli.console import say, show_progress
+from lenswatch.cli.options import with_config
 from lenswatch.config import Config
-from lenswatch.demo.replay import draw_demo, replay, replay_pictures
-from lenswatch.errors import ServerError
-from lenswatch.progress import Step
 from lenswatch.reference.paths import current_digest
 
-__all__ = ["Addresses", "up"]
+if TYPE_CHECKING:
+    from lenswatch.cli.processes import Command
+    from lenswatch.demo.replay import Frames
 
-START_WITHIN = 90.0  # seconds: importing torch on a slow, busy machine takes its time
-STOP_WITHIN = 6.0  # seconds for an orderly end, before the rest is killed
-POLL = 0.1
+__all__ = ["demo", "up"]
 
 
 @dataclass(frozen=True)
-class Addresses:
-    """Where the two servers listen."""
-
+class _Addresses:
+    node_port: int
+    server_port: int
     host: str = "127.0.0.1"
-    node_port: int = 5000
-    server_port: int = 5001
 
     @property
     def node(self) -> str:
@@ -51,108 +41,75 @@ class Addresses:
         return f"http://{self.host}:{self.server_port}"
 
 
-class _Stop(Exception):  # noqa: N818 - a request to end, no error
-    """SIGINT or SIGTERM arrived."""
+@click.command()
+@with_config
+@click.option("--port", default=5000, show_default=True, help="Port of DEEPaaS.")
+@click.option("--server-port", type=int, help="Tracking server. Default: server.port.")
+@click.option("--workers", default=1, show_default=True, help="DEEPaaS worker processes.")
+def up(config: Config, port: int, server_port: int | None, workers: int) -> None:
+    """Start everything on this machine.
 
-
-def up(config: Config, addresses: Addresses, workers: int) -> None:
-    """Prepare what is missing, start both servers, and stay until SIGINT or SIGTERM.
-
-    Raises:
-        LenswatchError: a busy port, or a server that does not start; it says what to do.
+    Draws sample footage if there are no pictures, trains, starts both servers, and replays footage.
+    Existing pictures, references and records are kept. Ctrl-C ends it.
     """
-    with _stopping_on_signals(), contextlib.suppress(_Stop):
-        for port in (addresses.node_port, addresses.server_port):
-            _require_free(addresses.host, port)
+    from lenswatch.cli import processes
+
+    addresses = _Addresses(port, server_port or config.server.port)
+    with processes.stopping_on_signals():
+        for each in (addresses.node_port, addresses.server_port):
+            processes.require_free(addresses.host, each)
         if current_digest(config.storage_path) is None:
             _prepare(config)
-        with _running(_commands(config, addresses, workers)) as children:
-            _await_healthy(children, addresses)
+        with processes.running(_commands(config, addresses, workers)) as children:
+            urls = [f"{base}/healthz" for base in (addresses.server, addresses.node)]
+            with show_progress() as progress:
+                processes.await_healthy(children, urls, progress)
             _replay_once(config, addresses)
             _announce(config, addresses)
-            _watch(children)
+            processes.watch(children)
     say("stopped")
 
 
-@contextlib.contextmanager
-def _stopping_on_signals() -> Iterator[None]:
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        for each in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(each, signal.SIG_IGN)  # once is enough; ending takes a few seconds
-        raise _Stop
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _require_free(host: str, port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise ServerError(
-                f"port {port} on {host} cannot be used ({error.strerror}); stop what listens there, or "
-                "choose others with --port and --server-port"
-            ) from None
-
-
-def _prepare(config: Config) -> None:
-    """Sample footage unless there are pictures, then a reference and its thresholds."""
+def _prepare(config: Config, frames: Frames | None = None) -> None:
+    """Draw sample footage unless there are pictures, then make a reference and its thresholds."""
+    from lenswatch.demo.replay import draw_demo
     from lenswatch.node.calibrate import calibrate_stream
     from lenswatch.reference.training import build_reference, find_pictures
 
     images = config.image_folder
-    if _is_empty(images):
+    if not any(path.is_file() for path in images.rglob("*")):
         say(f"no pictures in {images}: drawing the footage of a sample camera")
-        follow(draw_demo(images))
+        with show_progress() as progress:
+            draw_demo(images, progress, frames)
         _replay_mark(config).touch()
     pictures = find_pictures(images, config.camera_state.clean)
-    reference = follow(build_reference(config, pictures))
-    say(f"reference {reference.digest} from {len(pictures)} clean pictures")
+    with show_progress() as progress:
+        reference = build_reference(config, pictures, progress)
+    say(f"reference {reference.digest} from {len(reference.names)} clean pictures")
     for line in calibrate_stream(config, reference).lines():
         say(line)
 
 
-def _is_empty(folder: Path) -> bool:
-    return not folder.is_dir() or not any(path.is_file() for path in folder.rglob("*"))
-
-
 def _replay_mark(config: Config) -> Path:
-    """A file that is there while the sample footage is still to be replayed."""
+    """Return the file that exists until the sample footage has been replayed."""
     return config.image_folder / ".to-replay"
 
 
-def _replay_once(config: Config, addresses: Addresses) -> None:
-    mark = _replay_mark(config)
-    if not mark.exists():
+def _replay_once(config: Config, addresses: _Addresses) -> None:
+    from lenswatch.demo.replay import replay, replay_pictures
+
+    if not _replay_mark(config).exists():
         return
     pictures = replay_pictures(config.image_folder)
-    drifted = follow(replay(pictures, addresses.predict))
+    with show_progress() as progress:
+        drifted = replay(pictures, addresses.predict, progress)
     say(f"replayed {len(pictures)} pictures as stream demo: drift in {drifted}")
-    mark.unlink()
+    _replay_mark(config).unlink()
 
 
-@dataclass
-class _Child:
-    name: str
-    process: subprocess.Popen[bytes]
-    log: Path
+def _commands(config: Config, addresses: _Addresses, workers: int) -> list[Command]:
+    from lenswatch.cli.processes import Command
 
-
-@dataclass(frozen=True)
-class _Command:
-    name: str
-    arguments: Sequence[str]
-    log: Path
-    environment: dict[str, str] = field(default_factory=dict)
-
-
-def _commands(config: Config, addresses: Addresses, workers: int) -> list[_Command]:
     logs = config.storage_path / "logs"
     shared = {"LENSWATCH_CONFIG": str(config.file)} if config.file else {}
     server = [sys.executable, "-m", "lenswatch", "server", "--host", addresses.host]
@@ -162,94 +119,14 @@ def _commands(config: Config, addresses: Addresses, workers: int) -> list[_Comma
     deepaas += [f"--workers={workers}"]
     node = {"LENSWATCH_TRACKING_URL": addresses.server, "OMP_NUM_THREADS": "1", **shared}
     return [
-        _Command("the tracking server", server, logs / "server.log", shared),
-        _Command("DEEPaaS", deepaas, logs / "deepaas.log", node),
+        Command("the tracking server", server, logs / "server.log", shared),
+        Command("DEEPaaS", deepaas, logs / "deepaas.log", node),
     ]
 
 
-@contextlib.contextmanager
-def _running(commands: Sequence[_Command]) -> Iterator[list[_Child]]:
-    """Each command in a session of its own, so that its workers end with it."""
-    children: list[_Child] = []
-    try:
-        for command in commands:
-            command.log.parent.mkdir(parents=True, exist_ok=True)
-            with command.log.open("ab") as log:
-                process = subprocess.Popen(
-                    command.arguments,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    env={**os.environ, **command.environment},
-                    start_new_session=True,
-                )
-            children.append(_Child(command.name, process, command.log))
-        yield children
-    finally:
-        _end(children)
+def _announce(config: Config, addresses: _Addresses) -> None:
+    from lenswatch.demo.replay import replay_pictures
 
-
-def _end(children: Sequence[_Child]) -> None:
-    """SIGTERM to each server, which ends its workers; then SIGKILL to what is left of its group.
-
-    Workers get no SIGTERM of their own: DEEPaaS replaces a worker that ends, and then waits for it.
-    """
-    for child in children:
-        child.process.terminate()
-    deadline = time.monotonic() + STOP_WITHIN
-    for child in children:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.process.wait(max(0.0, deadline - time.monotonic()))
-    for child in children:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.process.pid, signal.SIGKILL)
-        child.process.wait()
-
-
-def _await_healthy(children: Sequence[_Child], addresses: Addresses) -> None:
-    follow(_healthy_steps(children, addresses))
-
-
-def _healthy_steps(children: Sequence[_Child], addresses: Addresses) -> Generator[Step, None, None]:
-    waiting = [f"{addresses.server}/healthz", f"{addresses.node}/healthz"]
-    deadline = time.monotonic() + START_WITHIN
-    total = len(waiting)
-    yield Step("starting servers", 0, total)
-    while waiting:
-        _require_alive(children)
-        if time.monotonic() > deadline:
-            raise ServerError(
-                f"{waiting[0]} did not answer within {START_WITHIN:.0f} s; see {children[-1].log}"
-            )
-        waiting = [url for url in waiting if not _answers(url)]
-        yield Step("starting servers", total - len(waiting), total)
-        time.sleep(POLL)
-
-
-def _answers(url: str) -> bool:
-    try:
-        return requests.get(url, timeout=2).status_code == 200
-    except requests.RequestException:
-        return False
-
-
-def _require_alive(children: Sequence[_Child]) -> None:
-    for child in children:
-        code = child.process.poll()
-        if code is not None:
-            tail = child.log.read_text(errors="replace").strip().splitlines()[-1:]
-            raise ServerError(
-                f"{child.name} ended with exit code {code}: {' '.join(tail)} (see {child.log})"
-            )
-
-
-def _watch(children: Sequence[_Child]) -> None:
-    while True:
-        _require_alive(children)
-        time.sleep(POLL)
-
-
-def _announce(config: Config, addresses: Addresses) -> None:
     picture = next(iter(replay_pictures(config.image_folder)), Path("IMAGE.jpg"))
     with contextlib.suppress(ValueError):
         picture = picture.relative_to(Path.cwd())
@@ -259,3 +136,14 @@ def _announce(config: Config, addresses: Addresses) -> None:
     say(f"  One picture  curl -F input_file=@{picture} {addresses.predict}")
     say()
     say("Ctrl-C ends it.")
+
+
+@click.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+def demo(folder: Path) -> None:
+    """Draw sample footage into FOLDER: clean, later and dirty."""
+    from lenswatch.demo.replay import draw_demo
+
+    with show_progress() as progress:
+        draw_demo(folder, progress)
+    say(f"drawn: {folder}/clean, {folder}/later, {folder}/dirty")

@@ -1,12 +1,12 @@
-"""The demonstration's pictures: what a new installation trains on, and what it replays.
+"""The sample footage that a new installation trains on and replays.
 
-Two days of the clean camera to learn from, so that each half holds a whole day and calibration sees
-all its light; then a third day, clean at first, on which the lens fouls.
+Two days of the clean camera to train on, so that each half holds a whole day and calibration sees every
+kind of light. Then a third day, which begins clean and on which the lens fouls.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,61 +15,61 @@ import requests
 
 from lenswatch.demo.footage import Footage, draw_parallel
 from lenswatch.errors import LenswatchError
-from lenswatch.progress import Step
+from lenswatch.progress import Progress, Step, no_progress
 
-__all__ = ["STREAM", "draw_demo", "replay", "replay_pictures"]
+__all__ = ["STREAM", "Frames", "draw_demo", "replay", "replay_pictures"]
 
 STREAM = "demo"
 START = datetime(2026, 6, 1, 6, tzinfo=UTC)
 INTERVAL = timedelta(minutes=8)
-CLEAN, LATER, FOULED = 360, 48, 72
 PROCESSES = 2
+DETAIL_EVERY = 15  # pictures
 
 
 @dataclass(frozen=True)
-class _Stretch:
-    folder: str
-    footage: Footage
+class Frames:
+    """Number of pictures in each folder: clean to train on, later clean ones, and dirty ones."""
+
+    clean: int = 360
+    later: int = 48
+    dirty: int = 72
 
 
-def _stretches() -> list[_Stretch]:
-    def stretch(frames: int, first: int, fouling: tuple[float, float] = (0.0, 0.0)) -> Footage:
-        start = START + first * INTERVAL
-        return Footage(frames, start, INTERVAL, fouling=fouling, first=first)
-
-    return [
-        _Stretch("clean", stretch(CLEAN, 0)),
-        _Stretch("later", stretch(LATER, CLEAN)),
-        _Stretch("dirty", stretch(FOULED, CLEAN + LATER, (0.0, 1.0))),
-    ]
-
-
-def draw_demo(images: Path) -> Generator[Step, None, None]:
-    """Draw the demonstration's footage into `images`/clean, /later and /dirty."""
-    total, done = CLEAN + LATER + FOULED, 0
-    for stretch in _stretches():
-        for _ in draw_parallel(stretch.footage, images / stretch.folder, PROCESSES):
+def draw_demo(images: Path, progress: Progress = no_progress, frames: Frames | None = None) -> None:
+    """Draw the sample footage into `images`/clean, /later and /dirty."""
+    frames = frames or Frames()
+    total, done = frames.clean + frames.later + frames.dirty, 0
+    for folder, count in vars(frames).items():
+        start, fouling = START + done * INTERVAL, (0.0, 1.0 if folder == "dirty" else 0.0)
+        footage = Footage(count, start, INTERVAL, fouling=fouling, first=done)
+        for _ in draw_parallel(footage, images / folder, PROCESSES):
             done += 1
-            yield Step("drawing footage", done, total)
+            progress(Step("drawing footage", done, total))
 
 
 def replay_pictures(images: Path) -> list[Path]:
-    """The pictures to replay, in time order: clean ones, then those of the fouling lens."""
+    """Return the pictures to replay in time order: clean ones, then those of the fouling lens."""
     return [path for name in ("later", "dirty") for path in sorted((images / name).glob("*.jpg"))]
 
 
-def replay(pictures: Iterable[Path], predict_url: str) -> Generator[Step, None, int]:
-    """Post pictures to `predict` as stream `demo`; returns how many drifted.
+def replay(pictures: Sequence[Path], predict_url: str, progress: Progress = no_progress) -> int:
+    """Post pictures to `predict` as stream `demo`.
 
-    Each carries an event id made of its name, so that a replay that was cut short goes on where it
-    was and counts nothing twice.
+    The event id of each is made from its name: a replay that was interrupted can be repeated and counts
+    no picture twice.
+
+    Returns:
+        The number of pictures with drift.
+
+    Raises:
+        LenswatchError: The node answered with an error.
     """
-    drifted, session, listed = 0, requests.Session(), list(pictures)
-    for done, path in enumerate(listed, 1):
+    drifted, session = 0, requests.Session()
+    for done, path in enumerate(pictures, 1):
         answer = _post(session, path, predict_url)
         drifted += bool(answer["drift"])
         detail = f"distance {answer['distance']:.3f}" + (", drift" if answer["drift"] else "")
-        yield Step("replaying", done, len(listed), detail if done % 15 == 0 else "")
+        progress(Step("replaying", done, len(pictures), detail if done % DETAIL_EVERY == 0 else ""))
     return drifted
 
 

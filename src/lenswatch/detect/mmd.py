@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from frouros.callbacks.streaming.base import BaseCallbackStreaming
 from frouros.detectors.data_drift.base import MultivariateData, NumericalData
 from frouros.detectors.data_drift.streaming.distance_based.base import (
@@ -30,12 +29,12 @@ from frouros.detectors.data_drift.streaming.distance_based.base import (
 from frouros.utils.kernels import rbf_kernel
 from scipy.spatial.distance import pdist
 
+from lenswatch.detect.arrays import Floats
 from lenswatch.errors import BlindKernelError, EmbeddingError, StoreError
 
 __all__ = ["Entry", "FittedMMD", "MMDStreaming", "Window", "median_distance"]
 
-Array = npt.NDArray[np.float64]
-Kernel = Callable[[Array, Array], Array]
+Kernel = Callable[[Floats, Floats], Floats]
 
 # Outside these mean kernel values between reference samples, the distance hardly moves for anything.
 BLIND_BELOW, BLIND_ABOVE = 1e-6, 1 - 1e-6
@@ -48,7 +47,7 @@ _ROWS = 1024  # of the reference's kernel matrix held in memory at a time
 class Entry:
     """One embedding and what is kept of it: its mean kernel to the reference, computed once."""
 
-    embedding: Array  # (d,) float64
+    embedding: Floats  # (d,) float64
     to_reference: float
 
 
@@ -61,8 +60,8 @@ class Window:
         to_reference: (m,) float64, the mean kernel of each embedding to the reference.
     """
 
-    embeddings: Array
-    to_reference: Array
+    embeddings: Floats
+    to_reference: Floats
 
     @classmethod
     def empty(cls, dimensions: int) -> Window:
@@ -112,7 +111,7 @@ class FittedMMD:
         window_size: m, the number of embeddings a distance is computed from.
     """
 
-    reference: Array
+    reference: Floats
     kernel: Kernel
     mean_kernel: float
     window_size: int
@@ -168,7 +167,7 @@ class FittedMMD:
         row = _checked(embedding, self.dimensions)
         return Entry(row, float(np.mean(self.kernel(row[None], self.reference))))
 
-    def distance(self, window: Window, within: Array | None = None) -> float | None:
+    def distance(self, window: Window, within: Floats | None = None) -> float | None:
         """The unbiased MMD^2 between window and reference; None until the window is full.
 
         `within` is the (m, m) kernel matrix of the window, if it is at hand.
@@ -180,7 +179,7 @@ class FittedMMD:
         among = (float(np.sum(kernels)) - m) / (m * m - m)
         return self.mean_kernel + among - 2 * float(np.mean(window.to_reference))
 
-    def within(self, window: Window, before: Array | None = None) -> Array:
+    def within(self, window: Window, before: Floats | None = None) -> Floats:
         """The (m, m) kernel matrix of a window; from the one `before` its last push, a row suffices."""
         if before is None:
             return self.kernel(window.embeddings, window.embeddings)
@@ -191,7 +190,7 @@ class FittedMMD:
         kernels[-1] = kernels[:, -1] = self.kernel(window.embeddings[-1:], window.embeddings)[0]
         return kernels
 
-    def warm(self, embeddings: Array | None = None) -> Window:
+    def warm(self, embeddings: Floats | None = None) -> Window:
         """A window filled with the last `window_size` of `embeddings` (of the reference if None)."""
         window = Window.empty(self.dimensions)
         rows = self.reference if embeddings is None else embeddings
@@ -199,7 +198,7 @@ class FittedMMD:
             window = window.push(self.entry(row), self.window_size)
         return window
 
-    def distances(self, embeddings: Any) -> Array:
+    def distances(self, embeddings: Any) -> Floats:
         """The distance after each of (k, d) embeddings in order, NaN until the window is full."""
         window, found = Window.empty(self.dimensions), []
         for row in np.asarray(embeddings, np.float64):
@@ -209,13 +208,13 @@ class FittedMMD:
         return np.array(found)
 
 
-def median_distance(X: Array) -> float:
+def median_distance(X: Floats) -> float:
     """The median Euclidean distance between different rows of (n, d), of 1000 rows at most."""
     step = -(-len(X) // MEDIAN_SAMPLES)
     return float(np.median(pdist(X[::step])))
 
 
-def _usable_median(reference: Array) -> float:
+def _usable_median(reference: Floats) -> float:
     sigma = median_distance(reference)
     if sigma > 0:
         return sigma
@@ -225,14 +224,14 @@ def _usable_median(reference: Array) -> float:
     )
 
 
-def _mean_kernel(reference: Array, kernel: Kernel) -> float:
+def _mean_kernel(reference: Floats, kernel: Kernel) -> float:
     n = len(reference)
     rows = (reference[i : i + _ROWS] for i in range(0, n, _ROWS))
     total = sum(float(np.sum(kernel(block, reference))) for block in rows)
     return (total - n) / (n * (n - 1))
 
 
-def _blind(reference: Array, mean_kernel: float) -> str:
+def _blind(reference: Floats, mean_kernel: float) -> str:
     extreme = (
         "0: the bandwidth is too small" if mean_kernel < 0.5 else "1: the bandwidth is too large"
     )
@@ -243,7 +242,7 @@ def _blind(reference: Array, mean_kernel: float) -> str:
     )
 
 
-def _samples(X: Any) -> Array:
+def _samples(X: Any) -> Floats:
     """A private (n, d) float64 copy of the reference, checked."""
     try:
         reference = np.array(X, np.float64)
@@ -261,7 +260,7 @@ def _samples(X: Any) -> Array:
     return reference
 
 
-def _checked(embedding: Any, dimensions: int) -> Array:
+def _checked(embedding: Any, dimensions: int) -> Floats:
     try:
         row = np.array(embedding, np.float64)
     except (TypeError, ValueError) as error:
@@ -314,7 +313,9 @@ class MMDStreaming(BaseDistanceBased):  # type: ignore[misc]  # Frouros has no t
         self.sigma = sigma
         self.kernel = kernel
         self._window: Window | None = None
-        self._within: Array | None = None  # kernels in the window, kept so that only one row is new
+        self._within: Floats | None = (
+            None  # kernels in the window, kept so that only one row is new
+        )
         self._entry: Entry | None = None
 
     @property
@@ -336,7 +337,7 @@ class MMDStreaming(BaseDistanceBased):  # type: ignore[misc]  # Frouros has no t
         """Clear the window and keep the reference."""
         self._reset()
 
-    def _fit(self, X: Array) -> None:
+    def _fit(self, X: Floats) -> None:
         self._fitted = FittedMMD.fit(X, self.window_size, self.sigma, self.kernel)
         self.X_ref = self._fitted.reference
         self._reset()

@@ -16,10 +16,11 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import gammaincinv
 
 from lenswatch.detect import notes as calibration_notes
+from lenswatch.detect.arrays import Floats
 from lenswatch.errors import ArtefactError, InputError
 
 __all__ = [
@@ -39,7 +40,6 @@ __all__ = [
     "mmd_runs",
 ]
 
-Floats = NDArray[np.float64]
 Tail = Literal["additive", "multiplicative"]
 Event = tuple[int, float]
 

@@ -1,4 +1,4 @@
-"""Judging drift detectors on a user's own footage; see docs/evaluate.md for the protocol."""
+"""Evaluation of drift detectors on a user's own footage; docs/evaluate.md has the protocol."""
 
 from __future__ import annotations
 

@@ -14,9 +14,10 @@ from itertools import cycle
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import stats
 
+from lenswatch.detect.arrays import Floats
 from lenswatch.errors import EmbeddingError
 from lenswatch.evaluate.page import COLOURS, page, paragraph, plot, section, table
 
@@ -29,7 +30,6 @@ __all__ = [
     "interleaved",
 ]
 
-Floats = NDArray[np.float64]
 
 _FOLDS = 2
 _RIDGE = 0.1  # of the mean variance, added to the covariance

@@ -21,12 +21,11 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from scipy import fft
 
+from lenswatch.detect.arrays import Floats32, Pixels
 from lenswatch.errors import InputError
 
 __all__ = ["CORRUPTIONS", "MAX_SEVERITY", "Corruption", "corruption", "smudge_mask"]
 
-Pixels = NDArray[np.uint8]
-Floats = NDArray[np.float32]
 Corruption = Callable[[Pixels, float], Pixels]
 Shape = tuple[int, int]
 Made = TypeVar("Made")
@@ -136,7 +135,7 @@ def _fog(rng: np.random.Generator) -> Corruption:
     seed = int(rng.integers(2**32))
 
     @_latest
-    def cloud(shape: Shape, decay: float) -> Floats:
+    def cloud(shape: Shape, decay: float) -> Floats32:
         return _clouds(np.random.default_rng(seed), shape, decay)[..., None]
 
     def corrupt(image: Pixels, severity: float) -> Pixels:
@@ -157,11 +156,11 @@ def _smudge(rng: np.random.Generator) -> Corruption:
     colour = (np.array([105, 100, 85]) + rng.uniform(-30, 30, 3)).astype(np.float32)
 
     @_latest
-    def blob(shape: Shape) -> Floats:
+    def blob(shape: Shape) -> Floats32:
         return _smudge_distance(np.random.default_rng(seed), shape)
 
     @_latest
-    def opacity(shape: Shape, severity: float) -> Floats:
+    def opacity(shape: Shape, severity: float) -> Floats32:
         mask = _soft_edged(blob(shape), 0.03 * severity)
         return np.float32(0.15 * severity) * mask[..., None]
 
@@ -172,12 +171,12 @@ def _smudge(rng: np.random.Generator) -> Corruption:
     return corrupt
 
 
-def smudge_mask(rng: np.random.Generator, shape: Shape, share: float) -> Floats:
+def smudge_mask(rng: np.random.Generator, shape: Shape, share: float) -> Floats32:
     """A blob with soft edges that covers `share` of a picture of `shape`: (h, w) float32, 0 to 1."""
     return _soft_edged(_smudge_distance(rng, shape), share)
 
 
-def _smudge_distance(rng: np.random.Generator, shape: Shape) -> Floats:
+def _smudge_distance(rng: np.random.Generator, shape: Shape) -> Floats32:
     """How far each pixel is from a blob's middle, measured by its outline: (h, w) float32."""
     height, width = shape
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
@@ -190,13 +189,13 @@ def _smudge_distance(rng: np.random.Generator, shape: Shape) -> Floats:
     return np.asarray(np.hypot(y - centre[0], x - centre[1]) / outline)
 
 
-def _soft_edged(distance: Floats, share: float) -> Floats:
+def _soft_edged(distance: Floats32, share: float) -> Floats32:
     edge = float(np.quantile(distance, share))
     softness = 0.15 * edge + 1
     return np.asarray(np.clip((edge - distance) / softness + 0.5, 0, 1), dtype=np.float32)
 
 
-def _clouds(rng: np.random.Generator, shape: Shape, decay: float) -> Floats:
+def _clouds(rng: np.random.Generator, shape: Shape, decay: float) -> Floats32:
     """Smooth noise from 0 to 1 whose details weaken by 1/decay at each halving of their size."""
     height, width = shape
     frequency = np.hypot(np.fft.fftfreq(height)[:, None] * height, np.fft.rfftfreq(width) * width)

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from lenswatch.detect.arrays import Floats
 from lenswatch.detect.thresholds import REFRACTORY, Threshold, decluster
 from lenswatch.errors import InputError
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Panel", "save_figure"]
 
-Floats = NDArray[np.float64]
 Panel = tuple[str, Threshold, Sequence[ArrayLike]]
 
 _SCORE, _DRIFT, _WARNING, _TAIL = "#1f5f8b", "#c62828", "#b26a00", "#6b7280"

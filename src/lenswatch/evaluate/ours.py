@@ -1,7 +1,7 @@
-"""Lenswatch itself as a detector to be judged: the node, from decoded image to answer.
+"""Lenswatch itself as a detector: the whole node, from decoded image to answer.
 
-Reference, calibration and database lie in a temporary folder; nothing is sent anywhere. The one
-difference to a node in service: no commit waits for the disk.
+Reference, calibration and database are in a temporary folder, and nothing is sent. The one difference
+from a node in service is that no commit waits for the disk.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from lenswatch.config import (
@@ -23,12 +22,12 @@ from lenswatch.config import (
     EncoderConfig,
     StorageConfig,
     TrackingConfig,
-    TransformConfig,
 )
+from lenswatch.detect.arrays import Pixels
 from lenswatch.detect.chart.features import measure_all
 from lenswatch.detect.mmd import median_distance
 from lenswatch.detect.verdict import VOTING, Rule
-from lenswatch.evaluate.encoding import encoder_for, scaled
+from lenswatch.evaluate.encoding import Encoder, encoder_for, scaled
 from lenswatch.node.calibrate import calibrate_stream
 from lenswatch.node.observe import Node
 from lenswatch.node.request import Request
@@ -39,13 +38,15 @@ from lenswatch.reference.pictures import Picture
 
 __all__ = ["Ours", "make_chart", "make_detector", "make_mmd"]
 
-Pixels = NDArray[np.uint8]
 _STREAM = "evaluated"
 _VALUES = {"mmd": ("distance", "drift_distance"), "chart": ("score", "drift_score")}
 
 
 class Ours:
-    """A node of its own. `score` is the largest of value over threshold of the voting statistics."""
+    """A detector around a node. Its score is the largest ratio of value to threshold.
+
+    Statistics that the rule leaves out of the verdict are left out of the score.
+    """
 
     threshold = 1.0
 
@@ -54,11 +55,11 @@ class Ours:
         weakref.finalize(self, _discard, node, folder)
 
     def reset(self) -> None:
-        """Forget the stream; the next image starts it anew, as a new stream is started."""
+        """Forget the stream, so that the next image starts a new one."""
         self._node.reset(_STREAM)
 
     def update(self, image: Pixels) -> tuple[float | None, bool, bool]:
-        """One more image: (score, warning, drift)."""
+        """Take one more image and return (score, warning, drift)."""
         height, width = image.shape[:2]
         picture = Picture(Image.fromarray(image), width, height, None)
         answer = self._node.observe(picture, Request(stream=_STREAM))
@@ -73,22 +74,31 @@ class Ours:
         return max(found, default=None)
 
 
-def make_detector(clean_images: Sequence[Pixels], target_ert: float, seed: int) -> Ours:
-    """Lenswatch, configured on clean images (uint8 RGB, of any one size, in time order)."""
-    return _make(clean_images, target_ert, seed, "either")
+def make_detector(
+    clean_images: Sequence[Pixels], target_ert: float, seed: int, encoder: Encoder | None = None
+) -> Ours:
+    """Make Lenswatch from clean images (h, w, 3) uint8, all of one size, in time order."""
+    return _make(clean_images, target_ert, seed, encoder, "either")
 
 
-def make_chart(clean_images: Sequence[Pixels], target_ert: float, seed: int) -> Ours:
-    """The lens chart alone."""
-    return _make(clean_images, target_ert, seed, "chart")
+def make_chart(
+    clean_images: Sequence[Pixels], target_ert: float, seed: int, encoder: Encoder | None = None
+) -> Ours:
+    """Make a detector of the lens chart alone."""
+    return _make(clean_images, target_ert, seed, encoder, "chart")
 
 
-def make_mmd(clean_images: Sequence[Pixels], target_ert: float, seed: int) -> Ours:
-    """The MMD distance alone, calibrated by the half-split."""
-    return _make(clean_images, target_ert, seed, "mmd")
+def make_mmd(
+    clean_images: Sequence[Pixels], target_ert: float, seed: int, encoder: Encoder | None = None
+) -> Ours:
+    """Make a detector of the MMD distance alone."""
+    return _make(clean_images, target_ert, seed, encoder, "mmd")
 
 
-def _make(clean: Sequence[Pixels], ert: float, seed: int, rule: Rule) -> Ours:
+def _make(
+    clean: Sequence[Pixels], ert: float, seed: int, shared: Encoder | None, rule: Rule
+) -> Ours:
+    encoder = encoder_for(clean, seed, shared)
     folder = Path(tempfile.mkdtemp(prefix="lenswatch-evaluate-"))
     config = Config(
         encoder=EncoderConfig(seed=seed),
@@ -97,7 +107,7 @@ def _make(clean: Sequence[Pixels], ert: float, seed: int, rule: Rule) -> Ours:
         tracking=TrackingConfig(url=""),
         root=folder,
     )
-    reference = save_reference(config.storage_path, _reference(clean, seed, config.transform), {})
+    reference = save_reference(config.storage_path, _reference(clean, encoder), {})
     calibrate_stream(config, reference)
     store = NodeStore(node_database(config.storage_path), keep_outbox=False, durable=False)
     return Ours(Node(config, store), rule, folder)
@@ -108,14 +118,13 @@ def _discard(node: Node, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _reference(clean: Sequence[Pixels], seed: int, transform: TransformConfig) -> Reference:
-    """What training leaves, with an encoder that the other detectors share."""
-    encoder = encoder_for(clean, seed)
+def _reference(clean: Sequence[Pixels], encoder: Encoder) -> Reference:
+    """Return the reference that training on these images would leave."""
     return Reference(
         autoencoder=encoder.autoencoder,
         embeddings=encoder.embeddings,
         transform=encoder.transform,
         sigma=median_distance(encoder.embeddings.astype(np.float64)),
         names=tuple(f"{i:06d}" for i in range(len(clean))),
-        lens=measure_all(scaled(image, transform) for image in clean),
+        lens=measure_all(scaled(image, encoder.transform) for image in clean),
     )

@@ -1,21 +1,22 @@
-"""The protocol: configure on the first half, count false alarms on the second, then spoil it.
+"""The protocol: configure on the first half, count false alarms on the second, then corrupt it.
 
 A detector is anything with `update`, `reset` and `threshold`; a function makes it from clean images.
-Nothing here knows how a detector works.
+The protocol depends on nothing else of a detector; `check_detector` tests that one keeps to it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lenswatch.detect.arrays import Pixels
 from lenswatch.detect.thresholds import decluster, false_alarm_rate_interval, level_with_events
 from lenswatch.errors import InputError
 from lenswatch.evaluate.corruptions import CORRUPTIONS, corruption
+from lenswatch.progress import Progress, Step, no_progress
 
 __all__ = [
     "Case",
@@ -23,34 +24,34 @@ __all__ = [
     "MakeDetector",
     "Outcome",
     "Plan",
-    "Progress",
     "Run",
     "Trial",
     "all_cases",
+    "assess",
     "evaluate",
     "figures",
     "half_of",
     "halves",
-    "judge",
 ]
-
-Pixels = NDArray[np.uint8]
 
 
 class Detector(Protocol):
-    """What is judged."""
+    """A drift detector that has been configured on clean images of one camera."""
 
     @property
     def threshold(self) -> float:
-        """A score above it is drift."""
+        """Score above which an image is drift; it does not change."""
         ...
 
     def update(self, image: Pixels) -> tuple[float | None, bool, bool]:
-        """One more image, (h, w, 3) uint8 RGB: (score or None, warning, drift)."""
+        """Take one more image, (h, w, 3) uint8 RGB, and return (score, warning, drift).
+
+        The score is None until enough images were seen. The image is neither changed nor kept.
+        """
         ...
 
     def reset(self) -> None:
-        """Forget the images seen since it was made."""
+        """Forget the images seen since the detector was made."""
         ...
 
 
@@ -59,18 +60,19 @@ MakeDetector = Callable[[Sequence[Pixels], float, int], Detector]
 
 @dataclass(frozen=True)
 class Plan:
-    """What is tried.
+    """Settings of an evaluation.
 
     Attributes:
-        ert: the expected run time that detectors are asked for, in images.
-        gap: images left out between the halves.
-        sudden: severities of corruptions that are there from one image to the next.
-        ramp: severity reached by one that grows over `horizon` images.
-        horizon: images within which drift has to be noticed.
-        onsets: starts tried for each corruption, evenly spaced over the second half.
-        lead: clean images before each start, after a reset.
-        corruptions: their names.
-        matched: false-alarm events per 1,000 clean images of the second threshold.
+        ert: Expected run time that detectors are asked for, in images.
+        gap: Images left out between the halves.
+        sudden: Severities of corruptions that appear from one image to the next.
+        ramp: Severity that a growing corruption reaches after `horizon` images.
+        horizon: Images within which drift has to be noticed.
+        onsets: Starts tried for each corruption, evenly spaced over the second half.
+        lead: Clean images before each start, after a reset.
+        corruptions: Names of the corruptions.
+        matched: False-alarm events per 1,000 clean images at the matched threshold.
+        seed: Seed of the detectors and of the corruptions.
     """
 
     ert: float = 200.0
@@ -87,7 +89,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Case:
-    """A corruption to be tried from a start in the second half on."""
+    """A corruption that begins at image `onset` of the second half."""
 
     corruption: str
     mode: str
@@ -96,7 +98,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Trial:
-    """One corruption from one start on: the score of each image, NaN where there is none."""
+    """Scores of one detector on one case, an image each; NaN where there is none."""
 
     corruption: str
     mode: str
@@ -105,17 +107,8 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far an evaluation is."""
-
-    stage: str
-    done: int
-    total: int
-
-
-@dataclass(frozen=True)
 class Run:
-    """The scores of one detector on a part of what is tried on one camera."""
+    """Scores of one detector on the clean images of a camera and on some of its cases."""
 
     clean: tuple[float, ...]
     trials: tuple[Trial, ...]
@@ -139,58 +132,69 @@ def evaluate(
     *,
     detector: str = "detector",
     camera: str = "camera",
-) -> Iterator[Progress | Outcome]:
-    """Judge a detector on clean images of one camera in time order; the last thing yielded is the outcome.
+    progress: Progress = no_progress,
+) -> Outcome:
+    """Evaluate a detector on clean images of one camera, (h, w, 3) uint8 in time order.
+
+    Args:
+        make: Makes the detector from the first half, the expected run time and the seed.
+        images: Clean images, all of one size.
+        plan: Settings.
+        detector: Name for the outcome.
+        camera: Name for the outcome.
+        progress: Called after each clean image and each case.
 
     Raises:
         InputError: footage too short for the plan.
     """
     first, second = halves(images, plan)
     cases = all_cases(len(second), plan)
-    yield Progress("configuring", 0, 1)
     made = make(first, plan.ert, plan.seed)
-    (run,) = yield from judge([made], second, plan, cases)
-    yield Outcome(detector, camera, float(made.threshold), run.clean, run.trials)
+    progress(Step("configuring", 1, 1))
+    (run,) = assess([made], second, plan, cases, progress=progress)
+    return Outcome(detector, camera, float(made.threshold), run.clean, run.trials)
 
 
 def halves(images: Sequence[Pixels], plan: Plan) -> tuple[Sequence[Pixels], Sequence[Pixels]]:
-    """The images that configure, and those that are judged."""
+    """Return the images that configure and those that test."""
     half = half_of(len(images), plan)
     return images[:half], images[len(images) - half :]
 
 
 def half_of(images: int, plan: Plan) -> int:
-    """How many of so many images configure, and how many are judged."""
+    """Return the size of each half of so many images."""
     return (images - plan.gap) // 2
 
 
-def judge(
+def assess(
     detectors: Sequence[Detector],
-    judged: Sequence[Pixels],
+    second: Sequence[Pixels],
     plan: Plan,
     cases: Sequence[Case],
     *,
     clean: bool = True,
-) -> Generator[Progress, None, list[Run]]:
-    """Run detectors side by side over the second half; each image is spoilt once for all of them.
+    progress: Progress = no_progress,
+) -> list[Run]:
+    """Run detectors side by side over the second half; each image is corrupted once for all of them.
 
     A detector is reset before each case, so cases can be shared out among processes.
 
     Args:
-        detectors: configured.
-        judged: the second half.
-        plan: how long a case is.
-        cases: those to be tried.
-        clean: whether to begin with the clean images, as the detectors were made.
+        detectors: Configured detectors.
+        second: The second half.
+        plan: Settings.
+        cases: Cases to try.
+        clean: Whether to begin with the clean images, before any reset.
+        progress: Called after each clean image and each case.
     """
     scores: list[list[float]] = []
-    for i, image in enumerate(judged if clean else ()):
+    for i, image in enumerate(second if clean else ()):
         scores.append([_score(detector, image) for detector in detectors])
-        yield Progress("clean footage", i + 1, len(judged))
+        progress(Step("clean footage", i + 1, len(second)))
     trials = []
     for i, case in enumerate(cases):
-        trials.append(_trials(detectors, judged, plan, case))
-        yield Progress("corrupted footage", i + 1, len(cases))
+        trials.append(_trials(detectors, second, plan, case))
+        progress(Step("corrupted footage", i + 1, len(cases)))
     return [
         Run(tuple(row[k] for row in scores), tuple(row[k] for row in trials))
         for k in range(len(detectors))
@@ -198,7 +202,7 @@ def judge(
 
 
 def figures(outcomes: Sequence[Outcome], plan: Plan) -> dict[str, Any]:
-    """False alarms and detections of one detector, pooled over cameras, as a JSON object."""
+    """Return false alarms and detections of one detector, pooled over cameras, as a JSON object."""
     own = [o.threshold for o in outcomes]
     frames = sum(len(o.clean) for o in outcomes)
     allowed = int(plan.matched * frames / 1000)
@@ -235,7 +239,7 @@ def _false_alarms(outcomes: Sequence[Outcome], thresholds: Sequence[float]) -> d
 
 
 def _detections(delays: Sequence[float]) -> dict[str, float | None]:
-    """Share within the horizon, and the median delay (None where half were not noticed)."""
+    """Share noticed within the horizon, and the median delay (None where half were missed)."""
     median = float(np.median(delays))
     return {
         "trials": len(delays),
@@ -245,52 +249,52 @@ def _detections(delays: Sequence[float]) -> dict[str, float | None]:
 
 
 def _delay(scores: Sequence[float], threshold: float) -> float:
-    """Images until the first score above the threshold, the first drifted one being 1."""
+    """Images until the first score above the threshold; 1 is the first corrupted image."""
     above = np.flatnonzero(np.asarray(scores) > threshold)
     return float(above[0] + 1) if above.size else np.inf
 
 
-def _starts(judged: int, plan: Plan) -> list[int]:
-    last = judged - plan.horizon
+def _starts(images: int, plan: Plan) -> list[int]:
+    last = images - plan.horizon
     if last < plan.lead:
         raise InputError(
-            f"{judged} images in the second half are too few for {plan.lead} clean and {plan.horizon} "
-            f"spoilt ones; give at least {2 * (plan.lead + plan.horizon) + plan.gap} in all"
+            f"{images} images in the second half are too few for {plan.lead} clean and {plan.horizon} "
+            f"corrupted ones; give at least {2 * (plan.lead + plan.horizon) + plan.gap} in all"
         )
     return [round(s) for s in np.linspace(plan.lead, last, plan.onsets)]
 
 
-def all_cases(judged: int, plan: Plan) -> list[Case]:
-    """Every corruption in every mode from every start, for so many judged images.
+def all_cases(images: int, plan: Plan) -> list[Case]:
+    """Return every corruption in every mode from every start, for a second half of so many images.
 
     Raises:
-        InputError: too few for the plan.
+        InputError: too few images for the plan.
     """
     modes = [f"sudden {severity:g}" for severity in plan.sudden] + [f"ramp to {plan.ramp:g}"]
     return [
         Case(name, mode, start)
         for name in plan.corruptions
         for mode in modes
-        for start in _starts(judged, plan)
+        for start in _starts(images, plan)
     ]
 
 
 def _trials(
-    detectors: Sequence[Detector], judged: Sequence[Pixels], plan: Plan, case: Case
+    detectors: Sequence[Detector], second: Sequence[Pixels], plan: Plan, case: Case
 ) -> list[Trial]:
-    """One case, for each of the detectors."""
+    """Try one case on each of the detectors."""
     for detector in detectors:
         detector.reset()
-    for image in judged[case.onset - plan.lead : case.onset]:
+    for image in second[case.onset - plan.lead : case.onset]:
         for detector in detectors:
             detector.update(image)
-    spoil = corruption(case.corruption, plan.seed + case.onset)
+    corrupt = corruption(case.corruption, plan.seed + case.onset)
     kind, _, level = case.mode.rpartition(" ")
     rows = []
-    for i, image in enumerate(judged[case.onset : case.onset + plan.horizon]):
+    for i, image in enumerate(second[case.onset : case.onset + plan.horizon]):
         grown = 1.0 if kind == "sudden" else (i + 1) / plan.horizon
-        spoilt = spoil(image, float(level) * grown)
-        rows.append([_score(detector, spoilt) for detector in detectors])
+        corrupted = corrupt(image, float(level) * grown)
+        rows.append([_score(detector, corrupted) for detector in detectors])
     return [
         Trial(case.corruption, case.mode, case.onset, tuple(column))
         for column in zip(*rows, strict=True)

@@ -1,8 +1,8 @@
 """Evaluations of several detectors on several cameras, shared out among processes.
 
 The pictures of a camera are decoded once, into a file that all processes map. Each process makes all
-the detectors for itself and takes a part of the cases, so that an image is spoilt once for all of
-them. What comes out does not depend on the number of processes.
+the detectors for itself and takes a part of the cases, so that an image is corrupted once for all of
+them. The outcome does not depend on the number of processes.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import os
 import queue
 import signal
 import tempfile
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +22,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from lenswatch.config import Config, EncoderConfig
+from lenswatch.detect.arrays import Pixels
 from lenswatch.errors import ImageError, InputError
-from lenswatch.evaluate.encoding import share_encoders, train_encoder
-from lenswatch.evaluate.makers import BUILT_IN, maker
+from lenswatch.evaluate.encoding import Encoder
+from lenswatch.evaluate.makers import maker, takes_encoder, with_encoder
 from lenswatch.evaluate.protocol import (
     Case,
     Detector,
@@ -35,39 +35,48 @@ from lenswatch.evaluate.protocol import (
     Plan,
     Run,
     all_cases,
+    assess,
     half_of,
     halves,
-    judge,
 )
-from lenswatch.progress import Step
+from lenswatch.progress import Progress, Step, no_progress
 from lenswatch.reference.pictures import read_picture_file
 
 __all__ = ["run"]
 
-Pixels = NDArray[np.uint8]
-Scores = tuple[float, Run]  # a detector's threshold, and what it said
+Scores = tuple[float, Run]  # a detector's threshold and its scores
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @dataclass(frozen=True)
 class _Footage:
-    """The pictures of a camera, (n, h, w, 3) uint8, in a file."""
+    """The pictures of a camera in a file.
+
+    Attributes:
+        file: (n, h, w, 3) uint8.
+        shape: (n, h, w, 3).
+    """
 
     file: Path
     shape: tuple[int, ...]
 
     def images(self) -> list[Pixels]:
-        """Views into the file, which is mapped, not read; writing to them changes no file."""
+        """Return views into the file, which is mapped; writing to them does not change it."""
         return [np.asarray(image) for image in np.memmap(self.file, np.uint8, "c", 0, self.shape)]
+
+    @property
+    def encoder(self) -> Path:
+        """File of the encoder that is trained on the first half, if a detector needs it."""
+        return self.file.with_suffix(".encoder")
 
 
 @dataclass(frozen=True)
 class _Part:
-    """What one process does at a time.
+    """A share of the cases of one camera, for one process.
 
     Attributes:
-        number: among the `of` parts of its camera; the first, 0, has the clean images, too.
+        number: Place among the `of` parts of its camera; part 0 has the clean images too.
     """
 
     number: int
@@ -85,44 +94,46 @@ def run(
     config: Config,
     plan: Plan,
     processes: int,
-) -> Generator[Step, None, list[Outcome]]:
-    """Judge detectors on the pictures of cameras; returned: the outcomes by detector, then by camera.
+    progress: Progress = no_progress,
+) -> list[Outcome]:
+    """Evaluate detectors on the pictures of cameras; return the outcomes by detector, then by camera.
 
     Args:
-        names: built in, or MODULE:FUNCTION.
-        cameras: the pictures of each in time order.
-        config: for how pictures are read.
-        plan: what is tried.
-        processes: how many at once, of one thread each.
+        names: Built-in names, or MODULE:FUNCTION.
+        cameras: Pictures of each camera in time order.
+        config: Settings for reading pictures.
+        plan: Settings of the evaluation.
+        processes: Number of processes, of one thread each.
+        progress: Called as pictures are read, encoders trained and images scored.
 
     Raises:
         InputError: an unknown detector, too little footage, or pictures that cannot be used.
     """
-    for name in names:
-        maker(name)
+    makers = [maker(name) for name in names]
     for pictures in cameras.values():
         all_cases(half_of(len(pictures), plan), plan)  # refuses too few
     with tempfile.TemporaryDirectory(prefix="lenswatch-evaluate-") as scratch:
-        kept = {}
-        for i, (camera, pictures) in enumerate(cameras.items()):
-            kept[camera] = yield from _keep(Path(scratch) / str(i), camera, pictures, config)
-        with _Pool(processes, Path(scratch)) as pool:
-            if any(name in BUILT_IN for name in names):
-                yield from pool.each(_train, [(*each, plan) for each in kept.items()])
+        kept = {
+            camera: _keep(Path(scratch) / str(i), camera, pictures, config, progress)
+            for i, (camera, pictures) in enumerate(cameras.items())
+        }
+        with _Pool(processes, Path(scratch), progress) as pool:
+            if any(takes_encoder(make) for make in makers):
+                pool.each(_train, [(*each, plan) for each in kept.items()])
             parts = [
                 part
                 for camera, footage in kept.items()
                 for part in _parts(camera, footage, names, plan, processes)
             ]
-            found = yield from pool.each(_judge, [(part,) for part in parts])
+            found = pool.each(_assess, [(part,) for part in parts])
     return [
         _outcome(name, k, camera, parts, found) for k, name in enumerate(names) for camera in kept
     ]
 
 
 def _keep(
-    file: Path, camera: str, pictures: Sequence[Path], config: Config
-) -> Generator[Step, None, _Footage]:
+    file: Path, camera: str, pictures: Sequence[Path], config: Config, progress: Progress
+) -> _Footage:
     """Decode the pictures into a file."""
     kept: Pixels | None = None
     for i, path in enumerate(pictures):
@@ -139,7 +150,7 @@ def _keep(
                 "give pictures of one size"
             )
         kept[i] = pixels
-        yield Step(f"{camera}: reading", i + 1, len(pictures))
+        progress(Step(f"{camera}: reading", i + 1, len(pictures)))
     return _Footage(file, () if kept is None else kept.shape)
 
 
@@ -150,11 +161,11 @@ def _size(pixels: Pixels) -> str:
 def _parts(
     camera: str, footage: _Footage, names: Sequence[str], plan: Plan, processes: int
 ) -> list[_Part]:
-    """The cases, each dealt to the part with the fewest images so far."""
-    judged = half_of(footage.shape[0], plan)
-    cases = all_cases(judged, plan)
+    """Share out the cases, each to the part with the fewest images so far."""
+    tested = half_of(footage.shape[0], plan)
+    cases = all_cases(tested, plan)
     dealt: list[list[Case]] = [[] for _ in range(min(processes, len(cases) + 1))]
-    loads = [judged] + [0] * (len(dealt) - 1)
+    loads = [tested] + [0] * (len(dealt) - 1)
     for case in cases:
         k = loads.index(min(loads))
         dealt[k].append(case)
@@ -168,7 +179,7 @@ def _parts(
 def _outcome(
     name: str, k: int, camera: str, parts: Sequence[_Part], found: Sequence[Sequence[Scores]]
 ) -> Outcome:
-    """The outcome of detector `k` from the parts of a camera, in the order of a single process."""
+    """Put the parts of a camera together for detector `k`, in the order of a single process."""
     own = [scores[k] for part, scores in zip(parts, found, strict=True) if part.camera == camera]
     plan = next(part.plan for part in parts if part.camera == camera)
     threshold, first = own[0]
@@ -178,71 +189,48 @@ def _outcome(
 
 
 class _Pool:
-    """Processes that tell how far they are."""
+    """Processes of one thread each. An error, or leaving with one, ends them at once."""
 
-    def __init__(self, processes: int, scratch: Path) -> None:
+    def __init__(self, processes: int, scratch: Path, progress: Progress) -> None:
         context = multiprocessing.get_context("spawn")
         self._others = set(multiprocessing.active_children())
-        self._told: Any = context.Queue()
+        self._progress = progress
+        self._messages: Any = context.Queue()
         self._executor = ProcessPoolExecutor(
-            processes, context, initializer=_start, initargs=(self._told, scratch)
+            processes, context, initializer=_start, initargs=(self._messages, scratch)
         )
 
     def __enter__(self) -> _Pool:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        if kind is not None:  # do not wait for what nobody will look at
+        if kind is not None:  # their results are not wanted
             for child in set(multiprocessing.active_children()) - self._others:
                 child.terminate()
         self._executor.shutdown(cancel_futures=True)
-        self._told.close()
+        self._messages.close()
 
-    def each(self, work: Any, arguments: Sequence[tuple[Any, ...]]) -> Generator[Step, None, Any]:
-        """What `work` returns for each of the arguments, with the steps that it tells meanwhile."""
+    def each(self, work: Any, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Return the result of `work` for each of the arguments, and report progress meanwhile."""
         with _one_thread_each():  # processes are started as work is given
             futures = [self._executor.submit(work, *each) for each in arguments]
-        tally = _Tally()
-        while not _over(futures):
+        done: dict[str, dict[int, int]] = {}
+        while not any(future.done() and future.exception() for future in futures):
+            over = all(future.done() for future in futures)
             try:
-                yield tally.step(*self._told.get(timeout=0.2))
+                task, part, count, total = self._messages.get(timeout=0.1)
             except queue.Empty:
-                continue
-        results = [future.result() for future in futures]
-        for message in _rest(self._told):
-            yield tally.step(*message)
-        return results
-
-
-class _Tally:
-    """Adds up how far the parts of a task are."""
-
-    def __init__(self) -> None:
-        self._parts: dict[str, dict[int, int]] = {}
-
-    def step(self, task: str, part: int, done: int, total: int) -> Step:
-        parts = self._parts.setdefault(task, {})
-        parts[part] = done
-        return Step(task, sum(parts.values()), total)
-
-
-def _over(futures: Sequence[Future[Any]]) -> bool:
-    failed = any(future.done() and future.exception() is not None for future in futures)
-    return failed or all(future.done() for future in futures)
-
-
-def _rest(told: Any) -> Iterator[tuple[Any, ...]]:
-    """What is still on its way."""
-    while True:
-        try:
-            yield told.get(timeout=0.1)
-        except queue.Empty:
-            return
+                if over:  # and nothing is left in the queue
+                    break
+            else:
+                done.setdefault(task, {})[part] = count
+                self._progress(Step(task, sum(done[task].values()), total))
+        return [future.result() for future in futures]
 
 
 @contextmanager
 def _one_thread_each() -> Iterator[None]:
-    """Numerical libraries read this when they are loaded, in the processes started meanwhile."""
+    """Set the number of threads, which numerical libraries read as they are loaded."""
     before = {name: os.environ.get(name) for name in _THREADS}
     os.environ.update(dict.fromkeys(_THREADS, "1"))
     try:
@@ -254,53 +242,66 @@ def _one_thread_each() -> Iterator[None]:
                 os.environ[name] = value
 
 
-# What follows runs in the processes.
+@dataclass(frozen=True)
+class _Worker:
+    """One of the processes, as it sees itself.
 
-_progress: Any = None
+    Attributes:
+        messages: Queue to the parent process.
+    """
+
+    messages: Any
+
+    def tell(self, camera: str, stage: str, part: int, done: int, total: int) -> None:
+        """Report progress of one part of a task."""
+        self.messages.put((f"{camera}: {stage}", part, done, total))
 
 
-def _start(told: Any, scratch: Path) -> None:
-    global _progress
-    _progress = told
+_worker: _Worker  # of this process; made by the pool's initializer
+
+
+def _start(messages: Any, scratch: Path) -> None:
+    global _worker
+    _worker = _Worker(messages)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its processes
     tempfile.tempdir = str(scratch)  # which the parent removes, whatever happens
     torch.set_num_threads(1)
-    share_encoders(scratch)
     logging.basicConfig(level=logging.WARNING, format="lenswatch: %(message)s", force=True)
 
 
 def _train(camera: str, footage: _Footage, plan: Plan) -> None:
-    """Leave the encoder that the built-in detectors share where all processes find it."""
+    """Train the encoder that detectors share and write it beside the footage."""
     first, _ = halves(footage.images(), plan)
-    task, epochs = f"{camera}: training the encoder", EncoderConfig().epochs
-    for epoch in train_encoder(first, plan.seed):
-        _progress.put((task, 0, epoch.number, epochs))
-    _progress.put((task, 0, epochs, epochs))  # it may have stopped early
+    stage, epochs = "training the encoder", EncoderConfig().epochs
+    encoder = Encoder.train(
+        first,
+        plan.seed,
+        progress=lambda epoch: _worker.tell(camera, stage, 0, epoch.number, epochs),
+    )
+    encoder.save(footage.encoder)
+    _worker.tell(camera, stage, 0, epochs, epochs)  # it may have stopped early
 
 
-def _judge(part: _Part) -> list[Scores]:
-    """The scores of each detector on one part."""
-    # what there is to say of a calibration, the first part says
+def _assess(part: _Part) -> list[Scores]:
+    """Return each detector's threshold and scores on one part."""
+    # Only the first part logs warnings of a calibration: the others would repeat them.
     logging.getLogger("lenswatch").setLevel(logging.ERROR if part.number else logging.WARNING)
     plan = part.plan
     first, second = halves(part.footage.images(), plan)
+    encoder = Encoder.load(part.footage.encoder) if part.footage.encoder.exists() else None
     detectors: list[Detector] = []
     for name in part.names:
-        detectors.append(maker(name)(first, plan.ert, plan.seed))
-        _tell(part, "configuring", len(detectors), part.of * len(part.names))
+        detectors.append(with_encoder(maker(name), encoder)(first, plan.ert, plan.seed))
+        total = part.of * len(part.names)
+        _worker.tell(part.camera, "configuring", part.number, len(detectors), total)
     totals = {
         "clean footage": len(second),
         "corrupted footage": len(all_cases(len(second), plan)),
     }
-    steps = judge(detectors, second, plan, part.cases, clean=part.number == 0)
-    while True:
-        try:
-            step = next(steps)
-        except StopIteration as stop:
-            thresholds = [float(detector.threshold) for detector in detectors]
-            return list(zip(thresholds, stop.value, strict=True))
-        _tell(part, step.stage, step.done, totals[step.stage])
 
+    def tell(step: Step) -> None:
+        _worker.tell(part.camera, step.task, part.number, step.done, totals[step.task])
 
-def _tell(part: _Part, stage: str, done: int, total: int) -> None:
-    _progress.put((f"{part.camera}: {stage}", part.number, done, total))
+    clean = part.number == 0
+    runs = assess(detectors, second, plan, part.cases, clean=clean, progress=tell)
+    return [(float(d.threshold), run) for d, run in zip(detectors, runs, strict=True)]

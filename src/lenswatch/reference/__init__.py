@@ -1,1 +1,1 @@
-"""The reference: pictures, the autoencoder, its training and the folder it leaves."""
+"""The reference: pictures, the autoencoder, its training, and the files that training writes."""

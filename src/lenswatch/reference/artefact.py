@@ -1,10 +1,10 @@
-"""The reference: what training leaves in `storage/reference/<digest>/`, immutable and verified.
+"""The files of a reference: `storage/reference/<digest>/`, never changed, verified when loaded.
 
 A folder holds `autoencoder.pth` (a state dict), `clean_embeddings.pth` ((n, d) float32),
-`transform.json`, `bandwidth.json`, `clean_lens.npz` (what the lens chart is fitted to) and
-`manifest.json`. The digest is taken over the first four; the manifest gives the digest of each file,
-of the list of training pictures, and how all was made.
-`storage/reference/current` names the one in use.
+`transform.json`, `bandwidth.json`, `clean_lens.npz` (measurements that the lens chart is fitted to) and
+`manifest.json`. The digest covers the first four. The manifest lists the digest of each file, the
+training pictures, and the settings and versions that the reference was made with.
+`storage/reference/current` names the reference in use.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import dataclasses
 import hashlib
 import io
 import json
-import os
 import pickle
 import shutil
 import tempfile
@@ -30,6 +29,7 @@ from lenswatch.config import TransformConfig
 from lenswatch.detect.chart.features import Measured
 from lenswatch.detect.mmd import FittedMMD, median_distance
 from lenswatch.errors import ArtefactError
+from lenswatch.files import write_atomically
 from lenswatch.reference.autoencoder import Autoencoder
 from lenswatch.reference.paths import current_digest, model_version, reference_folder
 
@@ -54,14 +54,16 @@ class Reference:
     """Everything that judging a picture needs, apart from thresholds.
 
     Attributes:
-        autoencoder: its `encoder` is in evaluation mode.
+        autoencoder: The trained network, in evaluation mode.
         embeddings: (n, d) float32, of the clean pictures, in time order.
-        transform: how a picture becomes the encoder's input.
-        sigma: bandwidth of the Gaussian kernel.
-        names: of the clean pictures, one for each embedding (empty for a pair from elsewhere).
-        lens: measurements of the clean pictures for the lens chart; None for a pair from elsewhere, and
-            when loaded (`load_lens` reads it).
-        digest: set by saving and loading; it names the folder and the model version of drift jobs.
+        transform: Conversion of a picture to the encoder's input.
+        sigma: Bandwidth of the Gaussian kernel.
+        names: Names of the clean pictures, one for each embedding; empty for an adopted pair.
+        lens: Measurements of the clean pictures for the lens chart; None for an adopted pair, and after
+            loading (`load_lens` reads them).
+        digest: Digest of the files, set by saving and loading. It names the folder, and is the model
+            version of drift jobs.
+        manifest: Contents of `manifest.json`.
     """
 
     autoencoder: Autoencoder
@@ -75,17 +77,17 @@ class Reference:
 
     @property
     def model(self) -> str:
-        """The model version that goes on every drift job."""
+        """The model version of drift jobs."""
         return model_version(self.digest)
 
     def nearest(self, embedding: npt.NDArray[np.float32]) -> str | None:
-        """The name of the clean picture whose embedding is closest to (d,)."""
+        """Return the name of the clean picture whose embedding is closest to `embedding` (d,)."""
         if not self.names:
             return None
         return self.names[int(((self.embeddings - embedding) ** 2).sum(axis=1).argmin())]
 
     def detector(self, window_size: int) -> FittedMMD:
-        """The MMD detector on this reference."""
+        """Return the MMD detector of this reference."""
         return FittedMMD.fit(self.embeddings, window_size, self.sigma)
 
 
@@ -93,30 +95,42 @@ def save_reference(storage: Path, reference: Reference, manifest: Mapping[str, A
     """Write a reference to a temporary folder, rename it into place, then make it current.
 
     The same encoder, embeddings, transform and bandwidth have the same digest and are kept once.
+
+    Args:
+        storage: The storage folder.
+        reference: The reference to save.
+        manifest: What to add to the manifest.
+
+    Returns:
+        The reference with its digest and manifest.
+
+    Raises:
+        OSError: The folder cannot be made.
+        WriteError: A file cannot be written.
     """
     folder = reference_folder(storage)
     folder.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=folder))
     try:
         for name, content in _contents(reference).items():
-            _write(temporary / name, content)
+            write_atomically(temporary / name, content)
         files = {path.name: _file_digest(path) for path in sorted(temporary.iterdir())}
         digest = _digest(files)
         document = {"digest": digest, "files": files, "pictures": list(reference.names), **manifest}
-        _write(temporary / MANIFEST, json.dumps(document, indent=2).encode())
+        write_atomically(temporary / MANIFEST, json.dumps(document, indent=2).encode())
         temporary.chmod(0o755)
         _rename_into_place(temporary, folder / digest)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    _make_current(folder, digest)
+    write_atomically(folder / "current", digest.encode())
     return dataclasses.replace(reference, digest=digest, manifest=document)
 
 
 def load_reference(storage: Path, digest: str | None = None) -> Reference:
-    """Load and verify a reference; the current one unless `digest` names another.
+    """Load and verify a reference: the current one, unless `digest` names another.
 
     Raises:
-        ArtefactError: there is none, or a file is missing, cut off or not the one that was saved.
+        ArtefactError: There is none, or a file is missing, cut off or not the one that was saved.
     """
     digest = digest or current_digest(storage)
     if digest is None:
@@ -139,7 +153,7 @@ def load_reference(storage: Path, digest: str | None = None) -> Reference:
 
 
 def load_lens(storage: Path, digest: str) -> Measured | None:
-    """The measurements that the lens chart of a verified reference is fitted to, if it has any."""
+    """Return the measurements that the lens chart of a reference is fitted to, if there are any."""
     path = reference_folder(storage) / digest / LENS
     if not path.exists():
         return None
@@ -150,10 +164,17 @@ def load_lens(storage: Path, digest: str) -> Measured | None:
 def load_pair(
     weights: Path, embeddings: Path, transform: TransformConfig, sigma: float | None
 ) -> Reference:
-    """A reference from the two files that the DriftWatch tutorial's code saves.
+    """Load a reference from the two files that the DriftWatch tutorial's code saves.
 
-    `weights` is the state dict of a `lenswatch.reference.autoencoder.Autoencoder`; `embeddings` an (n, d)
-    tensor or a list of (1, d) tensors. `sigma` is fitted by the median heuristic when None.
+    Args:
+        weights: State dict of a `lenswatch.reference.autoencoder.Autoencoder`.
+        embeddings: An (n, d) tensor or a list of (1, d) tensors.
+        transform: Conversion of a picture to the encoder's input.
+        sigma: Bandwidth of the kernel; None fits it by the median heuristic.
+
+    Raises:
+        ArtefactError: A file is missing or damaged, or the two do not fit together.
+        BlindKernelError: The kernel cannot tell two embeddings apart.
     """
     loaded = _load_embeddings(embeddings)
     autoencoder = _load_autoencoder(weights, transform.resize)
@@ -163,12 +184,12 @@ def load_pair(
             f"makes {autoencoder.latent_dim}; give the pair that one training saved"
         )
     sigma = sigma or median_distance(loaded.astype(np.float64))
-    FittedMMD.fit(loaded, sigma=sigma)  # refuses a blind kernel
+    FittedMMD.fit(loaded, sigma=sigma)  # raises BlindKernelError
     return Reference(autoencoder, loaded, transform, sigma)
 
 
 def list_digest(names: Iterable[str]) -> str:
-    """The digest of a list of pictures' names, in order."""
+    """Return the digest of a list of pictures' names, in order."""
     return hashlib.sha256("\n".join(names).encode()).hexdigest()
 
 
@@ -195,13 +216,6 @@ def _torch_bytes(value: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
 def _rename_into_place(temporary: Path, target: Path) -> None:
     try:
         temporary.rename(target)
@@ -209,17 +223,6 @@ def _rename_into_place(temporary: Path, target: Path) -> None:
         if not target.is_dir():
             raise
         _verified_manifest(target, target.name)  # the same content is there already
-
-
-def _make_current(folder: Path, digest: str) -> None:
-    temporary = folder / f".current-{os.getpid()}"
-    _write(temporary, digest.encode())
-    temporary.replace(folder / "current")
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _file_digest(path: Path) -> str:
@@ -282,7 +285,7 @@ def _torch_load(path: Path) -> Any:
 
 
 def _load_embeddings(path: Path) -> npt.NDArray[np.float32]:
-    """(n, d) float32 from a tensor of that shape or from a list of (d,) or (1, d) tensors."""
+    """Return (n, d) float32 from a tensor of that shape or from a list of (d,) or (1, d) tensors."""
     loaded = _torch_load(path)
     try:
         rows = (
@@ -290,10 +293,11 @@ def _load_embeddings(path: Path) -> npt.NDArray[np.float32]:
         )
         embeddings = rows.detach().to(torch.float32).numpy()
     except (TypeError, AttributeError, RuntimeError) as error:
-        raise ArtefactError(f"{path}: holds no list of embeddings: {error}") from None
+        raise ArtefactError(f"{path}: holds no embeddings: {error}") from None
     if embeddings.ndim != 2 or len(embeddings) < 2 or not np.isfinite(embeddings).all():
         raise ArtefactError(
-            f"{path}: {embeddings.shape} is no (n, d) of two or more finite embeddings"
+            f"{path}: holds an array of shape {embeddings.shape}; it must hold two or more embeddings, "
+            "(n, d), all of them finite"
         )
     return embeddings
 

@@ -1,4 +1,4 @@
-"""The network: strided convolutions down to a short embedding, and back up to the picture."""
+"""The autoencoder: strided convolutions down to a short embedding, and back up to the picture."""
 
 from __future__ import annotations
 
@@ -12,14 +12,20 @@ from torch import Tensor, nn
 __all__ = ["Autoencoder", "encode"]
 
 CHANNELS = (16, 32, 48, 64)
-STRIDE = 32  # pixels of the input to one of the last feature map: 4 * 2 * 2 * 2
+STRIDE = 32  # input pixels for each pixel of the last feature map: 4 * 2 * 2 * 2
 
 
 class Autoencoder(nn.Module):
-    """`encoder`: (n, 3, height, width) -> (n, latent_dim); `decoder`: the way back.
+    """A convolutional autoencoder for pictures of one size.
 
-    Any height and width will do: the input is padded to multiples of 32 and the output cropped.
-    At 216 x 384 and 32 dimensions it has about 0.5 million parameters.
+    Any height and width can be used: the input is padded to multiples of 32 and the output is cropped.
+    At 216 x 384 pixels and 32 dimensions it has about 0.5 million parameters.
+
+    Attributes:
+        size: Height and width of the pictures.
+        latent_dim: Length of an embedding.
+        encoder: (n, 3, height, width) to (n, latent_dim).
+        decoder: (n, latent_dim) to a reconstruction, before it is cropped.
     """
 
     def __init__(self, size: tuple[int, int] = (216, 384), latent_dim: int = 32) -> None:
@@ -57,7 +63,7 @@ class Autoencoder(nn.Module):
         )
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(n, 3, height, width) -> the reconstruction, of the same shape, and (n, latent_dim)."""
+        """Return the reconstruction of (n, 3, height, width), and the embeddings (n, latent_dim)."""
         embedding = self.encoder(x)
         height, width = self.size
         return self.decoder(embedding)[..., :height, :width], embedding
@@ -69,7 +75,7 @@ def _pad_to_multiple(size: tuple[int, int]) -> nn.Module:
 
 
 def encode(encoder: nn.Module, planes: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """(n, 3, height, width) float32 -> (n, latent_dim) float32, without gradients."""
+    """Return the embeddings (n, latent_dim) of (n, 3, height, width) float32, without gradients."""
     with torch.inference_mode():
         embeddings: npt.NDArray[np.float32] = encoder(torch.from_numpy(planes)).numpy()
     return embeddings

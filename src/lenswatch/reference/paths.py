@@ -1,4 +1,4 @@
-"""Where things lie in the storage folder, for the parts that need no more than that."""
+"""Paths in the storage folder, importable without torch."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ __all__ = [
 
 
 def reference_folder(storage: Path) -> Path:
-    """One folder for each reference, named by its digest, and the file `current`."""
+    """Return the folder of references: a folder for each, by digest, and the file `current`."""
     return storage / "reference"
 
 
 def calibration_folder(storage: Path) -> Path:
-    """One folder for each reference, one file in it for each stream."""
+    """Return the folder of calibrations: a folder for each reference, a file for each stream."""
     return storage / "calibration"
 
 
 def node_database(storage: Path) -> Path:
-    """Windows, answers and outbox."""
+    """Return the path of the node's database: windows, answers and outbox."""
     return storage / "node.db"
 
 
 def current_digest(storage: Path) -> str | None:
-    """The digest of the reference in use, or None when nothing was trained yet."""
+    """Return the digest of the reference in use, or None when there is none yet."""
     try:
         return (reference_folder(storage) / "current").read_text().strip() or None
     except FileNotFoundError:
@@ -37,5 +37,5 @@ def current_digest(storage: Path) -> str | None:
 
 
 def model_version(digest: str | None) -> str:
-    """What drift jobs carry as their model."""
+    """Return the model version of drift jobs."""
     return f"lenswatch@{digest or 'none'}"

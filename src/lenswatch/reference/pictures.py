@@ -1,8 +1,8 @@
-"""From bytes to checked pixels: what `predict`, training and the command line all read pictures with.
+"""Reading of pictures: from bytes to checked pixels.
 
-JPEG files are decoded at a reduced scale (libjpeg's, in the frequency domain), which is where most
-of the time goes otherwise. Training and live pictures take this one path, so that both are scaled
-and rounded alike.
+Training, `predict` and the command line all use it, so that pictures are scaled and rounded in one way.
+JPEG files are decoded at a reduced scale (by libjpeg, in the frequency domain), since decoding at full
+size takes most of the time.
 """
 
 from __future__ import annotations
@@ -27,10 +27,12 @@ from lenswatch.errors import ImageError, ImageTooLarge
 
 __all__ = ["Picture", "Pixels", "check_size", "encoder_input", "read_picture", "read_picture_file"]
 
+# The formats that are read, and the limits of a picture apart from those in `UploadConfig`.
 # Raster formats that Pillow decodes by itself: no interpreters (EPS), no vector formats.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "JPEG2000", "PPM")
-SMALLEST_SIDE = 16  # pixels; below it there is nothing to compare
-THUMBNAIL_SIDE = 512  # pixels, what the tracking server keeps at most
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".jp2", ".ppm"}
+SMALLEST_SIDE = 16  # pixels; a smaller picture has too little to compare
+THUMBNAIL_SIDE = 512  # pixels; the tracking server keeps no larger pictures
 _SWAPPED = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
 
 Pixels = npt.NDArray[np.uint8]
@@ -41,10 +43,10 @@ class Picture:
     """A decoded picture, upright.
 
     Attributes:
-        image: RGB, 8 bits, already reduced to little more than the size asked for.
-        width: of the original, upright, in pixels.
-        height: of the original, upright, in pixels.
-        captured_at: the camera's own time stamp (EXIF), in UTC, where there is one.
+        image: RGB, 8 bits, already reduced to little more than the requested size.
+        width: Width of the original, upright, in pixels.
+        height: Height of the original, upright, in pixels.
+        captured_at: Time stamp of the camera (EXIF), in UTC, if there is one.
     """
 
     image: Image.Image
@@ -53,10 +55,10 @@ class Picture:
     captured_at: datetime | None
 
     def pixels(self, size: tuple[int, int]) -> Pixels:
-        """The picture scaled to `size` (height, width): (height, width, 3) uint8.
+        """Return the picture scaled to `size` (height, width), as (height, width, 3) uint8.
 
-        Bilinear with antialiasing, as Pillow's, by torch, whose code for 8 bits is several times
-        faster.
+        Scaling is bilinear with antialiasing, as in Pillow, but by torch: its code for 8 bits is several
+        times faster.
         """
         pixels = np.array(self.image)
         if pixels.shape[:2] == size:
@@ -66,7 +68,7 @@ class Picture:
         return np.ascontiguousarray(scaled[0].permute(1, 2, 0).numpy())
 
     def thumbnail(self, side: int = THUMBNAIL_SIDE) -> bytes:
-        """A JPEG of at most `side` pixels, for people to look at."""
+        """Return a JPEG of at most `side` pixels on each side, for people to look at."""
         small = self.image
         if max(small.size) > side:
             small = small.copy()
@@ -77,7 +79,12 @@ class Picture:
 
 
 def check_size(count: int, limits: UploadConfig) -> None:
-    """Refuse a file of `count` bytes that is over the limit, or empty."""
+    """Check the size of a file in bytes.
+
+    Raises:
+        ImageTooLarge: `count` is above the limit.
+        ImageError: The file is empty.
+    """
     if count > limits.max_bytes:
         raise ImageTooLarge(
             f"the file has {count} bytes, the limit is {limits.max_bytes}; "
@@ -88,7 +95,7 @@ def check_size(count: int, limits: UploadConfig) -> None:
 
 
 def read_picture_file(path: Path, size: tuple[int, int], limits: UploadConfig) -> Picture:
-    """`read_picture` for a file; its size is judged before it is read."""
+    """Read a picture from a file, as `read_picture` does; the size is checked before it is read."""
     try:
         check_size(path.stat().st_size, limits)
         data = path.read_bytes()
@@ -98,14 +105,14 @@ def read_picture_file(path: Path, size: tuple[int, int], limits: UploadConfig) -
 
 
 def read_picture(data: bytes, size: tuple[int, int], limits: UploadConfig) -> Picture:
-    """Decode a picture at no less than `size` (height, width).
+    """Decode a picture at `size` (height, width) or larger.
 
-    Rotated by EXIF: turned upright. Animated: its first frame. 16-bit grey: scaled to 8 bits. CMYK
-    and palettes: converted. Transparent: laid on white.
+    A picture with an EXIF orientation is turned upright. Of an animation the first frame is taken. 16-bit
+    grey is scaled to 8 bits, CMYK and palettes are converted, transparency becomes white.
 
     Raises:
-        ImageTooLarge: more bytes or pixels than `limits` allow (pixels are judged before decoding).
-        ImageError: anything that is no picture, is cut off, or is too small to compare.
+        ImageTooLarge: More bytes or pixels than `limits` allow; pixels are counted before decoding.
+        ImageError: The data is no picture, is cut off, or is too small to compare.
     """
     check_size(len(data), limits)
     with _explained():
@@ -127,7 +134,15 @@ def read_picture(data: bytes, size: tuple[int, int], limits: UploadConfig) -> Pi
 
 
 def encoder_input(pixels: Pixels, transform: TransformConfig) -> npt.NDArray[np.float32]:
-    """(height, width, 3) uint8 to (3, height, width) float32, scaled to 0..1, then normalised."""
+    """Normalise the pixels of a picture for the encoder.
+
+    Args:
+        pixels: (height, width, 3) uint8.
+        transform: Mean and standard deviation per channel, for pixels scaled to 0..1.
+
+    Returns:
+        (3, height, width) float32.
+    """
     std = np.asarray(transform.std, np.float32)
     scale = 1 / (255 * std)
     offset = -np.asarray(transform.mean, np.float32) / std
@@ -140,10 +155,12 @@ def encoder_input(pixels: Pixels, transform: TransformConfig) -> npt.NDArray[np.
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    """Pillow's ways of saying no, as ours."""
+    """Turn the exceptions of Pillow and its decoders into ImageError."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of broken EXIF, and of sizes that we judge ourselves
+            warnings.simplefilter(
+                "ignore"
+            )  # about broken EXIF, and about sizes, which are checked here
             yield
     except Image.DecompressionBombError:
         raise ImageTooLarge("the picture has more pixels than can be opened safely") from None
@@ -193,7 +210,7 @@ def _from_16_bit(image: Image.Image) -> Image.Image:
 
 
 def _capture_time(exif: Image.Exif) -> datetime | None:
-    """EXIF DateTimeOriginal with its offset; UTC where the camera gives no offset."""
+    """Return EXIF DateTimeOriginal with its offset; UTC if the camera gives no offset."""
     detail: dict[int, Any] = exif.get_ifd(ExifTags.IFD.Exif)
     text = detail.get(ExifTags.Base.DateTimeOriginal)
     try:

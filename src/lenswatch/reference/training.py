@@ -1,17 +1,17 @@
-"""From clean pictures to a reference: read, train, encode, save.
+"""Training: from clean pictures to a saved reference.
 
-`build_reference` is a generator: it yields a `Step` for everything that takes time, so that a
-command draws a progress bar and a log writes lines; it prints nothing itself.
+Every function that takes long reports its steps to a callback; nothing is printed here.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 import platform
 import tempfile
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -22,20 +22,22 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from lenswatch.config import Config, EncoderConfig, TransformConfig
+from lenswatch.config import Config, EncoderConfig, TransformConfig, UploadConfig
 from lenswatch.detect.chart.features import measure_all
 from lenswatch.detect.mmd import median_distance
 from lenswatch.errors import BlindKernelError, ConfigError, ImageError, InputError
-from lenswatch.progress import Step
+from lenswatch.progress import Progress, Step, no_progress
 from lenswatch.reference.artefact import Reference, list_digest, save_reference
 from lenswatch.reference.autoencoder import Autoencoder, encode
-from lenswatch.reference.pictures import encoder_input, read_picture_file
+from lenswatch.reference.pictures import SUFFIXES, Pixels, encoder_input, read_picture_file
 
-__all__ = ["Epoch", "build_reference", "embed", "find_pictures", "train"]
+__all__ = ["Epoch", "build_reference", "embed", "find_pictures", "read_pictures", "train"]
 
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".jp2", ".ppm"}
+log = logging.getLogger(__name__)
 
-Pixels = npt.NDArray[np.uint8]
+UNREADABLE_PERCENT = 2  # of the pictures; with more, something else is wrong than a single file
+LISTED = 20  # unreadable pictures that an error message names
+
 Embeddings = npt.NDArray[np.float32]
 
 
@@ -43,7 +45,14 @@ Embeddings = npt.NDArray[np.float32]
 class Epoch:
     """One pass over the training pictures.
 
-    Losses are the mean squared error per normalised pixel value plus the weighted sparsity term.
+    A loss is the mean squared error per normalised pixel value plus the weighted sparsity term.
+
+    Attributes:
+        number: Counted from 1.
+        training_loss: Mean loss of the pictures that are trained on.
+        validation_loss: Mean loss of the pictures that are held out.
+        best: The validation loss is the lowest so far.
+        pictures_per_second: Speed of the training.
     """
 
     number: int
@@ -56,100 +65,195 @@ class Epoch:
 def find_pictures(
     folder: Path, patterns: Sequence[str], key: str = "camera_state.clean"
 ) -> list[Path]:
-    """The pictures that `patterns` (names or globs under `folder`) name, in the order of their names.
+    """Return the pictures that match `patterns`, in the order of their names.
 
     The order of the names is taken as the order in time, so name pictures by date.
+
+    Args:
+        folder: The folder that the patterns start from.
+        patterns: File names or globs.
+        key: Setting that the patterns come from, for messages.
+
+    Raises:
+        ConfigError: A pattern is absolute or matches no picture.
     """
     found: set[Path] = set()
     for pattern in patterns:
         if Path(pattern).is_absolute():
             raise ConfigError(f"{key}: {pattern!r}: give a name or pattern below {folder}")
-        matches = {path for path in folder.glob(pattern) if path.suffix.lower() in _SUFFIXES}
+        matches = {path for path in folder.glob(pattern) if path.suffix.lower() in SUFFIXES}
         if not matches:
             raise ConfigError(f"{key}: {pattern!r} names no picture below {folder}")
         found |= matches
     return sorted(found, key=lambda path: (path.parent, path.name))
 
 
-def build_reference(config: Config, pictures: Sequence[Path]) -> Generator[Step, None, Reference]:
-    """Train on clean `pictures`, in time order, and save the reference; returned when exhausted.
+def build_reference(
+    config: Config, pictures: Sequence[Path], progress: Progress = no_progress
+) -> Reference:
+    """Train on clean pictures, save the reference and make it the current one.
+
+    Args:
+        config: The settings.
+        pictures: The clean pictures, in time order. Unreadable ones are left out, see `read_pictures`.
+        progress: Called after each step.
 
     Raises:
-        InputError: too few pictures, or one that cannot be read, named.
+        InputError: There are too few pictures, or too many that cannot be read.
+        BlindKernelError: The embeddings are so much alike that the kernel cannot tell them apart.
     """
-    fewest = 3 * config.detector.window_size + 4  # a window in each half, and one between them
-    if len(pictures) < fewest:
-        raise InputError(
-            f"{len(pictures)} clean pictures are too few to learn from; give {fewest} or more "
-            "(some hundreds, over a whole day, are better)"
+    _check_number(len(pictures), config)
+    with _threads(config.encoder.threads):
+        pixels, used = read_pictures(
+            pictures, config.transform.resize, config.upload, progress, "clean pictures"
         )
-    with tempfile.TemporaryDirectory() as scratch, _one_thread_count(config.encoder.threads):
-        pixels = yield from _read_all(config, pictures, Path(scratch))
-        autoencoder, epochs = yield from _train_steps(pixels, config)
-        embeddings = yield from _embed_steps(autoencoder, pixels, config.transform)
+        _check_number(len(used), config)
+        autoencoder, epochs = _train(pixels, config, progress)
+        embeddings = embed(autoencoder, pixels, config.transform, progress)
         lens = measure_all(pixels)
     sigma = config.detector.sigma
     fitted_sigma = _median(embeddings) if sigma == "median" else float(sigma)
-    names = tuple(path.name for path in pictures)
+    names = tuple(path.name for path in used)
     reference = Reference(autoencoder, embeddings, config.transform, fitted_sigma, names, lens)
-    reference.detector(
-        config.detector.window_size
-    )  # refuses a blind kernel before anything is kept
-    return save_reference(config.storage_path, reference, _manifest(config, pictures, epochs))
+    reference.detector(config.detector.window_size)  # raises BlindKernelError before it is saved
+    return save_reference(config.storage_path, reference, _manifest(config, names, epochs))
+
+
+def read_pictures(
+    pictures: Sequence[Path],
+    size: tuple[int, int],
+    limits: UploadConfig,
+    progress: Progress = no_progress,
+    kind: str = "pictures",
+) -> tuple[Pixels, list[Path]]:
+    """Read pictures at one size, leaving out those that cannot be read.
+
+    The pixels are in a temporary file that is mapped into memory, so that any number of pictures fits.
+
+    Args:
+        pictures: The pictures, in time order.
+        size: Height and width.
+        limits: Bytes and pixels that are accepted.
+        progress: Called after each picture.
+        kind: Description of the pictures, for messages.
+
+    Returns:
+        The pixels (n, height, width, 3), and the n pictures that were read.
+
+    Raises:
+        InputError: More than 2 % of the pictures cannot be read; up to 2 % are listed in a warning.
+    """
+    with tempfile.TemporaryFile() as file:
+        pixels = np.memmap(file, np.uint8, "w+", shape=(len(pictures), *size, 3))
+    used: list[Path] = []
+    unreadable: dict[Path, str] = {}
+    for done, path in enumerate(pictures, 1):
+        try:
+            pixels[len(used)] = read_picture_file(path, size, limits).pixels(size)
+            used.append(path)
+        except ImageError as error:
+            unreadable[path] = str(error).removeprefix(f"{path}: ")
+        progress(Step("reading pictures", done, len(pictures)))
+    _check_unreadable(unreadable, len(pictures), kind)
+    return pixels[: len(used)], used
+
+
+def _check_unreadable(unreadable: Mapping[Path, str], total: int, kind: str) -> None:
+    lines = [f"{path}: {reason}" for path, reason in unreadable.items()]
+    problem = f"{len(lines)} of {total} {kind} cannot be read"
+    if len(lines) * 100 > total * UNREADABLE_PERCENT:
+        more = [f"and {len(lines) - LISTED} more"] if len(lines) > LISTED else []
+        listed = "".join(f"\n  {line}" for line in lines[:LISTED] + more)
+        raise InputError(
+            f"{problem}, more than {UNREADABLE_PERCENT} %; replace or remove them:{listed}"
+        )
+    if lines:
+        log.warning("%s and are left out:%s", problem, "".join(f"\n  {line}" for line in lines))
+
+
+def _check_number(count: int, config: Config) -> None:
+    fewest = 3 * config.detector.window_size + 4  # a window in each half, and one between them
+    if count < fewest:
+        raise InputError(
+            f"{count} clean pictures are too few to learn from; give {fewest} or more "
+            "(some hundreds, over a whole day, are better)"
+        )
 
 
 def train(
-    pixels: Pixels, transform: TransformConfig, settings: EncoderConfig
-) -> Generator[Epoch, None, Autoencoder]:
-    """Train an autoencoder on (n, height, width, 3) uint8 pictures in time order.
+    pixels: Pixels,
+    transform: TransformConfig,
+    settings: EncoderConfig,
+    progress: Callable[[Epoch], None] = lambda _: None,
+) -> Autoencoder:
+    """Train an autoencoder.
 
-    The last `validation_share` of them is held out: neighbours in time are alike, so a random split
-    would test on what it trained on. Training stops after `patience` epochs without progress, and
-    the best weights are returned. The same seed gives the same weights on the same machine.
+    The last `validation_share` of the pictures is held out: neighbours in time are alike, so a random
+    split would validate with pictures almost the same as those trained on. Training stops after
+    `patience` epochs without progress. The same seed gives the same weights on the same machine.
+
+    Args:
+        pixels: (n, height, width, 3) uint8, in time order.
+        transform: Normalisation of the pixels.
+        settings: Size of the embedding, and how to train.
+        progress: Called after each epoch. An exception that it raises ends the training.
+
+    Returns:
+        The autoencoder of the best epoch.
+
+    Raises:
+        InputError: The loss becomes infinite or NaN.
     """
     torch.manual_seed(settings.seed)
     shuffle = torch.Generator().manual_seed(settings.seed)
     autoencoder = Autoencoder((pixels.shape[1], pixels.shape[2]), settings.latent_dim)
     optimiser = torch.optim.Adam(autoencoder.parameters(), settings.learning_rate)
     split = len(pixels) - max(1, round(len(pixels) * settings.validation_share))
+    held_out = list(range(split, len(pixels)))
     best, best_weights, waited = math.inf, autoencoder.state_dict(), 0
     for number in range(1, settings.epochs + 1):
         started = time.perf_counter()
         order = torch.randperm(split, generator=shuffle).tolist()
-        with _one_thread_count(settings.threads):
+        with _threads(settings.threads):
             loss = _epoch(autoencoder, pixels, order, transform, settings, optimiser)
         speed = split / (time.perf_counter() - started)
-        held_out = _epoch(
-            autoencoder, pixels, list(range(split, len(pixels))), transform, settings, None
-        )
-        improved = held_out < best * (1 - 1e-4)
+        validation = _epoch(autoencoder, pixels, held_out, transform, settings, None)
+        improved = validation < best * (1 - 1e-4)
         waited = 0 if improved else waited + 1
         if improved:
-            best = held_out
+            best = validation
             best_weights = {k: v.detach().clone() for k, v in autoencoder.state_dict().items()}
-        yield Epoch(number, loss, held_out, improved, speed)
+        progress(Epoch(number, loss, validation, improved, speed))
         if waited >= settings.patience:
             break
     if not math.isfinite(best):
         raise InputError(
-            f"training diverged (validation loss {held_out}); lower encoder.learning_rate from "
+            f"training diverged (validation loss {validation}); lower encoder.learning_rate from "
             f"{settings.learning_rate}"
         )
     autoencoder.load_state_dict(best_weights)
     return autoencoder.eval()
 
 
-def embed(autoencoder: Autoencoder, pixels: Pixels, transform: TransformConfig) -> Embeddings:
-    """(n, height, width, 3) uint8 -> (n, latent_dim) float32, picture by picture as `predict` does."""
-    rows = [encode(autoencoder.encoder, encoder_input(one, transform)[None])[0] for one in pixels]
+def embed(
+    autoencoder: Autoencoder,
+    pixels: Pixels,
+    transform: TransformConfig,
+    progress: Progress = no_progress,
+) -> Embeddings:
+    """Return the embeddings (n, latent_dim) of (n, height, width, 3) uint8, one by one as in `predict`."""
+    rows = []
+    for one in pixels:
+        rows.append(encode(autoencoder.encoder, encoder_input(one, transform)[None])[0])
+        progress(Step("encoding", len(rows), len(pixels)))
     return np.stack(rows)
 
 
 @contextmanager
-def _one_thread_count(threads: int) -> Iterator[None]:
-    """Sums in floating point depend on how they are shared out among threads."""
+def _threads(count: int) -> Iterator[None]:
+    """Set torch's number of threads, on which the rounding of sums depends."""
     before = torch.get_num_threads()
-    torch.set_num_threads(threads)
+    torch.set_num_threads(count)
     try:
         yield
     finally:
@@ -164,7 +268,7 @@ def _epoch(
     settings: EncoderConfig,
     optimiser: torch.optim.Optimizer | None,
 ) -> float:
-    """One pass in the given order; learns when there is an optimiser. The mean loss."""
+    """Pass over the pictures in `order`, training if there is an optimiser; return the mean loss."""
     autoencoder.train(optimiser is not None)
     total = 0.0
     for start in range(0, len(order), settings.batch_size):
@@ -182,70 +286,37 @@ def _epoch(
     return total / len(order)
 
 
-def _read_all(
-    config: Config, pictures: Sequence[Path], scratch: Path
-) -> Generator[Step, None, Pixels]:
-    """Every picture at the encoder's size, in a memory-mapped file: any number of them fits."""
-    height, width = config.transform.resize
-    shape = (len(pictures), height, width, 3)
-    pixels = np.memmap(scratch / "pixels", np.uint8, "w+", shape=shape)
-    for i, path in enumerate(pictures):
-        try:
-            pixels[i] = read_picture_file(path, config.transform.resize, config.upload).pixels(
-                (height, width)
-            )
-        except ImageError as error:
-            raise InputError(f"{path}: {error}") from None
-        yield Step("reading pictures", i + 1, len(pictures))
-    return pixels
-
-
-def _train_steps(
-    pixels: Pixels, config: Config
-) -> Generator[Step, None, tuple[Autoencoder, list[Epoch]]]:
+def _train(pixels: Pixels, config: Config, progress: Progress) -> tuple[Autoencoder, list[Epoch]]:
     epochs: list[Epoch] = []
-    run = train(pixels, config.transform, config.encoder)
-    while True:
-        try:
-            epoch = next(run)
-        except StopIteration as stop:
-            yield Step(
-                "training", epochs[-1].number, epochs[-1].number
-            )  # it may have stopped early
-            return stop.value, epochs
+
+    def report(epoch: Epoch) -> None:
         epochs.append(epoch)
         detail = (
             f"loss {epoch.training_loss:.4f}, validation {epoch.validation_loss:.4f}, "
             f"{epoch.pictures_per_second:.0f} pictures/s"
         )
-        yield Step("training", epoch.number, config.encoder.epochs, detail)
+        progress(Step("training", epoch.number, config.encoder.epochs, detail))
 
-
-def _embed_steps(
-    autoencoder: Autoencoder, pixels: Pixels, transform: TransformConfig
-) -> Generator[Step, None, Embeddings]:
-    found = []
-    for i in range(len(pixels)):
-        found.append(embed(autoencoder, pixels[i : i + 1], transform)[0])
-        yield Step("encoding", i + 1, len(pixels))
-    return np.stack(found)
+    autoencoder = train(pixels, config.transform, config.encoder, report)
+    progress(Step("training", len(epochs), len(epochs)))  # it may have stopped early
+    return autoencoder, epochs
 
 
 def _median(embeddings: Embeddings) -> float:
     sigma = median_distance(embeddings.astype(np.float64))
     if not sigma > 0:
         raise BlindKernelError(
-            "the clean pictures all encode alike, so that no bandwidth can be fitted; "
+            "the embeddings of the clean pictures are all equal, so that no bandwidth can be fitted; "
             "give pictures that differ (a whole day of the camera)"
         )
     return sigma
 
 
-def _manifest(config: Config, pictures: Sequence[Path], epochs: Sequence[Epoch]) -> dict[str, Any]:
+def _manifest(config: Config, names: Sequence[str], epochs: Sequence[Epoch]) -> dict[str, Any]:
     best = min(epochs, key=lambda epoch: epoch.validation_loss)
     return {
         "created_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "pictures_digest": list_digest(path.name for path in pictures),
+        "pictures_digest": list_digest(names),
         "seed": config.encoder.seed,
         "configuration": {
             table: dataclasses.asdict(getattr(config, table))
@@ -263,7 +334,7 @@ def _manifest(config: Config, pictures: Sequence[Path], epochs: Sequence[Epoch])
 
 
 def _versions() -> dict[str, str]:
-    packages: Iterator[str] = iter(("lenswatch", "torch", "numpy", "scipy", "frouros", "pillow"))
+    packages = ("lenswatch", "torch", "numpy", "scipy", "frouros", "pillow")
     return {"python": platform.python_version()} | {
         name: metadata.version(name) for name in packages
     }

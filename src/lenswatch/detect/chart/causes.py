@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lenswatch.detect.arrays import Floats
 from lenswatch.detect.chart.chart import ChartState, LensChart
 from lenswatch.detect.chart.features import CHANNELS
 from lenswatch.detect.chart.parts import QUICK, WINDOW, areas
 
 __all__ = ["MAP", "Cause", "causes", "deviation_map"]
 
-Floats = NDArray[np.float64]
 
 MAP = (4, 5)
 _LASTING = 7  # images

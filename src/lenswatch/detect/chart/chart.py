@@ -24,6 +24,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from lenswatch.detect.arrays import Floats, Floats32, Pixels
 from lenswatch.detect.chart.features import AGREEMENT, GRID, Measured, agreement, median_scene
 from lenswatch.detect.chart.parts import PARTS, WINDOW, Scales, parts
 from lenswatch.detect.chart.scene import SceneState, SceneWatch
@@ -33,8 +34,6 @@ from lenswatch.errors import ArtefactError, InputError, StoreError
 
 __all__ = ["FEWEST", "ChartFit", "ChartState", "LensChart", "fit_chart"]
 
-Floats = NDArray[np.float64]
-Cells = NDArray[np.float32]
 
 FEWEST = 5 * WINDOW  # clean images: a gap, and two halves of two windows each
 _MEMORY = 200.0  # images over which a centre follows
@@ -58,7 +57,7 @@ class LensChart:
     """
 
     scales: Scales
-    scene: NDArray[np.uint8]
+    scene: Pixels
     centre: Floats
     wander: Floats
     spread: Floats
@@ -78,7 +77,7 @@ class LensChart:
         flat = moved.reshape(len(names), -1)
         return names, flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-9)
 
-    def cells(self, measured: Measured) -> Cells:
+    def cells(self, measured: Measured) -> Floats32:
         """The seven channels and the agreement with the scene: (..., 8, 8, 10)."""
         seen = agreement(measured.thumbs, self.scene)
         return np.concatenate([measured.cells, seen[..., None, :, :]], axis=-3)
@@ -181,7 +180,7 @@ class ChartState:
     """
 
     chart: str
-    cells: Cells
+    cells: Floats32
     shift: Floats
     scene: SceneState
     away: Floats | None
@@ -287,7 +286,7 @@ def _run(clean: Measured, scales: Scales, fit: slice, run: slice) -> Floats:
     return np.asarray(parts(half, _with_agreement(clean[run], scene)) - centre)
 
 
-def _with_agreement(measured: Measured, scene: NDArray[np.uint8]) -> Cells:
+def _with_agreement(measured: Measured, scene: Pixels) -> Floats32:
     seen = agreement(measured.thumbs, scene)
     return np.concatenate([measured.cells, seen[:, None]], axis=1)
 

@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
+from lenswatch.detect.arrays import Floats32, Pixels
 from lenswatch.errors import InputError
 
 __all__ = [
@@ -29,8 +29,6 @@ __all__ = [
     "view",
 ]
 
-Floats = NDArray[np.float32]
-Pixels = NDArray[np.uint8]
 
 VIEW = (128, 160)
 THUMB = (64, 80)
@@ -53,7 +51,7 @@ class Measured:
         thumbs: (n, 64, 80) uint8, luma.
     """
 
-    cells: Floats
+    cells: Floats32
     thumbs: Pixels
 
     def __len__(self) -> int:
@@ -106,7 +104,7 @@ def median_scene(thumbs: Pixels, most: int = 200) -> Pixels:
     return np.asarray(np.median(thumbs[::step], axis=0), dtype=np.uint8)
 
 
-def agreement(thumbs: Pixels, scene: Pixels) -> Floats:
+def agreement(thumbs: Pixels, scene: Pixels) -> Floats32:
     """Correlation of thumbs (..., 64, 80) with the clean scene in each cell: (..., 8, 10) float32.
 
     What something transparent (dirt, fog, blur) leaves of the scene still correlates with it; an
@@ -120,7 +118,7 @@ def agreement(thumbs: Pixels, scene: Pixels) -> Floats:
     return np.asarray(both / np.sqrt(var_now * var_then), dtype=np.float32)
 
 
-def _derivatives(luma: Floats) -> tuple[Floats, Floats, Floats]:
+def _derivatives(luma: Floats32) -> tuple[Floats32, Floats32, Floats32]:
     """Laplacian, length of the gradient, and |second difference along both axes|."""
     p = np.pad(luma, 1, mode="edge")
     middle = p[1:-1, 1:-1]
@@ -132,12 +130,12 @@ def _derivatives(luma: Floats) -> tuple[Floats, Floats, Floats]:
     return laplacian, gradient, rough
 
 
-def _thumb(luma: Floats) -> Pixels:
+def _thumb(luma: Floats32) -> Pixels:
     quarters = luma[0::2, 0::2] + luma[1::2, 0::2] + luma[0::2, 1::2] + luma[1::2, 1::2]
     return np.asarray(quarters / 4 + 0.5, dtype=np.uint8)
 
 
-def _pooling(size: int, cells: int) -> Floats:
+def _pooling(size: int, cells: int) -> Floats32:
     """(cells, size): the mean over each of `cells` equal parts."""
     return np.kron(np.eye(cells), np.full(size // cells, cells / size)).astype(np.float32)
 
@@ -148,7 +146,7 @@ _POOLS = {
 }
 
 
-def _pool(values: Floats) -> Floats:
+def _pool(values: Floats32) -> Floats32:
     """The mean of (..., h, w) over each cell: (..., 8, 10)."""
     rows, columns = _POOLS[values.shape[-2:]]
     return np.asarray(rows @ (values @ columns), dtype=np.float32)

@@ -28,11 +28,11 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy import linalg
 
+from lenswatch.detect.arrays import Floats, Floats32
 from lenswatch.detect.chart.features import AGREEMENT, CHANNELS, GRID
 
 __all__ = ["AREA", "LEVEL", "PARTS", "QUICK", "VEILED", "WINDOW", "Scales", "areas", "parts"]
 
-Floats = NDArray[np.float64]
 
 WINDOW = 12  # images
 QUICK = 3  # images
@@ -71,7 +71,7 @@ class Scales:
     residual: Floats
 
     @classmethod
-    def fit(cls, cells: NDArray[np.float32]) -> Scales:
+    def fit(cls, cells: Floats32) -> Scales:
         """From (n, 7, 8, 10) clean images in time order.
 
         The scatter is the largest of 1.4826 MAD, 0.3 standard deviations, a floor, and how far either
@@ -93,12 +93,12 @@ class Scales:
         )
         return replace(plain, residual=plain._left(first, second)).centred_on(cells)
 
-    def centred_on(self, cells: NDArray[np.float32]) -> Scales:
+    def centred_on(self, cells: Floats32) -> Scales:
         """The same units around the median and the modes of other clean images, (n, 7, 8, 10)."""
         moved = replace(self, median=np.median(cells, axis=0).astype(np.float64))
         return replace(moved, modes=_modes(moved.deviations(cells)))
 
-    def _left(self, first: NDArray[np.float32], second: NDArray[np.float32]) -> Floats:
+    def _left(self, first: Floats32, second: Floats32) -> Floats:
         """The scatter of the residuals: of each half by the other's median and modes."""
         pairs = (first, second), (second, first)
         left = np.concatenate([self.centred_on(fit).residuals(run) for fit, run in pairs])
@@ -110,7 +110,7 @@ class Scales:
         """(..., 7, 8, 10) in units of the scatter, beyond 4 as 4 (1 + ln(x / 4))."""
         return _compressed((cells[..., :AGREEMENT, :, :] - self.median) / self.scatter)
 
-    def residuals(self, cells: NDArray[np.float32]) -> Floats:
+    def residuals(self, cells: Floats32) -> Floats:
         """(n, 7, 8, 10): what the modes leave of the deviations, in units of its own scatter, compressed."""
         return self.scaled(self.without_modes(cells))
 
@@ -143,7 +143,7 @@ def _compressed(values: Floats) -> Floats:
     return np.where(size <= _KNEE, values, beyond)
 
 
-def parts(scales: Scales, cells: NDArray[np.float32]) -> Floats:
+def parts(scales: Scales, cells: Floats32) -> Floats:
     """The parts after each image from the 12th on: (n - 11, 42).
 
     Args:
@@ -162,13 +162,13 @@ def parts(scales: Scales, cells: NDArray[np.float32]) -> Floats:
     return np.concatenate([quick, full, *worst], axis=1)
 
 
-def areas(scales: Scales, cells: NDArray[np.float32]) -> tuple[Floats, Floats]:
+def areas(scales: Scales, cells: Floats32) -> tuple[Floats, Floats]:
     """Local deviations over the last 12 of (12, 8, 8, 10): (7, 8, 10), all and veiled ones."""
     area, veiled = _areas(scales.residuals(cells), cells[:, AGREEMENT])
     return area[-1].reshape(-1, *GRID), veiled[-1].reshape(-1, *GRID)
 
 
-def _areas(residuals: Floats, agreement: NDArray[np.float32]) -> tuple[Floats, Floats]:
+def _areas(residuals: Floats, agreement: Floats32) -> tuple[Floats, Floats]:
     """(n, 7, 8, 10) and (n, 8, 10) to deviations of cells, (n - 11, 7, cells), all and veiled ones."""
     u = residuals.reshape(*residuals.shape[:2], -1)
     lasting = _lasting(u - _median(u)[..., None])

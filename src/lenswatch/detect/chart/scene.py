@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
+from lenswatch.detect.arrays import Floats, Floats32, Pixels
+
 __all__ = ["SceneState", "SceneWatch", "displacement"]
 
-Pixels = NDArray[np.uint8]
-Floats = NDArray[np.float32]
 
 _DARK, _BRIGHT = 16, 250  # grey levels
 _WHOLE = 0.9  # share of a picture
@@ -107,12 +107,12 @@ class SceneWatch:
         return cls(scene, usual, still, same, float(dark.max()), float(bright.max()), far, alike)
 
     @classmethod
-    def from_arrays(cls, scene: Pixels, values: NDArray[np.float64]) -> Self:
+    def from_arrays(cls, scene: Pixels, values: Floats) -> Self:
         """Read what `to_array` wrote."""
         usual, still, same, dark, bright, far, alike = (float(v) for v in values)
         return cls(scene, usual, int(still), int(same), dark, bright, far, alike)
 
-    def to_array(self) -> NDArray[np.float64]:
+    def to_array(self) -> Floats:
         """The numbers, without the scene."""
         return np.array(
             [
@@ -149,7 +149,7 @@ class SceneWatch:
         return displacement(thumb, self.scene, _CLEARLY * self.alike)
 
     @cached_property
-    def _edges(self) -> Floats:
+    def _edges(self) -> Floats32:
         return _details(self.scene)
 
     def frozen(self, state: SceneState) -> bool:
@@ -197,7 +197,7 @@ def displacement(thumb: Pixels, scene: Pixels, margin: float) -> tuple[int, int]
     return where if best > _likeness(now, then, 0, 0) + margin else (0, 0)
 
 
-def _details(picture: Pixels) -> Floats:
+def _details(picture: Pixels) -> Floats32:
     """The picture less its surroundings: edges, which light changes least."""
     values = picture.astype(np.float32)
     p = np.pad(values, 1, mode="edge")
@@ -205,7 +205,7 @@ def _details(picture: Pixels) -> Floats:
     return np.asarray(np.clip(values - around / 4, -_STRONGEST, _STRONGEST), np.float32)
 
 
-def _likeness(now: Floats, then: Floats, down: int, right: int) -> float:
+def _likeness(now: Floats32, then: Floats32, down: int, right: int) -> float:
     """Correlation of one with the other moved back, where they overlap."""
     height, width = now.shape
     a = now[max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)]
@@ -213,7 +213,7 @@ def _likeness(now: Floats, then: Floats, down: int, right: int) -> float:
     return float((a * b).sum() / max(float(np.sqrt((a * a).sum() * (b * b).sum())), 1e-6))
 
 
-def _spectrum(details: Floats) -> NDArray[np.complex64]:
+def _spectrum(details: Floats32) -> NDArray[np.complex64]:
     rows, columns = (np.hanning(n).astype(np.float32) for n in details.shape)
     spectrum: NDArray[np.complex64] = fft.rfft2(details * rows[:, None] * columns)
     return spectrum

@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
+
+from lenswatch.detect.arrays import Floats
 
 __all__ = ["signatures"]
 
-Floats = NDArray[np.float64]
 Signature = tuple[str, Floats]
 
 _FOG = 200.0  # luma

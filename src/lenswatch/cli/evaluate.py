@@ -1,4 +1,4 @@
-"""Commands that judge: `lenswatch evaluate`, `compare` and `explain`."""
+"""Commands that evaluate detectors and compare folders: `evaluate` and `compare`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from typing import Any
 
 import click
 
-from lenswatch.cli.console import follow, say
-from lenswatch.cli.options import with_config
+from lenswatch.cli.console import say, show_progress
+from lenswatch.cli.options import FILE, FOLDER, with_config
 from lenswatch.config import Config
 
-__all__ = ["compare", "evaluate", "explain"]
-
-FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+__all__ = ["compare", "evaluate"]
 
 
 @click.command()
@@ -25,20 +23,14 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     "--detector",
     "names",
     multiple=True,
-    help="MODULE:FUNCTION of your own, or one of the built-in names; repeat for several.",
+    help="Built-in name, or MODULE:FUNCTION of your own. May be repeated.",
 )
-@click.option("--ert", default=200.0, show_default=True, help="Expected run time asked for.")
-@click.option("--onsets", default=3, show_default=True, help="Starts tried for each corruption.")
+@click.option("--ert", default=200.0, show_default=True, help="Expected run time, in images.")
+@click.option("--onsets", default=3, show_default=True, help="Trials for each corruption.")
 @click.option("--seed", default=0, show_default=True)
-@click.option(
-    "--processes", type=click.IntRange(min=1), help="How many at once; else one for each core."
-)
-@click.option(
-    "--json", "json_file", type=click.Path(path_type=Path), help="Write all figures here."
-)
-@click.option(
-    "--html", "html_file", type=click.Path(path_type=Path), help="Write a page with plots."
-)
+@click.option("--processes", type=click.IntRange(min=1), help="Default: one for each core.")
+@click.option("--json", "json_file", type=FILE, help="Write all figures to this file.")
+@click.option("--html", "html_file", type=FILE, help="Write a page with plots to this file.")
 @click.argument("folders", nargs=-1, required=True, type=FOLDER)
 def evaluate(
     config: Config,
@@ -51,10 +43,11 @@ def evaluate(
     html_file: Path | None,
     folders: tuple[Path, ...],
 ) -> None:
-    """Judge detectors on clean footage of your own, one FOLDER for each camera.
+    """Evaluate detectors on clean pictures of your own.
 
-    The first half of each folder configures, the second is judged: false alarms on clean pictures,
-    and how soon corruptions are noticed. Without --detector: Lenswatch and all built-in ones.
+    Each FOLDER holds the pictures of one camera. Detectors are configured with the first half of
+    each folder. The second half measures false alarms on clean pictures, and how soon corruptions
+    are detected. Without --detector all built-in detectors are evaluated.
     """
     from rich.console import Console
 
@@ -70,7 +63,8 @@ def evaluate(
         camera: find_pictures(folder, ["*"], key="FOLDER")
         for camera, folder in _cameras(folders).items()
     }
-    outcomes = follow(run(chosen, cameras, config, plan, processes or os.cpu_count() or 1))
+    with show_progress() as progress:
+        outcomes = run(chosen, cameras, config, plan, processes or os.cpu_count() or 1, progress)
     found = [figures([o for o in outcomes if o.detector == name], plan) for name in chosen]
     for threshold in ("own threshold", "matched threshold"):
         Console().print(table(found, threshold))
@@ -81,7 +75,7 @@ def evaluate(
 
 
 def _cameras(folders: Sequence[Path]) -> dict[str, Path]:
-    """Called by the folders' names, or by their paths where two have the same."""
+    """Name cameras by their folders' names, or by their paths if two have the same name."""
     names = [folder.resolve().name for folder in folders]
     alike = len(set(names)) < len(names)
     return {str(folder) if alike else folder.resolve().name: folder for folder in folders}
@@ -89,8 +83,8 @@ def _cameras(folders: Sequence[Path]) -> dict[str, Path]:
 
 @click.command()
 @with_config
-@click.option("--html", "html_file", type=click.Path(path_type=Path), help="Write the report here.")
-@click.option("--json", "as_json", is_flag=True, help="All figures as JSON.")
+@click.option("--html", "html_file", type=FILE, help="Write a report to this file.")
+@click.option("--json", "as_json", is_flag=True, help="Print all figures as JSON.")
 @click.argument("reference_folder", type=FOLDER)
 @click.argument("current_folders", nargs=-1, required=True, type=FOLDER)
 def compare(
@@ -100,10 +94,11 @@ def compare(
     reference_folder: Path,
     current_folders: tuple[Path, ...],
 ) -> None:
-    """Compare folders of pictures: KS test with Bonferroni, and a domain classifier's AUC.
+    """Compare folders of pictures.
 
-    Both are encoded with the current reference's encoder (`lenswatch train` makes one). A way to look
-    at two sets of pictures, and no alarm: neighbouring frames are not independent.
+    The tests are Kolmogorov-Smirnov with Bonferroni correction, and the AUC of a domain classifier.
+    Pictures are encoded with the encoder of the current reference, which `lenswatch train` makes.
+    Use it to look at sets of pictures, not as an alarm: neighbouring frames are not independent.
     """
     from lenswatch.evaluate.compare import compare as run
     from lenswatch.evaluate.compare import html_report
@@ -130,26 +125,3 @@ def compare(
     if html_file is not None:
         html_file.write_text(html_report(found), encoding="utf-8")
         say(f"report: {html_file}")
-
-
-@click.command()
-@with_config
-@click.option("--stream", default="default", show_default=True, help="Whose lens chart to use.")
-@click.option(
-    "--output", type=click.Path(path_type=Path), default=Path("explained.png"), show_default=True
-)
-@click.argument("image", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-def explain(config: Config, stream: str, output: Path, image: Path) -> None:
-    """Draw what is wrong with IMAGE: beside the nearest clean picture, with the map laid over it.
-
-    Nothing is recorded, and the stream's window is left alone.
-    """
-    from lenswatch.node.explain import explain as explain_picture
-
-    explained = explain_picture(config, image, stream)
-    explained.sheet.save(output)
-    for cause in explained.causes:
-        say(f"{cause.name}: {cause.strength:.1f} times the threshold, cells {list(cause.cells)}")
-    if not explained.causes:
-        say("nothing stands out")
-    say(f"drawn: {output}")

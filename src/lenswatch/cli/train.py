@@ -1,0 +1,127 @@
+"""Commands that make a reference and its thresholds: `train`, `calibrate` and `adopt`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from lenswatch.cli.console import say, show_progress
+from lenswatch.cli.options import FILE, FOLDER, with_config
+from lenswatch.config import Config
+from lenswatch.errors import ConfigError, InputError
+
+if TYPE_CHECKING:
+    from lenswatch.node.calibration import Calibration
+    from lenswatch.reference.artefact import Reference
+
+__all__ = ["adopt", "calibrate", "train"]
+
+
+@click.command()
+@with_config
+def train(config: Config) -> None:
+    """Train on the clean pictures, and calibrate.
+
+    The new reference becomes the current one. Up to 2 % of the pictures may be unreadable; they are
+    listed and left out.
+    """
+    from lenswatch.reference.training import build_reference, find_pictures
+
+    pictures = find_pictures(config.image_folder, config.camera_state.clean)
+    with show_progress() as progress:
+        reference = build_reference(config, pictures, progress)
+    say(f"reference {reference.digest} from {len(reference.names)} clean pictures")
+    calibration = _calibrate(config, reference, "default", ())
+    _check_on_dirty(config, reference, calibration)
+
+
+def _check_on_dirty(config: Config, reference: Reference, calibration: Calibration) -> None:
+    """Print how many windows of dirty pictures are above the threshold, if there are such pictures."""
+    from lenswatch.reference.training import embed, find_pictures, read_pictures
+
+    try:
+        found = find_pictures(config.image_folder, config.camera_state.dirty)
+        size, limits = config.transform.resize, config.upload
+        pixels, pictures = read_pictures(found, size, limits, kind="dirty pictures")
+    except ConfigError:
+        return
+    except InputError as error:
+        click.echo(f"lenswatch: warning: {error}", err=True)
+        return
+    embeddings = embed(reference.autoencoder, pixels, reference.transform)
+    distances = reference.detector(config.detector.window_size).distances(embeddings)
+    drifted = int((distances > calibration.thresholds["mmd"].drift).sum())
+    full = max(0, len(pictures) - config.detector.window_size + 1)
+    say(
+        f"dirty pictures: {len(pictures)}; by the distance alone, drift in {drifted} of {full} windows"
+    )
+
+
+@click.command()
+@with_config
+@click.option("--stream", default="default", show_default=True, help="Camera to calibrate.")
+@click.option("--plot", type=FILE, help="Draw scores and thresholds into this file.")
+@click.argument("folder", required=False, type=FOLDER)
+def calibrate(config: Config, stream: str, plot: Path | None, folder: Path | None) -> None:
+    """Find the thresholds of a stream from clean pictures.
+
+    FOLDER holds clean pictures of the stream. Without it the thresholds of all streams are found
+    from the clean pictures of the reference. They aim at alarm.expected_run_time.
+    """
+    from lenswatch.reference.artefact import load_reference
+    from lenswatch.reference.training import find_pictures
+
+    pictures = find_pictures(folder, ["*"], key="FOLDER") if folder else []
+    reference = load_reference(config.storage_path)
+    calibration = _calibrate(config, reference, stream, pictures)
+    if plot is not None:
+        _plot(config, reference, calibration, pictures, plot)
+
+
+def _calibrate(
+    config: Config, reference: Reference, stream: str, pictures: Sequence[Path]
+) -> Calibration:
+    from lenswatch.node.calibrate import calibrate_stream
+
+    say(f"stream {stream}:")
+    calibration = calibrate_stream(config, reference, stream, pictures)
+    for line in calibration.lines():
+        say(f"  {line}")
+    return calibration
+
+
+def _plot(
+    config: Config,
+    reference: Reference,
+    calibration: Calibration,
+    pictures: Sequence[Path],
+    file: Path,
+) -> None:
+    from lenswatch.evaluate.figure import save_figure
+    from lenswatch.node.calibrate import clean_runs
+
+    runs = clean_runs(config, reference, pictures)
+    names = {"mmd": "distance (MMD²)", "chart": "lens score"}
+    panels = [(names[key], calibration.thresholds[key], run) for key, run in runs.items()]
+    save_figure(file, panels)
+    say(f"drawn: {file}")
+
+
+@click.command()
+@with_config
+@click.argument("folder", type=FOLDER)
+def adopt(config: Config, folder: Path) -> None:
+    """Adopt the tutorial's pair of files as the reference.
+
+    FOLDER holds autoencoder.pth and clean_embeddings.pth.
+    """
+    from lenswatch.reference.artefact import EMBEDDINGS, WEIGHTS, load_pair, save_reference
+
+    sigma = None if config.detector.sigma == "median" else float(config.detector.sigma)
+    pair = load_pair(folder / WEIGHTS, folder / EMBEDDINGS, config.transform, sigma)
+    reference = save_reference(config.storage_path, pair, {"source": str(folder)})
+    say(f"reference {reference.digest} from {len(reference.embeddings)} clean embeddings")
+    _calibrate(config, reference, "default", ())

@@ -1,0 +1,43 @@
+"""`lenswatch evaluate` and `compare`."""
+
+import json
+
+
+def test_compare_tells_folders_apart_and_writes_a_page(trained, run, tmp_path, camera):
+    for name, blurred in (("same", False), ("blurred", True)):
+        folder = tmp_path / name
+        folder.mkdir()
+        for i in range(30):
+            (folder / f"{i:03}.jpg").write_bytes(camera(2 * i, blurred=blurred))
+    clean = tmp_path / "storage" / "images" / "clean"
+    page = tmp_path / "report.html"
+    ended = run("compare", "--html", page, clean, tmp_path / "same", tmp_path / "blurred")
+    assert ended.exit_code == 0, ended.output
+    assert "same: no drift" in ended.output
+    assert "blurred: drift" in ended.output
+    assert "plotly" in page.read_text().lower()
+
+
+def test_an_unknown_detector_is_named_with_the_known_ones(run, tmp_path, camera):
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    (folder / "1.jpg").write_bytes(camera(1))
+    ended = run("evaluate", "--detector", "nobody:nothing", folder)
+    assert ended.exit_code == 1
+    assert "lenswatch, tutorial" in ended.output
+
+
+def test_a_detector_of_ones_own_is_judged(run, tmp_path, camera):
+    folder = tmp_path / "harbour"
+    folder.mkdir()
+    for i in range(262):
+        (folder / f"{i:03}.jpg").write_bytes(camera(i))
+    files = [tmp_path / "figures.json", tmp_path / "page.html"]
+    asked = ("--detector", "support.detectors:brightness", "--onsets", "1", "--processes", "2")
+    ended = run("evaluate", *asked, "--json", files[0], "--html", files[1], folder)
+    assert ended.exit_code == 0, ended.output
+    assert "harbour: corrupted footage: 21/21" in ended.output
+    (found,) = json.loads(files[0].read_text())
+    assert found["own threshold"]["false alarms"]["images"] == 125
+    assert found["own threshold"]["detections"]["sudden 3"]["brightness"]["share"] == 1
+    assert "support.detectors:brightness" in files[1].read_text()

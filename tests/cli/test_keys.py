@@ -1,0 +1,26 @@
+"""`lenswatch keys`."""
+
+from click.testing import CliRunner
+
+from conftest import write_settings
+from lenswatch.cli.main import main
+
+
+def test_keys_are_made_listed_and_revoked(tmp_path):
+    settings = str(write_settings(tmp_path))
+
+    def keys(*arguments):
+        return CliRunner().invoke(
+            main, ["keys", arguments[0], "--config", settings, *arguments[1:]]
+        )
+
+    made = keys("create", "buoy-7", "--level", "Read")
+    assert made.exit_code == 0, made.output
+    secret = made.stdout.strip()
+    listed = keys("list").output
+    assert "buoy-7" in listed
+    assert secret not in listed
+    assert "revoked: buoy-7" in keys("revoke", "buoy-7").output
+    again = keys("revoke", "nobody")
+    assert again.exit_code == 1
+    assert again.output.startswith("lenswatch: ")

@@ -1,0 +1,111 @@
+"""`lenswatch train`, `calibrate` and `adopt`."""
+
+import numpy as np
+import pytest
+import torch
+
+from conftest import SIZE
+from lenswatch.reference.artefact import load_reference
+from lenswatch.reference.autoencoder import Autoencoder
+from lenswatch.reference.paths import current_digest
+
+
+def test_train_makes_a_reference_and_its_thresholds(run, tmp_path, camera):
+    fill(tmp_path / "storage" / "images" / "clean", camera, 40)
+    dirty = tmp_path / "storage" / "images" / "dirty"
+    dirty.mkdir()
+    for i in range(14):
+        (dirty / f"{i:03}.jpg").write_bytes(camera(i, blurred=True))
+    ended = run("train")
+    assert ended.exit_code == 0, ended.output
+    assert "training: 1/4 loss" in ended.output
+    assert "drift above" in ended.output
+    assert current_digest(tmp_path / "storage") in ended.output
+    assert "dirty pictures: 14; by the distance alone, drift in" in ended.output
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "the file is empty"),
+        (b"no picture", "the file is no picture"),
+        (bytes(2_000_001), "the file has 2000001 bytes, the limit is 2000000"),
+        (None, "the picture is damaged or cut off"),
+    ],
+)
+def test_train_leaves_out_one_broken_picture_of_fifty(
+    run, tmp_path, camera, caplog, content, reason
+):
+    clean = fill(tmp_path / "storage" / "images" / "clean", camera, 50)
+    (clean / "007.jpg").write_bytes(camera(7)[:900] if content is None else content)
+    ended = run("train")
+    assert ended.exit_code == 0, ended.output
+    assert "from 49 clean pictures" in ended.output
+    assert "1 of 50 clean pictures cannot be read and are left out" in caplog.text
+    assert f"007.jpg: {reason}" in caplog.text
+    manifest = load_reference(tmp_path / "storage").manifest
+    assert len(manifest["pictures"]) == 49
+    assert "007.jpg" not in manifest["pictures"]
+
+
+def test_train_refuses_more_broken_pictures_and_lists_them(run, tmp_path, camera):
+    clean = fill(tmp_path / "storage" / "images" / "clean", camera, 50)
+    (clean / "003.jpg").write_bytes(b"")
+    (clean / "007.jpg").write_bytes(b"no picture")
+    ended = run("train")
+    assert ended.exit_code == 1
+    first, empty, text = ended.output.splitlines()[-3:]
+    assert first == (
+        "lenswatch: 2 of 50 clean pictures cannot be read, more than 2 %; replace or remove them:"
+    )
+    assert empty.startswith(f"  {clean / '003.jpg'}: the file is empty")
+    assert text.startswith(f"  {clean / '007.jpg'}: the file is no picture")
+    assert current_digest(tmp_path / "storage") is None
+
+
+def test_broken_dirty_pictures_do_not_end_train(run, tmp_path, camera):
+    fill(tmp_path / "storage" / "images" / "clean", camera, 40)
+    dirty = fill(tmp_path / "storage" / "images" / "dirty", camera, 14)
+    (dirty / "003.jpg").write_bytes(b"")
+    ended = run("train")
+    assert ended.exit_code == 0, ended.output
+    assert "warning: 1 of 14 dirty pictures cannot be read" in ended.output
+
+
+def fill(folder, camera, count):
+    """Pictures of the small camera in a new folder."""
+    folder.mkdir(parents=True)
+    for i in range(count):
+        (folder / f"{i:03}.jpg").write_bytes(camera(i))
+    return folder
+
+
+def test_calibrate_takes_a_streams_own_pictures(trained, run, tmp_path, camera):
+    own = tmp_path / "own"
+    own.mkdir()
+    for i in range(30):
+        (own / f"own-{i:03}.jpg").write_bytes(camera(100 + i))
+    ended = run("calibrate", "--stream", "reef", own)
+    assert ended.exit_code == 0, ended.output
+    assert "stream reef:" in ended.output
+    assert "distance: drift above" in ended.output
+    assert list((tmp_path / "storage" / "calibration").glob("*/reef.json"))
+
+
+def test_calibrate_draws_its_runs(trained, run, tmp_path):
+    ended = run("calibrate", "--plot", tmp_path / "runs.png")
+    assert ended.exit_code == 0, ended.output
+    assert (tmp_path / "runs.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_tutorials_pair_is_adopted(run, tmp_path):
+    torch.manual_seed(0)
+    pair = tmp_path / "pair"
+    pair.mkdir()
+    network = Autoencoder(SIZE, 8)
+    torch.save(network.state_dict(), pair / "autoencoder.pth")
+    rows = np.random.default_rng(0).normal(size=(40, 8)).astype(np.float32)
+    torch.save([torch.from_numpy(row[None]) for row in rows], pair / "clean_embeddings.pth")
+    ended = run("adopt", pair)
+    assert ended.exit_code == 0, ended.output
+    assert "from 40 clean embeddings" in ended.output
