@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import uvicorn
-from fastapi import FastAPI
 from sqlalchemy import event, text
+from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from lenswatch.server.app import create_app
@@ -103,7 +103,7 @@ def other_issuer() -> Iterator[Issuer]:
 def make_app(database_url: str, tmp_path: Path) -> Any:
     """Makes an application on the test's database."""
 
-    def make(**settings: Any) -> FastAPI:
+    def make(**settings: Any) -> Starlette:
         return create_app(config_for(database_url, tmp_path, **settings))
 
     return make

@@ -332,3 +332,13 @@ node = ("lenswatch.api", "lenswatch.node.observe", "lenswatch.node.store.store")
 assert not any(name.startswith(node) for name in sys.modules)
 """
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_the_server_is_starlette_alone() -> None:
+    script = """
+import sys
+import lenswatch.server.app
+assert "starlette" in sys.modules
+assert not {"fastapi", "pydantic", "pydantic_core"} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -8,8 +8,8 @@ from functools import partial
 from typing import Any
 
 import anyio.to_thread
-from fastapi import FastAPI
 from itsdangerous import URLSafeTimedSerializer
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
@@ -57,7 +57,7 @@ _CORS_HEADERS = ("Authorization", "Content-Type", "Accept")
 _EXPOSED = ("*", "X-Pagination", "X-Request-ID", "ETag")  # named for browsers that know no "*"
 
 
-def create_app(config: Config, *, migrate: bool = True) -> FastAPI:
+def create_app(config: Config, *, migrate: bool = True) -> Starlette:
     """The ASGI application for `config`. Brings the database up to date, unless `migrate` is off.
 
     Raises:
@@ -66,14 +66,7 @@ def create_app(config: Config, *, migrate: bool = True) -> FastAPI:
     check_auth(config)
     prepare(config.database_url, migrate=migrate)
     database = Database(config.database_url)
-    app = FastAPI(
-        title="Lenswatch",
-        openapi_url=None,
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
-        lifespan=_lifespan,
-    )
+    app = _starlette(lifespan=_lifespan)
     app.state.log = make_log(config.server.log_level)
     app.state.metrics = Metrics(database)
     services = Services(
@@ -81,11 +74,17 @@ def create_app(config: Config, *, migrate: bool = True) -> FastAPI:
     )
     app.state.services = services
     _add_api(app)
-    app.include_router(pages.router)
+    app.router.routes += pages.routes
     if config.server.auth.mode != "none":
-        app.include_router(account_pages.router)
+        app.router.routes += account_pages.routes
     _answer_errors(app, refuse)
     _add_middleware(app, config)
+    return app
+
+
+def _starlette(**options: Any) -> Starlette:
+    app = Starlette(**options)
+    app.router.redirect_slashes = False  # a trailing slash is 404
     return app
 
 
@@ -112,7 +111,7 @@ def check_auth(config: Config) -> None:
     tls_context()
 
 
-def _authenticator(config: Config, database: Database, app: FastAPI) -> Authenticator:
+def _authenticator(config: Config, database: Database, app: Starlette) -> Authenticator:
     auth = config.server.auth
     if auth.mode == "none":
         with database.write() as connection:
@@ -130,14 +129,14 @@ def _authenticator(config: Config, database: Database, app: FastAPI) -> Authenti
 
 
 @asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     yield
     services: Services = app.state.services
     services.stopping.set()
     await anyio.to_thread.run_sync(services.database.close)
 
 
-def _add_api(app: FastAPI) -> None:
+def _add_api(app: Starlette) -> None:
     operations = [
         operation
         for module in (users, experiments, drifts, images, streams, live)
@@ -149,9 +148,9 @@ def _add_api(app: FastAPI) -> None:
     app.mount("/api/latest", _api("latest", operations, app))
 
 
-def _api(version: str, operations: Iterable[Operation], whole: FastAPI) -> FastAPI:
+def _api(version: str, operations: Iterable[Operation], whole: Starlette) -> Starlette:
     """The API as one application, to be mounted under a prefix."""
-    api = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    api = _starlette()
     api.state = whole.state
     operations = list(operations)
     by_path: dict[str, dict[str, Operation]] = {}
@@ -182,7 +181,7 @@ def _dispatcher(path: str, methods: dict[str, Operation]) -> Any:
     return endpoint
 
 
-def _answer_errors(app: FastAPI, answer: Answer) -> None:
+def _answer_errors(app: Starlette, answer: Answer) -> None:
     """`answer` says to a request what became of it."""
     told: dict[type[Exception], Callable[[Request, Any], Refusal]] = {
         Refusal: lambda _request, refused: refused,
@@ -222,7 +221,7 @@ def _of_outage(request: Request, error: Exception) -> Refusal:
     return Refusal(503, NO_DATABASE, headers={"Retry-After": "2"})
 
 
-def _add_middleware(app: FastAPI, config: Config) -> None:
+def _add_middleware(app: Starlette, config: Config) -> None:
     """The last one added is the outermost."""
     if config.server.auth.mode == "none":
         app.add_middleware(LoopbackOnly, origins=config.server.cors_origins)

@@ -19,7 +19,7 @@ from multiprocessing.context import SpawnProcess
 from types import FrameType
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.applications import Starlette
 
 from lenswatch.config import Config, check_settings
 from lenswatch.errors import LenswatchError, ServerError
@@ -179,7 +179,7 @@ def _handling(handler: Callable[[int, FrameType | None], object]) -> Iterator[No
 class _Server(uvicorn.Server):
     """uvicorn, told when to end event streams, and returning after a signal instead of raising it again."""
 
-    def __init__(self, app: FastAPI, config: Config) -> None:
+    def __init__(self, app: Starlette, config: Config) -> None:
         super().__init__(
             uvicorn.Config(
                 app,

@@ -14,7 +14,6 @@ from urllib.parse import urljoin
 import httpx2 as httpx
 import pytest
 import uvicorn
-from fastapi import FastAPI
 from plotly.offline import get_plotlyjs
 from starlette.applications import Starlette
 from starlette.routing import Mount
@@ -40,8 +39,7 @@ SCRIPTS = sorted(
 
 @pytest.fixture(scope="module")
 def client():
-    app = FastAPI()
-    app.include_router(pages.router)
+    app = Starlette(routes=pages.routes)
     server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
     with (
         in_a_thread(server) as port,

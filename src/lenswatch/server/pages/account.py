@@ -10,10 +10,10 @@ from typing import Any, cast
 from urllib.parse import parse_qs
 
 import anyio.to_thread
-from fastapi import APIRouter
 from sqlalchemy import select
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
 
 from lenswatch.errors import InputError
 from lenswatch.server.db.models import experiments
@@ -26,9 +26,8 @@ from lenswatch.server.identity.oidc_login import OidcLogin
 from lenswatch.server.pages.rendering import NOT_STORED, page, visitor_of
 from lenswatch.server.values.refusals import Refusal, forbidden, unauthorized
 
-__all__ = ["router"]
+__all__ = ["routes"]
 
-router = APIRouter(include_in_schema=False)
 _MAX_FORM = 64 * 1024
 
 
@@ -50,7 +49,6 @@ async def _form(request: Request) -> dict[str, list[str]]:
     return form
 
 
-@router.get("/login")
 def login_page(request: Request) -> Response:
     """The ways to log in."""
     return _login_page(request)
@@ -64,7 +62,6 @@ def _login_page(request: Request, refused: Refusal | None = None, problem: str =
     )
 
 
-@router.post("/login")
 async def login_with_key(request: Request) -> Response:
     """Log in with an API key."""
     form = await _form(request)
@@ -87,14 +84,12 @@ def _logged_in(request: Request, identity: Identity) -> Response:
     return response
 
 
-@router.get("/login/oidc/{position}")
-async def login_with_provider(request: Request, position: str) -> Response:
-    """To a provider."""
-    oidc = _oidc(request)
-    return await oidc.begin(request, position, str(request.url_for("login_callback")))
+async def login_with_provider(request: Request) -> Response:
+    """Send the browser to an identity provider."""
+    position, back = request.path_params["position"], str(request.url_for("login_callback"))
+    return await _oidc(request).begin(request, position, back)
 
 
-@router.get("/login/callback")
 async def login_callback(request: Request) -> Response:
     """Back from a provider."""
     identity = await _oidc(request).finish(request, str(request.url_for("login_callback")))
@@ -115,7 +110,6 @@ def _oidc(request: Request) -> OidcLogin:
     return oidc
 
 
-@router.post("/logout")
 async def logout(request: Request) -> Response:
     """Log out."""
     await _form(request)
@@ -124,7 +118,6 @@ async def logout(request: Request) -> Response:
     return response
 
 
-@router.get("/keys")
 def keys_page(request: Request) -> Response:
     """All API keys. Administrators only."""
     if not visitor_of(request).logged_in:
@@ -133,7 +126,6 @@ def keys_page(request: Request) -> Response:
     return _keys_page(request)
 
 
-@router.post("/keys")
 async def make_key(request: Request) -> Response:
     """Make a key, and show it once."""
     return await anyio.to_thread.run_sync(_make_key, request, await _form(request))
@@ -150,18 +142,17 @@ def _make_key(request: Request, form: dict[str, list[str]]) -> Response:
     return _keys_page(request, made=key.name, secret=secret)
 
 
-@router.post("/keys/{key_id}/revoke")
-async def revoke_key(request: Request, key_id: str) -> Response:
+async def revoke_key(request: Request) -> Response:
     """Revoke a key."""
     await _form(request)
-    return await anyio.to_thread.run_sync(_revoke_key, request, key_id)
+    return await anyio.to_thread.run_sync(_revoke_key, request)
 
 
-def _revoke_key(request: Request, key_id: str) -> Response:
+def _revoke_key(request: Request) -> Response:
     _require_admin(request)
     try:
         with _account(request).database.write() as connection:
-            keys.revoke(connection, key_id)
+            keys.revoke(connection, request.path_params["key_id"])
     except InputError as error:
         raise Refusal(404, _sentence(error)) from None
     return RedirectResponse(_root(request) + "/keys", 303)
@@ -194,3 +185,15 @@ def _keys_page(request: Request, code: int = 200, **values: Any) -> Response:
         "problem": "",
     }
     return page(request, "keys.html", code, **context | values)
+
+
+routes = [
+    Route("/login", login_page),
+    Route("/login", login_with_key, methods=["POST"]),
+    Route("/login/oidc/{position}", login_with_provider),
+    Route("/login/callback", login_callback),
+    Route("/logout", logout, methods=["POST"]),
+    Route("/keys", keys_page),
+    Route("/keys", make_key, methods=["POST"]),
+    Route("/keys/{key_id}/revoke", revoke_key, methods=["POST"]),
+]
