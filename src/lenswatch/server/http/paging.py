@@ -56,8 +56,9 @@ def _position(total: int, args: Mapping[str, Any]) -> dict[str, int]:
     if total == 0:
         return position
     position |= {"first_page": 1, "last_page": last}
-    if page <= last:
-        position["page"] = page
+    if page > last:
+        return position
+    position["page"] = page
     if page > 1:
         position["previous_page"] = page - 1
     if page < last:
