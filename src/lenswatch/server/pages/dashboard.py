@@ -1,7 +1,7 @@
 """The dashboard: two pages, and the files they load.
 
-The pages are shells without data; their scripts ask the REST API for it, as any client would, so
-that one set of permissions governs both.
+The pages contain no data; their scripts read it from the REST API, so that the API's permissions
+apply.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from lenswatch.server.pages.rendering import accepts, page
 
 __all__ = ["routes"]
 
-_FOR_EVER = "public, max-age=31536000, immutable"
+_CACHED = "public, max-age=31536000, immutable"
 
 
 def overview(request: Request) -> Response:
-    """All experiments; the page goes straight into the only one."""
+    """Show all experiments; the script opens the only one at once."""
     return page(request, "overview.html")
 
 
 def experiment(request: Request) -> Response:
-    """One experiment: state, chart, jobs, and one job in detail."""
+    """Show one experiment: state, chart, jobs, and one job in detail."""
     try:
         experiment_id = str(UUID(request.path_params["experiment_id"]))
     except ValueError:
@@ -42,15 +42,14 @@ def experiment(request: Request) -> Response:
 
 
 def static(request: Request) -> Response:
-    """A file of the dashboard; kept for ever by browsers, as its digest is in its address."""
+    """Send a file of the dashboard, which browsers cache for ever if the address has the current digest."""
     found = assets.asset(request.path_params["name"])
     if found is None:
         raise HTTPException(404, "File not found.")
     zipped = accepts(request.headers.get("accept-encoding", ""), "gzip", "*")
+    current = request.path_params["digest"] == assets.digest()
     headers = {
-        "Cache-Control": _FOR_EVER
-        if request.path_params["digest"] == assets.digest()
-        else "no-cache",
+        "Cache-Control": _CACHED if current else "no-cache",
         "Vary": "Accept-Encoding",
         "X-Content-Type-Options": "nosniff",
     } | ({"Content-Encoding": "gzip"} if zipped else {})
