@@ -1,7 +1,7 @@
 """Pages for logging in and out, and for API keys.
 
-Every form carries a token that only we can make and that is bound to the browser's session; together with
-the SameSite cookie and the check of Origin no other site can post them.
+Every form carries a token that is signed by the server and bound to the browser's session. Together
+with the SameSite cookie and the check of Origin, it prevents other sites from posting forms.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from lenswatch.errors import InputError
 from lenswatch.server.db.models import experiments
 from lenswatch.server.experiments import users
 from lenswatch.server.http.reading import read_body
+from lenswatch.server.http.services import Services
 from lenswatch.server.identity import keys
 from lenswatch.server.identity.account import Account
 from lenswatch.server.identity.identity import Identity
@@ -28,7 +29,7 @@ from lenswatch.server.values.refusals import Refusal, forbidden, unauthorized
 
 __all__ = ["routes"]
 
-_MAX_FORM = 64 * 1024
+_MAX_FORM = 64 * 1024  # bytes
 
 
 def _account(request: Request) -> Account:
@@ -40,7 +41,8 @@ def _root(request: Request) -> str:
 
 
 async def _form(request: Request) -> dict[str, list[str]]:
-    body = await read_body(request, _MAX_FORM)
+    services: Services = request.app.state.services
+    body = await read_body(request, _MAX_FORM, services.limits.body_seconds)
     try:
         form = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=1000)
     except ValueError:
@@ -50,7 +52,7 @@ async def _form(request: Request) -> dict[str, list[str]]:
 
 
 def login_page(request: Request) -> Response:
-    """The ways to log in."""
+    """Show the ways to log in."""
     return _login_page(request)
 
 
@@ -91,7 +93,7 @@ async def login_with_provider(request: Request) -> Response:
 
 
 async def login_callback(request: Request) -> Response:
-    """Back from a provider."""
+    """Log in when the browser returns from an identity provider."""
     identity = await _oidc(request).finish(request, str(request.url_for("login_callback")))
     return await anyio.to_thread.run_sync(_registered, request, identity)
 
@@ -119,7 +121,7 @@ async def logout(request: Request) -> Response:
 
 
 def keys_page(request: Request) -> Response:
-    """All API keys. Administrators only."""
+    """Show all API keys, to administrators only."""
     if not visitor_of(request).logged_in:
         return RedirectResponse(_root(request) + "/login", 303)
     _require_admin(request)
@@ -127,7 +129,7 @@ def keys_page(request: Request) -> Response:
 
 
 async def make_key(request: Request) -> Response:
-    """Make a key, and show it once."""
+    """Create an API key, and show it once."""
     return await anyio.to_thread.run_sync(_make_key, request, await _form(request))
 
 
@@ -143,7 +145,7 @@ def _make_key(request: Request, form: dict[str, list[str]]) -> Response:
 
 
 async def revoke_key(request: Request) -> Response:
-    """Revoke a key."""
+    """Revoke an API key."""
     await _form(request)
     return await anyio.to_thread.run_sync(_revoke_key, request)
 
