@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any
 
 import anyio.to_thread
@@ -104,8 +103,8 @@ def check_auth(config: Config) -> None:
         )
     if not auth.user_entitlements:
         raise ServerError(
-            'server.auth.mode = "oidc" needs server.auth.user_entitlements: which entitlements make '
-            'somebody a user; ["*"] takes every account of the issuers'
+            'server.auth.mode = "oidc" needs server.auth.user_entitlements, of which a user must hold one; '
+            '["*"] accepts every account of the issuers'
         )
     tls_context()
 
@@ -167,43 +166,34 @@ def _api(version: str, operations: list[Operation], state: State) -> Starlette:
 
 
 def _handle_errors(app: Starlette, respond: Responder) -> None:
-    """Answer exceptions by what `respond` makes of the refusal for each."""
-    refusals: dict[type[Exception], Callable[[Request, Any], Refusal]] = {
-        Refusal: lambda _request, refusal: refusal,
-        HTTPException: _of_http,
-        Outage: _of_outage,
-        QueryRefused: _of_outage,
-        Exception: lambda _request, _crash: Refusal(500),
-    }
-    for kind, refusal_for in refusals.items():
-        app.add_exception_handler(kind, partial(_handle, respond, refusal_for))
+    """Answer each exception by what `respond` makes of its refusal."""
+
+    async def handle(request: Request, error: Exception) -> Response:
+        return await respond(request, _refusal_for(request, error))
+
+    for kind in (Refusal, HTTPException, Outage, QueryRefused, Exception):
+        app.add_exception_handler(kind, handle)
 
 
-async def _handle(
-    respond: Responder,
-    refusal_for: Callable[[Request, Exception], Refusal],
-    request: Request,
-    error: Exception,
-) -> Response:
-    return await respond(request, refusal_for(request, error))
+def _refusal_for(request: Request, error: Exception) -> Refusal:
+    match error:
+        case Refusal():
+            return error
+        case HTTPException(status_code=code):
+            return Refusal(code, _MESSAGES.get(code), headers=error.headers)
+        case Outage() | QueryRefused():
+            request.app.state.log.warning(
+                "outage",
+                request_id=request.scope.get(REQUEST_ID),
+                path=request.scope["path"][:SHOWN],
+                reason=str(error),
+            )
+            return Refusal(503, NO_DATABASE, headers={"Retry-After": "2"})
+    return Refusal(500)
 
 
 async def _in_json(_request: Request, refusal: Refusal) -> Response:
     return refusal.response()
-
-
-def _of_http(_request: Request, error: HTTPException) -> Refusal:
-    return Refusal(error.status_code, _MESSAGES.get(error.status_code), headers=error.headers)
-
-
-def _of_outage(request: Request, error: Exception) -> Refusal:
-    request.app.state.log.warning(
-        "outage",
-        request_id=request.scope.get(REQUEST_ID),
-        path=request.scope["path"][:SHOWN],
-        reason=str(error),
-    )
-    return Refusal(503, NO_DATABASE, headers={"Retry-After": "2"})
 
 
 def _add_middleware(app: Starlette, config: Config) -> None:

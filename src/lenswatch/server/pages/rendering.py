@@ -49,9 +49,7 @@ _HEADINGS = {
     405: "Page not found",
     503: "Not available at the moment",
 }
-_NOTHING_HERE = (
-    "There is nothing at this address. It may be mistyped, or what was here has been deleted."
-)
+_NOTHING_HERE = "There is nothing at this address. It may be mistyped, or the page was deleted."
 _environment = Environment(
     loader=PackageLoader("lenswatch.server.pages", "templates"),
     autoescape=True,
