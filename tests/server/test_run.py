@@ -165,7 +165,7 @@ def test_a_server_that_does_not_listen_says_nothing(tmp_path: Path) -> None:
         ),
         (
             {"database": "postgresql:///lens?host=/run/postgresql", "auth": AuthConfig("keys")},
-            "http://127.0.0.1:5001 (PostgreSQL lens on this machine, API keys)",
+            "http://127.0.0.1:5001 (PostgreSQL lens, API keys)",
         ),
         (
             {"host": "::1", "port": 80, "root_path": "/x/", "database": "sqlite:////a/b.db"},

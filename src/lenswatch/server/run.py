@@ -91,13 +91,14 @@ def _check_address(config: Config) -> None:
 def _announce(config: Config) -> None:
     server, url = config.server, make_url(config.database_url)
     host = f"[{server.host}]" if ":" in server.host else server.host
-    database = f"PostgreSQL {url.database} on {url.host or 'this machine'}"  # never a password
     if url.get_backend_name() == "sqlite":
-        file = Path(str(url.database)).absolute()
-        here = Path.cwd()
+        file, here = Path(str(url.database)).absolute(), Path.cwd()
         database = f"SQLite {file.relative_to(here) if file.is_relative_to(here) else file}"
+    else:  # not the whole address, which may hold a password in several places
+        database = f"PostgreSQL {url.database or ''}" + (f" on {url.host}" if url.host else "")
     address = f"http://{host}:{server.port}{server.root_path.rstrip('/')}"
-    print(f"Tracking server on {address} ({database}, {_MODES[server.auth.mode]})", flush=True)
+    with contextlib.suppress(OSError):  # nobody reads it
+        print(f"Tracking server on {address} ({database}, {_MODES[server.auth.mode]})", flush=True)
 
 
 def _listen(host: str, port: int, stalled_seconds: float) -> socket.socket:
@@ -224,7 +225,7 @@ def _handling(handler: Callable[[int, FrameType | None], object]) -> Iterator[No
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, which ends event streams on a signal, and returns then instead of raising the signal again."""
+    """uvicorn, but a signal ends event streams too, and is not raised again afterwards."""
 
     def __init__(
         self, app: Starlette, config: Config, on_start: Callable[[], None] = lambda: None
