@@ -24,7 +24,7 @@ __all__ = ["Call", "Operation", "Operations", "Who", "reply"]
 
 
 class Who(enum.Enum):
-    """Who may call an operation at all; its endpoint checks permissions on the experiment."""
+    """Callers that an operation admits; its endpoint checks permissions on the experiment."""
 
     ANYBODY = "anybody"  # a bad token counts as none
     KNOWN = "known"  # a valid token
@@ -81,7 +81,7 @@ class Operation:
 
     @property
     def searches(self) -> bool:
-        """Whether the body is a Mongo-style query."""
+        """True if the body is a Mongo-style query."""
         return isinstance(self.body, QueryBody)
 
 
