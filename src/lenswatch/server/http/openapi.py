@@ -1,6 +1,6 @@
 """The OpenAPI document, derived from the operations and their marshmallow schemas.
 
-apispec would do this for OpenAPI 3.1 from its release 6 on, but DEEPaaS needs a release below 4.
+DEEPaaS requires apispec below 4, which writes `nullable` where OpenAPI 3.1 has the type null.
 """
 
 from __future__ import annotations
