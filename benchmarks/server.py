@@ -28,8 +28,7 @@ from sqlalchemy import insert, make_url, text
 from lenswatch.server.db.database import Database
 from lenswatch.server.db.models import cursors, experiments
 from lenswatch.server.db.schema import prepare
-from lenswatch.server.jobs import search
-from lenswatch.server.jobs import store as jobs
+from lenswatch.server.jobs import search, store
 from lenswatch.server.query.language import parse_query
 from lenswatch.server.values.stamps import iso
 
@@ -108,7 +107,7 @@ def fill(database: Database, count: int) -> int:
             for n in range(start, min(start + 2000, count))
         ]
         with database.write() as connection:
-            jobs.store(connection, experiment, batch)
+            store.store(connection, experiment, batch)
     return experiment
 
 

@@ -245,7 +245,7 @@ def test_the_picture_of_a_job_is_shown_even_when_it_follows_later(server, page):
 def test_a_job_without_a_picture_says_so(server, page, ramp):
     server.job(ramp, minute=40, status="Failed", error="cut")
     opened(page, server.page_of(ramp))
-    expect(page.locator("#detail")).to_contain_text("No picture was kept of this job.")
+    expect(page.locator("#detail")).to_contain_text("No picture is stored for this job.")
 
 
 def test_causes_and_the_map_say_what_changed_and_where(server, page):
@@ -311,7 +311,7 @@ def test_a_job_says_first_what_decided(server, page, fouled):
         ]
     )
     server.job(fouled, minute=41, **scored(41, drift_detected=False, warning=False, score=0.1))
-    expect(block.last).to_contain_text("The alarm is still raised")
+    expect(block.last).to_contain_text("The alarm stays on")
 
 
 def test_a_failed_image_does_not_hide_the_drift_before_it(server, page):

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 import uvicorn
-from fastapi import FastAPI
 from sqlalchemy import event, text
+from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from lenswatch.server.app import create_app
 from lenswatch.server.db.database import Database
 from lenswatch.server.db.schema import prepare
+from lenswatch.server.http.services import DEFAULT_LIMITS, Limits
 from support.api import Api, config_for, registered
 from support.databases import DATABASES, own_postgres
 from support.issuer import Issuer
@@ -100,11 +101,17 @@ def other_issuer() -> Iterator[Issuer]:
 
 
 @pytest.fixture
-def make_app(database_url: str, tmp_path: Path) -> Any:
+def limits() -> Limits:
+    """The limits of `make_app`; a test that needs others parametrizes this."""
+    return DEFAULT_LIMITS
+
+
+@pytest.fixture
+def make_app(database_url: str, tmp_path: Path, limits: Limits) -> Any:
     """Makes an application on the test's database."""
 
-    def make(**settings: Any) -> FastAPI:
-        return create_app(config_for(database_url, tmp_path, **settings))
+    def make(**settings: Any) -> Starlette:
+        return create_app(config_for(database_url, tmp_path, **settings), limits=limits)
 
     return make
 

@@ -40,6 +40,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lenswatch.server.http.services import Limits
 from lenswatch.server.pages import assets
 from support.samples import JOB
 
@@ -281,14 +282,12 @@ def test_names_of_files_that_do_not_exist_are_not_kept(local: Any) -> None:
     assert [one.cache_info().currsize for one in caches] == before
 
 
-def test_a_slow_query_is_given_up(local: Any, pier: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lenswatch.server.http import operations
-
+@pytest.mark.parametrize("limits", [Limits(query_seconds=0.001)])
+def test_a_slow_query_is_given_up(local: Any, pier: Any) -> None:
     local.post(
         f"/experiment/{pier['id']}/drift/batch",
         json={"drifts": [JOB | {"model": "a" * 2000}] * 1000},
     )
-    monkeypatch.setattr(operations, "QUERY_SECONDS", 0.001)
     query = {"$or": [{"model": {"$regex": f"(a*)*b{n}"}} for n in range(20)]}
     answer = local.search(pier, query)
     assert answer.status_code == 422

@@ -21,17 +21,18 @@ from sqlalchemy import make_url, text
 
 from lenswatch.config import AuthConfig, Config, ServerConfig
 from lenswatch.errors import ServerError
+from lenswatch.server import run
 from lenswatch.server.db.database import Database
 from lenswatch.server.db.schema import prepare
-from lenswatch.server.run import serve as run_server
 from support.databases import own_postgres
 from support.ports import free_port
 from support.samples import JOB
+from support.servers import command
 from support.waiting import until_it_answers
 
 WRITERS = """
 import os, sys
-from lenswatch.server.jobs import store as jobs
+from lenswatch.server.jobs import store
 from lenswatch.server.db.database import Database
 
 url, experiment, writers, writes = sys.argv[1], *map(int, sys.argv[2:])
@@ -42,7 +43,7 @@ def write(name):
         job = {"job_status": "Completed", "model": "m", "drift_detected": False, "tags": ["t"]}
         job["parameters"] = {"event_id": f"{name}-{number}", "stream": name}
         with database.write() as connection:
-            jobs.store(connection, experiment, [job])
+            store.store(connection, experiment, [job])
 
 children = []
 for number in range(writers):
@@ -125,19 +126,75 @@ def test_the_options_of_the_command_take_the_place_of_settings(
     assert stored == [made.json()["id"]]
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_one_line_says_where_the_server_listens(tmp_path: Path, workers: int) -> None:
+    port = free_port()
+    (tmp_path / "config.toml").write_text(f"[server]\nport = {port}\nworkers = {workers}\n")
+    command = [sys.executable, "-m", "lenswatch", "server"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+        assert process.stdout
+        first = process.stdout.readline()
+        answer = httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=60)
+        for worker in workers_of(process)[:1]:
+            worker.kill()  # the next one starts without a word
+        until_it_answers(f"http://127.0.0.1:{port}/readyz", process)
+        process.terminate()
+        rest = process.stdout.read()
+    assert first == (
+        f"Tracking server on http://127.0.0.1:{port} (SQLite storage/server.db, no accounts)\n"
+    )
+    assert answer.status_code == 200
+    assert rest == ""
+
+
+def test_a_server_that_does_not_listen_says_nothing(tmp_path: Path) -> None:
+    for workers in (1, 2):
+        starting = command(
+            tmp_path, port=free_port(), workers=workers, app="unusable", limits={"crashes": 0}
+        )
+        ended = subprocess.run(starting, capture_output=True, text=True, timeout=120, check=False)
+        assert (ended.returncode, ended.stdout) == (1, "")
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        (
+            {"database": "postgresql+psycopg://ann:secret@db.example:5433/lens?password=secret"},
+            "http://127.0.0.1:5001 (PostgreSQL lens on db.example, no accounts)",
+        ),
+        (
+            {"database": "postgresql:///lens?host=/run/postgresql", "auth": AuthConfig("keys")},
+            "http://127.0.0.1:5001 (PostgreSQL lens, API keys)",
+        ),
+        (
+            {"host": "::1", "port": 80, "root_path": "/x/", "database": "sqlite:////a/b.db"},
+            "http://[::1]:80/x (SQLite /a/b.db, no accounts)",
+        ),
+        (
+            {"database": "sqlite:///b.db", "auth": AuthConfig("oidc")},
+            "http://127.0.0.1:5001 (SQLite b.db, OpenID Connect and API keys)",
+        ),
+    ],
+)
+def test_the_line_never_holds_a_password(settings: Any, line: str, capsys: Any) -> None:
+    run._announce(Config(server=ServerConfig(**settings)))
+    assert capsys.readouterr().out == f"Tracking server on {line}\n"
+
+
 def test_a_busy_port_is_one_clear_error(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         with pytest.raises(
             ServerError, match=rf"cannot listen on 127.0.0.1:{port}: Address already in use"
         ):
-            run_server(Config(server=ServerConfig(port=port), root=tmp_path))
+            run.serve(Config(server=ServerConfig(port=port), root=tmp_path))
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "lens.example"])
 def test_without_identity_only_loopback_addresses_are_served(host: str, tmp_path: Path) -> None:
     with pytest.raises(ServerError, match="can be reached from other machines"):
-        run_server(Config(server=ServerConfig(host=host), root=tmp_path))
+        run.serve(Config(server=ServerConfig(host=host), root=tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -147,7 +204,7 @@ def test_without_identity_only_loopback_addresses_are_served(host: str, tmp_path
 def test_incomplete_identity_settings_are_refused(auth: Any, missing: str, tmp_path: Path) -> None:
     config = Config(server=ServerConfig(auth=AuthConfig(mode="oidc", **auth)), root=tmp_path)
     with pytest.raises(ServerError, match=missing):
-        run_server(config)
+        run.serve(config)
 
 
 @pytest.mark.parametrize(
@@ -257,14 +314,18 @@ def test_several_workers_share_the_work_and_a_dead_one_is_replaced(serve: Any) -
             for _ in range(10):  # on new connections, so that both workers take some
                 assert httpx.post(url, json=JOB, timeout=60).status_code == 201
             assert len(list(itertools.islice(_data(lines), 10))) == 10
-    children = psutil.Process(served.process.pid).children()
-    workers = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+    workers = workers_of(served.process)
     assert len(workers) == 2
     workers[0].kill()
     served.wait_until_ready()
     text_of_metrics = httpx.get(f"{served.address}/metrics", timeout=60).text
     assert 'route="/experiment/{experiment_id}/drift",status="201"} 10.0' in text_of_metrics
     assert 'verdict="clean"} 10.0' in text_of_metrics
+
+
+def workers_of(process: subprocess.Popen[Any]) -> list[psutil.Process]:
+    children = psutil.Process(process.pid).children()
+    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
 
 
 def _data(lines: Any) -> Any:
@@ -330,5 +391,15 @@ for name in ("torch", "torchvision", "deepaas", "frouros", "numpy", "scipy"):
 import lenswatch.server.run, lenswatch.server.identity.keys
 node = ("lenswatch.api", "lenswatch.node.observe", "lenswatch.node.store.store")
 assert not any(name.startswith(node) for name in sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_the_server_is_starlette_alone() -> None:
+    script = """
+import sys
+import lenswatch.server.app
+assert "starlette" in sys.modules
+assert not {"fastapi", "pydantic", "pydantic_core"} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", script], check=True)

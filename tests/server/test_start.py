@@ -71,16 +71,9 @@ def refused(folder: Path, config: str, *options: str) -> str:
     return str(line)
 
 
-UNUSABLE = """
-def fail(config, *, migrate):
-    raise ServerError("no such secret")
-
-run.create_app, run.DEATHS, run.BACK_OFF_SECONDS = fail, 1, 0.01
-"""
-
-
 def test_workers_that_end_as_soon_as_they_start_are_given_up(tmp_path: Path) -> None:
-    starting = command(tmp_path, port=free_port(), workers=2, first=UNUSABLE)
+    limits = {"crashes": 1, "restart_seconds": 0.01}
+    starting = command(tmp_path, port=free_port(), workers=2, app="unusable", limits=limits)
     ended = subprocess.run(starting, stderr=subprocess.PIPE, text=True, timeout=120, check=False)
     assert ended.returncode == 1
     *before, last = ended.stderr.splitlines()

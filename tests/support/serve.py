@@ -1,34 +1,73 @@
-"""Be a tracking server: `python -P serve.py SETTINGS FOLDER`. SETTINGS are those of [server], as JSON.
+"""Be a tracking server: `python -P serve.py SETTINGS FOLDER`.
 
-Under "first" they may hold a statement that each process of the server runs before all else.
+SETTINGS are those of [server], as JSON, and more: "limits" as in `Limits`, "app" (a name in APPS), and
+"unprivileged", which gives up the rights of root.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
 
 from lenswatch.config import AuthConfig, Config, ServerConfig
 from lenswatch.errors import ServerError
 from lenswatch.server import run
-from lenswatch.server.http import connections
+from lenswatch.server.app import create_app
+from lenswatch.server.http.services import Limits
 
-__all__ = ["connections", "run"]
+NOBODY = 65534
 
 
-def main(folder: Path, auth: dict[str, Any] | None = None, **settings: Any) -> None:
+def unusable(*_: Any, **__: Any) -> Starlette:
+    """An application that cannot be made."""
+    raise ServerError("no such secret")
+
+
+def breaking_off(*given: Any, **options: Any) -> Starlette:
+    """An application that fails in the middle of its answer at /broken."""
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"begun"
+        raise ValueError("no more")
+
+    async def broken(_request: Request) -> Response:
+        return StreamingResponse(body())
+
+    app = create_app(*given, **options)
+    app.add_route("/broken", broken)
+    return app
+
+
+APPS = {"usual": create_app, "unusable": unusable, "breaking off": breaking_off}
+
+
+def main(
+    folder: Path,
+    auth: dict[str, Any] | None = None,
+    limits: dict[str, Any] | None = None,
+    app: str = "usual",
+    unprivileged: bool = False,
+    **settings: Any,
+) -> None:
     """Serve until a signal comes."""
+    if unprivileged and os.getuid() == 0:
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)
     server = ServerConfig(auth=AuthConfig(**(auth or {})), **settings)
+    config = Config(server=server, root=folder)
     try:
-        run.serve(Config(server=server, root=folder))
+        run.serve(config, limits=Limits(**(limits or {})), make_app=APPS[app])
     except ServerError as error:
         sys.exit(str(error))
 
 
-if __name__ in ("__main__", "__mp_main__"):  # workers import this file under the second name
-    given = json.loads(sys.argv[1])
-    exec(given.pop("first", ""))
-    if __name__ == "__main__":
-        main(Path(sys.argv[2]), **given)
+if __name__ == "__main__":
+    main(Path(sys.argv[2]), **json.loads(sys.argv[1]))

@@ -40,7 +40,7 @@ class Served:
 
 
 def command(folder: Path, **settings: Any) -> list[str]:
-    """What starts a tracking server with these settings, its files in `folder`: see serve.py."""
+    """Return the command that starts a tracking server, its files in `folder`; see serve.py."""
     script = str(Path(__file__).with_name("serve.py"))
     return [sys.executable, "-P", script, json.dumps(settings), str(folder)]
 

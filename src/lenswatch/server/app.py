@@ -1,32 +1,34 @@
-"""The application: the API under both its prefixes, the pages, and what an operator asks."""
+"""The application: the API under its two prefixes, the pages, and the routes for operators."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any
 
 import anyio.to_thread
-from fastapi import FastAPI
 from itsdangerous import URLSafeTimedSerializer
+from starlette.applications import Starlette
+from starlette.datastructures import State
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount, Route
 
 from lenswatch.config import Config
 from lenswatch.errors import ServerError
 from lenswatch.server.db.database import Database, Outage, QueryRefused
 from lenswatch.server.db.schema import prepare
-from lenswatch.server.experiments import api as experiments
+from lenswatch.server.experiments import api as experiments_api
 from lenswatch.server.experiments import users
-from lenswatch.server.http import health, openapi
+from lenswatch.server.http import execute, health, openapi
 from lenswatch.server.http.guard import LoopbackOnly
 from lenswatch.server.http.logs import make_log
 from lenswatch.server.http.metrics import Metrics
-from lenswatch.server.http.observe import REQUEST_ID, ROUTE, SHOWN, Observe
-from lenswatch.server.http.operations import Operation, Services
+from lenswatch.server.http.observe import REQUEST_ID, SHOWN, Observe
+from lenswatch.server.http.operations import Operation
+from lenswatch.server.http.services import DEFAULT_LIMITS, Limits, Services
 from lenswatch.server.identity.account import Account
 from lenswatch.server.identity.fetching import host_of, tls_context
 from lenswatch.server.identity.identity import (
@@ -39,53 +41,48 @@ from lenswatch.server.identity.keys import KeyBearer
 from lenswatch.server.identity.oidc import OidcBearer
 from lenswatch.server.identity.oidc_login import OidcLogin
 from lenswatch.server.identity.sessions import SessionStore, shared_secret
-from lenswatch.server.jobs import api as drifts
-from lenswatch.server.jobs import live
-from lenswatch.server.jobs import pictures as images
-from lenswatch.server.jobs import series as streams
-from lenswatch.server.pages import account as account_pages
-from lenswatch.server.pages import dashboard as pages
+from lenswatch.server.jobs import api as jobs_api
+from lenswatch.server.jobs import live, pictures, series
+from lenswatch.server.pages import account, dashboard
 from lenswatch.server.pages.rendering import refuse
 from lenswatch.server.values.refusals import NO_DATABASE, Refusal
 
 __all__ = ["check_auth", "create_app"]
 
-Answer = Callable[[Request, Refusal], Awaitable[Response]]
+Responder = Callable[[Request, Refusal], Awaitable[Response]]
 _MESSAGES = {404: "Not found.", 503: NO_DATABASE}
 _CORS_METHODS = ("GET", "OPTIONS", "PUT", "POST", "PATCH", "DELETE")
 _CORS_HEADERS = ("Authorization", "Content-Type", "Accept")
-_EXPOSED = ("*", "X-Pagination", "X-Request-ID", "ETag")  # named for browsers that know no "*"
+_EXPOSED = ("*", "X-Pagination", "X-Request-ID", "ETag")  # some browsers do not know "*"
 
 
-def create_app(config: Config, *, migrate: bool = True) -> FastAPI:
-    """The ASGI application for `config`. Brings the database up to date, unless `migrate` is off.
+def create_app(
+    config: Config, *, migrate: bool = True, limits: Limits = DEFAULT_LIMITS
+) -> Starlette:
+    """Return the ASGI application for `config`, on a database that `migrate` brings up to date.
 
     Raises:
-        ServerError: the database or the settings in `server.auth` cannot be used.
+        ServerError: The database or the settings in `server.auth` cannot be used.
     """
     check_auth(config)
     prepare(config.database_url, migrate=migrate)
     database = Database(config.database_url)
-    app = FastAPI(
-        title="Lenswatch",
-        openapi_url=None,
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
-        lifespan=_lifespan,
-    )
+    app = _starlette(lifespan=_lifespan)
     app.state.log = make_log(config.server.log_level)
     app.state.metrics = Metrics(database)
-    services = Services(
-        database, _authenticator(config, database, app), config.server.max_body_bytes
-    )
-    app.state.services = services
-    _add_api(app)
-    app.include_router(pages.router)
+    authenticator = _authenticator(config, database, app)
+    app.state.services = Services(database, authenticator, config.server.max_body_bytes, limits)
+    app.router.routes += [*health.routes(), *_api_mounts(app), *dashboard.routes]
     if config.server.auth.mode != "none":
-        app.include_router(account_pages.router)
-    _answer_errors(app, refuse)
+        app.router.routes += account.routes
+    _handle_errors(app, refuse)
     _add_middleware(app, config)
+    return app
+
+
+def _starlette(**options: Any) -> Starlette:
+    app = Starlette(**options)
+    app.router.redirect_slashes = False  # a trailing slash is 404
     return app
 
 
@@ -106,13 +103,13 @@ def check_auth(config: Config) -> None:
         )
     if not auth.user_entitlements:
         raise ServerError(
-            'server.auth.mode = "oidc" needs server.auth.user_entitlements: which entitlements make '
-            'somebody a user; ["*"] takes every account of the issuers'
+            'server.auth.mode = "oidc" needs server.auth.user_entitlements, of which a user must hold one; '
+            '["*"] accepts every account of the issuers'
         )
     tls_context()
 
 
-def _authenticator(config: Config, database: Database, app: FastAPI) -> Authenticator:
+def _authenticator(config: Config, database: Database, app: Starlette) -> Authenticator:
     auth = config.server.auth
     if auth.mode == "none":
         with database.write() as connection:
@@ -130,100 +127,77 @@ def _authenticator(config: Config, database: Database, app: FastAPI) -> Authenti
 
 
 @asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     yield
     services: Services = app.state.services
     services.stopping.set()
     await anyio.to_thread.run_sync(services.database.close)
 
 
-def _add_api(app: FastAPI) -> None:
+def _api_mounts(app: Starlette) -> list[Mount]:
     operations = [
         operation
-        for module in (users, experiments, drifts, images, streams, live)
+        for module in (users, experiments_api, jobs_api, pictures, series, live)
         for operation in module.operations.all
     ]
-    health.add_routes(app)
     contract = [operation for operation in operations if not operation.extension]
-    app.mount("/api/v1", _api("v1", contract, app))
-    app.mount("/api/latest", _api("latest", operations, app))
+    return [
+        Mount("/api/v1", _api("v1", contract, app.state)),
+        Mount("/api/latest", _api("latest", operations, app.state)),
+    ]
 
 
-def _api(version: str, operations: Iterable[Operation], whole: FastAPI) -> FastAPI:
-    """The API as one application, to be mounted under a prefix."""
-    api = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
-    api.state = whole.state
-    operations = list(operations)
-    by_path: dict[str, dict[str, Operation]] = {}
-    for operation in operations:
-        by_path.setdefault(operation.path, {})[operation.method] = operation
-    for path, methods in by_path.items():
-        api.add_route(
-            path.replace("_id}", "_id:lower_uuid}"),
-            _dispatcher(path, methods),
-            methods=list(methods),
-        )
+def _api(version: str, operations: list[Operation], state: State) -> Starlette:
+    """Return the API as an application of its own, whose errors are always JSON."""
 
     def specification(request: Request) -> Response:
         return JSONResponse(openapi.document(operations, version, request.scope["root_path"]))
 
-    api.add_route("/", lambda _: Response(status_code=204))
-    api.add_route("/specification.json", specification)
-    _answer_errors(api, _in_json)
+    api = _starlette(
+        routes=[
+            *execute.routes(operations),
+            Route("/", lambda _: Response(status_code=204)),
+            Route("/specification.json", specification),
+        ]
+    )
+    api.state = state
+    _handle_errors(api, _in_json)
     return api
 
 
-def _dispatcher(path: str, methods: dict[str, Operation]) -> Any:
-    async def endpoint(request: Request) -> Response:
-        request.scope[ROUTE] = path
-        method = "GET" if request.method == "HEAD" else request.method
-        return await methods[method].endpoint(request)
+def _handle_errors(app: Starlette, respond: Responder) -> None:
+    """Answer each exception by what `respond` makes of its refusal."""
 
-    return endpoint
+    async def handle(request: Request, error: Exception) -> Response:
+        return await respond(request, _refusal_for(request, error))
 
-
-def _answer_errors(app: FastAPI, answer: Answer) -> None:
-    """`answer` says to a request what became of it."""
-    told: dict[type[Exception], Callable[[Request, Any], Refusal]] = {
-        Refusal: lambda _request, refused: refused,
-        HTTPException: _of_http,
-        Outage: _of_outage,
-        QueryRefused: _of_outage,
-        Exception: lambda _request, _crash: Refusal(500),
-    }
-    for kind, problem_of in told.items():
-        app.add_exception_handler(kind, partial(_answer_error, answer, problem_of))
+    for kind in (Refusal, HTTPException, Outage, QueryRefused, Exception):
+        app.add_exception_handler(kind, handle)
 
 
-async def _answer_error(
-    answer: Answer,
-    problem_of: Callable[[Request, Exception], Refusal],
-    request: Request,
-    error: Exception,
-) -> Response:
-    return await answer(request, problem_of(request, error))
+def _refusal_for(request: Request, error: Exception) -> Refusal:
+    match error:
+        case Refusal():
+            return error
+        case HTTPException(status_code=code):
+            return Refusal(code, _MESSAGES.get(code), headers=error.headers)
+        case Outage() | QueryRefused():
+            request.app.state.log.warning(
+                "outage",
+                request_id=request.scope.get(REQUEST_ID),
+                path=request.scope["path"][:SHOWN],
+                reason=str(error),
+            )
+            return Refusal(503, NO_DATABASE, headers={"Retry-After": "2"})
+    return Refusal(500)
 
 
-async def _in_json(_request: Request, problem: Refusal) -> Response:
-    return problem.response()
+async def _in_json(_request: Request, refusal: Refusal) -> Response:
+    return refusal.response()
 
 
-def _of_http(_request: Request, error: HTTPException) -> Refusal:
-    return Refusal(error.status_code, _MESSAGES.get(error.status_code), headers=error.headers)
-
-
-def _of_outage(request: Request, error: Exception) -> Refusal:
-    request.app.state.log.warning(
-        "outage",
-        request_id=request.scope.get(REQUEST_ID),
-        path=request.scope["path"][:SHOWN],
-        reason=str(error),
-    )
-    return Refusal(503, NO_DATABASE, headers={"Retry-After": "2"})
-
-
-def _add_middleware(app: FastAPI, config: Config) -> None:
-    """The last one added is the outermost."""
+def _add_middleware(app: Starlette, config: Config) -> None:
+    """Add the middleware; the last one is the outermost."""
     if config.server.auth.mode == "none":
         app.add_middleware(LoopbackOnly, origins=config.server.cors_origins)
     if config.server.cors_origins:

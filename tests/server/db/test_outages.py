@@ -190,20 +190,12 @@ def test_a_read_only_database_is_read_but_is_not_ready(local: Any, postgres_url:
     assert local.client.get("/readyz").status_code == 200
 
 
-LOSE_RIGHTS = """
-import os
-if os.getuid() == 0:  # who may write to everything
-    os.setgid(65534)
-    os.setuid(65534)
-"""
-
-
 def test_a_file_that_is_read_only_is_read_but_is_not_ready() -> None:
     with tempfile.TemporaryDirectory() as name:  # tmp_path lets nobody else in
         folder, file = Path(name), Path(name) / "server.db"
         folder.chmod(0o777)
         with (
-            served(folder, database=f"sqlite:///{file}", first=LOSE_RIGHTS) as running,
+            served(folder, database=f"sqlite:///{file}", unprivileged=True) as running,
             running.client() as client,
         ):
             readyz = f"{running.address}/readyz"

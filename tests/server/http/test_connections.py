@@ -17,7 +17,7 @@ import pytest
 
 from lenswatch.config import Config
 from lenswatch.server import run
-from lenswatch.server.http import connections
+from lenswatch.server.http.services import Limits
 from support.ports import free_port
 from support.servers import in_a_thread, served
 from support.waiting import until
@@ -41,13 +41,17 @@ def database_url(sqlite_url: str) -> str:
 
 
 @pytest.fixture
-def port(local: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+def limits() -> Limits:
+    return Limits(head_seconds=HEAD_SECONDS, stalled_seconds=HEAD_SECONDS)
+
+
+@pytest.fixture
+def port(local: Any, limits: Limits) -> Iterator[int]:
     """Where `local` listens, in a thread, as it does when it is run."""
-    monkeypatch.setattr(connections, "HEAD_SECONDS", HEAD_SECONDS)
-    monkeypatch.setattr(run, "STALLED_SECONDS", HEAD_SECONDS)
     server = run._Server(local.client.app, Config())
     server.config.lifespan = "off"
-    with in_a_thread(server, run._listen("127.0.0.1", free_port())) as port:
+    listener = run._listen("127.0.0.1", free_port(), limits.stalled_seconds)
+    with in_a_thread(server, listener) as port:
         yield port
 
 
@@ -145,11 +149,8 @@ def accepted(port: int) -> list[Any]:
     return [one for one in every if one.laddr.port == port and one.raddr]
 
 
-def test_clients_beyond_the_limit_are_turned_away(
-    port: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 5)
-    monkeypatch.setattr(connections, "HEAD_SECONDS", 60)
+@pytest.mark.parametrize("limits", [Limits(connections=5)])
+def test_clients_beyond_the_limit_are_turned_away(port: int) -> None:
     first = [connect(port) for _ in range(5)]
     for connection in first:
         connection.sendall(WHOLE)
@@ -250,9 +251,8 @@ def test_head_answers_as_get_does_without_a_body(port: int, local: Any) -> None:
 
 
 def test_several_workers_cut_off_too(tmp_path: Path) -> None:
-    first = f"connections.HEAD_SECONDS = {HEAD_SECONDS}"
     with (
-        served(tmp_path, workers=2, first=first) as running,
+        served(tmp_path, workers=2, limits={"head_seconds": HEAD_SECONDS}) as running,
         ThreadPoolExecutor(8) as pool,
     ):
         waited = pool.map(lambda _: seconds_until_cut_off(running.port, HALF, b"y"), range(8))

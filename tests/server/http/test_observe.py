@@ -59,29 +59,11 @@ def test_requests_are_logged_with_their_ids(capfd: Any, make_app: Any) -> None:
     }
 
 
-BREAK_OFF = """
-from starlette.responses import StreamingResponse
-
-make = run.create_app
-
-def create_app(*given, **options):
-    async def body():
-        yield b"begun"
-        raise ValueError("no more")
-
-    app = make(*given, **options)
-    app.add_route("/broken", lambda _: StreamingResponse(body()))
-    return app
-
-run.create_app = create_app
-"""
-
-
 def test_what_uvicorn_complains_of_is_a_line_of_json_too(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with (
         log.open("w") as stderr,
-        served(tmp_path, stderr=stderr, first=BREAK_OFF) as running,
+        served(tmp_path, stderr=stderr, app="breaking off") as running,
         pytest.raises(httpx.RemoteProtocolError),
     ):
         httpx.get(f"{running.address}/broken")

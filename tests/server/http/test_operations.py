@@ -1,4 +1,4 @@
-"""Every operation of the contract: who may call it, what it answers, and the order in which it judges.
+"""Every operation of the contract: who may call it, what it answers, and the order of its checks.
 
 The table below is the contract's own. What an operation does beyond that is in the file of its endpoint.
 """
@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from lenswatch.server.http.operations import SEARCHES
+from lenswatch.server.http.services import SEARCHES
 from lenswatch.server.jobs import search
 from support.samples import JOB, picture
 from support.waiting import until

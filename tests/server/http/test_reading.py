@@ -10,7 +10,7 @@ import httpx2 as httpx
 import pytest
 from starlette.testclient import TestClient
 
-from lenswatch.server.http import reading
+from lenswatch.server.http.services import DEFAULT_LIMITS, Limits
 from support.servers import Served
 
 JSON = {"Content-Type": "application/json"}
@@ -48,11 +48,9 @@ def test_unless_configured_the_limit_is_8_mib(local: Any) -> None:
     assert post(8 * 2**20).status_code == 201
 
 
+@pytest.mark.parametrize("limits", [Limits(body_seconds=0.4)])
 @pytest.mark.parametrize("drip", [0, 0.05])
-def test_a_body_that_never_comes_is_given_up(
-    local: Any, port: int, drip: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(reading, "BODY_SECONDS", 0.4)
+def test_a_body_that_never_comes_is_given_up(local: Any, port: int, drip: float) -> None:
     end = time.monotonic() + 60
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(HEAD)
@@ -71,7 +69,7 @@ def test_slow_senders_do_not_hold_up_others(shared: Served) -> None:
     slow = [socket.create_connection(("127.0.0.1", shared.port)) for _ in range(60)]
     for connection in slow:
         connection.sendall(HEAD)
-    seconds = reading.BODY_SECONDS / 2  # before any of them is given up
+    seconds = DEFAULT_LIMITS.body_seconds / 2  # before any of them is given up
     answer = httpx.post(f"{shared.address}/api/latest/experiment/search", timeout=seconds)
     assert answer.status_code == 200
     for connection in slow:

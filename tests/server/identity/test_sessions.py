@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
 from sqlalchemy import text
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.testclient import TestClient
@@ -86,7 +86,7 @@ def test_logging_in_again_ends_the_browsers_former_session(
     assert [self_of(browser, cookie) for cookie in (first, second, elsewhere)] == [401, 200, 200]
 
 
-def cookie_of(app: FastAPI, identity: Identity) -> str:
+def cookie_of(app: Starlette, identity: Identity) -> str:
     """The cookie of who has just come back from the provider."""
     response = Response()
     with app.state.services.database.write() as connection:

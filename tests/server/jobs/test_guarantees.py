@@ -13,7 +13,7 @@ from sqlalchemy.sql.dml import UpdateBase
 
 from lenswatch.server.db.database import Database
 from lenswatch.server.db.models import drift_tags, drifts, experiments, tag_tallies, tallies
-from lenswatch.server.jobs import store as jobs
+from lenswatch.server.jobs import store
 
 steps = st.lists(
     st.tuples(
@@ -48,13 +48,13 @@ def test_the_tallies_are_always_what_counting_would_give(
                 "parameters": parameters,
             }
             if step == "store":
-                [(row, new)] = jobs.store(connection, number, [job])
+                [(row, new)] = store.store(connection, number, [job])
                 rows += [row] if new else []
             elif rows and step == "change":
                 if parameters.get("event_id") is None:
-                    rows[which % len(rows)] = jobs.change(connection, rows[which % len(rows)], job)
+                    rows[which % len(rows)] = store.change(connection, rows[which % len(rows)], job)
             elif rows and step == "remove":
-                jobs.remove(connection, rows.pop(which % len(rows)))
+                store.remove(connection, rows.pop(which % len(rows)))
         kinds = [func.coalesce(drifts.c.stream, ""), drifts.c.job_status, drifts.c.drift_detected]
         counted = select(*kinds, func.count()).where(drifts.c.experiment == number).group_by(*kinds)
         kept = select(

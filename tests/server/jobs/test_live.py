@@ -147,6 +147,19 @@ def test_who_may_no_longer_read_hears_nothing_more(
         client.close()
 
 
+def test_a_silent_stream_shows_that_it_lives(serve: Any) -> None:
+    running = serve(limits={"heartbeat_seconds": 0.1})
+    with running.client() as client:
+        path = drifts_of_new_experiment(client)
+        with client.stream("GET", f"{path}/live") as stream:
+            lines = (line for line in stream.iter_lines() if line)
+            assert [next(lines) for _ in range(3)] == [
+                "retry: 2000",
+                ": still here",
+                ": still here",
+            ]
+
+
 def test_an_event_that_is_yet_to_come_is_not_waited_for(api: Any) -> None:
     path = drifts_of_new_experiment(api)
     api.post(path, json=JOB)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image, ImageChops, ImageOps
 
-from lenswatch.server.jobs import pictures as images
+from lenswatch.server.jobs import pictures
 from support.samples import huge_png, picture
 
 
@@ -126,7 +126,7 @@ def test_every_orientation(turn: int) -> None:
     target = io.BytesIO()
     image.save(target, "PNG", exif=exif)
     expected = ImageOps.exif_transpose(Image.open(io.BytesIO(target.getvalue())))
-    with Image.open(io.BytesIO(images.thumbnail(target.getvalue()).data)) as shown:
+    with Image.open(io.BytesIO(pictures.thumbnail(target.getvalue()).data)) as shown:
         assert ImageChops.difference(shown, expected).convert("L").getextrema()[1] < 40
 
 
@@ -199,7 +199,7 @@ def test_pictures_of_who_may_not_send_any_are_not_looked_at(
     base = f"/experiment/{experiment['id']}/drift"
     path = f"{base}/{ann.drift(experiment)['id']}/image"
     looked_at: list[bytes] = []
-    monkeypatch.setattr(images, "thumbnail", looked_at.append)
+    monkeypatch.setattr(pictures, "thumbnail", looked_at.append)
     assert put(bob, path, picture()).status_code == 403
     assert put(ann, f"{base}/{experiment['id']}/image", picture()).status_code == 404
     assert looked_at == []
@@ -208,14 +208,14 @@ def test_pictures_of_who_may_not_send_any_are_not_looked_at(
 def test_nobody_waits_while_a_picture_is_scaled(
     local: Any, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    going, go_on, real = threading.Event(), threading.Event(), images.thumbnail
+    going, go_on, real = threading.Event(), threading.Event(), pictures.thumbnail
 
     def slow(data: bytes) -> Any:
         going.set()
         assert go_on.wait(60)
         return real(data)
 
-    monkeypatch.setattr(images, "thumbnail", slow)
+    monkeypatch.setattr(pictures, "thumbnail", slow)
     with ThreadPoolExecutor(1) as pool:
         sent = pool.submit(put, local, path, picture())
         assert going.wait(60)

@@ -14,15 +14,13 @@ from urllib.parse import urljoin
 import httpx2 as httpx
 import pytest
 import uvicorn
-from fastapi import FastAPI
 from plotly.offline import get_plotlyjs
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.testclient import TestClient
 
 from lenswatch.server.identity.keys import create_key, revoke_key
-from lenswatch.server.pages import assets
-from lenswatch.server.pages import dashboard as pages
+from lenswatch.server.pages import assets, dashboard
 from support.api import config_for
 from support.forms import form_token
 from support.servers import in_a_thread
@@ -40,8 +38,7 @@ SCRIPTS = sorted(
 
 @pytest.fixture(scope="module")
 def client():
-    app = FastAPI()
-    app.include_router(pages.router)
+    app = Starlette(routes=dashboard.routes)
     server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
     with (
         in_a_thread(server) as port,
@@ -169,7 +166,9 @@ def test_a_file_under_an_old_digest_is_the_present_one_and_not_kept(client):
     assert reply.headers["cache-control"] == "no-cache"
 
 
-@pytest.mark.parametrize("name", ["absent.js", "..%2fpages.py", "%2e%2e%2fapp.py", "__init__.py"])
+@pytest.mark.parametrize(
+    "name", ["absent.js", "..%2fdashboard.py", "%2e%2e%2fapp.py", "__init__.py"]
+)
 def test_nothing_else_can_be_fetched(client, name):
     assert client.get(f"/static/{assets.digest()}/{name}").status_code == 404
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import event, text
 
 from lenswatch.server.db.database import Database, QueryRefused
-from lenswatch.server.http import operations
+from lenswatch.server.http.services import Limits
 from lenswatch.server.query.regex import RegexError, compile_regex
 
 REFUSED = {
@@ -313,9 +313,7 @@ def test_a_statement_stops_at_its_deadline(database_url: str) -> None:
         "GET /experiment/E/streams",
     ],
 )
-def test_every_search_has_its_time(
-    root: Any, operation: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_search_has_its_time(root: Any, operation: str) -> None:
     """The statement that finds the records of an answer does not end here."""
     experiment = root.experiment()
     root.drift(experiment)
@@ -329,7 +327,7 @@ def test_every_search_has_its_time(
     engine = root.client.app.state.services.database.engine
     endless = ENDLESS[engine.dialect.name]
     event.listen(engine, "before_cursor_execute", replace, retval=True)
-    monkeypatch.setattr(operations, "QUERY_SECONDS", 0.2)
+    root.client.app.state.services.limits = Limits(query_seconds=0.2)
     answer = root(method, path, **options)
     assert answer.status_code == 422, answer.text
     [errors] = answer.json()["errors"].values()

@@ -15,8 +15,7 @@ from sqlalchemy import Connection, insert, select
 
 from lenswatch.server.db.database import Database
 from lenswatch.server.db.models import cursors, drifts, experiments
-from lenswatch.server.jobs import search
-from lenswatch.server.jobs import store as jobs
+from lenswatch.server.jobs import search, store
 from lenswatch.server.query.language import parse_query
 from lenswatch.server.query.regex import RegexError, compile_regex
 from lenswatch.server.values.storable import storable
@@ -158,7 +157,7 @@ def ask(connection: Connection, query: Any) -> list[int]:
 @given(st.lists(records, min_size=1, max_size=4), st.lists(queries, min_size=1, max_size=4))
 def test_sql_answers_as_python_does(connection: Connection, documents: Any, asked: Any) -> None:
     with connection.begin_nested() as savepoint:
-        rows = jobs.store(
+        rows = store.store(
             connection, connection.info["experiment"], [storable(d) for d in documents]
         )
         for query in asked:
@@ -231,7 +230,7 @@ def test_regular_expressions_are_refused_or_answered_alike(
             }
             for t in given_texts
         ]
-        rows = jobs.store(connection, connection.info["experiment"], made)
+        rows = store.store(connection, connection.info["experiment"], made)
         found = set(ask(connection, {"model": {"$regex": regex, "$options": options}}))
         for job, (row, _) in zip(made, rows, strict=True):
             assert (

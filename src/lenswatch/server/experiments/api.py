@@ -1,4 +1,4 @@
-"""Experiments: what drift jobs belong to, and who may do what with them."""
+"""Experiments, which hold drift jobs and the permissions on them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from marshmallow import fields
 from sqlalchemy import Row, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from starlette.responses import Response
 
 from lenswatch.server.db.models import cursors, experiments, permissions
-from lenswatch.server.http.bodies import ExperimentBody, QueryBody
+from lenswatch.server.http.bodies import ExperimentBody, Permission, QueryBody
 from lenswatch.server.http.operations import Call, Operations, Who, reply
 from lenswatch.server.http.paging import page_schema, paged, slice_of
+from lenswatch.server.http.records import Record
 from lenswatch.server.identity.permissions import may, may_create, readable, with_manager
 from lenswatch.server.query.conditions import Fields, compile_query, read_query
 from lenswatch.server.values import stamps
@@ -38,8 +40,24 @@ _FIELDS = Fields(
 )
 
 
+class ExperimentRecord(Record):
+    """An experiment."""
+
+    id = fields.UUID()
+    created_at = fields.DateTime()
+    name = fields.String()
+    description = fields.String()
+    public = fields.Boolean()
+    permissions = fields.List(fields.Nested(Permission))
+    optional = ("description",)
+
+
 def find(call: Call) -> Mapping[Any, Any]:
-    """The row of the experiment in the path, or 404."""
+    """Return the row of the experiment in the path.
+
+    Raises:
+        Refusal: 404 if there is none.
+    """
     query = select(experiments).where(experiments.c.id == call.experiment_id)
     row = call.connection.execute(query).mappings().first()
     if row is None:
@@ -48,20 +66,24 @@ def find(call: Call) -> Mapping[Any, Any]:
 
 
 def require(wanted: str, call: Call) -> Mapping[Any, Any]:
-    """The row of the experiment in the path, on which the caller has the level `wanted`; or 404 or 403."""
+    """Return the row of the experiment in the path, on which the caller has the level `wanted`.
+
+    Raises:
+        Refusal: 404 if there is none, 403 if the caller's level is lower.
+    """
     experiment = find(call)
     if not may(wanted, experiment, call.caller):
         raise forbidden("Insufficient permissions." if call.caller else "Resource is not public.")
     return experiment
 
 
-@operations.post(
-    "/experiment/search",
+@operations.add(
+    "POST /experiment/search",
     who=Who.ANYBODY,
     body=QueryBody(),
     interpret=partial(read_query, fields=_FIELDS),
     args=page_schema("created_at", "name", "public"),
-    returns="Experiment[]",
+    returns=ExperimentRecord(many=True),
     refusals=(422,),
 )
 def search_experiments(call: Call) -> Response:
@@ -75,13 +97,13 @@ def search_experiments(call: Call) -> Response:
     return paged([_record(row) for row in rows], total, call.args)
 
 
-@operations.post(
-    "/experiment",
+@operations.add(
+    "POST /experiment",
     who=Who.REGISTERED,
     body=ExperimentBody(),
     writes=True,
     success=201,
-    returns="Experiment",
+    returns=ExperimentRecord(),
     refusals=(401, 403, 409, 422),
 )
 def create_experiment(call: Call) -> Response:
@@ -106,27 +128,27 @@ def create_experiment(call: Call) -> Response:
     return reply(_record(row), 201)
 
 
-@operations.get(
-    "/experiment/{experiment_id}", who=Who.ANYBODY, returns="Experiment", refusals=(404,)
+@operations.add(
+    "GET /experiment/{experiment_id}", who=Who.ANYBODY, returns=ExperimentRecord(), refusals=(404,)
 )
 def read_experiment(call: Call) -> Response:
-    """One experiment."""
+    """Return one experiment."""
     experiment = find(call)
     if not may("Read", experiment, call.caller):
         raise not_found("Experiment")
     return reply(_record(experiment))
 
 
-@operations.put(
-    "/experiment/{experiment_id}",
+@operations.add(
+    "PUT /experiment/{experiment_id}",
     who=Who.REGISTERED,
     body=ExperimentBody(),
     writes=True,
-    returns="Experiment",
+    returns=ExperimentRecord(),
     refusals=(401, 403, 404, 409, 422),
 )
 def replace_experiment(call: Call) -> Response:
-    """Replace an experiment's fields; a description left out stays."""
+    """Replace an experiment's fields. A description is kept if none is given."""
     assert call.caller
     experiment = require("Manage", call)
     entries = call.body["permissions"]
@@ -146,8 +168,8 @@ def replace_experiment(call: Call) -> Response:
     return reply(_record(row))
 
 
-@operations.delete(
-    "/experiment/{experiment_id}",
+@operations.add(
+    "DELETE /experiment/{experiment_id}",
     who=Who.REGISTERED,
     writes=True,
     success=204,
@@ -180,14 +202,14 @@ def _store_permissions(call: Call, number: int, entries: list[dict[str, str]]) -
 
 
 def _record(row: Row[Any] | Mapping[Any, Any]) -> dict[str, Any]:
-    fields = row if isinstance(row, Mapping) else row._mapping
+    stored = row if isinstance(row, Mapping) else row._mapping
     record = {
-        "id": fields["id"],
-        "created_at": stamps.iso(fields["created_at"]),
-        "name": fields["name"],
-        "public": fields["public"],
-        "permissions": fields["permissions"],
+        "id": stored["id"],
+        "created_at": stamps.iso(stored["created_at"]),
+        "name": stored["name"],
+        "public": stored["public"],
+        "permissions": stored["permissions"],
     }
-    if fields["description"] is not None:
-        record["description"] = fields["description"]
+    if stored["description"] is not None:
+        record["description"] = stored["description"]
     return record

@@ -6,6 +6,7 @@ import uuid
 from functools import partial
 from typing import Any
 
+from marshmallow import fields
 from sqlalchemy import Connection, Row, func, select, update
 from starlette.responses import Response
 
@@ -14,6 +15,7 @@ from lenswatch.server.db.models import users
 from lenswatch.server.http.bodies import QueryBody
 from lenswatch.server.http.operations import Call, Operations, Who, reply
 from lenswatch.server.http.paging import page_schema, paged, slice_of
+from lenswatch.server.http.records import Record
 from lenswatch.server.identity.identity import Identity
 from lenswatch.server.query.conditions import Fields, compile_query, read_query
 from lenswatch.server.values import stamps
@@ -33,8 +35,29 @@ _FIELDS = Fields(
 )
 
 
-@operations.post(
-    "/user", who=Who.KNOWN, writes=True, success=201, returns="User", refusals=(401, 403, 409)
+class UserRecord(Record):
+    """A registered user."""
+
+    id = fields.UUID()
+    created_at = fields.DateTime()
+    subject = fields.String()
+    issuer = fields.String()
+    email = fields.String()
+
+
+class EntitlementsRecord(Record):
+    """The entitlements of the caller."""
+
+    items = fields.List(fields.String(), metadata={"uniqueItems": True})
+
+
+@operations.add(
+    "POST /user",
+    who=Who.KNOWN,
+    writes=True,
+    success=201,
+    returns=UserRecord(),
+    refusals=(401, 403, 409),
 )
 def register(call: Call) -> Response:
     """Register the sender of the token."""
@@ -46,29 +69,31 @@ def register(call: Call) -> Response:
     return reply(_record(_of(call.connection, call.identity)), 201)
 
 
-@operations.get("/user/self", who=Who.REGISTERED, returns="User", refusals=(401, 403))
+@operations.add("GET /user/self", who=Who.REGISTERED, returns=UserRecord(), refusals=(401, 403))
 def read_self(call: Call) -> Response:
-    """The caller's user record."""
+    """Return the caller's user record."""
     assert call.identity
     return reply(_record(_of(call.connection, call.identity)))
 
 
-@operations.put("/user/self", who=Who.REGISTERED, writes=True, returns="User", refusals=(401, 403))
+@operations.add(
+    "PUT /user/self", who=Who.REGISTERED, writes=True, returns=UserRecord(), refusals=(401, 403)
+)
 def update_self(call: Call) -> Response:
-    """Take over the e-mail address from the identity provider."""
+    """Update the caller's e-mail address from the identity provider."""
     assert call.identity
     change = update(users).where(_is(call.identity)).values(email=call.identity.email)
     call.connection.execute(change)
     return reply(_record(_of(call.connection, call.identity)))
 
 
-@operations.post(
-    "/user/search",
+@operations.add(
+    "POST /user/search",
     who=Who.ADMIN,
     body=QueryBody(),
     interpret=partial(read_query, fields=_FIELDS),
     args=page_schema("created_at", "email", "subject", "issuer"),
-    returns="User[]",
+    returns=UserRecord(many=True),
     refusals=(401, 403, 422),
 )
 def search_users(call: Call) -> Response:
@@ -83,21 +108,25 @@ def search_users(call: Call) -> Response:
     return paged([_record(row) for row in call.connection.execute(page)], total, call.args)
 
 
-@operations.get("/entitlement", who=Who.REGISTERED, returns="Entitlements", refusals=(401, 403))
+@operations.add(
+    "GET /entitlement", who=Who.REGISTERED, returns=EntitlementsRecord(), refusals=(401, 403)
+)
 def read_entitlements(call: Call) -> Response:
-    """The caller's entitlements."""
+    """Return the caller's entitlements."""
     assert call.identity
     return reply({"items": sorted(call.identity.entitlements)})
 
 
-@operations.get("/entitlements", who=Who.REGISTERED, returns="Entitlements", refusals=(401, 403))
+@operations.add(
+    "GET /entitlements", who=Who.REGISTERED, returns=EntitlementsRecord(), refusals=(401, 403)
+)
 def read_entitlements_plural(call: Call) -> Response:
-    """The same, where the published client asks for it."""
+    """Return the caller's entitlements, where the published client asks for them."""
     return read_entitlements(call)
 
 
 def ensure_user(connection: Connection, identity: Identity) -> bool:
-    """Register `identity`. Whether it was not registered before."""
+    """Register `identity`, and return whether that was new."""
     record = {
         "id": str(uuid.uuid4()),
         "created_at": stamps.now(),

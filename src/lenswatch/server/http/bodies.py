@@ -1,10 +1,10 @@
-"""What may stand in a request: marshmallow schemas for bodies, and JSON as it comes."""
+"""Checks of request bodies: parsing of JSON, and marshmallow schemas."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, pre_load, validate
 
@@ -22,8 +22,11 @@ from lenswatch.wire import JOB_STATUSES, TAG_LENGTH
 
 __all__ = [
     "BatchBody",
+    "Body",
     "DriftBody",
     "ExperimentBody",
+    "JsonObject",
+    "Permission",
     "QueryBody",
     "complaints",
     "load",
@@ -33,28 +36,29 @@ __all__ = [
 MAX_BATCH = 1000  # jobs
 MAX_TAGS = 10_000  # of one job
 MAX_PARAMETERS = 1 << 20  # bytes of one job's parameters, as JSON
+_NOT_BLANK = validate.Regexp(r"\s*\S", error="Must not be blank.")
 _TOO_LARGE = 2**64
 
 
 class Text(fields.String):
-    """Text that both databases can keep: no NUL, no lone surrogates."""
+    """Text that both databases can store: no NUL, no lone surrogates."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
         return storable_text(super()._deserialize(value, *args, **kwargs))
 
 
 class Tag(Text):
-    """A job may have any number of tags, so a good one is told at a glance."""
+    """A tag, checked quickly if it is valid, since a job may have thousands."""
 
     def deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
-        """`value`, if it is a tag."""
+        """Return `value` if it is a tag."""
         if isinstance(value, str) and 1 <= len(value) <= TAG_LENGTH and not text_problem(value):
             return value
         return super().deserialize(value, *args, **kwargs)
 
 
 class Entries(fields.List):
-    """A list whose length is judged before its entries are looked at."""
+    """A list whose length is checked before its entries."""
 
     def _deserialize(self, value: Any, *_: Any, **kwargs: Any) -> list[Any]:
         if not isinstance(value, list):
@@ -64,17 +68,12 @@ class Entries(fields.List):
 
 
 class JsonObject(fields.Field):
-    """Any JSON object that both databases can keep."""
+    """Any JSON object that both databases can store."""
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise ValidationError("Not a valid mapping type.")
         return cast(dict[str, Any], storable(value, MAX_PARAMETERS))
-
-
-def _not_blank(text: str) -> None:
-    if not text.strip():
-        raise ValidationError("Must not be blank.")
 
 
 class Body(Schema):
@@ -88,7 +87,7 @@ class Body(Schema):
         return {key: data[key] for key in (*(data.keys() & self.fields.keys()), *few)}
 
 
-class PermissionBody(Body):
+class Permission(Body):
     """One entry of an experiment's permissions."""
 
     entity = Text(required=True)
@@ -96,20 +95,20 @@ class PermissionBody(Body):
 
 
 class ExperimentBody(Body):
-    """POST and PUT of an experiment."""
+    """Fields of an experiment that a client may set."""
 
-    name = Text(required=True, validate=_not_blank)
+    name = Text(required=True, validate=_NOT_BLANK)
     description = Text()
     public = fields.Boolean(load_default=False)
     permissions = Entries(
-        fields.Nested(PermissionBody),
+        fields.Nested(Permission),
         load_default=list,
         validate=validate.Length(max=MAX_PERMISSIONS),
     )
 
 
 class DriftBody(Body):
-    """POST and PUT of a drift job."""
+    """Fields of a drift job that a client may set."""
 
     job_status = fields.String(required=True, validate=validate.OneOf(JOB_STATUSES))
     model = Text(required=True)
@@ -119,11 +118,13 @@ class DriftBody(Body):
         load_default=list,
         validate=validate.Length(max=MAX_TAGS),
     )
-    parameters = JsonObject(load_default=dict)
+    parameters = JsonObject(
+        load_default=dict, metadata={"description": f"Up to {MAX_PARAMETERS:,} bytes of JSON."}
+    )
 
 
 class BatchBody(Body):
-    """POST of many drift jobs; each is judged by itself later."""
+    """Many drift jobs, each of which is checked separately."""
 
     drifts = Entries(
         fields.Raw(allow_none=True), required=True, validate=validate.Length(1, MAX_BATCH)
@@ -131,14 +132,22 @@ class BatchBody(Body):
 
 
 class QueryBody(Schema):
-    """A search: any object, judged by `lenswatch.server.query.language`."""
+    """A Mongo-style query; {} finds everything."""
+
+    examples: ClassVar[Any] = ({}, {"job_status": "Failed"}, {"tags": {"$all": ["pier"]}})
 
     class Meta:
+        """Any field, since `lenswatch.server.query.language` checks them."""
+
         unknown = "include"
 
 
 def load(schema: Schema, data: Any, where: str) -> dict[str, Any]:
-    """`data` as `schema` has it, or a 422 with the complaints under `where`."""
+    """Return `data` as `schema` loads it.
+
+    Raises:
+        Refusal: 422 with the complaints under `where`.
+    """
     try:
         loaded = schema.load(data, unknown=EXCLUDE if where == "query" else None)
     except ValidationError as error:
@@ -147,13 +156,13 @@ def load(schema: Schema, data: Any, where: str) -> dict[str, Any]:
 
 
 def complaints(error: ValidationError) -> dict[str, Any]:
-    """What `error` complains of, by field, not more than MAX_COMPLAINTS."""
+    """Return the messages of `error` by field, at most MAX_COMPLAINTS."""
     messages = error.messages if isinstance(error.messages, dict) else {"_schema": error.messages}
     return _first(messages, iter(range(MAX_COMPLAINTS)))
 
 
 def _first(messages: dict[Any, Any], left: Iterator[int]) -> dict[str, Any]:
-    """As many of `messages` as are `left`; list positions are text, as JSON has them anyway."""
+    """Return as many of `messages` as are `left`, with list positions as text."""
     kept: dict[str, Any] = {}
     for key, inner in messages.items():
         if isinstance(inner, dict):
@@ -166,7 +175,11 @@ def _first(messages: dict[Any, Any], left: Iterator[int]) -> dict[str, Any]:
 
 
 def parse_json(body: bytes, content_type: str) -> Any:
-    """The JSON of a body. A missing or other body is `{}`; what cannot be parsed is a 400."""
+    """Return the JSON of a body; `{}` for a missing body or another content type.
+
+    Raises:
+        Refusal: 400 for invalid JSON.
+    """
     kind = content_type.partition(";")[0].strip().lower()
     if not body or not (kind == "application/json" or kind.endswith("+json")):
         return {}
@@ -177,5 +190,5 @@ def parse_json(body: bytes, content_type: str) -> Any:
 
 
 def _parse_int(digits: str) -> int:
-    """A whole number; one of absurd length (whose conversion would take long) as another too large one."""
+    """Return a whole number, but _TOO_LARGE for many digits, which are slow to convert."""
     return int(digits) if len(digits) <= 20 else _TOO_LARGE

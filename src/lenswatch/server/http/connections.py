@@ -1,45 +1,52 @@
-"""Connections to clients that never finish, or never begin.
+"""Limits of connections: the time for a request's head, and the number of clients.
 
-A request's body has its own time (`lenswatch.server.http.reading`), and what a client does not fetch
-that of TCP_USER_TIMEOUT (`lenswatch.server.run`).
-Here: the request's head, and how many clients there may be.
+A request's body has its own time limit (`lenswatch.server.http.reading`). TCP_USER_TIMEOUT
+(`lenswatch.server.run`) ends connections whose client does not read its answer.
 """
 
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 __all__ = ["HttpConnection"]
 
-HEAD_SECONDS = 30  # for a whole head, from the start or from the answer before it
-MAX_CONNECTIONS = 900  # of one process, which may open 1,024 files where nobody says more
-
 
 class HttpConnection(H11Protocol):
-    """HTTP/1.1 as uvicorn speaks it. Whoever has no request under way for too long is cut off.
+    """uvicorn's HTTP/1.1, which disconnects a client that sends no whole request head in time.
 
-    It does not matter what trickles in meanwhile: half a head, or a body that was refused.
+    Bytes that trickle in meanwhile (half a head, or a body that was refused) do not prolong that
+    time.
+
+    Args:
+        head_seconds: Time for a whole head, from the start or from the previous answer.
+        most: Connections of this process; further ones are closed at once.
+        options: Those of uvicorn.
     """
 
-    _waiting: asyncio.TimerHandle | None = None
+    def __init__(self, *, head_seconds: float, most: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.head_seconds = head_seconds
+        self.most = most
+        self._waiting: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for a request, unless there are too many clients already."""
         super().connection_made(transport)
-        if len(self.connections) > MAX_CONNECTIONS:
+        if len(self.connections) > self.most:
             transport.abort()
         else:
             self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no more."""
+        """Stop waiting."""
         super().connection_lost(exc)
-        self._wait_no_more()
+        self._stop_waiting()
 
     def handle_events(self) -> None:
-        """Take up what has arrived: a request, perhaps."""
+        """Handle the bytes that have arrived, which may complete a request head."""
         super().handle_events()
         self._watch()
 
@@ -50,15 +57,15 @@ class HttpConnection(H11Protocol):
 
     def _watch(self) -> None:
         if self.cycle is not None and not self.cycle.response_complete:
-            self._wait_no_more()
+            self._stop_waiting()
         elif self._waiting is None:
-            self._waiting = self.loop.call_later(HEAD_SECONDS, self._hang_up)
+            self._waiting = self.loop.call_later(self.head_seconds, self._hang_up)
 
     def _hang_up(self) -> None:
-        """What is on its way to the client still goes there."""
+        """Close the connection once what was written has been sent."""
         self.timeout_keep_alive_handler()
 
-    def _wait_no_more(self) -> None:
+    def _stop_waiting(self) -> None:
         if self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None

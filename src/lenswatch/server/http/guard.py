@@ -1,7 +1,8 @@
-"""Without identity, the server is for this machine only: requests must say so themselves.
+"""Protection of a server without accounts, which is for this machine only.
 
-A name that leads here may be anybody's (DNS rebinding), and any page in the browser may post here; so the
-Host must be a loopback name, and an Origin must be this server itself or one of `server.cors_origins`.
+Any name can be made to resolve to this machine (DNS rebinding), and any page in the browser can
+post to it. So the Host must be a loopback name, and an Origin must be this server itself or one of
+`server.cors_origins`.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ _NO_ACCOUNTS = (
 
 
 class LoopbackOnly:
-    """Middleware: 403 for requests to another Host or from another Origin."""
+    """Middleware that answers 403 to requests to another Host or from another Origin."""
 
     def __init__(self, app: ASGIApp, origins: Collection[str] = ()) -> None:
         self.app = app
         self.origins = frozenset(origin.rstrip("/") for origin in origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass `scope` on, or refuse it."""
+        """Pass the request on, or refuse it."""
         if scope["type"] == "http" and (problem := self._problem(scope)):
             await refusal(403, problem)(scope, receive, send)
             return

@@ -12,7 +12,7 @@ __all__ = ["ForeignLog", "make_log"]
 
 
 class _StandardError:
-    """Standard error as it is when something is written."""
+    """Standard error at the time of writing, which tests replace."""
 
     def write(self, text: str) -> int:
         return sys.stderr.write(text)
@@ -22,7 +22,7 @@ class _StandardError:
 
 
 def make_log(level: str) -> Any:
-    """A logger that writes what is of `level` ("debug", "info", "warning") or worse."""
+    """Return a logger that writes events of at least `level` ("debug", "info", "warning")."""
     return structlog.wrap_logger(
         structlog.PrintLogger(cast(TextIO, _StandardError())),
         processors=[
@@ -36,14 +36,14 @@ def make_log(level: str) -> Any:
 
 
 class ForeignLog(logging.Handler):
-    """Says what a library logs in our own way."""
+    """A handler that writes what a library logs as JSON too."""
 
     def __init__(self, log: Any) -> None:
         super().__init__()
         self.log = log
 
     def emit(self, record: logging.LogRecord) -> None:
-        """One line of `log`."""
+        """Write a record."""
         level = self.log.error if record.levelno >= logging.ERROR else self.log.warning
         level(
             "library",

@@ -1,4 +1,4 @@
-"""Numbers for Prometheus: requests and latencies of this server, jobs by experiment and verdict."""
+"""Metrics for Prometheus: requests and latencies of this server, jobs by experiment and verdict."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lenswatch.server.db.models import experiments, tallies
 __all__ = ["CONTENT_TYPE", "Metrics"]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-MAX_STREAMS = 100  # of an experiment; the rest of them counts as one
+MAX_STREAMS = 100  # of an experiment; further ones are counted together
 OTHERS = "(others)"  # no stream can have this name
 _BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
@@ -46,7 +46,7 @@ class Metrics:
         self.seconds.labels(method, route).observe(seconds)
 
     def exposition(self) -> bytes:
-        """The text that Prometheus reads; of all worker processes together where there are several."""
+        """Return the metrics of all worker processes as Prometheus reads them."""
         registry = self.registry
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
             registry = CollectorRegistry()
@@ -57,7 +57,7 @@ class Metrics:
 
 
 class _Jobs(Collector):
-    """Jobs by experiment and verdict, as the database has them now."""
+    """Jobs by experiment and verdict, read from the database."""
 
     def __init__(self, database: Database) -> None:
         self.database = database

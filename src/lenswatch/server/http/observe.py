@@ -1,4 +1,4 @@
-"""What is noted of every request: an id, a log line, the metrics; and what becomes of a crash."""
+"""Observation of every request: its id, log line and metrics, and the answer to a crash."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from lenswatch.server.values.refusals import Refusal
 
 __all__ = ["REQUEST_ID", "ROUTE", "SHOWN", "Observe"]
 
-REQUEST_ID = "lenswatch.request_id"  # where the id of a request is kept
-ROUTE = "lenswatch.route"  # where an endpoint leaves the path it stands for
-SHOWN = 200  # characters of a path, in the log
+REQUEST_ID = "lenswatch.request_id"  # key of the scope: the id of the request
+ROUTE = "lenswatch.route"  # key of the scope: the path of the route
+SHOWN = 200  # characters of a path in the log
 Refuse = Callable[[Request, Refusal], Awaitable[Response]]
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 
@@ -35,7 +35,7 @@ class Observe:
         self.refuse = refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass `scope` on, and note what came of it."""
+        """Pass the request on, and record its answer."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

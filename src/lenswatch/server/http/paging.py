@@ -1,4 +1,4 @@
-"""Pages of a search: their query string, and the header that tells where one is."""
+"""Pages of a search: the query string, the slice of the query, and the X-Pagination header."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from starlette.responses import JSONResponse
 
 __all__ = ["ordered", "page_schema", "paged", "slice_of"]
 
-_FAR = 2**62  # no table has so many rows
+_MAX_OFFSET = 2**62  # no table has so many rows
 
 
 def page_schema(*sort_by: str) -> Schema:
-    """The query string of a search that can be sorted by these."""
+    """Return the schema of the query string of a search that can be sorted by these fields."""
     return Schema.from_dict(
         {
             "page": fields.Integer(load_default=1, validate=validate.Range(min=1)),
@@ -33,20 +33,20 @@ def page_schema(*sort_by: str) -> Schema:
 def ordered(
     sort: Sequence[ColumnElement[Any]], args: Mapping[str, Any]
 ) -> list[ColumnElement[Any]]:
-    """The columns of `sort` in the direction that `args` ask for."""
+    """Return the columns of `sort` in the direction that `args` ask for."""
     return [c.desc() if args["order_by"] == "desc" else c.asc() for c in sort]
 
 
 def slice_of(
     query: Select[Any], args: Mapping[str, Any], sort: Sequence[ColumnElement[Any]]
 ) -> Select[Any]:
-    """`query` in order, cut to the page that `args` ask for."""
-    start = min((args["page"] - 1) * args["page_size"], _FAR)
+    """Return `query`, ordered and limited to the page that `args` ask for."""
+    start = min((args["page"] - 1) * args["page_size"], _MAX_OFFSET)
     return query.order_by(*ordered(sort, args)).limit(args["page_size"]).offset(start)
 
 
 def paged(records: list[dict[str, Any]], total: int, args: Mapping[str, Any]) -> JSONResponse:
-    """The records of one page, with the X-Pagination header."""
+    """Return the answer with the records of one page and the X-Pagination header."""
     return JSONResponse(records, headers={"X-Pagination": json.dumps(_position(total, args))})
 
 
@@ -56,8 +56,9 @@ def _position(total: int, args: Mapping[str, Any]) -> dict[str, int]:
     if total == 0:
         return position
     position |= {"first_page": 1, "last_page": last}
-    if page <= last:
-        position["page"] = page
+    if page > last:
+        return position
+    position["page"] = page
     if page > 1:
         position["previous_page"] = page - 1
     if page < last:

@@ -1,4 +1,4 @@
-"""Reading a request's body: not more than is allowed, and not for ever."""
+"""Reading of request bodies, limited in size and time."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ from lenswatch.server.values.refusals import Refusal
 
 __all__ = ["read_body"]
 
-BODY_SECONDS = 30.0  # for a whole body
 _DRAIN_SECONDS = 3.0
 _DRAIN_FACTOR = 32
 
 
-async def read_body(request: Request, limit: int) -> bytes:
-    """The body. Over `limit` bytes: 413; not all there in time: 408."""
+async def read_body(request: Request, limit: int, seconds: float) -> bytes:
+    """Return the body.
+
+    Raises:
+        Refusal: 413 if it is over `limit` bytes, 408 if it is not complete within `seconds`, 400 if
+            it ends early.
+    """
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(seconds):
             return await _read(request, limit)
     except TimeoutError:
         raise Refusal(
@@ -34,7 +38,7 @@ async def _read(request: Request, limit: int) -> bytes:
     chunks, size = [], 0
     if length.isdigit() and int(length[:20]) > limit:
         if request.headers.get("expect", "").lower() == "100-continue":
-            raise refusal  # before it is sent
+            raise refusal  # before the client sends it
     else:
         async for chunk in request.stream():
             chunks.append(chunk)
@@ -49,7 +53,7 @@ async def _read(request: Request, limit: int) -> bytes:
 
 
 async def _drain(request: Request, limit: int) -> None:
-    """Take in the rest, within reason: a client that is still sending would miss the answer."""
+    """Read on for a while, since a client that is still sending would miss the answer."""
     left = limit * _DRAIN_FACTOR
     try:
         async with asyncio.timeout(_DRAIN_SECONDS):

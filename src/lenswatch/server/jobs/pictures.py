@@ -1,4 +1,4 @@
-"""Pictures of drift jobs: checked, scaled down, written anew."""
+"""Pictures of drift jobs, which are checked, scaled down and encoded again."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import warnings
 from dataclasses import dataclass
 from typing import Any
 
+from marshmallow import fields
 from PIL import ExifTags, Image
 from PIL.Image import Transpose
 from sqlalchemy import select
@@ -19,6 +20,7 @@ from lenswatch.server.db.database import insert_into
 from lenswatch.server.db.models import pictures
 from lenswatch.server.experiments.api import require
 from lenswatch.server.http.operations import Call, Operations, Who, reply
+from lenswatch.server.http.records import Count, Record
 from lenswatch.server.jobs.api import find_drift
 from lenswatch.server.values.refusals import Refusal, invalid, not_found
 
@@ -26,10 +28,10 @@ __all__ = ["operations", "thumbnail"]
 
 LONGEST_SIDE = 512
 MAX_PIXELS = 64_000_000
-MAX_UNPACKED = 25_000_000  # pixels in memory: all of them, but of a JPEG fewer
+MAX_UNPACKED = 25_000_000  # pixels in memory; a baseline JPEG is scaled while it is read
 _FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG", "image/webp": "WEBP"}
 _QUALITY = 85
-# What Pillow raises for a broken file.
+# Exceptions of Pillow for a broken file.
 _BROKEN = (
     *(OSError, EOFError, SyntaxError, ValueError, TypeError),
     *(LookupError, ArithmeticError, AssertionError, struct.error),
@@ -47,9 +49,20 @@ _TURNS: dict[Any, Transpose] = {
 operations = Operations()
 
 
+class PictureRecord(Record):
+    """A stored picture."""
+
+    id = fields.UUID()
+    media_type = fields.String()
+    etag = fields.String()
+    width = Count()
+    height = Count()
+    bytes = Count()
+
+
 @dataclass(frozen=True)
-class Picture:
-    """A JPEG as it is kept."""
+class StoredPicture:
+    """A JPEG as it is stored."""
 
     data: bytes
     width: int
@@ -57,15 +70,15 @@ class Picture:
 
     @property
     def etag(self) -> str:
-        """The digest of its bytes."""
+        """A digest of the bytes."""
         return hashlib.sha256(self.data).hexdigest()[:32]
 
 
-def thumbnail(data: bytes) -> Picture:
-    """`data`, a JPEG, PNG or WebP, as a JPEG of at most 512 px a side, upright and without metadata.
+def thumbnail(data: bytes) -> StoredPicture:
+    """Return `data`, a JPEG, PNG or WebP, as a JPEG of at most 512 px a side, upright and without metadata.
 
     Raises:
-        Refusal: 422 that says why it is no picture.
+        Refusal: 422 if it is no picture, or too large.
     """
     try:
         with (
@@ -74,7 +87,7 @@ def thumbnail(data: bytes) -> Picture:
         ):
             if image.width * image.height > MAX_PIXELS:
                 raise _refuse(f"Over {MAX_PIXELS:,} pixels.")
-            if not image.info.get("progressive"):  # those are unpacked in full all the same
+            if not image.info.get("progressive"):  # Pillow unpacks those in full
                 image.draft("RGB", (LONGEST_SIDE, LONGEST_SIDE))
             if image.width * image.height > MAX_UNPACKED:
                 raise _refuse(f"Over {MAX_UNPACKED:,} pixels; only a baseline JPEG may be larger.")
@@ -84,7 +97,7 @@ def thumbnail(data: bytes) -> Picture:
 
 
 def _scaled(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16 bits, of which a JPEG keeps the upper 8
+    if image.mode.startswith("I"):  # 16 bits; a JPEG has 8
         image = image.convert("I").point(lambda value: value / 256).convert("L")
     image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
     return image
@@ -98,20 +111,20 @@ def _upright(image: Image.Image) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def _written(image: Image.Image) -> Picture:
+def _written(image: Image.Image) -> StoredPicture:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     target = io.BytesIO()
     image.convert("RGB").save(target, "JPEG", quality=_QUALITY)
-    return Picture(target.getvalue(), image.width, image.height)
+    return StoredPicture(target.getvalue(), image.width, image.height)
 
 
 def _refuse(text: str) -> Refusal:
     return invalid("image", {"_schema": [text]})
 
 
-def _check(call: Call) -> None:
+def _authorize(call: Call) -> None:
     kind = call.request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in _FORMATS:
         raise Refusal(415, f"Send one of {', '.join(_FORMATS)}.")
@@ -122,20 +135,20 @@ def _scale(call: Call) -> None:
     call.body = thumbnail(call.body)
 
 
-@operations.put(
-    "/experiment/{experiment_id}/drift/{drift_id}/image",
+@operations.add(
+    "PUT /experiment/{experiment_id}/drift/{drift_id}/image",
     who=Who.REGISTERED,
-    raw_body=True,
-    check=_check,
-    work=_scale,
+    accepts=tuple(_FORMATS),
+    authorize=_authorize,
+    prepare=_scale,
     writes=True,
     extension=True,
-    returns="Picture",
+    returns=PictureRecord(),
     refusals=(401, 403, 404, 415, 422),
 )
 def put_image(call: Call) -> Response:
-    """Keep the picture of a job, scaled down to 512 px. A second one takes the first one's place."""
-    picture: Picture = call.body
+    """Store the picture of a job, scaled down to 512 px. It replaces an earlier one."""
+    picture: StoredPicture = call.body
     drift = find_drift(call, require("Edit", call))
     row = {
         "drift": drift["number"],
@@ -155,15 +168,15 @@ def put_image(call: Call) -> Response:
     return reply(shown | {"id": drift["id"], "bytes": len(picture.data)})
 
 
-@operations.get(
-    "/experiment/{experiment_id}/drift/{drift_id}/image",
+@operations.add(
+    "GET /experiment/{experiment_id}/drift/{drift_id}/image",
     who=Who.ANYBODY,
     extension=True,
     returns="image/jpeg",
     refusals=(403, 404),
 )
 def get_image(call: Call) -> Response:
-    """The picture of a job."""
+    """Return the picture of a job."""
     drift = find_drift(call, require("Read", call))
     row = call.connection.execute(
         select(pictures).where(pictures.c.drift == drift["number"])

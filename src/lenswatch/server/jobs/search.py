@@ -1,8 +1,8 @@
-"""Searching an experiment's jobs: the page, and the exact total, without reading more than is needed.
+"""Search of an experiment's jobs: a page and the exact total, with as few rows read as possible.
 
-What the tallies know is not counted, and of a span of time the smaller side is. A tag is looked up in the
-table of tags, which is in the order of time. A condition that no index knows is answered by one pass for page
-and total together.
+The total comes from the tallies where they have it. For a span of time, the smaller of inside and
+outside is counted. A tag is looked up in the table of tags, which is ordered by time. A condition
+that no index covers takes one pass for page and total together.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _EVENT = ("parameters", "event_id")
 
 
 def _tagged(tags: tuple[str, ...]) -> ColumnElement[bool]:
-    own = drift_tags.alias()  # the table itself may be in the query already
+    own = drift_tags.alias()  # the query may contain the table itself
     query = select(literal(1)).where(
         own.c.experiment == drifts.c.experiment,
         own.c.tag.in_(tags),
@@ -57,7 +57,7 @@ FIELDS = Fields(
     members={"tags": _tagged},
     objects=frozenset({"parameters"}),
 )
-# In an experiment whose jobs all have proper streams and event ids, the columns say what the parameters say.
+# Where all jobs of an experiment have proper streams and event ids, columns replace the parameters.
 _REGULAR = dataclasses.replace(FIELDS, paths={_STREAM: drifts.c.stream, _EVENT: drifts.c.event_id})
 _TALLIED = Fields(
     texts={"job_status": tallies.c.job_status},
@@ -70,14 +70,14 @@ _INDEXED_PATHS = _TALLIED_PATHS | {("created_at",), ("_id",), ("id",), ("tags",)
 
 
 def condition(connection: Connection, query: Query, fields: Fields = FIELDS) -> ColumnElement[bool]:
-    """The condition on `drifts` rows that `query` says."""
+    """Return the condition of `query` on rows of `drifts`."""
     return compile_query(query, fields, connection)
 
 
 def page(
     connection: Connection, experiment: int, query: Query, args: Mapping[str, Any]
 ) -> tuple[list[RowMapping], int]:
-    """The rows of the page that `args` ask for, and how many rows there are on all pages."""
+    """Return the rows of the page that `args` ask for, and the number of rows on all pages."""
     return _Search(connection, experiment, args).page(query)
 
 
@@ -119,7 +119,7 @@ class _Search:
         return list(self.connection.execute(rows).mappings()), total
 
     def by_model(self, query: Query) -> Select[Any]:
-        """The page, sorted without carrying whole rows: a model's name is too long to be in an index."""
+        """Return the query of a page sorted by model, which no index has, without sorting whole rows."""
         narrow = select(drifts.c.number).where(self.where(query))
         page = slice_of(narrow, self.args, self.sort())
         whole = select(drifts).where(drifts.c.number.in_(page))
@@ -134,7 +134,7 @@ class _Search:
         return int(self.connection.execute(query).scalar_one())
 
     def tallied(self, query: Query) -> int | None:
-        """The total from the tallies, if they can tell."""
+        """Return the total from the tallies, or None if they do not have it."""
         paths = _paths(query)
         if not paths <= _TALLIED_PATHS or (_STREAM in paths and not self.regular):
             return None
@@ -144,7 +144,7 @@ class _Search:
         return int(self.connection.execute(jobs).scalar_one())
 
     def all_but_outside(self, query: Query) -> int | None:
-        """The total of a span of time that holds most jobs, by counting the others; else None."""
+        """Return the total of a span of time with most of the jobs, by counting the others; else None."""
         outside = _outside(query)
         if not outside:
             return None
@@ -165,7 +165,7 @@ class _Search:
         return jobs - sum(self.count(drifts, self.where(node)) for node, _, _ in outside)
 
     def by_tag(self, tag: str, rest: Query) -> tuple[list[RowMapping], int]:
-        """Jobs with `tag` that satisfy `rest`, from the tag's own index."""
+        """Return page and total of the jobs with `tag` that satisfy `rest`, from the index of tags."""
         source = drift_tags.join(drifts, drifts.c.number == drift_tags.c.drift)
         tagged = (drift_tags.c.experiment == self.experiment) & (drift_tags.c.tag == tag)
         where = tagged & condition(self.connection, rest, self.fields)
@@ -179,7 +179,7 @@ class _Search:
         return self.connection.execute(select(tag_tallies.c.jobs).where(here)).scalar() or 0
 
     def by_pass(self, query: Query) -> tuple[list[RowMapping], int]:
-        """One pass over the jobs for page and total together."""
+        """Return page and total from one pass over the jobs."""
         hits = select(*self.sort()).where(self.where(query)).cte("hits")
         order = [hits.c[column.key] for column in self.sort() if column.key]
         numbers = slice_of(select(hits.c.number), self.args, order).subquery("page")
@@ -195,9 +195,9 @@ class _Search:
 
 
 def _outside(query: Query) -> list[tuple[Query, int, bool]]:
-    """For a query that is only a span of time: what it leaves out.
+    """Return what a query for a span of time leaves out; empty for any other query.
 
-    For each end the complementary query, its bound, and whether that is the lower one; empty for others.
+    For each end: the complementary query, its bound, and whether that is the lower one.
     """
     found: dict[bool, tuple[Query, int, bool]] = {}
     for part in _conjuncts(query):
@@ -213,7 +213,7 @@ def _outside(query: Query) -> list[tuple[Query, int, bool]]:
 
 
 def _paths(query: Query) -> set[tuple[str, ...]]:
-    """The paths that `query` looks at."""
+    """Return the paths that `query` mentions."""
     match query:
         case AllOf(parts) | AnyOf(parts):
             return set().union(*map(_paths, parts))
@@ -227,7 +227,7 @@ def _paths(query: Query) -> set[tuple[str, ...]]:
 
 
 def _one_tag(query: Query) -> tuple[str | None, Query]:
-    """A tag that every hit must have, and what else must hold."""
+    """Return a tag that every hit must have, and the rest of the query."""
     parts = list(_conjuncts(query))
     for position, part in enumerate(parts):
         if isinstance(part, Match) and part.path == ("tags",):

@@ -1,4 +1,4 @@
-"""What the dashboard asks beyond the contract: an experiment's streams, and a series of its jobs to draw."""
+"""Extensions for the dashboard: the streams of an experiment, and its jobs as columns for a chart."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from lenswatch.server.db.models import drifts, pictures, tallies
 from lenswatch.server.experiments.api import require
 from lenswatch.server.http import bodies
 from lenswatch.server.http.operations import Call, Operations, Who, reply
-from lenswatch.server.jobs import store as jobs
+from lenswatch.server.http.records import Count, Record
+from lenswatch.server.jobs import store
+from lenswatch.server.jobs.store import DriftRecord
 from lenswatch.server.values import stamps
+from lenswatch.wire import JOB_STATUSES
 
 __all__ = ["operations"]
 
 MAX_STREAMS = 1000  # of one answer
-MAX_DRAWN = 1000  # characters of one job's values for the chart
+MAX_DRAWN = 1000  # characters of the values of one job
 
 operations = Operations()
 _newest = drifts.alias("newest")
@@ -41,19 +44,45 @@ class SeriesArgs(Schema):
     before = fields.String(validate=_is_moment)
 
 
-@operations.get(
-    "/experiment/{experiment_id}/streams",
+class StreamRecord(Record):
+    """One stream of an experiment; its name is null for jobs without a stream."""
+
+    stream = fields.String(allow_none=True)
+    total = Count()
+    drifted = Count()
+    failed = Count()
+    last = fields.Nested(DriftRecord, allow_none=True)
+
+
+class SeriesRecord(Record):
+    """Jobs as columns of equal length, in time order."""
+
+    id = fields.List(fields.UUID())
+    created_at = fields.List(fields.DateTime())
+    captured_at = fields.List(fields.String(allow_none=True))
+    drift = fields.List(fields.Boolean())
+    status = fields.List(fields.String(validate=validate.OneOf(JOB_STATUSES)))
+    stream = fields.List(fields.String(allow_none=True))
+    image = fields.List(fields.Boolean())
+    warning = fields.List(fields.Boolean(allow_none=True))
+    distance = fields.List(fields.Float(allow_none=True))
+    drift_distance = fields.List(fields.Float(allow_none=True))
+    warning_distance = fields.List(fields.Float(allow_none=True))
+    score = fields.List(fields.Float(allow_none=True))
+    drift_score = fields.List(fields.Float(allow_none=True))
+    warning_score = fields.List(fields.Float(allow_none=True))
+
+
+@operations.add(
+    "GET /experiment/{experiment_id}/streams",
     who=Who.ANYBODY,
     extension=True,
     slow=True,
-    returns="Stream[]",
+    returns=StreamRecord(many=True),
     refusals=(403, 404, 422),
 )
 def read_streams(call: Call) -> Response:
-    """The first 1,000 streams of an experiment by name: how many jobs each has, and its last one.
-
-    `stream` is null for jobs without.
-    """
+    """Return the first 1,000 streams of an experiment by name, with the counts and the last of their jobs."""
     number = require("Read", call)["number"]
     failed = case((tallies.c.job_status == "Failed", tallies.c.jobs), else_=0)
     drifted = case((tallies.c.drift_detected.is_(True), tallies.c.jobs), else_=0)
@@ -81,7 +110,7 @@ def read_streams(call: Call) -> Response:
 
 
 def _last(number: int, of_stream: ColumnElement[bool]) -> ScalarSelect[int]:
-    """The number of the newest job with that stream, from its index."""
+    """Return the query for the number of a stream's newest job, which an index answers."""
     query = select(_newest.c.number).where(_newest.c.experiment == number, of_stream)
     order = (_newest.c.created_at.desc(), _newest.c.number.desc())
     return query.order_by(*order).limit(1).scalar_subquery()
@@ -93,21 +122,21 @@ def _stream(row: RowMapping) -> dict[str, Any]:
         "total": int(row["total"]),
         "drifted": int(row["drifted"]),
         "failed": int(row["failed"]),
-        "last": jobs.record(row) if row["id"] else None,
+        "last": store.record(row) if row["id"] else None,
     }
 
 
-@operations.get(
-    "/experiment/{experiment_id}/series",
+@operations.add(
+    "GET /experiment/{experiment_id}/series",
     who=Who.ANYBODY,
     extension=True,
     slow=True,
     args=SeriesArgs(),
-    returns="Series",
+    returns=SeriesRecord(),
     refusals=(403, 404, 422),
 )
 def read_series(call: Call) -> Response:
-    """The newest jobs as columns, in time order: what a chart needs and no more."""
+    """Return the newest jobs as columns, in time order, with the values that a chart needs."""
     number = require("Read", call)["number"]
     conditions = [drifts.c.experiment == number]
     if "stream" in call.args:
@@ -135,7 +164,7 @@ def read_series(call: Call) -> Response:
 
 
 def _drawn(sqlite: bool) -> ColumnElement[list[Any] | None]:
-    """Of the parameters, which may be large, those that are drawn: an array; NULL if even that is large."""
+    """Return the array of the parameters that are drawn; NULL if it is too large."""
     whole = drifts.c.parameters
     if sqlite:
         paths = [f"$.{name}" for name in _DRAWN]

@@ -1,9 +1,9 @@
-"""Drift jobs in the database: storing, changing, deleting, with the tallies kept true.
+"""Drift jobs in the database: storing, changing and deleting them, and keeping the tallies up to date.
 
-Whoever changes an experiment's jobs first moves its cursor, and whoever deletes the experiment locks it.
-That row lock makes writers of one experiment wait for each other, gives `seq` the order of commits, and
-keeps the order of locks the same for everybody. A row that was read before the lock was taken may be gone
-afterwards; that is a 404.
+Each change of an experiment's jobs first moves its cursor; deleting the experiment locks the
+cursor. That row lock makes writers of one experiment wait for each other, gives `seq` the order of
+commits, and keeps the order of locks the same in all transactions. A row that was read before the
+lock was taken may be gone afterwards; that is a 404.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from marshmallow import fields, validate
 from sqlalchemy import (
     JSON,
     Connection,
@@ -32,20 +33,35 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from lenswatch.server.db.models import cursors, drift_tags, drifts, tag_tallies, tallies
+from lenswatch.server.http.bodies import JsonObject
+from lenswatch.server.http.records import Record
 from lenswatch.server.values import stamps
 from lenswatch.server.values.refusals import not_found
-from lenswatch.wire import EVENT_ID, SCHEMA_VERSION, STREAM
+from lenswatch.wire import EVENT_ID, JOB_STATUSES, SCHEMA_VERSION, STREAM, TAG_LENGTH
 
-__all__ = ["change", "record", "remove", "store"]
+__all__ = ["DriftRecord", "change", "record", "remove", "store"]
 
 Job = Mapping[Any, Any]
-_CHUNK = 20  # values of one IN; with many more PostgreSQL may think another index better
+_CHUNK = 20  # values of one IN; with many more PostgreSQL may prefer a slower index
+
+
+class DriftRecord(Record):
+    """A drift job."""
+
+    id = fields.UUID()
+    created_at = fields.DateTime()
+    schema_version = fields.Constant(SCHEMA_VERSION)
+    job_status = fields.String(validate=validate.OneOf(JOB_STATUSES))
+    model = fields.String()
+    drift_detected = fields.Boolean()
+    tags = fields.List(fields.String(validate=validate.Length(1, TAG_LENGTH)))
+    parameters = JsonObject()
 
 
 def store(connection: Connection, experiment: int, jobs: Sequence[Job]) -> list[tuple[Job, bool]]:
-    """Store `jobs`; the rows in their order, each with whether it is new.
+    """Store `jobs` and return their rows in order, each with whether it is new.
 
-    A job whose event id the experiment has already is not stored again: its row is the stored one.
+    A job whose event id the experiment has already is not stored again; the stored row is returned.
     """
     if not jobs:
         return []
@@ -68,7 +84,7 @@ def store(connection: Connection, experiment: int, jobs: Sequence[Job]) -> list[
 
 
 def _insert(connection: Connection, rows: list[dict[str, Any]]) -> dict[str, int]:
-    """Insert what is not there yet; the numbers that it got, by id."""
+    """Insert the rows whose events are new, and return their numbers by id."""
     if connection.dialect.name == "sqlite":
         inserted = connection.execute(_new_drifts(None), rows)
     else:
@@ -76,12 +92,12 @@ def _insert(connection: Connection, rows: list[dict[str, Any]]) -> dict[str, int
     return {row.id: row.number for row in inserted}
 
 
-# Each statement is built once. The caches are keyed by plain values: statements as keys would never be freed.
+# Each statement is built once. The caches have plain values as keys; statements as keys would never be freed.
 
 
 @functools.cache
 def _new_drifts(names: tuple[str, ...] | None) -> Any:
-    """INSERT of jobs whose events are new, with what they got; PostgreSQL's needs the columns' `names`."""
+    """Return the INSERT of jobs whose events are new; only PostgreSQL's needs the columns' `names`."""
     query = sqlite.insert(drifts) if names is None else _from_records(drifts, names)
     same_event = [drifts.c.experiment, drifts.c.event_id]
     known = query.on_conflict_do_nothing(index_elements=same_event)
@@ -89,8 +105,10 @@ def _new_drifts(names: tuple[str, ...] | None) -> Any:
 
 
 def _from_records(table: Table, names: tuple[str, ...]) -> postgresql.Insert:
-    """INSERT of all `rows` as one parameter: PostgreSQL takes a thousand rows apart faster than psycopg
-    fills in their twelve thousand placeholders."""
+    """Return the INSERT of all `rows` as one JSON parameter, for PostgreSQL.
+
+    It unpacks a thousand rows faster than psycopg fills in their twelve thousand placeholders.
+    """
     columns = (column(name, table.c[name].type) for name in names)
     listed = func.jsonb_to_recordset(bindparam("rows", type_=postgresql.JSONB))
     records = listed.table_valued(*columns, name="records").render_derived(with_types=True)
@@ -98,7 +116,7 @@ def _from_records(table: Table, names: tuple[str, ...]) -> postgresql.Insert:
 
 
 def _from_arrays(table: Table, names: tuple[str, ...]) -> sqlite.Insert:
-    """The same for SQLite, which has the values of a row in an array."""
+    """Return the INSERT of all `rows` as one JSON parameter, for SQLite; each row is an array."""
     entry = func.json_each(bindparam("rows", type_=JSON))
     value = entry.table_valued("value", name="entry").c.value
     columns = (func.json_extract(value, f"$[{position}]") for position in range(len(names)))
@@ -107,7 +125,7 @@ def _from_arrays(table: Table, names: tuple[str, ...]) -> sqlite.Insert:
 
 @functools.cache
 def _bulk_insert(dialect: str, table: Table, names: tuple[str, ...]) -> Any:
-    """INSERT of all `rows` in one statement; what is there already has its `jobs` added to."""
+    """Return the INSERT of all `rows`; if a row exists already, `jobs` is added to it."""
     query = (_from_arrays if dialect == "sqlite" else _from_records)(table, names)
     if "jobs" not in table.c:
         return query
@@ -116,7 +134,7 @@ def _bulk_insert(dialect: str, table: Table, names: tuple[str, ...]) -> Any:
 
 
 def change(connection: Connection, old: Job, job: Job) -> Job:
-    """Replace the fields of the stored job `old` by those of `job`; the new row."""
+    """Replace the fields of the stored job `old` by those of `job`, and return the new row."""
     experiment = old["experiment"]
     seq = _advance(connection, experiment, 1, _irregular(job))
     here = drifts.c.number == old["number"]
@@ -124,10 +142,10 @@ def change(connection: Connection, old: Job, job: Job) -> Job:
     if now is None:
         raise not_found("Drift")
     old = now
-    fields = _row(experiment, seq, job)
-    del fields["id"], fields["created_at"]
+    values = _row(experiment, seq, job)
+    del values["id"], values["created_at"]
     new = (
-        connection.execute(update(drifts).where(here).values(fields).returning(drifts))
+        connection.execute(update(drifts).where(here).values(values).returning(drifts))
         .mappings()
         .one()
     )
@@ -150,7 +168,7 @@ def remove(connection: Connection, job: Job) -> None:
 
 
 def record(row: Job) -> dict[str, Any]:
-    """A row as the contract shows it."""
+    """Return a row as the contract has it."""
     return {
         "id": row["id"],
         "created_at": stamps.iso(row["created_at"]),
@@ -164,7 +182,7 @@ def record(row: Job) -> dict[str, Any]:
 
 
 def _advance(connection: Connection, experiment: int, steps: int, irregular: bool) -> int:
-    """Lock the experiment's cursor and move it on; the first of the `steps` numbers that are ours."""
+    """Lock the experiment's cursor, advance it, and return the first of the `steps` new numbers."""
     values: dict[str, Any] = {"seq": cursors.c.seq + steps}
     if irregular:
         values["irregular"] = True
@@ -188,7 +206,7 @@ def _row(experiment: int, seq: int, job: Job) -> dict[str, Any]:
 
 
 def _event_key(event_id: Any) -> str | None:
-    """What tells a job's event from others in an index: its id, or a digest of one that does not fit."""
+    """Return the key of an event in the index: its id, or a digest if the id does not fit."""
     fitting = _fitting(EVENT_ID, event_id)
     if event_id is None or fitting:
         return fitting
@@ -197,7 +215,7 @@ def _event_key(event_id: Any) -> str | None:
 
 
 def _by_value(value: Any) -> Any:
-    """`value` with whole numbers as such: 1.0 is 1."""
+    """Return `value` with whole floats as integers, so that 1.0 equals 1."""
     if isinstance(value, list):
         return [_by_value(item) for item in value]
     if isinstance(value, dict):
@@ -210,7 +228,7 @@ def _fitting(pattern: Any, value: Any) -> str | None:
 
 
 def _irregular(job: Job) -> bool:
-    """Whether the columns for stream and event id cannot hold what the parameters say."""
+    """Return whether stream or event id of the parameters do not fit into their columns."""
     parameters = job["parameters"]
     return any(
         key in parameters and _fitting(pattern, parameters[key]) is None

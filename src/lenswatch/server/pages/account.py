@@ -1,7 +1,7 @@
 """Pages for logging in and out, and for API keys.
 
-Every form carries a token that only we can make and that is bound to the browser's session; together with
-the SameSite cookie and the check of Origin no other site can post them.
+Every form carries a token that is signed by the server and bound to the browser's session. Together
+with the SameSite cookie and the check of Origin, it prevents other sites from posting forms.
 """
 
 from __future__ import annotations
@@ -10,15 +10,16 @@ from typing import Any, cast
 from urllib.parse import parse_qs
 
 import anyio.to_thread
-from fastapi import APIRouter
 from sqlalchemy import select
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
 
 from lenswatch.errors import InputError
 from lenswatch.server.db.models import experiments
 from lenswatch.server.experiments import users
 from lenswatch.server.http.reading import read_body
+from lenswatch.server.http.services import Services
 from lenswatch.server.identity import keys
 from lenswatch.server.identity.account import Account
 from lenswatch.server.identity.identity import Identity
@@ -26,10 +27,9 @@ from lenswatch.server.identity.oidc_login import OidcLogin
 from lenswatch.server.pages.rendering import NOT_STORED, page, visitor_of
 from lenswatch.server.values.refusals import Refusal, forbidden, unauthorized
 
-__all__ = ["router"]
+__all__ = ["routes"]
 
-router = APIRouter(include_in_schema=False)
-_MAX_FORM = 64 * 1024
+_MAX_FORM = 64 * 1024  # bytes
 
 
 def _account(request: Request) -> Account:
@@ -41,7 +41,8 @@ def _root(request: Request) -> str:
 
 
 async def _form(request: Request) -> dict[str, list[str]]:
-    body = await read_body(request, _MAX_FORM)
+    services: Services = request.app.state.services
+    body = await read_body(request, _MAX_FORM, services.limits.body_seconds)
     try:
         form = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=1000)
     except ValueError:
@@ -50,9 +51,8 @@ async def _form(request: Request) -> dict[str, list[str]]:
     return form
 
 
-@router.get("/login")
 def login_page(request: Request) -> Response:
-    """The ways to log in."""
+    """Show the ways to log in."""
     return _login_page(request)
 
 
@@ -64,7 +64,6 @@ def _login_page(request: Request, refused: Refusal | None = None, problem: str =
     )
 
 
-@router.post("/login")
 async def login_with_key(request: Request) -> Response:
     """Log in with an API key."""
     form = await _form(request)
@@ -87,16 +86,14 @@ def _logged_in(request: Request, identity: Identity) -> Response:
     return response
 
 
-@router.get("/login/oidc/{position}")
-async def login_with_provider(request: Request, position: str) -> Response:
-    """To a provider."""
-    oidc = _oidc(request)
-    return await oidc.begin(request, position, str(request.url_for("login_callback")))
+async def login_with_provider(request: Request) -> Response:
+    """Send the browser to an identity provider."""
+    position, back = request.path_params["position"], str(request.url_for("login_callback"))
+    return await _oidc(request).begin(request, position, back)
 
 
-@router.get("/login/callback")
 async def login_callback(request: Request) -> Response:
-    """Back from a provider."""
+    """Log in when the browser returns from an identity provider."""
     identity = await _oidc(request).finish(request, str(request.url_for("login_callback")))
     return await anyio.to_thread.run_sync(_registered, request, identity)
 
@@ -115,7 +112,6 @@ def _oidc(request: Request) -> OidcLogin:
     return oidc
 
 
-@router.post("/logout")
 async def logout(request: Request) -> Response:
     """Log out."""
     await _form(request)
@@ -124,18 +120,16 @@ async def logout(request: Request) -> Response:
     return response
 
 
-@router.get("/keys")
 def keys_page(request: Request) -> Response:
-    """All API keys. Administrators only."""
+    """Show all API keys, to administrators only."""
     if not visitor_of(request).logged_in:
         return RedirectResponse(_root(request) + "/login", 303)
     _require_admin(request)
     return _keys_page(request)
 
 
-@router.post("/keys")
 async def make_key(request: Request) -> Response:
-    """Make a key, and show it once."""
+    """Create an API key, and show it once."""
     return await anyio.to_thread.run_sync(_make_key, request, await _form(request))
 
 
@@ -150,18 +144,17 @@ def _make_key(request: Request, form: dict[str, list[str]]) -> Response:
     return _keys_page(request, made=key.name, secret=secret)
 
 
-@router.post("/keys/{key_id}/revoke")
-async def revoke_key(request: Request, key_id: str) -> Response:
-    """Revoke a key."""
+async def revoke_key(request: Request) -> Response:
+    """Revoke an API key."""
     await _form(request)
-    return await anyio.to_thread.run_sync(_revoke_key, request, key_id)
+    return await anyio.to_thread.run_sync(_revoke_key, request)
 
 
-def _revoke_key(request: Request, key_id: str) -> Response:
+def _revoke_key(request: Request) -> Response:
     _require_admin(request)
     try:
         with _account(request).database.write() as connection:
-            keys.revoke(connection, key_id)
+            keys.revoke(connection, request.path_params["key_id"])
     except InputError as error:
         raise Refusal(404, _sentence(error)) from None
     return RedirectResponse(_root(request) + "/keys", 303)
@@ -194,3 +187,15 @@ def _keys_page(request: Request, code: int = 200, **values: Any) -> Response:
         "problem": "",
     }
     return page(request, "keys.html", code, **context | values)
+
+
+routes = [
+    Route("/login", login_page),
+    Route("/login", login_with_key, methods=["POST"]),
+    Route("/login/oidc/{position}", login_with_provider),
+    Route("/login/callback", login_callback),
+    Route("/logout", logout, methods=["POST"]),
+    Route("/keys", keys_page),
+    Route("/keys", make_key, methods=["POST"]),
+    Route("/keys/{key_id}/revoke", revoke_key, methods=["POST"]),
+]

@@ -1,7 +1,7 @@
 """The dashboard's own files and plotly.js, each read and compressed once.
 
-A page names its files by a digest of all of them, so that a browser may keep them for ever and
-still gets the new ones after an upgrade. plotly.js comes from the plotly wheel.
+The addresses of files contain a digest of all of them, so that browsers may cache them for ever and
+still load the new ones after an upgrade. plotly.js comes from the plotly wheel.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ _MEDIA_TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xm
 
 @dataclass(frozen=True)
 class Asset:
-    """One file, gzip-compressed: nearly every browser wants it so, and one copy is enough."""
+    """One file, stored only with gzip compression, which nearly every browser accepts."""
 
     compressed: bytes
     media_type: str
 
     @property
     def content(self) -> bytes:
-        """The file as it is."""
+        """The file, not compressed."""
         return gzip.decompress(self.compressed)
 
 
 def asset(name: str) -> Asset | None:
-    """The file of that name, or None where there is none."""
+    """Return the file of that name, or None if there is none."""
     return _asset(name) if name == PLOTLY or name in _own_files() else None
 
 
@@ -45,7 +45,7 @@ def _asset(name: str) -> Asset:
 
 @cache
 def digest() -> str:
-    """16 hex digits that change whenever one of the files does."""
+    """Return 16 hexadecimal digits that change whenever a file does."""
     total = hashlib.sha256(metadata.version("plotly").encode())
     for name, content in _own_files().items():
         total.update(f"{name}:{len(content)}:".encode() + content)
@@ -54,10 +54,10 @@ def digest() -> str:
 
 @cache
 def plotly_style_ids() -> tuple[str, ...]:
-    """Ids of the style elements that plotly.js would add for map traces.
+    """Return the ids of the style elements that plotly.js adds for maps.
 
-    It adds none where an element of that id exists, so a page that draws no maps puts empty
-    elements there and needs no `unsafe-inline` in its Content-Security-Policy.
+    It adds none if an element with that id exists. So a page without maps contains empty elements
+    with these ids, and needs no `unsafe-inline` in its Content-Security-Policy.
     """
     found = re.findall(rb'getElementById\("([0-9a-f]{64})"\)', _plotly_source())
     return tuple(sorted({name.decode() for name in found}))

@@ -1,36 +1,35 @@
 """The dashboard: two pages, and the files they load.
 
-The pages are shells without data; their scripts ask the REST API for it, as any client would, so
-that one set of permissions governs both.
+The pages contain no data; their scripts read it from the REST API, so that the API's permissions
+apply.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Header, HTTPException, Request, Response
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from lenswatch.server.pages import assets
 from lenswatch.server.pages.rendering import accepts, page
 
-__all__ = ["router"]
+__all__ = ["routes"]
 
-router = APIRouter(include_in_schema=False)
-_FOR_EVER = "public, max-age=31536000, immutable"
+_CACHED = "public, max-age=31536000, immutable"
 
 
-@router.api_route("/", methods=["GET", "HEAD"])
 def overview(request: Request) -> Response:
-    """All experiments; the page goes straight into the only one."""
+    """Show all experiments; the script opens the only one at once."""
     return page(request, "overview.html")
 
 
-@router.api_route("/experiment/{experiment_id}", methods=["GET", "HEAD"])
-def experiment(request: Request, experiment_id: str) -> Response:
-    """One experiment: state, chart, jobs, and one job in detail."""
+def experiment(request: Request) -> Response:
+    """Show one experiment: state, chart, jobs, and one job in detail."""
     try:
-        experiment_id = str(UUID(experiment_id))
+        experiment_id = str(UUID(request.path_params["experiment_id"]))
     except ValueError:
         raise HTTPException(404, "Experiment not found.") from None
     return page(
@@ -42,19 +41,24 @@ def experiment(request: Request, experiment_id: str) -> Response:
     )
 
 
-@router.api_route("/static/{digest}/{name}", methods=["GET", "HEAD"])
-def static(
-    digest: str, name: str, accept_encoding: Annotated[str, Header()] = "identity"
-) -> Response:
-    """A file of the dashboard; kept for ever by browsers, as its digest is in its address."""
-    found = assets.asset(name)
+def static(request: Request) -> Response:
+    """Send a file of the dashboard, which browsers cache for ever if the address has the current digest."""
+    found = assets.asset(request.path_params["name"])
     if found is None:
         raise HTTPException(404, "File not found.")
-    zipped = accepts(accept_encoding, "gzip", "*")
+    zipped = accepts(request.headers.get("accept-encoding", ""), "gzip", "*")
+    current = request.path_params["digest"] == assets.digest()
     headers = {
-        "Cache-Control": _FOR_EVER if digest == assets.digest() else "no-cache",
+        "Cache-Control": _CACHED if current else "no-cache",
         "Vary": "Accept-Encoding",
         "X-Content-Type-Options": "nosniff",
     } | ({"Content-Encoding": "gzip"} if zipped else {})
     body = found.compressed if zipped else found.content
     return Response(body, media_type=found.media_type, headers=headers)
+
+
+routes = [
+    Route("/", overview),
+    Route("/experiment/{experiment_id}", experiment),
+    Route("/static/{digest}/{name}", static),
+]

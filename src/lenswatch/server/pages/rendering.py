@@ -1,6 +1,6 @@
-"""How pages are made: one environment, one set of headers, and what each shows of who is logged in.
+"""Rendering of pages: the templates, the headers, the login state, and error pages.
 
-All addresses in them are relative, so that they work under any sub-path that a proxy puts before them.
+All addresses in pages are relative, so that they work under any path of a proxy.
 """
 
 from __future__ import annotations
@@ -49,9 +49,7 @@ _HEADINGS = {
     405: "Page not found",
     503: "Not available at the moment",
 }
-_NOTHING_HERE = (
-    "There is nothing at this address. It may be mistyped, or what was here has been deleted."
-)
+_NOTHING_HERE = "There is nothing at this address. It may be mistyped, or the page was deleted."
 _environment = Environment(
     loader=PackageLoader("lenswatch.server.pages", "templates"),
     autoescape=True,
@@ -61,15 +59,15 @@ _environment = Environment(
 
 @dataclass(frozen=True)
 class Visitor:
-    """Who looks at a page, as far as it shows."""
+    """Login state of the visitor of a page."""
 
-    accounts: bool = False  # whether one can log in at all
+    accounts: bool = False  # one can log in
     logged_in: bool = False
     admin: bool = False
 
 
 def visitor_of(request: Request) -> Visitor:
-    """Who sent `request`."""
+    """Return the visitor who sent `request`."""
     account = _account(request)
     if account is None:
         return Visitor()
@@ -88,7 +86,7 @@ def page(
     headers: Mapping[str, str] | None = None,
     **values: Any,
 ) -> Response:
-    """The page that `template` makes of `values`; not to be stored once somebody is logged in."""
+    """Return the page made of `template` and `values`; browsers do not store it for logged-in visitors."""
     visitor = visitor or visitor_of(request)
     account, base = _account(request), _base(request)
     context = {
@@ -103,16 +101,16 @@ def page(
     return HTMLResponse(content, code, headers=_HEADERS | stored | dict(headers or {}))
 
 
-async def refuse(request: Request, problem: Refusal) -> Response:
-    """The answer that says `problem`: a page for people with a browser, JSON for programs."""
+async def refuse(request: Request, refusal: Refusal) -> Response:
+    """Return the answer for a refusal: a page for browsers, JSON for programs."""
     accept = request.headers.get("accept", "")
     if _part(request) in _FOR_PROGRAMS or not accepts(accept, "text/html"):
-        return problem.response()
-    return await anyio.to_thread.run_sync(_error_page, request, problem, abandon_on_cancel=True)
+        return refusal.response()
+    return await anyio.to_thread.run_sync(_error_page, request, refusal, abandon_on_cancel=True)
 
 
 def accepts(header: str, *names: str) -> bool:
-    """Whether an Accept header takes the first of `names` that it lists.
+    """Return whether an Accept header accepts the first of `names` that it lists.
 
     >>> accepts("br, gzip;q=0.8", "gzip", "*"), accepts("gzip;q=0, *", "gzip", "*")
     (True, False)
@@ -124,8 +122,8 @@ def accepts(header: str, *names: str) -> bool:
     return next((listed[name] for name in names if name in listed), False)
 
 
-def _error_page(request: Request, problem: Refusal) -> Response:
-    code, words, heading = problem.code, problem.message, "That did not work"
+def _error_page(request: Request, refusal: Refusal) -> Response:
+    code, words, heading = refusal.code, refusal.message, "That did not work"
     log_in = _account(request) is not None and (code == 401 or _part(request) == "login")
     if request.method != "POST":
         heading = _HEADINGS.get(code, heading)
@@ -134,8 +132,8 @@ def _error_page(request: Request, problem: Refusal) -> Response:
         request,
         "error.html",
         code,
-        visitor=_whoever(request, code),
-        headers=problem.headers | NOT_STORED,
+        visitor=_visitor_of_failed(request, code),
+        headers=refusal.headers | NOT_STORED,
         heading=heading,
         words=words or "The server could not answer this request.",
         log_in=log_in,
@@ -143,8 +141,8 @@ def _error_page(request: Request, problem: Refusal) -> Response:
     )
 
 
-def _whoever(request: Request, code: int) -> Visitor:
-    """Who sent a request that failed; nobody where it may be the database that did."""
+def _visitor_of_failed(request: Request, code: int) -> Visitor:
+    """Return the visitor who sent a failed request; nobody in particular if the server failed."""
     try:
         return Visitor() if code >= 500 else visitor_of(request)
     except (Outage, Refusal):
@@ -152,7 +150,7 @@ def _whoever(request: Request, code: int) -> Visitor:
 
 
 def _again(request: Request, code: int) -> str | None:
-    """The address to try again: of the page whose form was posted, or of what is not there now."""
+    """Return the address of a link that tries again, or None if that is useless."""
     if request.method == "POST":
         return f"{_base(request)}/keys" if _part(request) == "keys" else None
     return "" if code >= 500 else None
@@ -163,17 +161,17 @@ def _account(request: Request) -> Account | None:
 
 
 def _path(request: Request) -> str:
-    """The path of the address in the browser, below the server's root and still encoded."""
+    """Return the path in the browser below the server's root, still percent-encoded."""
     raw = request.scope.get("raw_path") or request.scope["path"].encode()
     path: str = raw.decode("latin-1")
     return path.removeprefix(request.scope.get("root_path", "").rstrip("/"))
 
 
 def _part(request: Request) -> str:
-    """The first part of the path."""
+    """Return the first segment of the path."""
     return _path(request).lstrip("/").partition("/")[0]
 
 
 def _base(request: Request) -> str:
-    """Where the server's root is, seen from the address of `request`."""
+    """Return the server's root, relative to the address of `request`."""
     return "/".join([".."] * (_path(request).count("/") - 1)) or "."

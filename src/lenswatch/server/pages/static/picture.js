@@ -43,7 +43,7 @@ function show(frame, map, url) {
 }
 
 function miss(frame, map) {
-  put(frame, h("p", { class: "absent quiet" }, "No picture was kept of this job."), map);
+  put(frame, h("p", { class: "absent quiet" }, "No picture is stored for this job."), map);
 }
 
 function toggle(map) {

@@ -93,9 +93,9 @@ export function explain(record) {
   const point = pointOf(record);
   const p = parametersOf(record);
   if (point.verdict === "failed") {
-    return [typeof p.error === "string" && p.error ? p.error : "The job failed and left no reason."];
+    return [typeof p.error === "string" && p.error ? p.error : "The job failed without giving a reason."];
   }
-  if (point.verdict === "running") return ["The job has begun and has not reported back yet."];
+  if (point.verdict === "running") return ["The job has started and has not finished yet."];
   const [distance, score] = STATISTICS.map((statistic) => comparison(point, statistic));
   const byScore = deciding(point)[0]?.value === "score";
   const reasons = byScore ? [score, distance] : [distance, score];
@@ -154,7 +154,7 @@ function noticed(point, p) {
 
 function alarmSentence({ verdict }, p) {
   if (p.alarm !== true || verdict === "drift") return "";
-  return "The alarm is still raised: it falls after a full window without a warning.";
+  return "The alarm stays on until a full window passes without a warning.";
 }
 
 function windowSentence(p) {
