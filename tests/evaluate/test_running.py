@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lenswatch.config import Config
+from lenswatch.config import Config, EncoderConfig
 from lenswatch.errors import InputError
 from lenswatch.evaluate.protocol import Plan, evaluate
 from lenswatch.evaluate.running import run
@@ -73,7 +73,8 @@ def test_an_evaluation_that_is_given_up_leaves_no_process(cameras):
 
 def test_every_process_gets_the_encoder_that_detectors_share(cameras):
     steps = []
-    run(["support.detectors:encoded"], {"reef": cameras["reef"]}, Config(), PLAN, 2, steps.append)
+    reef, quick = {"reef": cameras["reef"]}, EncoderConfig(epochs=2)
+    run(["support.detectors:encoded"], reef, Config(), PLAN, 2, steps.append, quick)
     training = [s for s in steps if s.task == "reef: training the encoder"]
     assert training[-1].done == training[-1].total
 

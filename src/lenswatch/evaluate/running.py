@@ -41,6 +41,7 @@ from lenswatch.evaluate.protocol import (
 )
 from lenswatch.progress import Progress, Step, no_progress
 from lenswatch.reference.pictures import read_picture_file
+from lenswatch.reference.training import Epoch
 
 __all__ = ["run"]
 
@@ -95,6 +96,7 @@ def run(
     plan: Plan,
     processes: int,
     progress: Progress = no_progress,
+    encoder: EncoderConfig | None = None,
 ) -> list[Outcome]:
     """Evaluate detectors on the pictures of cameras; return the outcomes by detector, then by camera.
 
@@ -105,6 +107,7 @@ def run(
         plan: Settings of the evaluation.
         processes: Number of processes, of one thread each.
         progress: Called as pictures are read, encoders trained and images scored.
+        encoder: Settings of the encoder that detectors share; its seed is the plan's.
 
     Raises:
         InputError: an unknown detector, too little footage, or pictures that cannot be used.
@@ -119,7 +122,8 @@ def run(
         }
         with _Pool(processes, Path(scratch), progress) as pool:
             if any(takes_encoder(make) for make in makers):
-                pool.each(_train, [(*each, plan) for each in kept.items()])
+                settings = encoder or EncoderConfig()
+                pool.each(_train, [(*each, plan, settings) for each in kept.items()])
             parts = [
                 part
                 for camera, footage in kept.items()
@@ -269,16 +273,15 @@ def _start(messages: Any, scratch: Path) -> None:
     logging.basicConfig(level=logging.WARNING, format="lenswatch: %(message)s", force=True)
 
 
-def _train(camera: str, footage: _Footage, plan: Plan) -> None:
+def _train(camera: str, footage: _Footage, plan: Plan, settings: EncoderConfig) -> None:
     """Train the encoder that detectors share and write it beside the footage."""
     first, _ = halves(footage.images(), plan)
-    stage, epochs = "training the encoder", EncoderConfig().epochs
-    encoder = Encoder.train(
-        first,
-        plan.seed,
-        progress=lambda epoch: _worker.tell(camera, stage, 0, epoch.number, epochs),
-    )
-    encoder.save(footage.encoder)
+    stage, epochs = "training the encoder", settings.epochs
+
+    def tell(epoch: Epoch) -> None:
+        _worker.tell(camera, stage, 0, epoch.number, epochs)
+
+    Encoder.train(first, plan.seed, settings, tell).save(footage.encoder)
     _worker.tell(camera, stage, 0, epochs, epochs)  # it may have stopped early
 
 
