@@ -60,5 +60,5 @@ def test_a_report_is_readable_offline_on_any_width(reports, page, name, plots):
 def test_a_report_says_what_its_tables_show(reports, page):
     page.goto((reports / "evaluate.html").as_uri())
     expect(page.get_by_role("table")).to_have_count(5)
-    expect(page.get_by_role("table", name="At the own threshold")).to_contain_text("KS")
+    expect(page.get_by_role("table", name="At the detectors' own thresholds")).to_contain_text("KS")
     expect(page.get_by_text(re.compile("asked for one false alarm in 200 images"))).to_be_visible()

@@ -2,11 +2,13 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
 
 from lenswatch.errors import EmbeddingError
 from lenswatch.evaluate.compare import (
     compare,
-    critical_distance,
     domain_classifier_auc,
     html_report,
     interleaved,
@@ -67,7 +69,7 @@ def test_unusable_embeddings_are_refused(reference, current, message):
         compare(reference, current)
 
 
-def test_the_report_needs_nothing_from_elsewhere(rng):
+def test_the_page_needs_nothing_from_elsewhere(rng):
     found = compare(rng.normal(size=(40, 4)), rng.normal(size=(40, 4)))
     page = html_report([("a <b>", found)])
     assert "a &lt;b&gt;" in page
@@ -76,14 +78,48 @@ def test_the_report_needs_nothing_from_elsewhere(rng):
     assert "<link" not in page.split("</head>")[0]
 
 
-def test_the_line_in_the_plot_is_where_the_test_decides(rng):
-    for shift in np.linspace(0, 1, 21):
-        current = rng.normal(size=(80, 4))
-        current[:, 0] += shift
-        found = compare(rng.normal(size=(120, 4)), current)
-        distance = max(found.distances)
-        if abs(distance - critical_distance(found)) > 0.02:
-            assert found.drift == (distance > critical_distance(found))
+sizes = st.integers(4, 60) | st.sampled_from([100, 400, 401])
+
+
+@settings(max_examples=150, deadline=None)
+@given(sizes, sizes, st.integers(1, 40), st.integers(0, 2**32 - 1), st.floats(0, 2))
+def test_the_line_in_the_plot_is_where_the_test_decides(n, m, dimensions, seed, shift):
+    rng = np.random.default_rng(seed)
+    found = compare(rng.normal(size=(n, dimensions)), rng.normal(shift, 1, (m, dimensions)))
+    level = found.alpha / dimensions
+    for distance, p_value in zip(found.distances, found.p_values, strict=True):
+        above = found.conclusive and distance > found.critical_distance
+        assert above == (p_value < level)
+    assert found.drift == (found.conclusive and max(found.distances) > found.critical_distance)
+
+
+def test_the_line_for_few_pictures_is_where_the_exact_test_decides(rng):
+    """By the asymptotic distribution it would be at 0.519."""
+    found = compare(rng.normal(size=(400, 32)), rng.normal(size=(12, 32)))
+    assert found.critical_distance == pytest.approx(0.5271, abs=1e-4)
+
+
+@given(sizes, sizes, st.integers(1, 40), st.integers(0, 2**32 - 1))
+@settings(max_examples=50, deadline=None)
+def test_a_comparison_is_inconclusive_when_even_samples_apart_are_no_drift(n, m, d, seed):
+    rng = np.random.default_rng(seed)
+    found = compare(rng.normal(size=(n, d)), rng.normal(size=(m, d)))
+    apart = stats.ks_2samp(np.zeros(n), np.ones(m)).pvalue * d
+    assert found.smallest_p_value == pytest.approx(min(1, apart))
+    assert found.conclusive == (apart < found.alpha)
+    assert (m >= found.fewest) == found.conclusive
+
+
+def test_the_page_says_when_there_are_too_few_pictures(rng):
+    few = compare(rng.normal(size=(6, 32)), rng.normal(size=(4, 32)))
+    enough = compare(rng.normal(size=(6, 32)), rng.normal(size=(40, 32)))
+    assert few.verdict == "too few pictures to conclude"
+    page = html_report([("few", few), ("enough", enough)])
+    assert "With 4 pictures against 6 and 32 dimensions" in page
+    assert "possible is 0.3, which is not below 0.05" in " ".join(page.split())
+    assert "Give at least 7 pictures to compare with 6" in page
+    assert "enough: too few" not in page
+    assert f">{enough.critical_distance:.3f}</td>" in page  # "drift above", as the line is drawn
 
 
 def test_figures_are_json(rng):

@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import json
 from functools import partial
@@ -164,7 +165,14 @@ def test_the_table_and_the_page_show_every_detector(outcome):
     assert "50 %" in text  # brightness is noticed, defocus is not
     page = html_page([found, {**found, "detector": "<second>"}], [outcome])
     assert "sudden, severity 3" in page
-    assert "asked for one false alarm in 200 images (5 per 1,000)" in page
+    assert "asked for one false alarm in 200 images, which is 5 per 1,000" in page
+    assert "from 2 starts for each corruption" in page
     assert "&lt;second&gt;" in page
     assert ">100 %, 1</td>" in page  # brightness, by corruption
     assert '<script src="' not in page
+
+
+def test_a_page_of_one_start_says_start(outcome):
+    plan = dataclasses.replace(PLAN, onsets=1)
+    page = html_page([figures([outcome], plan)], [outcome])
+    assert "from 1 start for each corruption" in page

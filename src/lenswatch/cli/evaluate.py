@@ -117,9 +117,8 @@ def compare(
         say(json.dumps({name: one.to_json() for name, one in found}))
     else:
         for name, one in found:
-            verdict = "drift" if one.drift else "no drift"
             say(
-                f"{name}: {verdict} (KS with Bonferroni: corrected p {one.corrected_p_value:.2g}, "
+                f"{name}: {one.verdict} (KS with Bonferroni: corrected p {one.corrected_p_value:.2g}, "
                 f"largest distance {max(one.distances):.3f}); classifier AUC {one.auc:.2f}"
             )
     if html_file is not None:

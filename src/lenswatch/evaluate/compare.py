@@ -1,6 +1,6 @@
-"""Two folders of pictures as two samples of embeddings: do they come from one distribution?
+"""Two samples of embeddings: do they come from one distribution?
 
-The lab of the DriftWatch tutorials: a Kolmogorov-Smirnov test in each dimension with Bonferroni's
+The two tests of the DriftWatch tutorials: a Kolmogorov-Smirnov test in each dimension with Bonferroni's
 correction, and a classifier that is trained to tell the samples apart (its AUC is about 0.5 when it
 cannot). Both take the pictures as independent; neighbouring frames of a video are not, see
 docs/compare.md.
@@ -8,9 +8,11 @@ docs/compare.md.
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import cycle
+from itertools import count, cycle
 from typing import Any
 
 import numpy as np
@@ -19,12 +21,11 @@ from scipy import stats
 
 from lenswatch.detect.arrays import Floats
 from lenswatch.errors import EmbeddingError
-from lenswatch.evaluate.page import COLOURS, page, paragraph, plot, section, table
+from lenswatch.evaluate.page import COLOURS, plot, render
 
 __all__ = [
     "Comparison",
     "compare",
-    "critical_distance",
     "domain_classifier_auc",
     "html_report",
     "interleaved",
@@ -32,19 +33,24 @@ __all__ = [
 
 
 _FOLDS = 2
+_SHARED = "#15242c"  # colour of a line that belongs to several folders
 _RIDGE = 0.1  # of the mean variance, added to the covariance
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What the two tests say.
+    """Results of the two tests.
 
     Attributes:
-        reference, current: sizes of the samples.
-        p_values, distances: of the KS test, one for each dimension.
-        alpha: the level asked for over all dimensions.
-        drift: whether a p-value is below alpha / dimensions.
-        auc: of the domain classifier, cross-validated.
+        reference: Size of the reference sample.
+        current: Size of the current sample.
+        p_values: Of the KS test, one for each dimension.
+        distances: Of the KS test, one for each dimension.
+        alpha: Level asked for over all dimensions.
+        critical_distance: Distance above which a dimension is drift, between the two possible distances
+            where the p-value crosses alpha / dimensions; None when no distance is drift.
+        drift: Whether a p-value is below alpha / dimensions.
+        auc: Area under the ROC curve of the domain classifier, cross-validated.
     """
 
     reference: int
@@ -52,21 +58,53 @@ class Comparison:
     p_values: tuple[float, ...]
     distances: tuple[float, ...]
     alpha: float
+    critical_distance: float | None
     drift: bool
     auc: float
 
     @property
     def corrected_p_value(self) -> float:
-        """The smallest p-value times the number of dimensions, at most 1."""
+        """Smallest p-value times the number of dimensions, at most 1."""
         return min(1.0, min(self.p_values) * len(self.p_values))
 
+    @property
+    def smallest_p_value(self) -> float:
+        """Corrected p-value of samples that do not overlap: no smaller one is possible."""
+        return _smallest_p_value(self.reference, self.current, len(self.p_values))
+
+    @property
+    def conclusive(self) -> bool:
+        """Whether there are enough pictures for any difference to be drift."""
+        return self.critical_distance is not None
+
+    @property
+    def fewest(self) -> int:
+        """Pictures that the current sample needs for a conclusion."""
+        n, d = self.reference, len(self.p_values)
+        return next(m for m in count(2 * _FOLDS) if _smallest_p_value(n, m, d) < self.alpha)
+
+    @property
+    def verdict(self) -> str:
+        """Verdict of the KS test in words."""
+        if not self.conclusive:
+            return "too few pictures to conclude"
+        return "drift" if self.drift else "no drift"
+
     def to_json(self) -> dict[str, Any]:
-        """All of it, for files and programs."""
-        return asdict(self) | {"corrected_p_value": self.corrected_p_value}
+        """Return all figures as a JSON object."""
+        more = {"corrected_p_value": self.corrected_p_value, "conclusive": self.conclusive}
+        return asdict(self) | more
 
 
 def compare(reference: ArrayLike, current: ArrayLike, alpha: float = 0.05) -> Comparison:
     """Compare embeddings (n, d) and (m, d).
+
+    >>> rng = np.random.default_rng(0)
+    >>> clean, shifted = rng.normal(size=(200, 8)), rng.normal(1, 1, size=(50, 8))
+    >>> compare(clean, shifted).verdict
+    'drift'
+    >>> compare(clean[:4], clean[4:8]).verdict
+    'too few pictures to conclude'
 
     Raises:
         EmbeddingError: fewer than four in a sample, different dimensions, NaN or infinite values.
@@ -84,6 +122,7 @@ def compare(reference: ArrayLike, current: ArrayLike, alpha: float = 0.05) -> Co
         p_values=p_values,
         distances=tuple(float(t.statistic) for t in tests),
         alpha=alpha,
+        critical_distance=_critical_distance(len(a), len(b), alpha / len(p_values)),
         drift=min(p_values) < alpha / len(p_values),
         auc=domain_classifier_auc(a, b),
     )
@@ -92,16 +131,19 @@ def compare(reference: ArrayLike, current: ArrayLike, alpha: float = 0.05) -> Co
 def interleaved(
     embeddings: ArrayLike, size: int, rng: np.random.Generator
 ) -> tuple[Floats, Floats]:
-    """`size` embeddings drawn at random, and the rest: neighbours in time land on both sides."""
+    """Split (n, d) embeddings at random into the rest and a sample of `size`, each in time order.
+
+    Neighbours in time land on both sides.
+    """
     values = np.asarray(embeddings, dtype=np.float64)
     order = rng.permutation(len(values))
     return values[np.sort(order[size:])], values[np.sort(order[:size])]
 
 
 def domain_classifier_auc(reference: ArrayLike, current: ArrayLike) -> float:
-    """Area under the ROC curve of a linear discriminant (Fisher 1936) between two samples.
+    """Return the area under the ROC curve of a linear discriminant (Fisher 1936) between two samples.
 
-    Cross-validated in two folds of every other embedding; 0.5 when they cannot be told apart.
+    It is cross-validated in two folds of every other embedding; 0.5 when they cannot be told apart.
     """
     a, b = np.asarray(reference, np.float64), np.asarray(current, np.float64)
     areas = []
@@ -115,46 +157,56 @@ def domain_classifier_auc(reference: ArrayLike, current: ArrayLike) -> float:
 def html_report(
     comparisons: Sequence[tuple[str, Comparison]], title: str = "Lenswatch: comparison"
 ) -> str:
-    """A page that needs nothing else: a table, and a plot of the distances, in words too."""
+    """Return a page of comparisons by name: text, a table and a plot of the distances."""
     columns = (
         "current",
         "pictures",
-        "drift by KS",
+        "KS test",
         "corrected p",
         "largest distance",
+        "drift above",
         "classifier AUC",
     )
-    return page(
-        title,
-        paragraph(
-            "Each row compares one folder of pictures with the reference folder, by their "
-            "embeddings. Drift by KS: in some dimension of the embedding, the two samples "
-            "differ more than chance explains (Kolmogorov-Smirnov, corrected p below "
-            f"{comparisons[0][1].alpha:g}). Classifier AUC: how well a classifier tells the two "
-            "apart; about 0.5 is not at all, 1 is always."
-        ),
-        paragraph(
-            "Both take pictures as independent. Neighbouring frames of a video are not: two "
-            "stretches of the same clean camera may well count as drift here. It is a way to "
-            "look at pictures, and no alarm."
-        ),
-        table(columns, (_row(name, c) for name, c in comparisons)),
-        section(
-            "Distance in each dimension of the embedding",
-            paragraph(
-                "The largest difference between the two distribution functions: 0 is the same, "
-                "1 is no overlap. Above the dashed line it is drift. For each folder, its most "
-                "different dimension is on the left."
-            ),
-            plot(_distances(comparisons), height=420, first=True),
-        ),
+    return render(
+        "compare.html",
+        title=title,
+        alpha=comparisons[0][1].alpha,
+        comparisons=comparisons,
+        columns=columns,
+        rows=[_row(name, c) for name, c in comparisons],
+        plot=plot(_distances(comparisons), height=420),
     )
 
 
-def critical_distance(c: Comparison) -> float:
-    """The KS distance from which on a dimension is drift, by the asymptotic distribution."""
-    size = round(c.reference * c.current / (c.reference + c.current))
-    return float(stats.kstwo.isf(c.alpha / len(c.distances), size))
+def _critical_distance(n: int, m: int, level: float) -> float | None:
+    """Return the KS distance above which the p-value is below `level`, None if none is.
+
+    Distances of two samples are multiples of the greatest common divisor of n and m, divided by n m.
+    """
+    step = math.gcd(n, m)
+    possible = range(math.ceil((n + m) / (2 * step)) * step, n * m + 1, step)
+    first = bisect_left(possible, True, key=lambda d: _at_distance(n, m, d).pvalue < level)
+    if first == len(possible):
+        return None
+    pair = possible[first] - step, possible[first]
+    return float(np.mean([_at_distance(n, m, d).statistic for d in pair]))
+
+
+def _at_distance(n: int, m: int, distance: int) -> Any:
+    """Test two samples whose KS distance is the largest possible one up to `distance` / (n m).
+
+    The samples are positions in their common order. Before each of the second sample come as many of
+    the first as keep the difference of the distribution functions within the distance. It must be
+    (1/n + 1/m)/2 or more.
+    """
+    before = np.arange(m)
+    second = before + np.minimum(n, (distance + before * n) // m)
+    return stats.ks_2samp(np.setdiff1d(np.arange(n + m), second), second)
+
+
+def _smallest_p_value(n: int, m: int, dimensions: int) -> float:
+    """Of the 2-sample test, corrected: 2 of all orders of n + m values keep the samples apart."""
+    return min(1.0, dimensions * 2 / math.comb(n + m, n))
 
 
 def _distances(comparisons: Sequence[tuple[str, Comparison]]) -> Any:
@@ -173,8 +225,12 @@ def _distances(comparisons: Sequence[tuple[str, Comparison]]) -> Any:
             line={"color": colour, "width": 1.5},
             marker={"size": 6},
         )
-    for level in sorted({round(critical_distance(c), 3) for _, c in comparisons}):
-        figure.add_hline(y=level, line_dash="dash", line_color="#c0341d", line_width=1.5)
+    levels = [c.critical_distance for _, c in comparisons if c.critical_distance is not None]
+    for (_, c), colour in zip(comparisons, cycle(COLOURS), strict=False):
+        if c.critical_distance is not None:
+            own = levels.count(c.critical_distance) == 1
+            colour = colour if own else _SHARED
+            figure.add_hline(c.critical_distance, line_dash="dash", line_color=colour)
     figure.update_layout(xaxis_title="dimensions, most different first", yaxis_title="KS distance")
     figure.update_yaxes(range=[0, 1.03])
     return figure
@@ -184,9 +240,10 @@ def _row(name: str, c: Comparison) -> tuple[str, ...]:
     return (
         name,
         f"{c.current} against {c.reference}",
-        "yes" if c.drift else "no",
+        c.verdict,
         f"{c.corrected_p_value:.2g}",
-        f"{max(c.distances):.2f}",
+        f"{max(c.distances):.3f}",
+        "-" if c.critical_distance is None else f"{c.critical_distance:.3f}",
         f"{c.auc:.2f}",
     )
 
@@ -202,7 +259,7 @@ def _discriminant(a: Floats, b: Floats) -> Floats:
 
 
 def _area(a: Floats, b: Floats) -> float:
-    """P(b > a) + P(b = a)/2, by ranks (Mann and Whitney 1947)."""
+    """Return P(b > a) + P(b = a)/2, by ranks (Mann and Whitney 1947)."""
     ranks = stats.rankdata(np.concatenate([a, b]))
     return float((ranks[len(a) :].sum() - len(b) * (len(b) + 1) / 2) / (len(a) * len(b)))
 

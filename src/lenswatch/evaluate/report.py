@@ -1,4 +1,4 @@
-"""Figures of an evaluation for people: a table for the terminal, and a page with plots."""
+"""Results of an evaluation for people: a table for the terminal and a page with plots."""
 
 from __future__ import annotations
 
@@ -10,124 +10,70 @@ from typing import Any
 from rich.table import Table
 
 from lenswatch.detect.thresholds import REFRACTORY
-from lenswatch.evaluate.page import COLOURS, Cell, key, page, paragraph, plot, section, side_by_side
-from lenswatch.evaluate.page import table as html_table
+from lenswatch.evaluate.page import COLOURS, Cell, plot, render
 from lenswatch.evaluate.protocol import Outcome
 
 __all__ = ["html_page", "table"]
 
 Figures = Mapping[str, Any]
 _OWN, _MATCHED = "own threshold", "matched threshold"
-_MOST = round(1000 / REFRACTORY)  # an event lasts that long
-_TOP = 4.0  # times the threshold
+_TITLES = {_OWN: "At the detectors' own thresholds", _MATCHED: "At matched thresholds"}
+_MOST = round(1000 / REFRACTORY)  # events per 1,000 images of a detector that is always in alarm
+_TOP = 4.0  # times the threshold: larger scores are drawn there
 _SYMBOLS = ("circle", "square-open", "diamond-open", "triangle-up-open", "x-thin-open", "star-open")
 
 
 def table(found: Sequence[Figures], threshold: str = _OWN) -> Table:
-    """One row for each detector: false alarms, then share detected and median delay by mode."""
+    """Return a row for each detector: false alarms, then share noticed and median delay by mode."""
     modes = list(found[0][threshold]["detections"])
-    shown = Table(title=f"At the {threshold}")
+    shown = Table(title=_TITLES[threshold])
     shown.add_column("detector", overflow="fold")
     shown.add_column("false alarms per 1,000 (95 %)", justify="right")
     for mode in modes:
         shown.add_column(f"{mode}: noticed, delay", justify="right")
     for one in found:
-        cells = [_pooled(one[threshold]["detections"].get(mode, {})) for mode in modes]
-        shown.add_row(one["detector"], _rate(one, threshold), *cells)
+        shown.add_row(*_overview(one, threshold))
     return shown
 
 
 def html_page(found: Sequence[Figures], outcomes: Sequence[Outcome]) -> str:
-    """A page that needs nothing else: what was done and found, in words, tables and plots."""
-    plan = found[0]["plan"]
+    """Return a page of what was done and found, in text, tables and plots."""
+    plan, modes = found[0]["plan"], list(found[0][_OWN]["detections"])
     colours = dict(zip((one["detector"] for one in found), cycle(COLOURS), strict=False))
-    return page(
-        "Lenswatch: evaluation",
-        *map(paragraph, _protocol(plan, outcomes)),
-        section(
-            "False alarms and detections",
-            paragraph(
-                "How often a detector cries wolf on clean images, and what it makes of spoilt "
-                f"ones: the share that it noticed within {plan['horizon']} images, and after how "
-                "many (the median; 1 is at once; a dash: half or more were missed)."
-            ),
-            _overview(found, _OWN),
-            paragraph(
-                f"One that is always in alarm notices everything and has {_MOST} false alarms "
-                "per 1,000. So here is the same with thresholds moved to where each detector "
-                f"has about {plan['matched']:g} per 1,000:"
-            ),
-            _overview(found, _MATCHED),
-        ),
-        section(
-            "What is noticed, against the price",
-            paragraph(
-                "At the detectors' own thresholds; up and to the left is better. The bars are "
-                "95 % intervals of the false-alarm rate."
-            ),
-            key(colours),
-            side_by_side(
-                *(
-                    plot(_trade_off(found, mode, colours), height=320, first=i == 0)
-                    for i, mode in enumerate(found[0][_OWN]["detections"])
-                )
-            ),
-        ),
-        section(
-            "By corruption",
-            paragraph(
-                f"Noticed within {plan['horizon']} images, and the median delay, with about "
-                f"{plan['matched']:g} false alarms per 1,000."
-            ),
-            *(_by_corruption(found, mode) for mode in found[0][_MATCHED]["detections"]),
-        ),
-        section(
-            "On clean images",
-            paragraph(
-                "Each detector's score over its own threshold, on images that are all clean: "
-                f"above the red line is a false alarm. Drawn up to {_TOP:g}."
-            ),
-            key(colours),
-            *(
-                plot(_clean(camera, outcomes, colours), height=330)
-                for camera in dict.fromkeys(o.camera for o in outcomes)
-            ),
-        ),
+    cameras = {o.camera: len(o.clean) for o in outcomes}
+    return render(
+        "evaluate.html",
+        plan=plan,
+        cameras=cameras,
+        sudden=" and ".join(f"{severity:g}" for severity in plan["sudden"]),
+        most=_MOST,
+        top=_TOP,
+        columns=["detector", "false alarms per 1,000 (95 %)", *map(_in_words, modes)],
+        own=[_overview(one, _OWN) for one in found],
+        matched=[_overview(one, _MATCHED) for one in found],
+        colours=colours,
+        trade_offs=[plot(_trade_off(found, mode, colours), height=320) for mode in modes],
+        by_corruption=[_by_corruption(found, mode) for mode in modes],
+        clean=[plot(_clean(camera, outcomes, colours), height=330) for camera in cameras],
     )
 
 
-def _protocol(plan: Mapping[str, Any], outcomes: Sequence[Outcome]) -> tuple[str, str]:
-    judged = {o.camera: len(o.clean) for o in outcomes}
-    cameras = ", ".join(f"{camera} ({count} images)" for camera, count in judged.items())
-    return (
-        "Each detector was configured on the first half of a camera's clean images, asked for "
-        f"one false alarm in {plan['ert']:g} images ({1000 / plan['ert']:.3g} per 1,000), and "
-        f"judged on the second half: {cameras}.",
-        f"Then the second half was spoilt, from {plan['onsets']} starts for each corruption: "
-        "suddenly, at severity "
-        + " and ".join(f"{severity:g}" for severity in plan["sudden"])
-        + f" of 5, or growing to {plan['ramp']:g} over {plan['horizon']} images.",
-    )
+def _overview(one: Figures, threshold: str) -> list[str]:
+    """Return a row of the tables for the terminal and the page."""
+    detections = one[threshold]["detections"].values()
+    return [one["detector"], _rate(one, threshold), *map(_pooled, detections)]
 
 
-def _overview(found: Sequence[Figures], threshold: str) -> str:
-    modes = list(found[0][threshold]["detections"])
-    columns = ["detector", "false alarms per 1,000 (95 %)", *map(_in_words, modes)]
-    rows: list[list[Cell]] = []
-    for one in found:
-        detections = one[threshold]["detections"]
-        rows.append([one["detector"], _rate(one, threshold)])
-        rows[-1] += [_pooled(detections.get(mode, {})) for mode in modes]
-    return html_table(columns, rows, f"At the {threshold}")
-
-
-def _by_corruption(found: Sequence[Figures], mode: str) -> str:
+def _by_corruption(
+    found: Sequence[Figures], mode: str
+) -> tuple[str, list[str], list[tuple[Cell, ...]]]:
+    """Return caption, columns and rows of a table."""
     names = list(found[0][_MATCHED]["detections"][mode])
-    rows: list[list[Cell]] = []
+    rows: list[tuple[Cell, ...]] = []
     for one in found:
         each = one[_MATCHED]["detections"][mode]
-        rows.append([one["detector"], *((_shown(each[n]), each[n]["share"]) for n in names)])
-    return html_table(["detector", *names], rows, _in_words(mode).capitalize())
+        rows.append((one["detector"], *((_shown(each[n]), each[n]["share"]) for n in names)))
+    return _in_words(mode).capitalize(), ["detector", *names], rows
 
 
 def _trade_off(found: Sequence[Figures], mode: str, colours: Mapping[str, str]) -> Any:
@@ -187,7 +133,7 @@ def _clean(camera: str, outcomes: Sequence[Outcome], colours: Mapping[str, str])
 
 
 def _in_words(mode: str) -> str:
-    """ "sudden 3" as "sudden, severity 3"; "ramp to 5" as "growing to 5"."""
+    """Return "sudden 3" as "sudden, severity 3" and "ramp to 5" as "growing to 5"."""
     kind, _, level = mode.rpartition(" ")
     return f"sudden, severity {level}" if kind == "sudden" else f"growing to {level}"
 
@@ -209,8 +155,6 @@ def _share(names: Mapping[str, Mapping[str, Any]]) -> float:
 
 def _pooled(names: Mapping[str, Mapping[str, Any]]) -> str:
     """Share over all corruptions, and the median of their median delays."""
-    if not names:
-        return "-"
     delays = sorted(d["median delay"] or math.inf for d in names.values())
     middle = delays[(len(delays) - 1) // 2]
     return f"{100 * _share(names):.0f} %, " + (f"{middle:.0f}" if math.isfinite(middle) else "-")
