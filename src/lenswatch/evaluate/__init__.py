@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lenswatch.evaluate.conformance import check_detector as check_detector
     from lenswatch.evaluate.corruptions import CORRUPTIONS as CORRUPTIONS
     from lenswatch.evaluate.corruptions import corruption as corruption
     from lenswatch.evaluate.ours import make_detector as make_detector
@@ -20,6 +21,7 @@ _HOMES = {
     "RIVALS": "rivals",
     "Outcome": "protocol",
     "Plan": "protocol",
+    "check_detector": "conformance",
     "corruption": "corruptions",
     "evaluate": "protocol",
     "figures": "protocol",
@@ -31,6 +33,7 @@ __all__ = [
     "RIVALS",
     "Outcome",
     "Plan",
+    "check_detector",
     "corruption",
     "evaluate",
     "figures",

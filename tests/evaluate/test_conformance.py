@@ -1,0 +1,253 @@
+"""Every built-in detector passes `check_detector`, and a detector that breaks one property is caught."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from lenswatch.config import EncoderConfig
+from lenswatch.errors import InputError
+from lenswatch.evaluate import check_detector
+from lenswatch.evaluate.conformance import ConformanceError, drawn_footage
+from lenswatch.evaluate.encoding import Encoder
+from lenswatch.evaluate.makers import BUILT_IN, with_encoder
+from lenswatch.evaluate.ours import make_chart, make_mmd
+
+DETECTORS = {**BUILT_IN, "chart": make_chart, "mmd": make_mmd}
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    """Trained on what `check_detector` configures with; one epoch is enough for its properties."""
+    return Encoder.train(drawn_footage(120), 0, EncoderConfig(epochs=1))
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_every_built_in_detector_keeps_to_the_protocol(name, encoder):
+    check_detector(with_encoder(DETECTORS[name], encoder))
+
+
+class Good:
+    """Drift when the mean of the last three images is 20 away from that of the clean ones."""
+
+    threshold = 20.0
+
+    def __init__(self, clean):
+        if not clean:
+            raise InputError("no clean images")
+        self.clean = float(np.mean([image.mean() for image in clean]))
+        self.seen = []
+
+    def update(self, image):
+        self.seen = [*self.seen[-2:], float(image.mean())]
+        return self.answer(None if len(self.seen) < 3 else self.score())
+
+    def score(self):
+        return abs(float(np.mean(self.seen)) - self.clean)
+
+    def answer(self, score):
+        drift = score is not None and score > self.threshold
+        return score, drift, drift
+
+    def reset(self):
+        self.seen = []
+
+
+class WithoutImages(Good):
+    def __init__(self, clean):
+        super().__init__(clean or [np.zeros((2, 2, 3), np.uint8)])
+
+
+class OtherError(Good):
+    def __init__(self, clean):
+        super().__init__([clean[0], *clean])
+
+
+class NoReset(Good):
+    reset = None
+
+
+class InfiniteThreshold(Good):
+    threshold = float("inf")
+
+
+class Pair(Good):
+    def update(self, image):
+        return super().update(image)[:2]
+
+
+class Infinite(Good):
+    def score(self):
+        return float("inf")
+
+
+class Text(Good):
+    def score(self):
+        return "high"
+
+    def answer(self, score):
+        return score, False, False
+
+
+class Numbers(Good):
+    def answer(self, score):
+        return score, 0, 0
+
+
+class LaterNaN(Good):
+    def update(self, image):
+        score, warning, drift = super().update(image)
+        self.count = getattr(self, "count", 0) + 1
+        return (float("nan"), False, False) if self.count == 20 else (score, warning, drift)
+
+
+class NeverScores(Good):
+    def update(self, image):
+        return None, False, False
+
+
+class OtherDrift(Good):
+    def answer(self, score):
+        return score, True, True
+
+
+class NoWarning(Good):
+    threshold = -1.0
+
+    def answer(self, score):
+        return score, False, score is not None
+
+
+class MovingThreshold(Good):
+    def update(self, image):
+        self.threshold += 1
+        return super().update(image)
+
+
+class SpoilsImages(Good):
+    def update(self, image):
+        answer = super().update(image)
+        image[0] = 0
+        return answer
+
+
+class SpoilsClean(Good):
+    def __init__(self, clean):
+        super().__init__(clean)
+        for image in clean:
+            image[0] = 0
+
+
+class KeepsImages(Good):
+    def update(self, image):
+        self.seen = [*self.seen[-2:], image]
+        if len(self.seen) < 3:
+            return self.answer(None)
+        return self.answer(abs(float(np.mean(self.seen)) - self.clean))
+
+
+class KeepsClean(Good):
+    def __init__(self, clean):
+        super().__init__(clean)
+        self.images = clean
+
+    def score(self):
+        return abs(float(np.mean(self.seen)) - float(np.mean(self.images[0])))
+
+
+class KeepsWindow(Good):
+    def reset(self):
+        pass
+
+
+class Random(Good):
+    made = itertools.count()
+
+    def __init__(self, clean):
+        super().__init__(clean)
+        self.clean += next(self.made)
+
+
+class SharedState(Good):
+    memory: list = []  # noqa: RUF012 - the fault
+
+    @property
+    def seen(self):
+        return self.memory
+
+    @seen.setter
+    def seen(self, value):
+        self.memory[:] = value
+
+
+class OneSize(Good):
+    def __init__(self, clean):
+        super().__init__(clean)
+        assert clean[0].shape == (128, 160, 3), "only 128 x 160"
+
+    def update(self, image):
+        image.reshape(128, 160, 3)
+        return super().update(image)
+
+
+class OneSizeLater(Good):
+    def update(self, image):
+        image.reshape(128, 160, 3)
+        return super().update(image)
+
+
+class AlwaysAlarms(Good):
+    threshold = -1.0
+
+
+class Blind(Good):
+    threshold = 1000.0
+
+
+class Backwards(Good):
+    threshold = -1000.0
+
+    def score(self):
+        return -super().score()
+
+
+def test_a_simple_detector_keeps_to_the_protocol():
+    check_detector(lambda clean, ert, seed: Good(clean))
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (WithoutImages, "^too few images: make returns a detector without any"),
+        (
+            OtherError,
+            r"^too few images: make raises IndexError.*raise lenswatch\.errors\.InputError",
+        ),
+        (NoReset, "^attributes: the detector has no method reset"),
+        (InfiniteThreshold, "^attributes: threshold is inf"),
+        (Pair, r"^answers: update returns \(None, False\)"),
+        (Infinite, "^answers: the score of image 2 is inf"),
+        (Text, "^answers: the score of image 2 is 'high'"),
+        (Numbers, "^answers: warning and drift are 0 and 0"),
+        (LaterNaN, "^answers: image 19 has no score, after image 2 had one"),
+        (NeverScores, "^answers: there is no score after 60 images"),
+        (OtherDrift, "^answers: drift is True with score None"),
+        (NoWarning, "^answers: there is drift without a warning"),
+        (MovingThreshold, "^answers: the threshold changes from 20.0 to 80.0"),
+        (SpoilsImages, "^images: update changes the image"),
+        (SpoilsClean, "^images: make changes the clean images"),
+        (KeepsImages, "^images: update keeps the image.*image 2 scores"),
+        (KeepsClean, "^images: the detector keeps the clean images"),
+        (KeepsWindow, "^reset: after reset the detector is not as new: image 0 scores"),
+        (Random, "^reproducible: a second detector with the same seed differs"),
+        (SharedState, "^reproducible: detectors share state"),
+        (OneSize, "^size: .*only 128 x 160"),
+        (OneSizeLater, "^size: images of .91, 133. pixels end in ValueError"),
+        (AlwaysAlarms, "^clean images: 100 % of the clean images are drift"),
+        (Blind, "^faults: no fault is drift; highest scores.*black"),
+        (Backwards, "^clean images: 100 %"),
+    ],
+)
+def test_a_detector_that_breaks_a_property_is_caught(bad, message):
+    with pytest.raises(ConformanceError, match=message):
+        check_detector(lambda clean, ert, seed: bad(clean))
