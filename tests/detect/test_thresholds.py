@@ -133,8 +133,8 @@ def test_a_threshold_out_of_reach_takes_the_statistic_out_of_the_vote():
     threshold = calibrate_scores(runs, ert=200, tail="additive", reach=1.5)
     assert threshold.drift > 1.5
     assert not threshold.votes
-    assert "has no vote" in threshold.note
-    assert "out of reach, 1.5 at most" in threshold.note
+    assert "is excluded from the verdict" in threshold.note
+    assert "cannot exceed 1.5" in threshold.note
     assert calibrate_scores(runs, ert=200, tail="additive", reach=100.0).votes
 
 

@@ -36,13 +36,13 @@ def test_something_to_look_at_warns_and_is_no_drift():
     assert not verdict.drift
 
 
-def test_the_ratio_is_the_largest_of_those_that_vote():
+def test_the_ratio_is_the_largest_of_those_in_the_verdict():
     assert combine("either", QUIET, DRIFTS).ratio == 1.5
     assert combine("mmd", QUIET, DRIFTS).ratio == 0.1
     assert combine("either", SILENT, SILENT).ratio is None
 
 
-def test_a_statistic_out_of_reach_has_no_vote():
+def test_a_statistic_out_of_reach_is_excluded():
     run = [0.0, 0.1, 0.2, 0.1, 0.3, 0.1] * 60
     threshold = calibrate_scores([run], ert=200, tail="additive", reach=0.0)
     assert not Statistic.of(99.0, threshold).drifts
@@ -67,7 +67,7 @@ def test_a_warning_alone_raises_no_alarm():
     assert not Alarm().after(drift=False, warning=True, window_size=3).raised
 
 
-def test_two_voters_share_the_false_alarms():
+def test_two_statistics_share_the_false_alarms():
     rates = [1 / share("either", "mmd"), 1 / share("either", "chart")]
     assert sum(rates) == pytest.approx(4 / 3, rel=0.01)  # they often alarm together
     assert share("mmd", "mmd") == share("chart", "chart") == 1

@@ -57,8 +57,10 @@ def test_too_short_and_provisional_are_two_things():
 def test_a_statistic_out_of_reach_is_named():
     found = Calibration(DIGEST, thresholds(600, reach=1.5))
     (note,) = found.notes(("mmd", "chart"))
-    assert note.startswith("The distance has no vote")
-    assert found.notes(("mmd",))[1] == "No statistic has a vote, so no picture is called drift."
+    assert note.startswith("The distance is excluded from the verdict")
+    assert found.notes(("mmd",))[1] == (
+        "Every statistic is excluded from the verdict, so no picture is called drift."
+    )
     assert found.notes(("chart",)) == ()
 
 

@@ -1,7 +1,7 @@
 """Maximum Mean Discrepancy between a sliding window of embeddings and clean reference embeddings.
 
 Everything here is a pure function of two values: `FittedMMD`, which never changes, and `Window`,
-which goes in and comes out. `MMDStreaming`, a Frouros detector, is those two in one object.
+which is given and returned. `MMDStreaming`, a Frouros detector, holds both in one object.
 
 With K the kernel, reference x (n samples) and window y (m samples), the unbiased estimate of
 Gretton et al. (2012), "A Kernel Two-Sample Test", JMLR 13, equation 3, is::
@@ -36,18 +36,23 @@ __all__ = ["Entry", "FittedMMD", "MMDStreaming", "Window", "median_distance"]
 
 Kernel = Callable[[Floats, Floats], Floats]
 
-# Outside these mean kernel values between reference samples, the distance hardly moves for anything.
+# Outside this range of mean kernel values between reference samples, the distance hardly changes.
 BLIND_BELOW, BLIND_ABOVE = 1e-6, 1 - 1e-6
-MEDIAN_SAMPLES = 1000  # of the reference, evenly spaced: enough for a median, whatever its size
+MEDIAN_SAMPLES = 1000  # of the reference, evenly spaced: enough for a median
 _SHAPE = struct.Struct("<II")
 _ROWS = 1024  # of the reference's kernel matrix held in memory at a time
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One embedding and what is kept of it: its mean kernel to the reference, computed once."""
+    """One embedding with its mean kernel to the reference, which is computed once.
 
-    embedding: Floats  # (d,) float64
+    Attributes:
+        embedding: (d,) float64.
+        to_reference: Mean kernel between the embedding and all reference samples.
+    """
+
+    embedding: Floats
     to_reference: float
 
 
@@ -57,7 +62,7 @@ class Window:
 
     Attributes:
         embeddings: (m, d) float64.
-        to_reference: (m,) float64, the mean kernel of each embedding to the reference.
+        to_reference: (m,) float64, mean kernel of each embedding to the reference.
     """
 
     embeddings: Floats
@@ -65,13 +70,14 @@ class Window:
 
     @classmethod
     def empty(cls, dimensions: int) -> Window:
+        """Return a window without embeddings."""
         return cls(np.empty((0, dimensions)), np.empty(0))
 
     def __len__(self) -> int:
         return len(self.to_reference)
 
     def push(self, entry: Entry, size: int) -> Window:
-        """The window with `entry` at its end, and no more than `size` entries."""
+        """Return a window with `entry` at its end that keeps the last `size` entries."""
         keep = slice(max(0, len(self) + 1 - size), None)
         return Window(
             np.concatenate((self.embeddings[keep], entry.embedding[None])),
@@ -79,7 +85,7 @@ class Window:
         )
 
     def to_bytes(self) -> bytes:
-        """Rows and columns, then (m, d + 1) float64 with the mean kernel in the last column."""
+        """Return rows and columns, then (m, d + 1) float64 with the mean kernel in the last column."""
         rows = np.column_stack((self.embeddings, self.to_reference)).astype("<f8", copy=False)
         return _SHAPE.pack(*rows.shape) + rows.tobytes()
 
@@ -88,7 +94,7 @@ class Window:
         """Read what `to_bytes` wrote.
 
         Raises:
-            StoreError: it is damaged.
+            StoreError: the bytes are damaged.
         """
         try:
             m, columns = _SHAPE.unpack_from(data)
@@ -102,13 +108,13 @@ class Window:
 
 @dataclass(frozen=True)
 class FittedMMD:
-    """A reference and a kernel, ready to judge windows.
+    """A reference and a kernel, from which the distances of windows are computed.
 
     Attributes:
         reference: (n, d) float64.
-        kernel: (a, d), (b, d) -> (a, b), with K(x, x) = 1.
-        mean_kernel: mean of K over pairs of different reference samples.
-        window_size: m, the number of embeddings a distance is computed from.
+        kernel: Function of (a, d) and (b, d) that returns (a, b), with K(x, x) = 1.
+        mean_kernel: Mean of K over pairs of different reference samples.
+        window_size: Number m of embeddings that a distance is computed from.
     """
 
     reference: Floats
@@ -120,14 +126,17 @@ class FittedMMD:
     def fit(
         cls, X: Any, window_size: int = 12, sigma: float | None = None, kernel: Kernel | None = None
     ) -> FittedMMD:
-        """Fit to clean embeddings (n, d), n >= 2.
+        """Fit to clean embeddings.
 
-        `sigma` is the bandwidth of the Gaussian kernel exp(-|a-b|^2 / (2 sigma^2)); without it, the
-        median distance between reference samples (Gretton et al. 2012, section 8). `kernel` is used
-        as it is.
+        Args:
+            X: (n, d), n >= 2.
+            window_size: Number of embeddings that a distance is computed from.
+            sigma: Bandwidth of the Gaussian kernel exp(-|a-b|^2 / (2 sigma^2)). By default, the median
+                distance between reference samples (Gretton et al. 2012, section 8).
+            kernel: Another kernel, with K(x, x) = 1.
 
         Raises:
-            EmbeddingError: X is misshaped or holds NaN or infinite values.
+            EmbeddingError: X has another shape, or holds NaN or infinite values.
             BlindKernelError: the kernel is 0 or 1 for nearly all pairs of the reference.
         """
         reference = _samples(X)
@@ -140,18 +149,19 @@ class FittedMMD:
 
     @property
     def dimensions(self) -> int:
+        """Number d of values in an embedding."""
         return int(self.reference.shape[1])
 
     @property
     def largest_distance(self) -> float:
-        """What no distance can exceed: window samples all alike, and far from the reference."""
+        """Upper bound of all distances: equal window samples, far from the reference."""
         return 1 + self.mean_kernel
 
     @functools.cached_property
     def one_picture_distance(self) -> float:
-        """The usual distance of a window that holds one clean picture over and over.
+        """Distance of a window that holds one clean picture `window_size` times.
 
-        The median over (at most 500) reference samples, each against all others.
+        It is the median over at most 500 reference samples, each compared with all others.
         """
         step = -(-len(self.reference) // 500)
         own = self.kernel(self.reference[::step], self.reference).sum(axis=1) - 1
@@ -162,15 +172,15 @@ class FittedMMD:
         """Check one embedding, (d,) or (1, d), and evaluate the kernel between it and the reference.
 
         Raises:
-            EmbeddingError: NaN, infinite or of another dimension than the reference.
+            EmbeddingError: it has NaN or infinite values, or another dimension than the reference.
         """
         row = _checked(embedding, self.dimensions)
         return Entry(row, float(np.mean(self.kernel(row[None], self.reference))))
 
     def distance(self, window: Window, within: Floats | None = None) -> float | None:
-        """The unbiased MMD^2 between window and reference; None until the window is full.
+        """Return the unbiased MMD^2 between window and reference, or None until the window is full.
 
-        `within` is the (m, m) kernel matrix of the window, if it is at hand.
+        `within` is the (m, m) kernel matrix of the window, if it is known already.
         """
         m = len(window)
         if m < self.window_size:
@@ -180,7 +190,10 @@ class FittedMMD:
         return self.mean_kernel + among - 2 * float(np.mean(window.to_reference))
 
     def within(self, window: Window, before: Floats | None = None) -> Floats:
-        """The (m, m) kernel matrix of a window; from the one `before` its last push, a row suffices."""
+        """Return the (m, m) kernel matrix of a window.
+
+        With the matrix `before` the last push, only one row is computed.
+        """
         if before is None:
             return self.kernel(window.embeddings, window.embeddings)
         m = len(window)
@@ -191,7 +204,7 @@ class FittedMMD:
         return kernels
 
     def warm(self, embeddings: Floats | None = None) -> Window:
-        """A window filled with the last `window_size` of `embeddings` (of the reference if None)."""
+        """Return a window of the last `window_size` of `embeddings`, by default of the reference."""
         window = Window.empty(self.dimensions)
         rows = self.reference if embeddings is None else embeddings
         for row in rows[-self.window_size :]:
@@ -199,7 +212,7 @@ class FittedMMD:
         return window
 
     def distances(self, embeddings: Any) -> Floats:
-        """The distance after each of (k, d) embeddings in order, NaN until the window is full."""
+        """Return (k,) distances, after each of (k, d) embeddings; NaN until the window is full."""
         window, found = Window.empty(self.dimensions), []
         for row in np.asarray(embeddings, np.float64):
             window = window.push(self.entry(row), self.window_size)
@@ -209,7 +222,7 @@ class FittedMMD:
 
 
 def median_distance(X: Floats) -> float:
-    """The median Euclidean distance between different rows of (n, d), of 1000 rows at most."""
+    """Return the median Euclidean distance between rows of (n, d), of 1000 rows at most."""
     step = -(-len(X) // MEDIAN_SAMPLES)
     return float(np.median(pdist(X[::step])))
 
@@ -243,7 +256,7 @@ def _blind(reference: Floats, mean_kernel: float) -> str:
 
 
 def _samples(X: Any) -> Floats:
-    """A private (n, d) float64 copy of the reference, checked."""
+    """Check the reference and return a copy, (n, d) float64."""
     try:
         reference = np.array(X, np.float64)
     except (TypeError, ValueError) as error:
@@ -275,11 +288,13 @@ def _checked(embedding: Any, dimensions: int) -> Floats:
 class MMDStreaming(BaseDistanceBased):  # type: ignore[misc]  # Frouros has no type hints to check
     """Frouros' `MMDStreaming`, computed incrementally in float64.
 
-    The same distances within 1e-9, the same `None` until the window is full. What differs: each
-    embedding's mean kernel to the reference is computed once, not at every update; `reset` clears the
-    window and keeps the reference; NaN, infinite and misshaped values are refused before they touch
-    the window; the bandwidth is fitted to the reference unless given; a reference on which the kernel
-    is blind is refused.
+    Distances equal those of Frouros within 1e-9, and are None until the window is full. The differences:
+
+    - Each embedding's mean kernel to the reference is computed once, not at every update.
+    - `reset` clears the window and keeps the reference.
+    - NaN, infinite and misshaped values raise an error and leave the window unchanged.
+    - The bandwidth is fitted to the reference unless it is given.
+    - A reference on which the kernel is nearly constant raises an error.
 
     >>> import numpy as np
     >>> rng = np.random.default_rng(31)
@@ -320,7 +335,7 @@ class MMDStreaming(BaseDistanceBased):  # type: ignore[misc]  # Frouros has no t
 
     @property
     def fitted(self) -> FittedMMD:
-        """The immutable part.
+        """Fitted reference and kernel, which never change.
 
         Raises:
             MissingFitError: from Frouros, when `fit` was not called.
@@ -330,7 +345,7 @@ class MMDStreaming(BaseDistanceBased):  # type: ignore[misc]  # Frouros has no t
 
     @property
     def window(self) -> Window:
-        """The window as it is now: a value, unaffected by later updates."""
+        """Window as it is now: a value that later updates do not change."""
         return Window.empty(self.fitted.dimensions) if self._window is None else self._window
 
     def reset(self) -> None:
@@ -350,7 +365,7 @@ class MMDStreaming(BaseDistanceBased):  # type: ignore[misc]  # Frouros has no t
     def _specific_checks(self, X: Any) -> None:
         self._entry = self.fitted.entry(X)
 
-    def _update(self, value: Any) -> DistanceResult | None:  # noqa: ARG002 - judged above, once
+    def _update(self, value: Any) -> DistanceResult | None:  # noqa: ARG002 - checked above, once
         assert self._entry is not None
         self._window = self.window.push(self._entry, self.window_size)
         self._within = self.fitted.within(self._window, self._within)
@@ -358,7 +373,7 @@ class MMDStreaming(BaseDistanceBased):  # type: ignore[misc]  # Frouros has no t
         return None if distance is None else DistanceResult(distance=distance)
 
     def _compare(self, X: Any) -> tuple[DistanceResult, dict[str, Any]]:
-        """The distance of any number of samples (k, d), k >= 2, the window left alone."""
+        """Return the distance of any number of samples (k, d), k >= 2; the window stays as it is."""
         rows = [self.fitted.entry(row) for row in np.asarray(X, np.float64)]
         window = Window.empty(self.fitted.dimensions)
         for row in rows:

@@ -3,9 +3,9 @@
 Neighbouring frames of a camera are alike and its light changes slowly. A threshold that is
 simulated from independent samples, or found by scoring frames against a reference that holds them,
 is therefore exceeded all the time. Here a statistic is fitted on one contiguous half of the clean
-footage and run over the other in time order, and the other way round; alarms in those two runs are
+footage and run over the other in time order, and the other way round. Alarms in those two runs are
 counted as events, and the tail of the events' maxima is extended to the rate asked for (peaks over
-threshold).
+threshold: Davison and Smith 1990, "Models for Exceedances over High Thresholds").
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ __all__ = [
 Tail = Literal["additive", "multiplicative"]
 Event = tuple[int, float]
 
-REFRACTORY = 24  # frames: what exceeds the threshold so soon after an event's start belongs to it
+REFRACTORY = 24  # frames that an event lasts
 ENOUGH_FRAMES = 240
 ENOUGH_EVENTS = 3
-WARNING_SHARE = 4.0  # warnings may come this many times as often as drift
+WARNING_SHARE = 4.0  # times as often as drift, warnings may come
 
 
 @dataclass(frozen=True)
@@ -54,21 +54,27 @@ class Threshold:
     """The two thresholds of one statistic and how they were found.
 
     Attributes:
-        drift: an image whose score is above it is an alarm.
-        warning: as `drift`, for a run time of a quarter.
+        drift: Score above which an image is drift.
+        warning: Score above which an image is a warning: `drift` for a quarter of the run time.
         calibrated: False for provisional thresholds, from too little footage: the largest score as
             warning, and that plus its distance from the median as drift.
-        votes: False when the statistic cannot reach `drift`, which takes it out of the verdict.
-        frames: N, the images scored in the two runs.
-        k: the events allowed above `level`; `events`: those found; `run_events`: in each run.
-        level: u, where the tail begins; `excess`: the mean excess over it (additive: a difference;
-            multiplicative: of logarithms).
-        target_ert: the ERT the user asked for; `tail_ert`: the one the tail was extended to.
-        reach: the most the statistic can be, if there is such a bound.
-        alarms: events above `drift` in the two runs; `rate`, `rate_low`, `rate_high`: those per
-            image, with an exact 95 % interval.
-        more_images: clean images missing for a calibrated threshold.
-        notes: what a user should know, a sentence each.
+        votes: False when the statistic cannot reach `drift` and is excluded from the verdict.
+        frames: Images scored in the two runs (N).
+        k: Events allowed above `level`.
+        events: Events found above `level`.
+        run_events: Events found in each run.
+        level: Score where the tail begins (u).
+        excess: Mean excess of the events over `level`, of logarithms for a multiplicative tail.
+        tail: How the tail is extended.
+        target_ert: Expected run time that the user asked for, in images.
+        tail_ert: Expected run time that the tail was extended to, in images.
+        reach: Largest value the statistic can have, if there is such a bound.
+        alarms: Events above `drift` in the two runs.
+        rate: Those events per image.
+        rate_low: Lower end of the exact 95 % interval of `rate`.
+        rate_high: Upper end of it.
+        more_images: Clean images that are missing for a calibrated threshold.
+        notes: Sentences for the user.
     """
 
     drift: float
@@ -94,11 +100,11 @@ class Threshold:
 
     @property
     def note(self) -> str:
-        """All notes in one string."""
+        """Notes in one string."""
         return " ".join(self.notes)
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON object that `from_json` reads back."""
+        """Return a JSON object that `from_json` reads."""
         return asdict(self)
 
     @classmethod
@@ -106,7 +112,7 @@ class Threshold:
         """Read what `to_json` wrote.
 
         Raises:
-            ArtefactError: a field that is missing or unknown.
+            ArtefactError: a field is missing or unknown.
         """
         known = {f.name for f in fields(cls)}
         if set(document) != known:
@@ -121,11 +127,11 @@ class Threshold:
 
 
 def half_split(n: int, gap: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """(fit, run) twice: the first half fits and the second is run, and the other way round.
+    """Return (fit, run) twice: fit the first half and run the second, and the other way round.
 
     Args:
-        n: clean images, in time order.
-        gap: images left out between the halves, at least a window, so that they share nothing.
+        n: Number of clean images, in time order.
+        gap: Images left out between the halves, at least a window, so that they share no window.
 
     Raises:
         InputError: fewer than two images a half.
@@ -143,17 +149,20 @@ def half_split(n: int, gap: int) -> tuple[tuple[slice, slice], tuple[slice, slic
 def half_split_runs(
     n: int, gap: int, run: Callable[[slice, slice], ArrayLike]
 ) -> tuple[Floats, Floats]:
-    """Both runs of the half-split: `run(fit, over)` fits on one slice and scores the other."""
+    """Return both runs of the half-split; `run(fit, over)` fits one slice and scores the other."""
     first, second = (np.asarray(run(*pair), dtype=np.float64) for pair in half_split(n, gap))
     return first, second
 
 
 def decluster(scores: ArrayLike, threshold: float, refractory: int = REFRACTORY) -> list[Event]:
-    """Alarm events: (index of the start, largest score) of each.
+    """Return the alarm events of a run: (index of the start, largest score) of each.
 
-    An event starts with a score above `threshold` (strictly) and lasts `refractory` images; what
-    exceeds the threshold meanwhile belongs to it. So a stream that stays in alarm has an event
-    every `refractory` images. NaN (a window that is not full yet) never exceeds.
+    An event starts with a score above `threshold` (strictly) and lasts `refractory` images; further
+    scores above the threshold belong to it. So a stream that stays in alarm has an event every
+    `refractory` images. NaN (a window that is not full yet) is never above.
+
+    >>> decluster([0, 3, 5, 0, 0, 4], threshold=2, refractory=3)
+    [(1, 5.0), (5, 4.0)]
     """
     values = np.asarray(scores, dtype=np.float64)
     above = np.flatnonzero(values > threshold)
@@ -168,7 +177,7 @@ def decluster(scores: ArrayLike, threshold: float, refractory: int = REFRACTORY)
 def false_alarm_rate_interval(
     events: int, frames: int, confidence: float = 0.95
 ) -> tuple[float, float, float]:
-    """False alarms per image: the rate and its exact Poisson interval (Garwood 1936)."""
+    """Return false alarms per image: the rate and its exact Poisson interval (Garwood 1936)."""
     if frames <= 0:
         return 0.0, 0.0, math.inf
     tail = (1 - confidence) / 2
@@ -187,8 +196,7 @@ def calibrate_scores(
     least: float | None = None,
     refractory: int = REFRACTORY,
 ) -> Threshold:
-    """Thresholds for an expected run time of `ert` images from out-of-sample runs over clean
-    footage.
+    """Calibrate thresholds for an expected run time from out-of-sample runs over clean footage.
 
     The tail above u, the smallest score with at most k = clip(N/60, 5, 15) events above it, is
     taken as exponential in the score (`additive`: h = u + mean(maximum - u) ln(k' ERT'/N)) or in
@@ -197,18 +205,18 @@ def calibrate_scores(
     is extended: the smallest score with at most N/ERT' events above it.
 
     Args:
-        runs: scores in time order, one array a run; NaN where there is none.
-        ert: the mean number of clean images between two false alarms that is asked for.
-        tail: how the tail is extended.
-        ert_factor: by how much the tail is extended further than asked: because another statistic
-            has a share in the false alarms, or the tail is heavier than the runs show.
-        reach: the most the statistic can be; a drift threshold above it takes the statistic out of
-            the vote.
-        least: no threshold is lower.
-        refractory: how long an event lasts.
+        runs: Scores in time order, one array for each run; NaN where there is none.
+        ert: Mean number of clean images between two false alarms that is asked for.
+        tail: How the tail is extended.
+        ert_factor: Factor by which the tail is extended further than `ert`: because another statistic
+            raises false alarms too, or the tail is heavier than the runs show.
+        reach: Largest value the statistic can have; a drift threshold above it excludes the statistic
+            from the verdict.
+        least: Lower bound of both thresholds.
+        refractory: Images that an event lasts.
 
     Raises:
-        InputError: no finite score at all.
+        InputError: there is no finite score.
     """
     streams = [np.asarray(run, dtype=np.float64) for run in runs]
     pooled = np.concatenate([s[np.isfinite(s)] for s in streams]) if streams else np.empty(0)
@@ -262,17 +270,20 @@ def calibrate_mmd(
     reach: float | None = None,
     least: float | None = None,
 ) -> Threshold:
-    """Thresholds of the MMD distance from the clean embeddings, in time order.
+    """Calibrate thresholds of the MMD distance.
 
     Args:
-        embeddings: (n, d), of all the clean images.
-        window_size: of the detector; also the gap between the halves.
-        ert: the expected run time asked for.
-        scores: `scores(reference, run)` gives the distance of each embedding of the run, NaN while
-            the window fills.
-        ert_factor: by how much the tail is extended further.
+        embeddings: (n, d), of all clean images in time order.
+        window_size: Window of the detector; also the gap between the halves.
+        ert: Expected run time asked for, in images.
+        scores: Function of (reference, run) that returns the distance after each embedding of the run,
+            NaN while the window fills.
+        ert_factor: Factor by which the tail is extended further.
         reach: 1 plus the mean kernel between reference embeddings.
-        least: no threshold is lower.
+        least: Lower bound of both thresholds.
+
+    Raises:
+        InputError: too few embeddings.
     """
     runs = mmd_runs(embeddings, window_size, scores)
     return calibrate_scores(
@@ -283,7 +294,7 @@ def calibrate_mmd(
 def mmd_runs(
     embeddings: ArrayLike, window_size: int, scores: Callable[[Floats, Floats], ArrayLike]
 ) -> tuple[Floats, Floats]:
-    """The distances of both runs of the half-split, for thresholds and for the figure."""
+    """Return the distances of both runs of the half-split, for thresholds and for the figure."""
     values = np.asarray(embeddings, dtype=np.float64)
     return half_split_runs(
         len(values), window_size, lambda fit, run: scores(values[fit], values[run])
@@ -293,7 +304,7 @@ def mmd_runs(
 def level_with_events(
     runs: Sequence[ArrayLike], allowed: int, refractory: int = REFRACTORY
 ) -> float:
-    """The smallest score of `runs` with at most `allowed` events above it."""
+    """Return the smallest score of `runs` with at most `allowed` events above it."""
     streams = [np.asarray(run, dtype=np.float64) for run in runs]
     pooled = np.concatenate([s[np.isfinite(s)] for s in streams])
     return _smallest_level(streams, np.unique(pooled), allowed, refractory)
@@ -301,7 +312,7 @@ def level_with_events(
 
 @dataclass(frozen=True)
 class _Tail:
-    """The events above u and their mean excess."""
+    """Events above u and their mean excess."""
 
     streams: Sequence[Floats]
     ordered: Floats  # the distinct scores
@@ -331,7 +342,7 @@ class _Tail:
         return cls(streams, ordered, pooled.size, k, counts, level, excess, tail, refractory)
 
     def extend(self, ert: float) -> float:
-        """The threshold for an expected run time of `ert`."""
+        """Return the threshold for an expected run time of `ert`."""
         if self.frames >= self.events * ert:
             allowed = math.floor(self.frames / ert)
             return _smallest_level(self.streams, self.ordered, allowed, self.refractory)
@@ -354,7 +365,7 @@ def _count(streams: Sequence[Floats], threshold: float, refractory: int) -> int:
 def _smallest_level(
     streams: Sequence[Floats], ordered: Floats, allowed: int, refractory: int
 ) -> float:
-    """The smallest of `ordered` with at most `allowed` events above it.
+    """Return the smallest of `ordered` with at most `allowed` events above it.
 
     The events are the fewest stretches of `refractory` images that cover everything above a level,
     so their number never grows with the level, and bisection finds it.
@@ -370,7 +381,7 @@ def _smallest_level(
 
 
 def _missing(found: _Tail) -> int:
-    """Clean images that would make a calibrated threshold likely."""
+    """Return how many more clean images would probably give a calibrated threshold."""
     for_events = math.ceil(found.frames * ENOUGH_EVENTS / max(found.events, 1))
     return max(ENOUGH_FRAMES, for_events) - found.frames
 

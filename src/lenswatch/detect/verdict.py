@@ -1,4 +1,12 @@
-"""One verdict from two statistics: the MMD distance and the lens chart's score."""
+"""One verdict from two statistics: the MMD distance and the lens chart's score.
+
+>>> mmd = Statistic(0.2, warning=0.3, drift=0.5)
+>>> chart = Statistic(7.2, warning=3.0, drift=6.0)
+>>> combine("either", mmd, chart)
+Verdict(drift=True, warning=True, ratio=1.2)
+>>> combine("mmd", mmd, chart)
+Verdict(drift=False, warning=False, ratio=0.4)
+"""
 
 from __future__ import annotations
 
@@ -26,13 +34,13 @@ VOTING: dict[Rule, tuple[str, ...]] = {
     "chart": ("chart",),
 }
 
-# Of two statistics that may each raise an alarm, each is calibrated for a longer run time, so that
-# together they give the one asked for.
+# When either of two statistics may raise an alarm, each is calibrated for a longer run time, so that
+# both together have the one asked for.
 CHART_SHARE, MMD_SHARE = 1.2, 2.0
 
 
 def share(rule: Rule, statistic: Literal["mmd", "chart"]) -> float:
-    """What the expected run time is multiplied by for the calibration of one statistic."""
+    """Return the factor by which one statistic's expected run time is longer than the one asked for."""
     if rule != "either":
         return 1.0
     return MMD_SHARE if statistic == "mmd" else CHART_SHARE
@@ -40,7 +48,13 @@ def share(rule: Rule, statistic: Literal["mmd", "chart"]) -> float:
 
 @dataclass(frozen=True)
 class Statistic:
-    """A value and what it is compared with; None: it has none, or never exceeds."""
+    """A value with its thresholds.
+
+    Attributes:
+        value: None while there is none.
+        warning: Threshold of the warning; None if there is none.
+        drift: Threshold of drift; None excludes the statistic from the verdict.
+    """
 
     value: float | None
     warning: float | None
@@ -48,22 +62,24 @@ class Statistic:
 
     @classmethod
     def of(cls, value: float | None, threshold: Threshold | None) -> Statistic:
-        """With calibrated thresholds, unless they are out of reach."""
+        """Combine a value with calibrated thresholds; one that is out of reach is left out."""
         if threshold is None or not threshold.votes:
             return cls(value, None if threshold is None else threshold.warning, None)
         return cls(value, threshold.warning, threshold.drift)
 
     @property
     def drifts(self) -> bool:
+        """Whether the value is above the drift threshold."""
         return _exceeds(self.value, self.drift)
 
     @property
     def warns(self) -> bool:
+        """Whether the value is above either threshold."""
         return self.drifts or _exceeds(self.value, self.warning)
 
     @property
     def ratio(self) -> float | None:
-        """Value over drift threshold: above 1 is drift. None without a vote."""
+        """Value divided by the drift threshold: above 1 is drift. None without a threshold."""
         if self.value is None or self.drift is None or self.drift <= 0:
             return None
         return self.value / self.drift
@@ -71,13 +87,21 @@ class Statistic:
 
 @dataclass(frozen=True)
 class Alarm:
-    """Whether a stream is in alarm, and for how many images it has been quiet since."""
+    """Alarm of a stream.
+
+    Attributes:
+        raised: Whether the stream is in alarm.
+        quiet: Images in a row below the warning thresholds since then.
+    """
 
     raised: bool = False
     quiet: int = 0
 
     def after(self, drift: bool, warning: bool, window_size: int) -> Alarm:
-        """Raised with drift; falls after `window_size` images in a row below the warnings."""
+        """Return the alarm after one more image.
+
+        Drift raises it; `window_size` images in a row without a warning clear it.
+        """
         if drift:
             return Alarm(True)
         if not self.raised or warning:
@@ -88,12 +112,13 @@ class Alarm:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What an image's statistics come to.
+    """Verdict on one image.
 
     Attributes:
-        drift: this image puts a voting statistic over its drift threshold.
-        warning: ... over its warning threshold, or something else is to be looked at.
-        ratio: the largest of value over drift threshold among the voting statistics; None without one.
+        drift: Whether a statistic of the rule is above its drift threshold.
+        warning: Whether one is above its warning threshold, or something else deserves a look.
+        ratio: Largest ratio of value to drift threshold among the statistics of the rule; None without
+            any.
     """
 
     drift: bool
@@ -102,14 +127,14 @@ class Verdict:
 
 
 def combine(rule: Rule, mmd: Statistic, chart: Statistic, *, look: bool = False) -> Verdict:
-    """The verdict under a rule.
+    """Return the verdict under a rule.
 
     Args:
         rule: `either`, or one statistic alone.
-        mmd: the distance with its thresholds.
-        chart: the lens chart's score with its thresholds.
-        look: the chart's slow score is over its threshold, or the camera is frozen, dark or moved: a
-            warning, never drift.
+        mmd: Distance with its thresholds.
+        chart: Lens chart's score with its thresholds.
+        look: Whether the chart's slow score is above its threshold, or the camera is frozen, dark or
+            moved. That is a warning, never drift.
     """
     voting = [{"mmd": mmd, "chart": chart}[name] for name in VOTING[rule]]
     ratios = [s.ratio for s in voting if s.ratio is not None]

@@ -88,7 +88,11 @@ def _found(threshold: Threshold) -> str:
         f"asked for: one false alarm in {threshold.target_ert:g}"
     )
     provisional = "" if threshold.calibrated else "; provisional"
-    return found + provisional + ("" if threshold.votes else "; out of reach: no vote")
+    return (
+        found
+        + provisional
+        + ("" if threshold.votes else "; out of reach: excluded from the verdict")
+    )
 
 
 def _draw(axis: Axes, run: Floats, threshold: Threshold) -> None:

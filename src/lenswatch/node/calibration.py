@@ -72,7 +72,7 @@ class Calibration:
                 what = f"The {_NAMES[name]}"
                 found.append(calibration_notes.out_of_reach(what, t.drift, t.reach))
         if not any(t.votes for t in used.values()):
-            found.append(calibration_notes.NOTHING_VOTES)
+            found.append(calibration_notes.ALL_EXCLUDED)
         return tuple(found)
 
     def lines(self) -> list[str]:
