@@ -1,1 +1,1 @@
-"""Detection: arrays in, arrays out; no file, clock, SQL or torch."""
+"""Detection: functions of arrays that use no file, clock, database or torch."""

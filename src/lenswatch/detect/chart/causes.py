@@ -1,8 +1,9 @@
-"""What is wrong with a picture, in words, and where.
+"""Causes: what is wrong with a picture, by name, and in which cells.
 
-When the chart is over a threshold, the change that it sees is compared with the signatures of the faults
-(`lens_signatures`), both without the modes in which the clean scene varies, and named after the one whose
-direction it has; then what that one explains is taken away, and what is left is named, if it is much.
+When the chart is above a threshold, the change that it sees is compared with the signatures of the faults
+(`chart.signatures`), both without the modes in which the clean scene varies. It is named after the signature
+with the most similar direction. What that signature explains is then subtracted, and the rest is named too
+if it is large enough.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ __all__ = ["MAP", "Cause", "causes", "deviation_map"]
 
 MAP = (4, 5)
 _LASTING = 7  # images
-_NOTABLE = 2.0  # deviations: a cell that has changed
-_STRONG = 100.0  # strength of what is seen at once, without a chart
+_NOTABLE = 2.0  # deviations from which on a cell shows a change
+_STRONG = 100.0  # strength of faults of the whole picture, which come first
 _MOST = 3  # causes named by their signatures
-_ALIKE = 0.35  # cosine from which on a resemblance counts
-_PART = 0.15  # of the picture's cells: what covers no more covers it partly
-_LOCAL = 0.6  # of the change's length that lies in those: weighed as a cosine of so much less
+_ALIKE = 0.35  # cosine from which on a further signature counts
+_PART = 0.15  # share of the cells that "partly covered" looks at: the most changed ones
+_LOCAL = 0.6  # factor that makes those cells' share of the change comparable with a cosine
 
-# The words for a channel that falls and rises; a change is located by those of its name.
+# Names of a channel that falls and that rises. The cells of a change are those of the channels of its name.
 _WORDS = {
     "luma": ("darker", "brighter"),
     "contrast": ("less contrast", None),
@@ -45,13 +46,13 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class Cause:
-    """One thing that has changed.
+    """One named change.
 
     Attributes:
         name: darker, brighter, less contrast, blurred, noisier, colour cast, partly covered, camera
             moved, frozen, black or burnt out.
         strength: 1 at the drift threshold.
-        cells: [row, column] of the 4 x 5 map's cells that show it.
+        cells: (row, column) of the cells of the 4 x 5 map that show it.
     """
 
     name: str
@@ -59,7 +60,7 @@ class Cause:
     cells: tuple[tuple[int, int], ...]
 
     def to_json(self) -> dict[str, Any]:
-        """As answers and drift jobs carry it."""
+        """Return the object that answers and drift jobs carry."""
         cells = [list(cell) for cell in self.cells]
         return {"name": self.name, "strength": round(self.strength, 3), "cells": cells}
 
@@ -67,13 +68,13 @@ class Cause:
 def causes(
     chart: LensChart, state: ChartState, drift_score: float, slow_score: float
 ) -> tuple[Cause, ...]:
-    """What has changed by more than either threshold, the strongest first.
+    """Return the causes of a chart that is above either threshold, the strongest first.
 
     Args:
-        chart: the fitted chart.
-        state: after the image in question.
-        drift_score: the drift threshold of the chart's score.
-        slow_score: that of the score without re-centring.
+        chart: Fitted chart.
+        state: State after the image in question.
+        drift_score: Drift threshold of the chart's score.
+        slow_score: Drift threshold of the score without re-centring.
     """
     found = list(_at_once(chart, state))
     over = max(chart.score(state) / drift_score, chart.slow_score(state) / slow_score)
@@ -83,10 +84,10 @@ def causes(
 
 
 def deviation_map(chart: LensChart, state: ChartState) -> Floats:
-    """(4, 5): how many deviations each cell is from clean footage, in the channel that is farthest.
+    """Return (4, 5): the largest deviation from clean footage among the channels of each cell.
 
-    Without the modes in which the clean scene varies; the median of the last few images, so that what
-    passes by does not show.
+    Deviations are without the modes in which the clean scene varies, and in the median of the last 7
+    images, so that passing objects do not show.
     """
     if not len(state.cells):
         return np.zeros(MAP)
@@ -109,10 +110,10 @@ def _at_once(chart: LensChart, state: ChartState) -> Iterator[Cause]:
 
 
 def _by_signature(chart: LensChart, state: ChartState, over: float) -> Iterator[Cause]:
-    """The faults whose signatures the last images' change resembles, the closest first.
+    """Yield the faults whose signatures resemble the change of the last images, the closest first.
 
-    The first has the strength `over`, that of the score; the others their share of it. What lies in few
-    cells has no other name: the rest is what passes by.
+    The first has the strength `over` of the score, the others their share of it. A change in few cells is
+    only named "partly covered": the rest comes from passing objects.
     """
     recent = _change(chart, state)
     change = recent.ravel() / max(float(np.linalg.norm(recent)), 1e-9)
@@ -125,8 +126,11 @@ def _by_signature(chart: LensChart, state: ChartState, over: float) -> Iterator[
 
 
 def _named(chart: LensChart, change: Floats) -> list[tuple[str, float]]:
-    """Faults with the cosines of a change of unit length with their signatures, each of what is left
-    when the one before is taken away; those after the first must be much of the change."""
+    """Return names and cosines of the signatures that a change of unit length resembles.
+
+    Each is found in what remains without those before it; those after the first must explain a large part
+    of the change.
+    """
     names, directions = chart.signatures
     left, found = change, dict[str, float]()
     while len(found) < _MOST:
@@ -141,7 +145,7 @@ def _named(chart: LensChart, change: Floats) -> list[tuple[str, float]]:
 
 
 def _local_share(chart: LensChart, state: ChartState) -> float:
-    """How much of the lasting change lies in few cells, comparable with a cosine."""
+    """Return the share of the lasting change that lies in few cells, comparable with a cosine."""
     lasting = np.median(chart.scales.without_modes(state.cells[-WINDOW:]), axis=0)
     whole = max(np.linalg.norm(lasting), np.linalg.norm(_change(chart, state)), 1e-9)
     cells = np.sort((lasting**2).sum(axis=0).ravel())[::-1]
@@ -149,7 +153,7 @@ def _local_share(chart: LensChart, state: ChartState) -> float:
 
 
 def _change(chart: LensChart, state: ChartState) -> Floats:
-    """(7, 8, 10): the mean deviations of the last images, without the modes."""
+    """Return the mean deviations (7, 8, 10) of the last 3 images, without the modes."""
     return np.asarray(chart.scales.without_modes(state.cells[-QUICK:]).mean(axis=0))
 
 
@@ -169,7 +173,7 @@ def _where(
 
 
 def _coarse(values: Floats) -> Floats:
-    """(k, 8, 10) to (k, 4, 5): means of 2 x 2."""
+    """Return means of 2 x 2 cells: (k, 8, 10) to (k, 4, 5)."""
     k = len(values)
     return np.asarray(values.reshape(k, MAP[0], 2, MAP[1], 2).mean(axis=(2, 4)), dtype=np.float64)
 

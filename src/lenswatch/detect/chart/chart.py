@@ -1,11 +1,11 @@
-"""The lens chart: a control chart on image statistics, the second opinion beside the MMD distance.
+"""The lens chart: a control chart on image statistics, the second statistic beside the MMD distance.
 
-A pure function of a fitted `LensChart`, which never changes, and a `ChartState`, which goes in and
-comes out. The score of an image is the largest of the chart's parts (`lens_parts`), each less its
-clean centre and in units of what it does in clean footage that it was not fitted to.
+Everything here is a pure function of a fitted `LensChart`, which never changes, and a `ChartState`, which is
+given and returned. The score of an image is the largest of the chart's parts (`chart.parts`), each less its
+clean centre and in units of its variation in clean footage that it was not fitted to.
 
-Slow daylight is followed, fouling is not: a part's centre moves towards the part by 1/200 of their
-difference at each image, and by no more than three times what the part wandered between the halves of the
+The chart follows slow daylight, but not fouling: at each image, a part's centre moves towards the part by
+1/200 of their difference, and in all by no more than three times the part's wander between the halves of the
 clean footage. A second score without this re-centring sees what grows too slowly for the first.
 """
 
@@ -36,24 +36,24 @@ __all__ = ["FEWEST", "ChartFit", "ChartState", "LensChart", "fit_chart"]
 
 
 FEWEST = 5 * WINDOW  # clean images: a gap, and two halves of two windows each
-_MEMORY = 200.0  # images over which a centre follows
-_REACH = 3.0  # times the wander: how far it may
-_LEAST = 1.0  # deviations: what no part need be finer than
-_TAIL = 1.5  # times the expected run time that the tail of the scores is extended to
+_MEMORY = 200.0  # images: time constant with which a centre follows
+_REACH = 3.0  # times the wander: limit of a centre's shift
+_LEAST = 1.0  # deviations: smallest unit of a part
+_TAIL = 1.5  # times the expected run time, to which the tail of the scores is extended
 _CHANNEL_ROWS = AGREEMENT + 1
 
 
 @dataclass(frozen=True)
 class LensChart:
-    """What a stream looks like when its lens is clean.
+    """A lens chart that was fitted to a stream's clean pictures.
 
     Attributes:
-        scales: of each channel in each cell.
-        scene: (64, 80) uint8, the median of the clean pictures' luma.
-        centre: (parts,), the median of each part.
-        wander: (parts,), the 95th percentile of each part's distance from its centre, out of sample.
-        spread: (parts,), the unit of each part's distance once it is re-centred.
-        watch: for frozen, black, burnt-out and moved.
+        scales: Location and scatter of each channel in each cell.
+        scene: (64, 80) uint8, median of the clean pictures' luma.
+        centre: (42,) median of each part.
+        wander: (42,) 95th percentile of each part's distance from its centre, out of sample.
+        spread: (42,) unit of each part's distance from its re-centred centre.
+        watch: Finds frozen, black, burnt-out and displaced pictures.
     """
 
     scales: Scales
@@ -65,31 +65,31 @@ class LensChart:
 
     @cached_property
     def digest(self) -> str:
-        """Names the parameters, so that a state never meets those of another chart."""
+        """Name of the parameters, so that a state is not used with another chart."""
         content = b"".join(np.ascontiguousarray(a).tobytes() for a in self._arrays().values())
         return hashlib.sha256(content).hexdigest()[:16]
 
     @cached_property
     def signatures(self) -> tuple[tuple[str, ...], Floats]:
-        """Names of faults, and the directions, (s, 560), in which they move what the modes leave."""
+        """Names of faults, and directions (s, 560) of their changes without the modes."""
         names, changes = zip(*signatures(self.scales.median), strict=True)
         moved = self.scales.without_modes(self.scales.median + np.stack(changes))
         flat = moved.reshape(len(names), -1)
         return names, flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-9)
 
     def cells(self, measured: Measured) -> Floats32:
-        """The seven channels and the agreement with the scene: (..., 8, 8, 10)."""
+        """Return the seven channels and the agreement with the scene: (..., 8, 8, 10)."""
         seen = agreement(measured.thumbs, self.scene)
         return np.concatenate([measured.cells, seen[..., None, :, :]], axis=-3)
 
     def start(self) -> ChartState:
-        """The state of a stream that begins."""
+        """Return the state of a stream without pictures."""
         empty = np.empty((0, _CHANNEL_ROWS, *GRID), np.float32)
         shift = np.zeros(len(PARTS))
         return ChartState(self.digest, empty, shift, SceneState(), None, shift)
 
     def update(self, state: ChartState, measured: Measured) -> ChartState:
-        """The state after one more image. A state of another chart is begun anew."""
+        """Return the state after one more image; a state of another chart starts again."""
         if state.chart != self.digest:
             state = self.start()
         recent = np.concatenate([state.cells[1 - WINDOW :], self.cells(measured)[None]])
@@ -101,31 +101,31 @@ class LensChart:
         return replace(moved, away=away, shift=self.follow(state.shift, away), before=state.shift)
 
     def follow(self, shift: Floats, away: Floats) -> Floats:
-        """The moved centres after a part was `away` from its own: bounded re-centring."""
+        """Return the shift of the centres after parts were `away` from them: bounded re-centring."""
         return np.clip(
             shift + (away - shift) / _MEMORY, -_REACH * self.wander, _REACH * self.wander
         )
 
     def excesses(self, state: ChartState) -> Floats:
-        """Each part's distance from its moved centre, in units of its spread, signed; 0 at first."""
+        """Return each part's signed distance from its moved centre in units of its spread; 0 at first."""
         if state.away is None:
             return np.zeros(len(PARTS))
         return (state.away - state.before) / self.spread
 
     def slow_excesses(self, state: ChartState) -> Floats:
-        """As `excesses`, without re-centring."""
+        """Return each part's signed distance from its clean centre in units of its wander; 0 at first."""
         return np.zeros(len(PARTS)) if state.away is None else state.away / self.wander
 
     def score(self, state: ChartState) -> float:
-        """The largest excess; 0 for the first 11 images."""
+        """Return the largest excess; 0 for the first 11 images."""
         return float(np.max(np.abs(self.excesses(state))))
 
     def slow_score(self, state: ChartState) -> float:
-        """The largest excess without re-centring."""
+        """Return the largest excess without re-centring."""
         return float(np.max(np.abs(self.slow_excesses(state))))
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON object that `from_json` reads back: the arrays, in NumPy's format, as base64."""
+        """Return a JSON object that `from_json` reads: the arrays in NumPy's format, as base64."""
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **self._arrays())
         return {"arrays": base64.b64encode(buffer.getvalue()).decode(), "digest": self.digest}
@@ -135,7 +135,7 @@ class LensChart:
         """Read what `to_json` wrote.
 
         Raises:
-            ArtefactError: it is damaged.
+            ArtefactError: the document is damaged.
         """
         try:
             raw = base64.b64decode(document["arrays"], validate=True)
@@ -168,15 +168,15 @@ class LensChart:
 
 @dataclass(frozen=True)
 class ChartState:
-    """What a stream's chart remembers between images.
+    """State of a stream's chart between images.
 
     Attributes:
-        chart: digest of the chart it belongs to.
-        cells: (m, 8, 8, 10) float32, of the last m <= 12 images.
-        shift: (parts,), how far the centres have moved.
-        scene: for frozen and moved.
-        away: (parts,), of the last image from the fitted centres; None before 12 images.
-        before: (parts,), `shift` before the last image, which that image is judged by.
+        chart: Digest of the chart it belongs to.
+        cells: (m, 8, 8, 10) float32, cells of the last m <= 12 images.
+        shift: (42,) shift of the centres.
+        scene: State of the scene watch.
+        away: (42,) distance of the last image's parts from the fitted centres; None before 12 images.
+        before: (42,) `shift` before the last image, with which that image is scored.
     """
 
     chart: str
@@ -187,7 +187,7 @@ class ChartState:
     before: Floats
 
     def to_bytes(self) -> bytes:
-        """A line of JSON, then the arrays as they lie in memory: under 48 KiB."""
+        """Return a line of JSON, then the bytes of the arrays: less than 48 KiB."""
         arrays = self._arrays()
         shapes = {name: [a.dtype.str, *a.shape] for name, a in arrays.items()}
         head = json.dumps({"chart": self.chart, "arrays": shapes}).encode()
@@ -198,7 +198,7 @@ class ChartState:
         """Read what `to_bytes` wrote.
 
         Raises:
-            StoreError: it is damaged.
+            StoreError: the bytes are damaged.
         """
         head, _, body = data.partition(b"\n")
         try:
@@ -236,7 +236,14 @@ def _unpacked(shapes: Mapping[str, list[Any]], body: bytes) -> dict[str, NDArray
 
 @dataclass(frozen=True)
 class ChartFit:
-    """A fitted chart with its thresholds and the out-of-sample runs they come from."""
+    """A fitted chart with its thresholds.
+
+    Attributes:
+        chart: Fitted chart.
+        threshold: Thresholds of the score.
+        slow: Thresholds of the score without re-centring.
+        runs: Scores of the out-of-sample runs that `threshold` comes from.
+    """
 
     chart: LensChart
     threshold: Threshold
@@ -247,10 +254,24 @@ class ChartFit:
 def fit_chart(clean: Measured, *, ert: float, share: float = 1.0) -> ChartFit:
     """Fit the chart to clean pictures in time order and calibrate it by the half-split.
 
+    >>> from lenswatch.detect.chart.features import measure, measure_all, view
+    >>> rng = np.random.default_rng(0)
+    >>> clean = rng.integers(80, 120, (75, 128, 160, 3), np.uint8)
+    >>> fit = fit_chart(measure_all(clean), ert=200)
+    >>> chart, state = fit.chart, fit.chart.start()
+    >>> for picture in clean[-15:]:
+    ...     state = chart.update(state, measure(view(picture)))
+    >>> chart.score(state) > fit.threshold.drift
+    False
+    >>> state = chart.update(state, measure(view(clean[-1] // 2)))  # half of the light
+    >>> chart.score(state) > fit.threshold.drift
+    True
+
     Args:
-        clean: what was measured of them.
-        ert: the expected run time asked for.
-        share: its threshold is for that many times `ert`, as others raise alarms too.
+        clean: Measurements of the pictures.
+        ert: Expected run time asked for, in images.
+        share: Factor by which the run time of the chart alone is longer, since another statistic raises
+            false alarms too.
 
     Raises:
         InputError: too few pictures.
@@ -274,11 +295,11 @@ def fit_chart(clean: Measured, *, ert: float, share: float = 1.0) -> ChartFit:
 
 
 def _run(clean: Measured, scales: Scales, fit: slice, run: slice) -> Floats:
-    """The parts over one half, less their centres, of a chart that was fitted on the other.
+    """Return the parts over one half, less their centres, of a chart that was fitted to the other.
 
-    Only the scatters are that of all the footage: a half has less of it (one day where there are two),
-    and the thresholds must be in the units that live images are measured in. That the run half had
-    a share in its own units makes its scores too small by some; `_TAIL` makes up for it.
+    Only the scatters are those of all the footage. Those of a half are smaller (one day where there are
+    two), and the thresholds must be in the units that live images are measured in. The run half therefore
+    contributes to its own units, which makes its scores somewhat too small; `_TAIL` compensates for that.
     """
     scene = median_scene(clean.thumbs[fit])
     half = scales.centred_on(clean.cells[fit])
@@ -292,7 +313,7 @@ def _with_agreement(measured: Measured, scene: Pixels) -> Floats32:
 
 
 def _followed(chart: LensChart, away: Floats) -> Floats:
-    """Distances from centres that follow."""
+    """Return the distances of parts from centres that follow them."""
     shift, found = np.zeros(away.shape[1]), []
     for row in away:
         found.append(row - shift)
@@ -305,13 +326,13 @@ def _usual(runs: list[Floats]) -> Floats:
 
 
 def _spread(runs: list[Floats]) -> Floats:
-    """Between the usual and the largest distance: their geometric mean."""
+    """Return the geometric mean of the usual and the largest distance of each part."""
     largest = np.max(np.abs(np.concatenate(runs)), axis=0)
     return np.asarray(np.sqrt(_usual(runs) * largest), dtype=np.float64)
 
 
 def _padded(scores: Floats) -> Floats:
-    """One score an image: none for the images before the first window is full."""
+    """Return one score for each image: NaN before the first window is full."""
     return np.concatenate([np.full(WINDOW - 1, np.nan), scores])
 
 

@@ -1,7 +1,7 @@
-"""What the lens chart looks at: seven image statistics in each cell of a grid.
+"""Features of the lens chart: seven image statistics in each cell of a grid.
 
-Values are on 0 to 255. Everything is computed from a small view of the picture, 128 x 160, so that it
-takes well under a millisecond and any size of picture is treated alike.
+Pixel values are from 0 to 255. Everything is computed from a small view of the picture, 128 x 160, so that
+it takes less than a millisecond and does not depend on the size of the picture.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ VIEW = (128, 160)
 THUMB = (64, 80)
 GRID = (8, 10)
 CHANNELS = ("luma", "contrast", "sharpness", "noise", "blue", "red", "blur")
-AGREEMENT = len(CHANNELS)  # position of the agreement with the clean scene, behind the channels
+AGREEMENT = len(CHANNELS)  # index of the agreement with the clean scene, after the channels
 
 _TO_YCBCR = np.array(
     [[0.299, 0.587, 0.114], [-0.1687, -0.3313, 0.5], [0.5, -0.4187, -0.0813]], np.float32
 ).T
-_FLAT = 4.0  # grey levels squared: structure weaker than this is taken as agreeing
+_FLAT = 4.0  # grey levels squared: cells with a smaller variance count as agreeing
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Measured:
     """Measurements of n pictures in time order, or of one (without the first axis).
 
     Attributes:
-        cells: (n, 7, 8, 10) float32, the channels in each cell.
+        cells: (n, 7, 8, 10) float32, channels in each cell.
         thumbs: (n, 64, 80) uint8, luma.
     """
 
@@ -62,7 +62,11 @@ class Measured:
 
 
 def view(pixels: Pixels) -> Pixels:
-    """A picture (h, w, 3) uint8 of any size as (128, 160, 3) uint8."""
+    """Scale a picture (h, w, 3) uint8 of any size to (128, 160, 3) uint8.
+
+    Raises:
+        InputError: another shape or type.
+    """
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
         raise InputError(
             f"a picture of shape {pixels.shape} and type {pixels.dtype}: give (h, w, 3) uint8, RGB"
@@ -72,7 +76,11 @@ def view(pixels: Pixels) -> Pixels:
 
 
 def measure_all(pictures: Iterable[Pixels]) -> Measured:
-    """Measure pictures (h, w, 3) uint8 in time order."""
+    """Measure pictures (h, w, 3) uint8 in time order.
+
+    Raises:
+        InputError: no picture, or one of another shape or type.
+    """
     found = [measure(view(picture)) for picture in pictures]
     if not found:
         raise InputError("no picture to measure; give clean pictures in time order")
@@ -82,9 +90,9 @@ def measure_all(pictures: Iterable[Pixels]) -> Measured:
 def measure(small: Pixels) -> Measured:
     """Measure one view, (128, 160, 3) uint8.
 
-    Per cell: mean luma; log(standard deviation + 1); log(RMS Laplacian + 0.5); log(noise + 0.5) after
-    Immerkaer (1996), "Fast Noise Variance Estimation"; mean Cb and Cr; and log(RMS Laplacian + 0.5) -
-    log(mean gradient + 0.5), which blur lowers whatever the contrast.
+    The channels of a cell: mean luma; log(standard deviation + 1); log(RMS Laplacian + 0.5);
+    log(noise + 0.5) after Immerkaer (1996), "Fast Noise Variance Estimation"; mean Cb and Cr; and
+    log(RMS Laplacian + 0.5) - log(mean gradient + 0.5), which falls with blur at any contrast.
     """
     planes = _TO_YCBCR.T @ small.reshape(-1, 3).T.astype(np.float32)
     luma, blue, red = planes.reshape(3, *small.shape[:2])
@@ -99,16 +107,16 @@ def measure(small: Pixels) -> Measured:
 
 
 def median_scene(thumbs: Pixels, most: int = 200) -> Pixels:
-    """The median of thumbs (n, 64, 80), of `most` evenly spaced ones: what always stands there."""
+    """Return the median (64, 80) of up to `most` thumbs (n, 64, 80): the scene without passers-by."""
     step = -(-len(thumbs) // most)
     return np.asarray(np.median(thumbs[::step], axis=0), dtype=np.uint8)
 
 
 def agreement(thumbs: Pixels, scene: Pixels) -> Floats32:
-    """Correlation of thumbs (..., 64, 80) with the clean scene in each cell: (..., 8, 10) float32.
+    """Return the correlation of thumbs (..., 64, 80) with the clean scene in each cell.
 
-    What something transparent (dirt, fog, blur) leaves of the scene still correlates with it; an
-    object that stands in front of it does not. Cells without structure agree.
+    It is (..., 8, 10) float32. Behind something transparent (dirt, fog, blur) the scene still correlates
+    with the clean one; an object in front of it does not. Cells without structure agree.
     """
     now, then = thumbs.astype(np.float32), scene.astype(np.float32)
     mean_now, mean_then = _pool(now), _pool(then)
@@ -119,7 +127,7 @@ def agreement(thumbs: Pixels, scene: Pixels) -> Floats32:
 
 
 def _derivatives(luma: Floats32) -> tuple[Floats32, Floats32, Floats32]:
-    """Laplacian, length of the gradient, and |second difference along both axes|."""
+    """Return Laplacian, length of the gradient, and absolute second difference along both axes."""
     p = np.pad(luma, 1, mode="edge")
     middle = p[1:-1, 1:-1]
     up, down, left, right = p[:-2, 1:-1], p[2:, 1:-1], p[1:-1, :-2], p[1:-1, 2:]
@@ -136,7 +144,7 @@ def _thumb(luma: Floats32) -> Pixels:
 
 
 def _pooling(size: int, cells: int) -> Floats32:
-    """(cells, size): the mean over each of `cells` equal parts."""
+    """Return the matrix (cells, size) that takes means over `cells` equal parts."""
     return np.kron(np.eye(cells), np.full(size // cells, cells / size)).astype(np.float32)
 
 
@@ -147,6 +155,6 @@ _POOLS = {
 
 
 def _pool(values: Floats32) -> Floats32:
-    """The mean of (..., h, w) over each cell: (..., 8, 10)."""
+    """Return the mean of (..., h, w) over each cell: (..., 8, 10)."""
     rows, columns = _POOLS[values.shape[-2:]]
     return np.asarray(rows @ (values @ columns), dtype=np.float32)

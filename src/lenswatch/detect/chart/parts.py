@@ -1,21 +1,22 @@
-"""The parts of the lens chart: what is followed over time, computed from the last images' cells.
+"""Parts of the lens chart: the values that are followed over time, from the cells of the last images.
 
-Each cell's deviation from clean footage is measured in units of its own scatter, and compressed
-beyond 4 of them. From the deviations of the last 12 images come, for each channel:
+Each cell's deviation from clean footage is measured in units of its own scatter, and compressed beyond 4 of
+them. The deviations of the last 12 images give, for each channel:
 
 - **level**: the median over the picture's cells, averaged over the last 3 and over the last 12 images.
-  An object covers few cells and does not move it; noise, blur, fog and light do.
-- **area**: what is left of each cell's deviation when the modes in which clean footage varies are taken
-  away, its median over the last 12 images, less that of all cells; of that, how much the worst 6 %
-  and the worst 10 % of the picture deviate at least. Contrast, sharpness, noise and the blur ratio
-  count only where they fell, since dirt takes structure away and an object that stops brings some;
-  light and colour only where contrast did not rise, for the same reason.
-- **veiled area**: the same, over cells where the clean scene can still be made out: something
-  transparent lies before them, not an object.
+  An object covers few cells and does not change it; noise, blur, fog and light do.
+- **area**: the deviation that the worst 6 % and the worst 10 % of the picture reach. A cell's deviation is
+  here what remains without the modes in which clean footage varies, in the median of the last 12 images,
+  less the median of all cells. Contrast, sharpness, noise and the blur ratio count only where they fell,
+  since dirt removes structure and an object that stops adds some. Light and colour count only where
+  contrast did not rise, for the same reason.
+- **veiled area**: the same for cells in which the clean scene can still be recognised, so that something
+  transparent covers them and not an object.
 
-The modes are the first principal components of the clean deviations: the sun that goes down and the lamp
-that comes on change many cells together. What they leave of a cell is much steadier than the cell itself,
-so that dirt stands out (the residuals of Jackson and Mudholkar 1979, cell by cell).
+The modes are the first principal components of the clean deviations: sunset or a lamp changes many cells
+together. What remains of a cell without them varies much less than the cell itself, so that dirt stands out
+(the residuals of Jackson and Mudholkar 1979, "Control Procedures for Residuals Associated with Principal
+Component Analysis", cell by cell).
 """
 
 from __future__ import annotations
@@ -41,28 +42,29 @@ _SHARES = (0.06, 0.10)  # of the picture
 _KINDS = (LEVEL, LEVEL, AREA, VEILED, AREA, VEILED)
 PARTS = tuple((kind, channel) for kind in _KINDS for channel in CHANNELS)
 
-_MODES = 6  # in which the clean scene varies
-_NOTHING = 1e-6  # squared deviations
+_MODES = 6  # principal components
+_NOTHING = 1e-6  # squared deviations: modes with less variance are left out
 _NO_MODES = np.empty((0, len(CHANNELS) * GRID[0] * GRID[1]))
 _KNEE = 4.0  # deviations beyond it are compressed
 _FALLING = [CHANNELS.index(name) for name in ("contrast", "sharpness", "noise", "blur")]
 _GATED = [CHANNELS.index(name) for name in ("luma", "blue", "red")]
 _CONTRAST = CHANNELS.index("contrast")
-_ROSE = 1.5  # deviations of contrast: something has come in front of the cell
-_SEEN = 0.5  # agreement with the clean scene from which on it can be made out
-# The least scatter that matters: 2 grey levels of luma, 8 % of contrast and so on. A camera's white
-# balance wanders by half a grey level; that is not what anybody wants to be woken for.
+_ROSE = 1.5  # deviations of contrast: an object has come in front of the cell
+_SEEN = 0.5  # agreement with the clean scene above which it can be recognised
+# Smallest scatter of each channel: 2 grey levels of luma, 8 % of contrast and so on. Smaller changes, such
+# as a white balance that wanders by half a grey level, do not matter to users.
 _FLOOR = np.array([2.0, 0.08, 0.10, 0.10, 1.2, 1.2, 0.06])
 
 
 @dataclass(frozen=True)
 class Scales:
-    """What cells look like in clean footage.
+    """Location and scatter of the cells in clean footage.
 
     Attributes:
-        median, scatter: (7, 8, 10) each.
+        median: (7, 8, 10).
+        scatter: (7, 8, 10).
         modes: (k, 560), orthonormal: the principal components of the deviations, k <= 6.
-        residual: (7, 8, 10), the scatter of what the modes leave of the deviations.
+        residual: (7, 8, 10), scatter of the deviations without the modes.
     """
 
     median: Floats
@@ -72,11 +74,11 @@ class Scales:
 
     @classmethod
     def fit(cls, cells: Floats32) -> Scales:
-        """From (n, 7, 8, 10) clean images in time order.
+        """Fit to (n, 7, 8, 10) clean images in time order.
 
-        The scatter is the largest of 1.4826 MAD, 0.3 standard deviations, a floor, and how far either
-        half of the footage lies from the median of the other (1.4826 times the median distance). That
-        of the residuals is found on each half with the modes of the other.
+        The scatter is the largest of 1.4826 MAD, 0.3 standard deviations, a floor, and 1.4826 times the
+        median distance of either half of the footage from the median of the other. The scatter of the
+        residuals is found on each half with the modes of the other.
         """
         median = np.median(cells, axis=0)
         half = len(cells) // 2
@@ -94,12 +96,12 @@ class Scales:
         return replace(plain, residual=plain._left(first, second)).centred_on(cells)
 
     def centred_on(self, cells: Floats32) -> Scales:
-        """The same units around the median and the modes of other clean images, (n, 7, 8, 10)."""
+        """Return scales with this scatter and the median and modes of other images, (n, 7, 8, 10)."""
         moved = replace(self, median=np.median(cells, axis=0).astype(np.float64))
         return replace(moved, modes=_modes(moved.deviations(cells)))
 
     def _left(self, first: Floats32, second: Floats32) -> Floats:
-        """The scatter of the residuals: of each half by the other's median and modes."""
+        """Return the scatter of the residuals of each half, by the other's median and modes."""
         pairs = (first, second), (second, first)
         left = np.concatenate([self.centred_on(fit).residuals(run) for fit, run in pairs])
         usual = 1.4826 * np.median(np.abs(left), axis=0)
@@ -107,29 +109,29 @@ class Scales:
         return np.asarray(np.max([usual, 0.3 * left.std(axis=0), floor], axis=0))
 
     def deviations(self, cells: NDArray[Any]) -> Floats:
-        """(..., 7, 8, 10) in units of the scatter, beyond 4 as 4 (1 + ln(x / 4))."""
+        """Return deviations (..., 7, 8, 10) in units of the scatter, x beyond 4 as 4 (1 + ln(x / 4))."""
         return _compressed((cells[..., :AGREEMENT, :, :] - self.median) / self.scatter)
 
     def residuals(self, cells: Floats32) -> Floats:
-        """(n, 7, 8, 10): what the modes leave of the deviations, in units of its own scatter, compressed."""
+        """Return deviations (n, 7, 8, 10) without the modes, in units of their scatter, compressed."""
         return self.scaled(self.without_modes(cells))
 
     def scaled(self, left: Floats) -> Floats:
-        """Residuals of what the modes leave."""
+        """Return residuals: deviations without the modes in units of their scatter, compressed."""
         return _compressed(left / self.residual)
 
     def without_modes(self, cells: NDArray[Any]) -> Floats:
-        """(n, 7, 8, 10): what the modes leave of the deviations."""
+        """Return deviations (n, 7, 8, 10) without the modes."""
         return self.cleared(self.deviations(cells))
 
     def cleared(self, deviations: Floats) -> Floats:
-        """(n, 7, 8, 10) deviations less their part in the modes."""
+        """Remove the modes from deviations (n, 7, 8, 10)."""
         flat = deviations.reshape(len(deviations), -1)
         return np.asarray(flat - (flat @ self.modes.T) @ self.modes).reshape(deviations.shape)
 
 
 def _modes(deviations: Floats) -> Floats:
-    """The first principal components of (n, 7, 8, 10) about 0, as far as there is variance: (k, 560)."""
+    """Return the first principal components of (n, 7, 8, 10) about 0 that have variance: (k, 560)."""
     flat = deviations.reshape(len(deviations), -1)
     size = flat.shape[1]
     values, vectors = linalg.eigh(flat.T @ flat, subset_by_index=(size - _MODES, size - 1))
@@ -137,17 +139,17 @@ def _modes(deviations: Floats) -> Floats:
 
 
 def _compressed(values: Floats) -> Floats:
-    """x beyond 4 as 4 (1 + ln(x / 4)), with its sign."""
+    """Return values x beyond 4 as 4 (1 + ln(x / 4)), with their sign."""
     size = np.abs(values)
     beyond = np.copysign(_KNEE * (1 + np.log(np.maximum(size, _KNEE) / _KNEE)), values)
     return np.where(size <= _KNEE, values, beyond)
 
 
 def parts(scales: Scales, cells: Floats32) -> Floats:
-    """The parts after each image from the 12th on: (n - 11, 42).
+    """Return the parts after each image from the 12th on: (n - 11, 42), in the order of `PARTS`.
 
     Args:
-        scales: fitted to clean footage.
+        scales: Fitted to clean footage.
         cells: (n, 8, 8, 10), the seven channels and the agreement, n >= 12, in time order.
     """
     deviations = scales.deviations(cells)
@@ -163,13 +165,18 @@ def parts(scales: Scales, cells: Floats32) -> Floats:
 
 
 def areas(scales: Scales, cells: Floats32) -> tuple[Floats, Floats]:
-    """Local deviations over the last 12 of (12, 8, 8, 10): (7, 8, 10), all and veiled ones."""
+    """Return the local deviations of (12, 8, 8, 10) cells: (7, 8, 10), of all and of veiled cells."""
     area, veiled = _areas(scales.residuals(cells), cells[:, AGREEMENT])
     return area[-1].reshape(-1, *GRID), veiled[-1].reshape(-1, *GRID)
 
 
 def _areas(residuals: Floats, agreement: Floats32) -> tuple[Floats, Floats]:
-    """(n, 7, 8, 10) and (n, 8, 10) to deviations of cells, (n - 11, 7, cells), all and veiled ones."""
+    """Return local deviations (n - 11, 7, 80), of all and of veiled cells.
+
+    Args:
+        residuals: (n, 7, 8, 10).
+        agreement: (n, 8, 10).
+    """
     u = residuals.reshape(*residuals.shape[:2], -1)
     lasting = _lasting(u - _median(u)[..., None])
     deviation = np.abs(lasting)
@@ -181,12 +188,12 @@ def _areas(residuals: Floats, agreement: Floats32) -> tuple[Floats, Floats]:
 
 
 def _lasting(values: NDArray[Any]) -> Floats:
-    """The median over each 12 images in a row: (n, ...) to (n - 11, ...)."""
+    """Return the median over each 12 images in a row: (n, ...) to (n - 11, ...)."""
     return _median(sliding_window_view(values, WINDOW, axis=0))
 
 
 def _median(values: NDArray[Any]) -> Floats:
-    """Of an even number of values along the last axis, by one partition."""
+    """Return the median of an even number of values along the last axis, by one partition."""
     middle = values.shape[-1] // 2
     parted = np.partition(values, (middle - 1, middle), axis=-1)
     return np.asarray((parted[..., middle - 1] + parted[..., middle]) / 2, dtype=np.float64)

@@ -1,6 +1,6 @@
-"""What is plainly wrong with a picture as a whole: frozen, black, burnt out, or another scene.
+"""Faults of a whole picture: frozen, black, burnt out, or displaced.
 
-Each is judged on a small grey version of the picture, against what clean footage does.
+Each is found on a small grey version of the picture, by comparison with clean footage.
 """
 
 from __future__ import annotations
@@ -21,26 +21,29 @@ __all__ = ["SceneState", "SceneWatch", "displacement"]
 
 _DARK, _BRIGHT = 16, 250  # grey levels
 _WHOLE = 0.9  # share of a picture
-_STILL = 0.1  # of the usual difference between neighbours: they are the same picture
-_FROZEN_AFTER = 3  # images that are the same as the one before
+_STILL = (
+    0.1  # of the usual difference between neighbours: pictures closer than that are nearly the same
+)
+_FROZEN_AFTER = 3  # images in a row that are the same as the one before
 _MOVED_FOR = 3  # images in a row
 _LEAST_MOVE = 1.5  # pixels of the small picture, 80 wide: 2 % of the width
-_CLEARLY = 0.5  # of the agreement that the edges have in nearly all clean pictures
-_LEAST_AGREEMENT = 0.15  # of the edges; a scene that has less has none to follow
-_STRONGEST = 20.0  # grey levels: so that no edge outweighs all others
+_CLEARLY = 0.5  # of the likeness of nearly all clean pictures
+_LEAST_AGREEMENT = 0.15  # of the edges; the edges of a scene with less cannot be followed
+_STRONGEST = 20.0  # grey levels: stronger edges are clipped, so that no edge outweighs all others
 
 
 @dataclass(frozen=True)
 class SceneState:
-    """What is remembered between images.
+    """State of a stream between images.
 
     Attributes:
         last: (64, 80) uint8, the picture before; None at first.
-        still: how many pictures in a row are nearly the same as the one before them.
-        same: how many in a row are exactly the same.
-        moved: how many in a row are displaced.
-        shift: rows and columns the last one is displaced by, of 64 and 80.
-        dark, bright: the shares of the last picture that are black and burnt out.
+        still: Pictures in a row that are nearly the same as the one before them.
+        same: Pictures in a row that are exactly the same as the one before them.
+        moved: Pictures in a row that are displaced.
+        shift: Rows and columns by which the last one is displaced, of 64 and 80.
+        dark: Share of the last picture that is black.
+        bright: Share of the last picture that is burnt out.
     """
 
     last: Pixels | None = None
@@ -52,7 +55,7 @@ class SceneState:
     bright: float = 0.0
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """What `from_arrays` reads back."""
+        """Return arrays that `from_arrays` reads."""
         numbers = [self.still, self.same, self.moved, *self.shift, self.dark, self.bright]
         last = np.empty(0, np.uint8) if self.last is None else self.last
         return {"scene_numbers": np.array(numbers, np.float64), "scene_last": last}
@@ -69,16 +72,17 @@ class SceneState:
 
 @dataclass(frozen=True)
 class SceneWatch:
-    """Fitted to clean footage.
+    """Scene watch of a stream, fitted to clean footage.
 
     Attributes:
-        scene: (64, 80) uint8, the clean scene.
-        usual_change: median over the footage of the mean difference between neighbours.
-        longest_still: the most pictures in a row that were nearly the same as the one before.
-        longest_same: the most that were exactly the same.
-        dark, bright: the largest shares of black and burnt-out pixels.
-        farthest: how far clean pictures seem displaced, in pixels.
-        alike: how well the edges of nearly all clean pictures agree with the scene's.
+        scene: (64, 80) uint8, clean scene.
+        usual_change: Median difference between neighbouring pictures, in grey levels.
+        longest_still: Most pictures in a row that were nearly the same as the one before.
+        longest_same: Most pictures in a row that were exactly the same as the one before.
+        dark: Largest share of black pixels.
+        bright: Largest share of burnt-out pixels.
+        farthest: Displacement that nearly all clean pictures stay below, in pixels of 64 x 80.
+        alike: Likeness to the clean scene that nearly all clean pictures exceed, from 0 to 1.
     """
 
     scene: Pixels
@@ -92,7 +96,7 @@ class SceneWatch:
 
     @classmethod
     def fit(cls, scene: Pixels, thumbs: Pixels) -> Self:
-        """From clean pictures (n, 64, 80) in time order."""
+        """Fit to clean pictures (n, 64, 80) uint8 in time order."""
         change = np.abs(np.diff(thumbs.astype(np.int16), axis=0)).mean(axis=(1, 2))
         usual = float(np.median(change))
         some, edges = thumbs[:: max(1, len(thumbs) // 100)], _details(scene)
@@ -113,7 +117,7 @@ class SceneWatch:
         return cls(scene, usual, int(still), int(same), dark, bright, far, alike)
 
     def to_array(self) -> Floats:
-        """The numbers, without the scene."""
+        """Return the numbers, without the scene, for `from_arrays`."""
         return np.array(
             [
                 self.usual_change,
@@ -127,7 +131,7 @@ class SceneWatch:
         )
 
     def update(self, state: SceneState, thumb: Pixels) -> SceneState:
-        """The state after one more picture, (64, 80) uint8."""
+        """Return the state after one more picture, (64, 80) uint8."""
         change = self._change(state.last, thumb)
         shift = self._displaced(thumb)
         away = float(np.hypot(*shift)) > self.farthest + _LEAST_MOVE
@@ -143,7 +147,7 @@ class SceneWatch:
         )
 
     def _displaced(self, thumb: Pixels) -> tuple[int, int]:
-        """Nowhere as long as the edges agree in place as they do in nearly all clean pictures."""
+        """Return the displacement; (0, 0) if the edges agree in place as in nearly all clean pictures."""
         if _likeness(_details(thumb), self._edges, 0, 0) >= self.alike:
             return 0, 0
         return displacement(thumb, self.scene, _CLEARLY * self.alike)
@@ -153,37 +157,37 @@ class SceneWatch:
         return _details(self.scene)
 
     def frozen(self, state: SceneState) -> bool:
-        """The same picture again and again, longer than clean footage ever was.
+        """Return whether the picture has stayed the same for longer than in clean footage.
 
-        A quiet scene may well look nearly the same for a while; to be exactly the same is a surer sign.
+        A quiet scene may look nearly the same for a while; exactly equal pictures are a surer sign.
         """
         longest = (state.still, self.longest_still), (state.same, self.longest_same)
         return any(seen >= max(_FROZEN_AFTER, 2 * clean + 1) for seen, clean in longest)
 
     def moved(self, state: SceneState) -> bool:
-        """The scene lies elsewhere in the picture, for some images."""
+        """Return whether the scene has been displaced for some images."""
         return state.moved >= _MOVED_FOR and not self.black(state)
 
     def black(self, state: SceneState) -> bool:
-        """Nearly all of the picture is black, as no clean one was."""
+        """Return whether nearly all of the picture is black, and more than of any clean one."""
         return state.dark > max(_WHOLE, (1 + self.dark) / 2)
 
     def burnt_out(self, state: SceneState) -> bool:
-        """Nearly all of the picture is white, as no clean one was."""
+        """Return whether nearly all of the picture is burnt out, and more than of any clean one."""
         return state.bright > max(_WHOLE, (1 + self.bright) / 2)
 
     def _change(self, last: Pixels | None, thumb: Pixels) -> float:
-        """Mean difference from the picture before, in grey levels."""
+        """Return the mean difference from the picture before, in grey levels."""
         if last is None:
             return np.inf
         return float(np.abs(thumb.astype(np.int16) - last).mean())
 
 
 def displacement(thumb: Pixels, scene: Pixels, margin: float) -> tuple[int, int]:
-    """Rows and columns that `thumb` is displaced by against `scene`; (0, 0) unless it is clear.
+    """Return rows and columns by which `thumb` is displaced against `scene`; (0, 0) unless it is clear.
 
-    The peak of the phase correlation (Kuglin and Hines 1975), where the edges agree by `margin` more
-    than they do in place.
+    It is the peak of the phase correlation (Kuglin and Hines 1975, "The Phase Correlation Image Alignment
+    Method"), if the likeness there exceeds that in place by `margin`.
     """
     now, then = _details(thumb), _details(scene)
     cross = _spectrum(now) * np.conj(_spectrum(then))
@@ -198,7 +202,7 @@ def displacement(thumb: Pixels, scene: Pixels, margin: float) -> tuple[int, int]
 
 
 def _details(picture: Pixels) -> Floats32:
-    """The picture less its surroundings: edges, which light changes least."""
+    """Return each pixel less the mean of its neighbours: edges, which light changes least."""
     values = picture.astype(np.float32)
     p = np.pad(values, 1, mode="edge")
     around = p[:-2, 1:-1] + p[2:, 1:-1] + p[1:-1, :-2] + p[1:-1, 2:]
@@ -206,7 +210,7 @@ def _details(picture: Pixels) -> Floats32:
 
 
 def _likeness(now: Floats32, then: Floats32, down: int, right: int) -> float:
-    """Correlation of one with the other moved back, where they overlap."""
+    """Return the correlation of `now`, moved back by a displacement, with `then` where they overlap."""
     height, width = now.shape
     a = now[max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)]
     b = then[max(-down, 0) : height - max(down, 0), max(-right, 0) : width - max(right, 0)]

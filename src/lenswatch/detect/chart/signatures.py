@@ -1,9 +1,9 @@
-"""What each fault does to the lens chart's channels: the signatures that a change is compared with.
+"""Signatures of faults: the change of the lens chart's channels that each fault brings.
 
-A fault multiplies a cell's structure, or adds noise, light or colour to it; how much each channel changes
-by that follows from the cell's clean values. A change is named after the signature it points in the
-direction of, not after the channel that changes most: less light, a veil and a blur all take contrast
-and sharpness away, but in other proportions to each other and to light and colour.
+A fault multiplies a cell's structure, or adds noise, light or colour to it. The change of each channel
+follows from that and the cell's clean values. A change is named after the signature with the most similar
+direction, not after the channel that changes most: less light, a veil and a blur all reduce contrast and
+sharpness, but in different proportions to each other and to light and colour.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ Signature = tuple[str, Floats]
 _FOG = 200.0  # luma
 _SLIGHT, _STRONG = 0.12, 0.4  # shares of light or contrast that are lost
 _BLURS = (0.3, 0.6, 0.85)  # of the fine structure
-# What a blur leaves of the gradients and of the contrast, for each share of the Laplacian that it takes:
-# from one that is just seen, over an unsharp lens, to one that smears objects into each other.
+# Shares of Laplacian, gradient and contrast that a blur removes, relative to _BLURS: from one that is hardly
+# visible, over an unsharp lens, to one that smears objects into each other.
 _KERNELS = ((0.3, 0.1, 0.05), (1.0, 0.5, 0.2), (0.8, 0.7, 0.5))
 _NOISES = (3.0, 10.0, 25.0)  # standard deviations, in grey levels
 _CAST = 6.0  # levels of Cb and Cr
 
 
 def signatures(median: Floats) -> Iterator[Signature]:
-    """The changes of the channels, (7, 8, 10), that each fault would bring to a clean scene, by name.
+    """Yield (name, change) of faults: the change, (7, 8, 10), of the channels of a clean scene.
 
     Args:
-        median: (7, 8, 10), the clean channels: luma, log contrast, log sharpness, log noise, Cb and Cr
-            about 0, blur ratio.
+        median: (7, 8, 10), clean channels: luma, log contrast, log sharpness, log noise, Cb and Cr about
+            0, blur ratio.
     """
     luma, blue, red = median[0], median[4], median[5]
     for share in (_SLIGHT, _STRONG):
@@ -72,10 +72,10 @@ def _structure(
     noise: float = 1.0,
     added: float = 0.0,
 ) -> Floats:
-    """Changes of contrast, sharpness, noise and blur ratio, (4, 8, 10), where what they see is multiplied.
+    """Return changes, (4, 8, 10), of contrast, sharpness, noise and blur ratio.
 
-    White noise of standard deviation `added` comes on top; a Laplacian of it has 20 times its variance, the
-    gradient about its own.
+    Laplacian, gradient, contrast and noise are multiplied by the factors. White noise of standard deviation
+    `added` is added: its Laplacian has 20 times its variance, its gradient about its own.
     """
     _, spread, sharp, rough, _, _, blur = median
     kept = (
@@ -103,7 +103,7 @@ def _change(
     blue: Floats | float = 0.0,
     red: Floats | float = 0.0,
 ) -> Floats:
-    """All seven channels in their order."""
+    """Return the changes of all seven channels in their order."""
     plain = np.zeros(structure.shape[1:])
     spread, sharp, rough, ratio = structure
     return np.stack([plain + luma, spread, sharp, rough, plain + blue, plain + red, ratio])
