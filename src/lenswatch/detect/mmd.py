@@ -16,7 +16,7 @@ from __future__ import annotations
 import functools
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -374,13 +374,7 @@ class MMDStreaming(BaseDistanceBased):  # type: ignore[misc]  # Frouros has no t
 
     def _compare(self, X: Any) -> tuple[DistanceResult, dict[str, Any]]:
         """Return the distance of any number of samples (k, d), k >= 2; the window stays as it is."""
-        rows = [self.fitted.entry(row) for row in np.asarray(X, np.float64)]
-        window = Window.empty(self.fitted.dimensions)
-        for row in rows:
-            window = window.push(row, len(rows))
-        fitted = FittedMMD(
-            self.fitted.reference, self.fitted.kernel, self.fitted.mean_kernel, len(rows)
-        )
-        distance = fitted.distance(window)
+        fitted = replace(self.fitted, window_size=len(X))
+        distance = fitted.distance(fitted.warm(np.asarray(X, np.float64)))
         assert distance is not None
         return DistanceResult(distance=distance), {}

@@ -35,7 +35,6 @@ __all__ = [
     "decluster",
     "false_alarm_rate_interval",
     "half_split",
-    "half_split_runs",
     "level_with_events",
     "mmd_runs",
 ]
@@ -146,14 +145,6 @@ def half_split(n: int, gap: int) -> tuple[tuple[slice, slice], tuple[slice, slic
     return (first, second), (second, first)
 
 
-def half_split_runs(
-    n: int, gap: int, run: Callable[[slice, slice], ArrayLike]
-) -> tuple[Floats, Floats]:
-    """Return both runs of the half-split; `run(fit, over)` fits one slice and scores the other."""
-    first, second = (np.asarray(run(*pair), dtype=np.float64) for pair in half_split(n, gap))
-    return first, second
-
-
 def decluster(scores: ArrayLike, threshold: float, refractory: int = REFRACTORY) -> list[Event]:
     """Return the alarm events of a run: (index of the start, largest score) of each.
 
@@ -218,11 +209,10 @@ def calibrate_scores(
     Raises:
         InputError: there is no finite score.
     """
-    streams = [np.asarray(run, dtype=np.float64) for run in runs]
-    pooled = np.concatenate([s[np.isfinite(s)] for s in streams]) if streams else np.empty(0)
+    pooled = _pooled(runs)
     if not pooled.size:
         raise InputError("no clean image was scored; calibration needs more images than a window")
-    found = _Tail.of(streams, pooled, tail, refractory)
+    found = _Tail.of(runs, tail, refractory)
     calibrated = found.frames >= ENOUGH_FRAMES and found.events >= ENOUGH_EVENTS
     tail_ert = ert * ert_factor
     if calibrated:
@@ -232,7 +222,7 @@ def calibrate_scores(
         drift = 2 * warning - float(np.median(pooled))
     if least is not None:
         drift, warning = max(drift, least), max(warning, least)
-    alarms = _count(streams, drift, refractory)
+    alarms = _count(runs, drift, refractory)
     rate, low, high = false_alarm_rate_interval(alarms, found.frames)
     votes = reach is None or drift < reach
     missing = 0 if calibrated else _missing(found)
@@ -296,26 +286,37 @@ def mmd_runs(
 ) -> tuple[Floats, Floats]:
     """Return the distances of both runs of the half-split, for thresholds and for the figure."""
     values = np.asarray(embeddings, dtype=np.float64)
-    return half_split_runs(
-        len(values), window_size, lambda fit, run: scores(values[fit], values[run])
+    first, second = (
+        np.asarray(scores(values[fit], values[run]), dtype=np.float64)
+        for fit, run in half_split(len(values), window_size)
     )
+    return first, second
 
 
 def level_with_events(
     runs: Sequence[ArrayLike], allowed: int, refractory: int = REFRACTORY
 ) -> float:
-    """Return the smallest score of `runs` with at most `allowed` events above it."""
-    streams = [np.asarray(run, dtype=np.float64) for run in runs]
-    pooled = np.concatenate([s[np.isfinite(s)] for s in streams])
-    return _smallest_level(streams, np.unique(pooled), allowed, refractory)
+    """Return the smallest score of `runs` with at most `allowed` events above it.
+
+    The events are the fewest stretches of `refractory` images that cover everything above a level,
+    so their number never grows with the level, and bisection finds it.
+    """
+    ordered = np.unique(_pooled(runs))
+    low, high = 0, len(ordered) - 1
+    while low < high:
+        middle = (low + high) // 2
+        if _count(runs, float(ordered[middle]), refractory) <= allowed:
+            high = middle
+        else:
+            low = middle + 1
+    return float(ordered[low])
 
 
 @dataclass(frozen=True)
 class _Tail:
     """Events above u and their mean excess."""
 
-    streams: Sequence[Floats]
-    ordered: Floats  # the distinct scores
+    runs: Sequence[ArrayLike]
     frames: int
     k: int
     run_events: tuple[int, ...]
@@ -329,23 +330,22 @@ class _Tail:
         return sum(self.run_events)
 
     @classmethod
-    def of(cls, streams: Sequence[Floats], pooled: Floats, tail: Tail, refractory: int) -> Self:
-        ordered = np.unique(pooled)
-        if tail == "multiplicative" and ordered[0] < 0:
-            raise InputError(f"a negative score, {ordered[0]:.4g}, has no multiplicative tail")
+    def of(cls, runs: Sequence[ArrayLike], tail: Tail, refractory: int) -> Self:
+        pooled = _pooled(runs)
+        if tail == "multiplicative" and pooled.min() < 0:
+            raise InputError(f"a negative score, {pooled.min():.4g}, has no multiplicative tail")
         k = math.floor(min(max(pooled.size / 60, 5), 15))
-        level = _smallest_level(streams, ordered, k, refractory)
-        events = [decluster(s, level, refractory) for s in streams]
+        level = level_with_events(runs, k, refractory)
+        events = [decluster(run, level, refractory) for run in runs]
         maxima = np.array([m for run in events for _, m in run])
         excess = _mean_excess(maxima, level, tail)
         counts = tuple(len(run) for run in events)
-        return cls(streams, ordered, pooled.size, k, counts, level, excess, tail, refractory)
+        return cls(runs, pooled.size, k, counts, level, excess, tail, refractory)
 
     def extend(self, ert: float) -> float:
         """Return the threshold for an expected run time of `ert`."""
         if self.frames >= self.events * ert:
-            allowed = math.floor(self.frames / ert)
-            return _smallest_level(self.streams, self.ordered, allowed, self.refractory)
+            return level_with_events(self.runs, math.floor(self.frames / ert), self.refractory)
         further = self.excess * math.log(self.events * ert / self.frames)
         return self.level + further if self.tail == "additive" else self.level * math.exp(further)
 
@@ -358,26 +358,15 @@ def _mean_excess(maxima: Floats, level: float, tail: Tail) -> float:
     return float(np.mean(np.log(maxima / level))) if level > 0 else 0.0
 
 
-def _count(streams: Sequence[Floats], threshold: float, refractory: int) -> int:
-    return sum(len(decluster(s, threshold, refractory)) for s in streams)
+def _count(runs: Sequence[ArrayLike], threshold: float, refractory: int) -> int:
+    return sum(len(decluster(run, threshold, refractory)) for run in runs)
 
 
-def _smallest_level(
-    streams: Sequence[Floats], ordered: Floats, allowed: int, refractory: int
-) -> float:
-    """Return the smallest of `ordered` with at most `allowed` events above it.
-
-    The events are the fewest stretches of `refractory` images that cover everything above a level,
-    so their number never grows with the level, and bisection finds it.
-    """
-    low, high = 0, len(ordered) - 1
-    while low < high:
-        middle = (low + high) // 2
-        if _count(streams, float(ordered[middle]), refractory) <= allowed:
-            high = middle
-        else:
-            low = middle + 1
-    return float(ordered[low])
+def _pooled(runs: Sequence[ArrayLike]) -> Floats:
+    """Return all finite scores."""
+    scores = np.concatenate([np.empty(0), *(np.asarray(run, dtype=np.float64) for run in runs)])
+    finite: Floats = scores[np.isfinite(scores)]
+    return finite
 
 
 def _missing(found: _Tail) -> int:

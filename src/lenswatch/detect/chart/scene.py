@@ -6,7 +6,7 @@ Each is found on a small grey version of the picture, by comparison with clean f
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Self
 
@@ -118,17 +118,8 @@ class SceneWatch:
 
     def to_array(self) -> Floats:
         """Return the numbers, without the scene, for `from_arrays`."""
-        return np.array(
-            [
-                self.usual_change,
-                self.longest_still,
-                self.longest_same,
-                self.dark,
-                self.bright,
-                self.farthest,
-                self.alike,
-            ]
-        )
+        numbers = [field.name for field in fields(self) if field.name != "scene"]
+        return np.array([getattr(self, name) for name in numbers], np.float64)
 
     def update(self, state: SceneState, thumb: Pixels) -> SceneState:
         """Return the state after one more picture, (64, 80) uint8."""
