@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lenswatch.detect.chart.features import Measured, measure, measure_all, view
+from lenswatch.detect.chart.features import measure, view
 
 SHAPE = (128, 160)
 
@@ -16,7 +16,7 @@ def scene(seed=0):
 
 
 def frames(count, seed=0, light=0.0):
-    """Pictures in time order; `light` is by how much the light changes over them."""
+    """Return pictures in time order; `light` is the relative change of light over all of them."""
     rng = np.random.default_rng([seed, 1])
     back, found = scene(), []
     for i in range(count):
@@ -30,12 +30,8 @@ def frames(count, seed=0, light=0.0):
     return found
 
 
-def measured(pictures) -> Measured:
-    return measure_all(pictures)
-
-
 def run(fit, pictures, state=None):
-    """The state and the scores after pictures."""
+    """Return the state and the scores after pictures."""
     state, scores = state or fit.chart.start(), []
     for picture in pictures:
         state = fit.chart.update(state, measure(view(picture)))

@@ -1,13 +1,13 @@
-"""What can happen to a camera's pictures, with a severity from 0 (nothing) to 5.
+"""Corruptions of a camera's pictures, with a severity from 0 (nothing) to 5.
 
 The kinds and strengths follow ImageNet-C (Hendrycks and Dietterich 2019, "Benchmarking Neural Network
-Robustness to Common Corruptions and Perturbations"), whose pictures are 224 pixels high; lengths
-scale with the height of the picture, so that a severity looks alike at any size. Severities between
-the whole ones are interpolated. A smudge is ours: at severity s it covers 3 s % of the picture with
-an opacity of 0.15 s.
+Robustness to Common Corruptions and Perturbations"), whose pictures are 224 pixels high. Lengths are
+scaled to the height of the picture, so that a severity looks alike at any size. Strengths between whole
+severities are interpolated. The smudge is not from ImageNet-C: at severity s it covers 3 s % of the picture
+with an opacity of 0.15 s.
 
-What stays with the camera (the direction of a blur, the shape of fog, the place of a smudge) is drawn
-once from the seed; what changes from picture to picture (noise) is drawn each time.
+Properties of the camera (the direction of a blur, the shape of fog, the place of a smudge) are drawn once
+from the seed. Noise is drawn for each picture.
 """
 
 from __future__ import annotations
@@ -35,14 +35,20 @@ _HEIGHT = 224.0  # of ImageNet-C's pictures
 
 
 def corruption(name: str, seed: int = 0) -> Corruption:
-    """A corruption to apply to pictures of one camera: `corrupt(image, severity) -> image`.
+    """Return a corruption for the pictures of one camera: `corrupt(image, severity) -> image`.
+
+    Pictures are (h, w, 3) uint8 RGB.
+
+    >>> corrupt = corruption("brightness")
+    >>> int(corrupt(np.full((2, 2, 3), 100, np.uint8), 1).max())
+    126
 
     Args:
-        name: one of `CORRUPTIONS`.
-        seed: decides what stays the same from picture to picture.
+        name: One of `CORRUPTIONS`.
+        seed: Seed of what stays the same from picture to picture.
 
     Raises:
-        InputError: an unknown name.
+        InputError: the name is unknown; or, from `corrupt`, the severity is not from 0 to 5.
     """
     if name not in CORRUPTIONS:
         known = ", ".join(CORRUPTIONS)
@@ -58,12 +64,12 @@ def corruption(name: str, seed: int = 0) -> Corruption:
 
 
 def _strength(severity: float, levels: tuple[float, ...], nothing: float = 0.0) -> float:
-    """The strength at a severity, from those at 1 to 5."""
+    """Interpolate the strength at a severity from those at 1 to 5."""
     return float(np.interp(severity, range(len(levels) + 1), (nothing, *levels)))
 
 
 def _latest(make: Callable[..., Made]) -> Callable[..., Made]:
-    """Remember the last thing made: what stays with the camera is the same for picture after picture."""
+    """Cache the last result: most pictures in a row need the same one."""
     return functools.lru_cache(maxsize=1)(make)
 
 
@@ -172,12 +178,12 @@ def _smudge(rng: np.random.Generator) -> Corruption:
 
 
 def smudge_mask(rng: np.random.Generator, shape: Shape, share: float) -> Floats32:
-    """A blob with soft edges that covers `share` of a picture of `shape`: (h, w) float32, 0 to 1."""
+    """Return a blob with soft edges that covers `share` of a picture: (h, w) float32, 0 to 1."""
     return _soft_edged(_smudge_distance(rng, shape), share)
 
 
 def _smudge_distance(rng: np.random.Generator, shape: Shape) -> Floats32:
-    """How far each pixel is from a blob's middle, measured by its outline: (h, w) float32."""
+    """Return the distance (h, w) of each pixel from a blob's middle, divided by its outline there."""
     height, width = shape
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     centre = rng.uniform(0.15, 0.85, 2) * (height, width)
@@ -196,7 +202,7 @@ def _soft_edged(distance: Floats32, share: float) -> Floats32:
 
 
 def _clouds(rng: np.random.Generator, shape: Shape, decay: float) -> Floats32:
-    """Smooth noise from 0 to 1 whose details weaken by 1/decay at each halving of their size."""
+    """Return smooth noise from 0 to 1 whose amplitude falls by 1/decay with each halving of size."""
     height, width = shape
     frequency = np.hypot(np.fft.fftfreq(height)[:, None] * height, np.fft.rfftfreq(width) * width)
     spectrum = np.maximum(frequency, 1) ** -(np.log2(decay) + 1)
@@ -207,7 +213,7 @@ def _clouds(rng: np.random.Generator, shape: Shape, decay: float) -> Floats32:
 
 
 def _kernel(points: NDArray[Any], weights: NDArray[Any]) -> NDArray[Any]:
-    """Weights at fractional (y, x) points, shared among the four pixels around each."""
+    """Return a kernel of weights at fractional (y, x) points, shared among the four pixels around."""
     reach = int(np.ceil(np.abs(points).max(initial=0))) + 1
     kernel = np.zeros((2 * reach + 1, 2 * reach + 1))
     corner = np.floor(points).astype(int)
@@ -222,7 +228,7 @@ def _kernel(points: NDArray[Any], weights: NDArray[Any]) -> NDArray[Any]:
 
 
 class _Convolution:
-    """Convolves each channel of pictures of one shape with a kernel, edges mirrored."""
+    """Convolution of each channel of pictures of one shape with a kernel, edges mirrored."""
 
     def __init__(self, shape: Shape, kernel: NDArray[Any]) -> None:
         self._reach = kernel.shape[0] // 2

@@ -1,4 +1,4 @@
-"""A figure of a calibration: both out-of-sample runs, the thresholds, and the events."""
+"""Figure of a calibration: both out-of-sample runs, the thresholds and the events."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from lenswatch.detect.arrays import Floats
 from lenswatch.detect.thresholds import REFRACTORY, Threshold, decluster
 from lenswatch.errors import InputError
+from lenswatch.evaluate.page import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,9 +31,9 @@ _TITLES = (
 _HALVES = "Each half of the clean footage is scored by what was fitted to the other half."
 _OWN = "The clean pictures are scored by what was fitted to those of the reference."
 _EVENTS = (
-    "An event (shaded) is what exceeds the level where the tail begins, within "
-    f"{REFRACTORY} images of its start. How far the events' maxima exceed it says how fast the tail "
-    "falls off, and so where drift lies."
+    f"An event (shaded) starts above the level where the tail begins and lasts {REFRACTORY} images. "
+    "How far the events' maxima exceed that level shows how fast the tail falls off, and so where the "
+    "drift threshold is."
 )
 
 
@@ -40,12 +41,12 @@ def save_figure(file: Path, panels: Sequence[Panel], title: str = "") -> None:
     """Draw one row for each statistic, one column for each run, into a PNG, SVG or PDF file.
 
     Args:
-        file: its suffix decides the format.
-        panels: (name of the statistic, its thresholds, its runs).
-        title: above the figure.
+        file: Its suffix decides the format.
+        panels: (name of the statistic, its thresholds, its runs) of each row.
+        title: Title of the figure.
 
     Raises:
-        InputError: a suffix that names no format.
+        InputError: the suffix names no format.
     """
     from matplotlib.figure import Figure
 
@@ -83,9 +84,8 @@ def _row(part: SubFigure, panel: Panel) -> None:
 
 def _found(threshold: Threshold) -> str:
     found = (
-        f"drift above {threshold.drift:.3g}, exceeded in {threshold.alarms} "
-        f"{'event' if threshold.alarms == 1 else 'events'} of {threshold.frames} images; "
-        f"asked for: one false alarm in {threshold.target_ert:g}"
+        f"drift above {threshold.drift:.3g}, exceeded in {counted(threshold.alarms, 'event')} "
+        f"of {threshold.frames} images; asked for: one false alarm in {threshold.target_ert:g}"
     )
     provisional = "" if threshold.calibrated else "; provisional"
     return (

@@ -24,7 +24,7 @@ __all__ = ["RIVALS", "Windowed", "smallest_ks_p_value"]
 WindowScore = Callable[[Floats], float]
 
 _MMD_WINDOW = 12
-_SAMPLE = 30  # embeddings that are tested together
+_SAMPLE = 30  # embeddings that are tested together by KS and the classifier
 _TUTORIAL = (0.05, 0.10)  # warning and drift distance of the DriftWatch tutorial, at sigma = 0.3
 
 

@@ -7,17 +7,17 @@ from PIL import Image, ImageFilter
 
 from lenswatch.detect.chart.causes import causes, deviation_map
 from lenswatch.detect.chart.chart import FEWEST, ChartState, LensChart, fit_chart
-from lenswatch.detect.chart.features import GRID, measure, view
+from lenswatch.detect.chart.features import GRID, measure, measure_all, view
 from lenswatch.detect.chart.parts import Scales
 from lenswatch.detect.chart.scene import SceneState, SceneWatch
 from lenswatch.detect.chart.signatures import signatures
 from lenswatch.errors import ArtefactError, InputError, StoreError
-from support.lens_footage import frames, measured, run
+from support.lens_footage import frames, run
 
 
 @pytest.fixture(scope="module")
 def fit():
-    return fit_chart(measured(frames(300)), ert=240)
+    return fit_chart(measure_all(frames(300)), ert=240)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_clean_footage_raises_no_alarm(fit, later):
 
 def test_slow_light_is_followed():
     pictures = frames(700, light=0.05)
-    fit = fit_chart(measured(pictures[:300]), ert=240)
+    fit = fit_chart(measure_all(pictures[:300]), ert=240)
     state, scores = run(fit, pictures[300:])
     assert max(scores) <= fit.threshold.drift
     assert fit.chart.slow_score(state) > fit.chart.score(state)
@@ -192,7 +192,7 @@ def nights():
     """Pictures of several days and nights; the light falls to a third."""
     gain = 0.65 + 0.35 * np.cos(np.arange(480) * 2 * np.pi / 60)
     days = [(p * g).astype(np.uint8) for p, g in zip(frames(480), gain, strict=True)]
-    return fit_chart(measured(days[:400]), ert=240), days[400:]
+    return fit_chart(measure_all(days[:400]), ert=240), days[400:]
 
 
 @pytest.mark.parametrize("hour", [20, 50])  # in the dark, and in full daylight
@@ -292,15 +292,15 @@ def test_a_picture_does_not_change_the_state_it_is_added_to(fit, later):
 
 def test_too_few_pictures_are_refused():
     with pytest.raises(InputError, match=f"give {FEWEST}"):
-        fit_chart(measured(frames(FEWEST - 1)), ert=240)
+        fit_chart(measure_all(frames(FEWEST - 1)), ert=240)
 
 
 def test_little_footage_gives_a_provisional_threshold():
-    assert not fit_chart(measured(frames(FEWEST)), ert=240).threshold.calibrated
+    assert not fit_chart(measure_all(frames(FEWEST)), ert=240).threshold.calibrated
 
 
 def test_fitting_and_judging_are_quick(fit, later):
-    clean = measured(frames(100))
+    clean = measure_all(frames(100))
     started = time.thread_time()  # of the processor: other programs do not count
     fit_chart(clean, ert=240)
     assert time.thread_time() - started < 2
