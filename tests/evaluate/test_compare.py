@@ -93,6 +93,14 @@ def test_the_line_in_the_plot_is_where_the_test_decides(n, m, dimensions, seed, 
     assert found.drift == (found.conclusive and max(found.distances) > found.critical_distance)
 
 
+@pytest.mark.parametrize("n", [5, 7, 30])
+def test_samples_that_alternate_give_a_p_value_of_1(n):
+    """SciPy's exact p-value is 1.0000000000000002 for these sizes, of which it warns."""
+    pairs = np.arange(2 * n, dtype=float).reshape(n, 2)
+    found = compare(pairs[:, :1], pairs[:, 1:])
+    assert found.p_values[0] == pytest.approx(1, abs=1e-3)
+
+
 def test_the_line_for_few_pictures_is_where_the_exact_test_decides(rng):
     """By the asymptotic distribution it would be at 0.519."""
     found = compare(rng.normal(size=(400, 32)), rng.normal(size=(12, 32)))

@@ -6,7 +6,6 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 import jinja2
-from markupsafe import Markup
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -20,11 +19,10 @@ Cell = str | tuple[str, float]  # text; with a share from 0 to 1, its background
 
 
 def render(template: str, **values: Any) -> str:
-    """Return a page; everything but what `plot` returns is escaped."""
+    """Return a page; the templates escape everything but the HTML of `plot`."""
     from plotly.offline import get_plotlyjs
 
-    script = Markup(get_plotlyjs())
-    return _environment().get_template(template).render(plotly=script, **values)
+    return _environment().get_template(template).render(plotly=get_plotlyjs(), **values)
 
 
 def counted(number: int, noun: str) -> str:
@@ -32,8 +30,8 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def plot(figure: Figure, height: int) -> Markup:
-    """Return a plotly figure, `height` pixels high and as wide as there is room."""
+def plot(figure: Figure, height: int) -> str:
+    """Return the HTML of a plotly figure, `height` pixels high and as wide as there is room."""
     figure.update_layout(
         template="plotly_white",
         height=height,
@@ -45,7 +43,7 @@ def plot(figure: Figure, height: int) -> Markup:
     drawn = figure.to_html(
         full_html=False, include_plotlyjs=False, config=options, default_width="100%"
     )
-    return Markup(f'<div class="plot">{drawn}</div>')
+    return f'<div class="plot">{drawn}</div>'
 
 
 @functools.cache
