@@ -1,13 +1,11 @@
 """Be a tracking server: `python -P serve.py SETTINGS FOLDER`.
 
-SETTINGS are those of [server], as JSON, and more: "limits" as in `Limits`, "app" (a name in APPS), and
-"unprivileged", which gives up the rights of root.
+SETTINGS are those of [server], as JSON, and more: "limits" as in `Limits`, and "app", a name in APPS.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -22,8 +20,6 @@ from lenswatch.errors import ServerError
 from lenswatch.server import run
 from lenswatch.server.app import create_app
 from lenswatch.server.http.services import Limits
-
-NOBODY = 65534
 
 
 def unusable(*_: Any, **__: Any) -> Starlette:
@@ -54,13 +50,9 @@ def main(
     auth: dict[str, Any] | None = None,
     limits: dict[str, Any] | None = None,
     app: str = "usual",
-    unprivileged: bool = False,
     **settings: Any,
 ) -> None:
     """Serve until a signal comes."""
-    if unprivileged and os.getuid() == 0:
-        os.setgid(NOBODY)
-        os.setuid(NOBODY)
     server = ServerConfig(auth=AuthConfig(**(auth or {})), **settings)
     config = Config(server=server, root=folder)
     try:

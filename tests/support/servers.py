@@ -17,6 +17,7 @@ import httpx2 as httpx
 import uvicorn
 
 from support.ports import free_port
+from support.read_only import OBEYING
 from support.waiting import until_it_answers
 
 
@@ -39,10 +40,17 @@ class Served:
         until_it_answers(f"{self.address}/readyz", self.process)
 
 
-def command(folder: Path, **settings: Any) -> list[str]:
-    """Return the command that starts a tracking server, its files in `folder`; see serve.py."""
+def command(folder: Path, *, obeying: bool = False, **settings: Any) -> list[str]:
+    """Return the command that starts a tracking server, its files in `folder`; see serve.py.
+
+    Args:
+        folder: Where the server keeps its files.
+        obeying: The server may not write where permissions forbid it, not even as root.
+        settings: As in serve.py.
+    """
     script = str(Path(__file__).with_name("serve.py"))
-    return [sys.executable, "-P", script, json.dumps(settings), str(folder)]
+    prefix = OBEYING if obeying else []
+    return [*prefix, sys.executable, "-P", script, json.dumps(settings), str(folder)]
 
 
 @contextlib.contextmanager

@@ -9,7 +9,6 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -190,33 +189,31 @@ def test_a_read_only_database_is_read_but_is_not_ready(local: Any, postgres_url:
     assert local.client.get("/readyz").status_code == 200
 
 
-def test_a_file_that_is_read_only_is_read_but_is_not_ready() -> None:
-    with tempfile.TemporaryDirectory() as name:  # tmp_path lets nobody else in
-        folder, file = Path(name), Path(name) / "server.db"
-        folder.chmod(0o777)
-        with (
-            served(folder, database=f"sqlite:///{file}", unprivileged=True) as running,
-            running.client() as client,
-        ):
-            readyz = f"{running.address}/readyz"
-            experiment = client.post("/experiment", json={"name": "pier"}).json()
-            path = f"/experiment/{experiment['id']}"
-            copy = backup(file, folder / "copy.db")
-            copy.chmod(0o444)
-            restore(copy, file)
-            for _ in range(2):
-                is_out(httpx.get(readyz))
-                assert client.get(path).json() == experiment
-                is_out(client.post(f"{path}/drift", json=JOB))
-            assert client.get(path).status_code == 200
-            process = psutil.Process(running.process.pid)
-            before = process.num_fds()
-            is_out(*(httpx.get(readyz) for _ in range(20)))
-            assert process.num_fds() < before + 10
-            for each in folder.iterdir():
-                each.chmod(0o666)
-            assert client.post(f"{path}/drift", json=JOB).status_code == 201
-            assert httpx.get(readyz).status_code == 200
+def test_a_file_that_is_read_only_is_read_but_is_not_ready(tmp_path: Path) -> None:
+    folder, file = tmp_path, tmp_path / "server.db"
+    with (
+        served(folder, database=f"sqlite:///{file}", obeying=True) as running,
+        running.client() as client,
+    ):
+        readyz = f"{running.address}/readyz"
+        experiment = client.post("/experiment", json={"name": "pier"}).json()
+        path = f"/experiment/{experiment['id']}"
+        copy = backup(file, folder / "copy.db")
+        copy.chmod(0o444)
+        restore(copy, file)
+        for _ in range(2):
+            is_out(httpx.get(readyz))
+            assert client.get(path).json() == experiment
+            is_out(client.post(f"{path}/drift", json=JOB))
+        assert client.get(path).status_code == 200
+        process = psutil.Process(running.process.pid)
+        before = process.num_fds()
+        is_out(*(httpx.get(readyz) for _ in range(20)))
+        assert process.num_fds() < before + 10
+        for each in folder.iterdir():
+            each.chmod(0o666)
+        assert client.post(f"{path}/drift", json=JOB).status_code == 201
+        assert httpx.get(readyz).status_code == 200
 
 
 def test_a_file_that_another_process_writes_to_is_ready(local: Any, file: Path) -> None:
