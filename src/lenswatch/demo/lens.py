@@ -20,7 +20,7 @@ def foul(picture: Image.Image, fouling: float, seed: int) -> Image.Image:
     """Return the picture through a lens fouled to a degree from 0 (clean) to 1."""
     if fouling <= 0.0:
         return picture
-    (algae, thickness, smudges, colour), grown = _growth(picture.size, seed), fouling**0.75
+    (algae, thickness, smudges, colour), grown = _growth(picture.size, seed), fouling**0.6
     cover = smoothstep(0.0, 0.30, grown - algae) * thickness
     smudge = 0.75 * smoothstep(0.0, 0.30, grown - smudges)
     veil = (1.0 - cover) * (1.0 - (1.0 - 0.52 * fouling**1.25) * (1.0 - 0.42 * smudge))
