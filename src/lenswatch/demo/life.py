@@ -103,9 +103,13 @@ def _posed(drawing: Image.Image, course: Vector, length: float) -> Image.Image:
 @lru_cache(maxsize=1024)
 def _veiled(name: str, length: int, scene: Scene, lamp: float, *place: int) -> Image.Image:
     """Return a fish through water; `place`: quarters of a metre, tenths of the picture's height."""
-    picture = _drawn(name).resize((length, length // 2), Image.Resampling.BOX)
-    picture = picture.filter(ImageFilter.GaussianBlur(0.35 + 0.025 * place[0]))
+    picture = _sized(name, length).filter(ImageFilter.GaussianBlur(0.35 + 0.025 * place[0]))
     return picture.point(veil(scene, lamp, place[0] / 4.0, place[1] / 10.0))
+
+
+@lru_cache(maxsize=32)
+def _sized(name: str, length: int) -> Image.Image:
+    return _drawn(name).resize((length, length // 2), Image.Resampling.BOX)
 
 
 @lru_cache(maxsize=8)
