@@ -3,12 +3,16 @@
 import pickle
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
 from lenswatch.demo import Footage, draw, draw_frame, draw_parallel
+from lenswatch.demo.life import meadow, swimmers
+from lenswatch.demo.reef import render
+from lenswatch.demo.water import Light, veil
 from lenswatch.errors import InputError
 
 MORNING = datetime(2026, 6, 1, 8, tzinfo=UTC)
@@ -113,6 +117,36 @@ def test_clean_frames_are_lively_but_stay_the_same_scene():
     assert np.corrcoef(grey).min() > 0.75
 
 
+def sprites(things, minutes):
+    scene, noon = render(*CLEAN.size, CLEAN.seed), Light(1.0, 0.0, 1.0, 0.0)
+    now = (MORNING + timedelta(minutes=minutes)).timestamp()
+    return list(things(scene, noon, CLEAN.seed, now))
+
+
+def test_fish_are_elsewhere_in_the_next_frame():
+    places = [{corner for _, _, corner, _ in sprites(swimmers, m)} for m in (0, 2, 4, 6)]
+    assert all(len(each) >= 5 for each in places)
+    assert all(len(one & next_one) <= 1 for one, next_one in pairwise(places))
+
+
+def test_seagrass_sways_about_its_roots():
+    early, late = sprites(meadow, 0), sprites(meadow, 2)
+    assert [corner for _, _, corner, _ in early] == [corner for _, _, corner, _ in late]
+    for (_, one, _, _), (_, other, _, _) in zip(early, late, strict=True):
+        moved = np.abs(np.asarray(one, np.int16) - np.asarray(other, np.int16)).any(axis=(1, 2))
+        top, foot = moved[: len(moved) // 2], moved[int(0.9 * len(moved)) :]
+        assert top.any()
+        assert not foot.any()
+
+
+def test_distance_takes_the_red_first():
+    scene = render(*CLEAN.size, CLEAN.seed)
+    near, far = (np.array(veil(scene, 0.0, metres, 0.5)).reshape(4, 256) for metres in (1.0, 8.0))
+    contrast_left = (far[:3, 200] - far[:3, 0]) / (near[:3, 200] - near[:3, 0])
+    assert contrast_left[0] < 0.7 * contrast_left[1]
+    assert (contrast_left < 1.0).all()
+
+
 def blocks(picture, size):
     """The grey picture below the stamp, cut into squares: (rows, size, columns, size)."""
     grey = np.asarray(picture.convert("L"), np.float64)[20:]
@@ -134,6 +168,12 @@ def test_fouling_takes_contrast_and_sharpness_step_by_step():
     full_contrast, full_sharpness = contrast_and_sharpness(1.0)
     assert full_contrast < 0.5 * contrast[0]
     assert full_sharpness < 0.6 * sharpness[0]
+
+
+def test_growth_never_goes_back():
+    changes = [change(fouled(0.0), fouled(degree)).mean() for degree in (0.1, *DEGREES[1:], 1.0)]
+    assert changes[0] > 0.05
+    assert np.all(np.diff(changes) > 0.0)
 
 
 def test_growth_begins_in_a_corner_and_ends_everywhere():

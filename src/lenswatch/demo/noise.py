@@ -1,89 +1,55 @@
-"""Smooth randomness: fields over the picture, textures over the world, and values drifting in time."""
-
-from functools import lru_cache
+"""Smooth randomness: textures in the picture and in space, values that drift in time."""
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["Array", "fractal", "generator", "sample", "smoothstep", "turbulence3", "wander"]
+__all__ = ["Array", "Random", "fractal", "generator", "pixels", "sample", "smoothstep", "wander"]
 
 Array = NDArray[np.float32]
+Random = np.random.Generator
 
 
-def generator(seed: int, *path: int) -> np.random.Generator:
-    """A random generator of its own for each thing in the picture, so that none shifts another."""
+def generator(seed: int, *path: int) -> Random:
+    """Return the random generator of one thing in the picture, independent of all others."""
     return np.random.default_rng([seed % 2**32, *(part % 2**32 for part in path)])
 
 
-def smoothstep(low: float, high: float, values: Array) -> Array:
-    """0 below `low`, 1 above `high`, a smooth S between."""
-    t = np.clip((values - low) / (high - low), 0.0, 1.0)
-    return np.asarray(t * t * (3.0 - 2.0 * t), dtype=np.float32)
+def smoothstep(low: float, high: float, values: Array | float) -> Array:
+    """Return 0 below `low`, 1 above `high` and a smooth S between."""
+    t = np.clip((np.asarray(values) - low) / (high - low), 0.0, 1.0)
+    return np.asarray(t * t * (3.0 - 2.0 * t), np.float32)
 
 
-def fractal(
-    rng: np.random.Generator, shape: tuple[int, int], cells: int, octaves: int, gain: float = 0.5
-) -> Array:
-    """A tileable fractal field of `shape` (h, w) float32, mean about 0 and deviation 1.
+def fractal(rng: Random, shape: tuple[int, ...], cells: float, slope: float) -> Array:
+    """Return tileable noise in two or three dimensions, mean 0 and deviation 1.
 
-    `cells` is the number of random cells along the shorter side in the coarsest octave.
+    `cells` is the number of the largest blobs along the shortest side; the amplitude falls with
+    the spatial frequency to the power of `slope`, so that a small one gives rough noise.
     """
-    height, width = shape
-    total = np.zeros(shape, np.float32)
-    for octave in range(octaves):
-        count = cells * 2**octave
-        rows = max(2, round(count * height / min(shape)))
-        columns = max(2, round(count * width / min(shape)))
-        grid = rng.standard_normal((rows, columns)).astype(np.float32)
-        total += gain**octave * _upscaled(grid, shape)
-        if min(rows, columns) * 2 > min(shape):
-            break
-    total -= total.mean()
-    return np.asarray(total / max(float(total.std()), 1e-6), dtype=np.float32)
+    sizes = [np.fft.fftfreq(n) for n in shape[:-1]] + [np.fft.rfftfreq(shape[-1])]
+    squares = np.meshgrid(*((min(shape) * f) ** 2 for f in sizes), indexing="ij", sparse=True)
+    spectrum = np.asarray(sum(squares) + np.float64(cells**2)) ** (-0.5 * slope)
+    spectrum[(0,) * len(shape)] = 0.0
+    noise, axes = rng.standard_normal(shape), tuple(range(len(shape)))
+    field = np.fft.irfftn(np.fft.rfftn(noise) * spectrum, shape, axes)
+    return np.asarray(field / field.std(), np.float32)
 
 
-def _upscaled(grid: Array, shape: tuple[int, int]) -> Array:
-    """`grid` stretched over `shape`, wrapping at the edges."""
-    rows, columns = grid.shape
-    height, width = shape
-    wrapped = Image.fromarray(np.pad(grid, 2, mode="wrap"))
-    box = (2.0, 2.0, columns + 2.0, rows + 2.0)
-    return np.asarray(wrapped.resize((width, height), Image.Resampling.BICUBIC, box=box))
-
-
-def sample(tile: Array, u: Array, v: Array) -> Array:
-    """`tile` read at fractional positions (u, v) in tiles, bilinear and wrapping."""
-    rows, columns = tile.shape
-    x, y = (u % 1.0) * columns, (v % 1.0) * rows
-    left, top = np.floor(x).astype(np.int32), np.floor(y).astype(np.int32)
-    fx, fy = x - left, y - top
-    left, top = left % columns, top % rows
-    right, below = (left + 1) % columns, (top + 1) % rows
-    upper = tile[top, left] * (1 - fx) + tile[top, right] * fx
-    lower = tile[below, left] * (1 - fx) + tile[below, right] * fx
-    return np.asarray(upper * (1 - fy) + lower * fy, dtype=np.float32)
-
-
-def turbulence3(tile: Array, points: Array, frequency: float) -> Array:
-    """A texture in space without seams: three planar samples of `tile` at `points` (n, 3)."""
-    x, y, z = (points[:, axis] * frequency for axis in range(3))
-    planes = sample(tile, x + 0.31 * z, y) + sample(tile, z, y + 0.17 * x) + sample(tile, x, z)
-    return np.asarray(planes / np.sqrt(3.0), dtype=np.float32)
+def sample(tile: Array, *places: Array) -> Array:
+    """Read a tile of noise at fractional positions along its axes, wrapping at its edges."""
+    sizes = zip(places, tile.shape, strict=True)
+    return np.asarray(tile[tuple((p * n).astype(np.int32) % n for p, n in sizes)])
 
 
 def wander(seed: int, seconds: float, period: float) -> float:
-    """A value in about -1..1 that drifts with time: near moments alike, distant ones unrelated.
-
-    A sum of incommensurate waves, so that it is a pure function of the time.
-    """
-    factors, phases = _waves(seed)
-    waves = np.sin(2.0 * np.pi * seconds / period * factors + phases)
-    return float(waves @ np.array([0.4, 0.25, 0.15, 0.35]))
-
-
-@lru_cache(maxsize=64)
-def _waves(seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return a value in about -1..1 that drifts with time, a pure function of the time."""
     rng = generator(seed, 0x77)
-    phases = rng.uniform(0.0, 2.0 * np.pi, 4)
-    return np.array([1.0, 1.618, 2.414, 0.377]) * rng.uniform(0.95, 1.05, 4), phases
+    phases, factors = rng.uniform(0.0, 2.0 * np.pi, 4), rng.uniform(0.95, 1.05, 4)
+    turns = seconds / period * factors * (1.0, 1.618, 2.414, 0.377)
+    return float(np.sin(2.0 * np.pi * turns + phases) @ (0.4, 0.25, 0.15, 0.35))
+
+
+def pixels(values: Array) -> Image.Image:
+    """Return values in 0..1 as a picture of mode L, RGB or RGBA."""
+    return Image.fromarray(np.rint(255.0 * np.clip(values, 0.0, 1.0)).astype(np.uint8))

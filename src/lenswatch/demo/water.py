@@ -1,137 +1,129 @@
-"""The water between camera and things: its veil over what is far, sun shafts, caustics, snow."""
+"""The water between camera and things: haze over what is far, sun shafts, caustics, snow."""
 
+from datetime import datetime
 from functools import lru_cache
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageChops
 
-from lenswatch.demo.light import Light
-from lenswatch.demo.noise import Array, fractal, generator, smoothstep, wander
-from lenswatch.demo.scene import ATTENUATION, LAMP, Scene
+from lenswatch.demo.noise import Array, fractal, generator, pixels, smoothstep, wander
+from lenswatch.demo.reef import ATTENUATION, LAMP, Scene
 
-__all__ = ["backdrop", "snow", "veil"]
+__all__ = ["Light", "Sprite", "backdrop", "light_at", "snow", "veil"]
 
-Doubles: TypeAlias = NDArray[np.float64]
-
-FLAKES = 170
+# Distance in metres, drawing, corner in the picture, mask.
+Sprite: TypeAlias = tuple[float, Image.Image, tuple[int, int], Image.Image]
+HOUR, FLAKES = 3600.0, 180
 DAYLIGHT = np.array([1.05, 1.25, 1.22], np.float32)
-SHAFT = (196, 240, 228)
+SHAFT = (186, 236, 226)
 
 
-def veil(scene: Scene, light: Light, distance: float, row: float) -> list[int]:
-    """A table for Image.point that shows an RGBA drawing as it looks through the water.
+class Light(NamedTuple):
+    """Light on the scene."""
 
-    `row` is where it is in the picture, as a part of the height.
-    """
-    line = int(np.clip(row, 0.0, 0.999) * scene.camera.height)
+    level: float  # brightness against a clear noon
+    warmth: float  # 0 at noon (blue), 1 when the sun is low (greener and warmer)
+    sun: float  # share of the sun's rays that clouds let through, 0..1
+    lamp: float  # 0 by day, 1 when only the camera's lamps light the scene
+
+    def curve(self) -> list[int]:
+        """Return the light and the camera's contrast as a table for Image.point, RGB."""
+        tint = 1.0 + self.warmth * np.array([0.10, 0.015, -0.075])
+        gains = self.level * tint * (1.0 - self.lamp) + self.lamp
+        values = np.outer(gains, np.linspace(0.0, 1.0, 256))
+        bent = 1.08 * values - 0.05 * np.sin(2.0 * np.pi * np.clip(values, 0.0, 1.0))
+        return [round(255.0 * value) for value in np.clip(bent, 0.0, 1.0).ravel().tolist()]
+
+
+def light_at(moment: datetime, seed: int, night: bool) -> Light:
+    """Return the light at a time, a pure function; dusk and dawn last about an hour."""
+    seconds = moment.timestamp()
+    height = float(np.cos(2.0 * np.pi * (seconds / HOUR - 12.0) / 24.0))
+    noon, murk = 0.5 + 0.5 * height, wander(seed + 12, seconds, 5.0 * HOUR)
+    cloud = 0.5 + 0.5 * float(np.tanh(1.4 * wander(seed + 11, seconds, 1.6 * HOUR)))
+    day = float(smoothstep(-0.16, 0.14, height)) if night else 1.0
+    level = (0.87 + 0.13 * noon) * (1.0 - 0.10 * cloud) * (1.0 + 0.025 * murk)
+    sun = (1.0 - 0.72 * cloud) * (0.65 + 0.35 * noon) * day
+    return Light(level * (0.25 + 0.75 * day), 0.7 * (1.0 - noon), sun, 1.0 - day)
+
+
+@lru_cache(maxsize=1024)
+def veil(scene: Scene, lamp: float, distance: float, row: float) -> list[int]:
+    """Return a table for Image.point that shows an RGBA drawing through water; `row` is 0..1."""
     clear = np.exp(-distance * ATTENUATION)
-    behind = scene.water[line].mean(0) ** 2 * (1.0 - clear)
-    lamp = LAMP * 2.4 / (1.0 + (distance / 3.6) ** 3) * clear**1.24
-    lit = DAYLIGHT * clear * (1 - light.lamp) + lamp * light.lamp
-    behind = behind * (1 - light.lamp) + 0.004 * light.lamp
-    values = (np.arange(256, dtype=np.float32) / 255.0)[:, None] ** 2 * lit + behind
-    table = (np.sqrt(np.clip(values, 0.0, 1.0)) * 255.0 + 0.5).astype(np.uint8)
-    return [*table.T.ravel().tolist(), *range(256)]
+    day, water = DAYLIGHT * clear, scene.water[int(np.clip(row, 0.0, 0.999) * len(scene.water))]
+    night = LAMP * 2.4 / (1.0 + (distance / 3.6) ** 3) * clear**2
+    behind = water**2 * (1.0 - clear) * (1.0 - lamp) + 0.004 * lamp
+    lit = np.linspace(0.0, 1.0, 256)[:, None] ** 2 * (day + lamp * (night - day)) + behind
+    values = np.rint(255.0 * np.sqrt(np.clip(lit, 0.0, 1.0))).astype(int)
+    return [*values.T.ravel().tolist(), *range(256)]
 
 
 def backdrop(scene: Scene, light: Light, seed: int, seconds: float) -> Image.Image:
-    """The fixed scene in this moment's light, before anything moves in it. RGB."""
+    """Return the fixed scene in this moment's light, before anything moves in it. RGB."""
     if light.lamp > 0.999:
         return scene.lamplit.copy()
     rays = _caustics(scene, seed, seconds) * (0.25 + 0.75 * light.sun)
-    grey = _upscaled(rays * 127.0, scene)
-    sunlit = ImageChops.multiply(_doubled(scene), Image.merge("RGB", (grey, grey, grey)))
+    sunlit = ImageChops.multiply(scene.direct, Image.merge("RGB", [_enlarged(rays, scene)] * 3))
     picture = ImageChops.add(scene.ambient, sunlit)
-    shafts = _upscaled(_shafts(seed, seconds) * (255.0 * light.sun), scene)
-    picture.paste(SHAFT, mask=shafts)
+    picture.paste(SHAFT, mask=_enlarged(_shafts(seed, seconds) * light.sun, scene))
     return Image.blend(picture, scene.lamplit, light.lamp) if light.lamp > 0.001 else picture
 
 
-@lru_cache(maxsize=2)
-def _doubled(scene: Scene) -> Image.Image:
-    """The sun's part, twice as bright, so that a caustic of 127 leaves it as it is."""
-    return scene.direct.point([min(255, 2 * value) for value in range(256)] * 3)
-
-
-def _upscaled(values: Array, scene: Scene) -> Image.Image:
-    """A coarse field of 0..255 as a mask at the size of the picture."""
-    mask = Image.fromarray(np.clip(values, 0.0, 255.0).astype(np.uint8))
-    return mask.resize(scene.ambient.size, Image.Resampling.BILINEAR)
+def _enlarged(values: Array, scene: Scene) -> Image.Image:
+    return pixels(values).resize(scene.ambient.size, Image.Resampling.BILINEAR)
 
 
 @lru_cache(maxsize=2)
-def _caustic_tile(seed: int) -> Array:
-    """A net of bright lines, tileable: the zero lines of a smooth field are the folds of light."""
-    rng = generator(seed, 20)
-    net = np.abs(fractal(rng, (256, 256), 7, 2, 0.35))
-    return np.asarray(1.0 - np.minimum(net * 1.15, 1.0), np.float32)
-
-
-@lru_cache(maxsize=2)
-def _caustic_map(scene: Scene) -> tuple[Array, Array, Array]:
-    """Tile positions in pixels of every surface point, and how much of a caustic shows there."""
+def _caustic_net(scene: Scene, seed: int) -> tuple[Array, Array, Array, Array]:
+    """Return a tile of bright lines, its positions on the surfaces, and how much shows there."""
+    # The zero lines of a smooth field look like the folds of light below waves.
+    net = np.abs(fractal(generator(seed, 20), (256, 256), 7, 3.5))
     x, y, z = (scene.places[..., axis] for axis in range(3))
     u, v = 256.0 * (x - 0.34 * y) / 2.3, 256.0 * (z + 0.42 * y) / 2.3
-    shown = 1.0 - smoothstep(5.0, 13.0, z)
-    return u.astype(np.float32), v.astype(np.float32), shown
+    return 1.0 - np.minimum(net * 1.15, 1.0), u, v, 1.0 - smoothstep(5.0, 13.0, z)
 
 
 def _caustics(scene: Scene, seed: int, seconds: float) -> Array:
-    """How the waves gather the sunlight: about 1 on average, up to 2 on the bright lines."""
-    tile = _caustic_tile(seed)
-    u, v, shown = _caustic_map(scene)
-    nets = []
-    for turn, speed in ((0, 9.0), (1, -7.0)):
-        du, dv = speed * seconds % 256.0, (5.0 * seconds + 97.0 * turn) % 256.0
-        net = tile.T if turn else tile
-        nets.append(net[(v + dv).astype(np.int32) & 255, (u + du).astype(np.int32) & 255])
-    gathered = (nets[0] * nets[1]) ** 1.5
-    return np.asarray(1.0 + shown * (1.9 * gathered - 0.42), np.float32)
+    """Return how the waves gather the sunlight: about 0.5 on average, up to 1 on bright lines."""
+    tile, u, v, shown = _caustic_net(scene, seed)
+    gathered = np.ones_like(u)
+    for net, speed, start in ((tile, 9.0, 0.0), (tile.T, -7.0, 97.0)):
+        row, column = v + (5.0 * seconds + start) % 256.0, u + speed * seconds % 256.0
+        gathered *= net[row.astype(np.int32) & 255, column.astype(np.int32) & 255]
+    return np.asarray(0.5 + shown * (0.95 * gathered**1.5 - 0.21), np.float32)
 
 
 def _shafts(seed: int, seconds: float) -> Array:
-    """Rays of sun slanting down from the surface, in 0..1, coarse."""
-    width, height = 120, 68
-    x = np.arange(width, dtype=np.float32)[None, :] / width - 0.36
-    y = np.arange(height, dtype=np.float32)[:, None] / height + 0.55
-    angle = np.arctan2(x, y)
-    rays = np.zeros((height, width), np.float32)
+    """Return rays of sun slanting down from the surface, 0..1, coarse."""
+    x = np.arange(120, dtype=np.float32) / 120.0 - 0.36
+    y = np.arange(68, dtype=np.float32)[:, None] / 68.0 + 0.55
+    rays = np.zeros((68, 120), np.float32)
     for k, (count, period) in enumerate(((23.0, 900.0), (41.0, 500.0), (67.0, 260.0))):
-        rays += np.sin(count * angle + 6.0 * wander(seed + 30 + k, seconds, period)) / (k + 1.5)
-    reach = 1.0 - smoothstep(0.62, 1.25, y)
-    return np.asarray(0.20 * smoothstep(0.15, 1.5, rays) * reach)
+        drift = 6.0 * wander(seed + 30 + k, seconds, period)
+        rays += np.sin(count * np.arctan2(x, y) + drift) / (k + 1.5)
+    return np.asarray(0.17 * smoothstep(0.15, 1.5, rays) * (1.0 - smoothstep(0.62, 1.25, y)))
 
 
 def snow(picture: Image.Image, light: Light, seed: int, seconds: float) -> None:
-    """Particles drifting past, the near ones out of focus. Drawn onto `picture`."""
-    width, height = picture.size
-    start, pace, near, shine = _flakes(seed)
+    """Draw particles drifting past onto `picture`; the lamps light up the near ones."""
+    rng, size = generator(seed, 40), np.array(picture.size)
+    start, pace = rng.random((FLAKES, 2)), rng.normal(0.0, 0.010, (FLAKES, 2))
+    near, shine = rng.random(FLAKES) ** 7, rng.random(FLAKES)
     sinking = np.array([0.05 * wander(seed + 41, seconds, 600.0), 0.006])
     places = (start + seconds % 1e6 * (pace + sinking * (0.4 + near[:, None]))) % 1.0
-    radii = np.maximum(1, np.rint((0.7 + 11.0 * near) * width / 960.0)).astype(int)
-    strength = np.where(radii < 4, 15.0, 4.0 + 3.0 * light.lamp) * (0.35 + 0.65 * shine)
-    columns, rows = places[:, 0] * (width + 40) - 20, places[:, 1] * (height + 40) - 20
-    for x, y, radius, bright in zip(columns, rows, radii, strength, strict=True):
-        flake = _flake(int(radius), round(float(bright)))
-        corner = (int(x) - flake.width // 2, int(y) - flake.height // 2)
+    radii = np.maximum(1, np.rint((0.7 + 13.0 * near) * picture.width / 960.0))
+    strength = (1.0 + 0.8 * light.lamp) * (0.25 + 0.75 * shine**2) * 150.0 / (1.0 + 13.0 * near)
+    for place, radius, bright in zip(places * (size + 60) - 30, radii, strength, strict=True):
+        flake = _flake(int(radius), round(float(bright) / 4.0))
+        corner = (int(place[0]) - flake.width // 2, int(place[1]) - flake.height // 2)
         picture.paste((206, 226, 214), corner, flake)
-
-
-@lru_cache(maxsize=2)
-def _flakes(seed: int) -> tuple[Doubles, Doubles, Doubles, Doubles]:
-    """Of each flake: where it starts, its own drift, how near it is, how bright (all 0..1)."""
-    rng = generator(seed, 40)
-    start, pace = rng.random((FLAKES, 2)), rng.normal(0.0, 0.010, (FLAKES, 2))
-    return start, pace, rng.random(FLAKES) ** 9, rng.random(FLAKES)
 
 
 @lru_cache(maxsize=600)
 def _flake(radius: int, strength: int) -> Image.Image:
-    """A soft disc, larger ones with the brighter rim of a lens out of focus. L."""
-    axis = np.arange(-radius - 2, radius + 3, dtype=np.float32)
-    distance = np.hypot(axis[:, None], axis[None, :]) / radius
-    disc = 1.0 - smoothstep(0.55 if radius < 5 else 0.86, 1.12, distance)
-    rim = 0.5 + 0.5 * distance if radius >= 5 else 1.0
-    return Image.fromarray(np.asarray(disc * rim * strength * 255.0 / 24.0).astype(np.uint8))
+    """Return a soft fleck, L."""
+    axis = np.arange(-2 * radius, 2 * radius + 1, dtype=np.float32) / radius
+    fleck = np.exp(-1.2 * (axis**2 + axis[:, None] ** 2) ** 1.3)
+    return pixels(strength / 64.0 * fleck)
