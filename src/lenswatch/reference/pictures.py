@@ -12,9 +12,8 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +23,7 @@ from torch.nn.functional import interpolate
 
 from lenswatch.config import TransformConfig, UploadConfig
 from lenswatch.errors import ImageError, ImageTooLarge
+from lenswatch.reference.exif import capture_time
 
 __all__ = ["Picture", "Pixels", "check_size", "encoder_input", "read_picture", "read_picture_file"]
 
@@ -129,7 +129,7 @@ def read_picture(data: bytes, size: tuple[int, int], limits: UploadConfig) -> Pi
         image=upright,
         width=height if turned else width,
         height=width if turned else height,
-        captured_at=_capture_time(exif),
+        captured_at=capture_time(exif),
     )
 
 
@@ -207,26 +207,3 @@ def _from_16_bit(image: Image.Image) -> Image.Image:
     if values.min() < 0 or values.max() > 65535:
         raise ImageError("the picture has 32-bit pixels, whose range is unknown; send 8 or 16 bits")
     return Image.fromarray((values // 257).astype(np.uint8))
-
-
-def _capture_time(exif: Image.Exif) -> datetime | None:
-    """Return EXIF DateTimeOriginal with its offset; UTC if the camera gives no offset."""
-    detail: dict[int, Any] = exif.get_ifd(ExifTags.IFD.Exif)
-    text = detail.get(ExifTags.Base.DateTimeOriginal)
-    try:
-        local = datetime.strptime(str(text).strip("\0 "), "%Y:%m:%d %H:%M:%S")  # noqa: DTZ007
-    except ValueError:
-        return None
-    zone = _offset(str(detail.get(ExifTags.Base.OffsetTimeOriginal, "")))
-    try:
-        return local.replace(tzinfo=zone).astimezone(UTC)
-    except OverflowError:
-        return None
-
-
-def _offset(text: str) -> timezone:
-    try:
-        parsed = datetime.strptime(text.strip("\0 "), "%z").utcoffset()
-    except ValueError:
-        return UTC
-    return timezone(parsed or timedelta(0))
