@@ -23,6 +23,8 @@ from support.once import made_once
 from support.ports import free_port
 from support.waiting import until_it_answers
 
+pytest_plugins = ["support.strict"]
+
 # How fast an example is made or runs says nothing while other programs keep the machine busy; and a
 # property of a server may well be tried on one that earlier examples have used.
 settings.register_profile(
@@ -40,7 +42,7 @@ def _no_settings_from_outside(monkeypatch):
     """Remove the developer's own LENSWATCH_* and DRIFT_MONITOR_* variables."""
     for name in list(os.environ):
         prefixed = name.startswith(("LENSWATCH_", "DRIFT_MONITOR_", "MYTOKEN_"))
-        if prefixed and name != "LENSWATCH_TEST_POSTGRES":
+        if prefixed and not name.startswith("LENSWATCH_TEST_"):
             monkeypatch.delenv(name)
 
 

@@ -37,14 +37,14 @@ from support.waiting import until
 def file(database_url: str) -> Path:
     """The SQLite file."""
     if not database_url.startswith("sqlite"):
-        pytest.skip("only SQLite has a file of its own")
+        pytest.skip("by design: only SQLite has a file of its own")
     return Path(database_url.removeprefix("sqlite:///"))
 
 
 @pytest.fixture
 def postgres_url(database_url: str) -> str:
     if database_url.startswith("sqlite"):
-        pytest.skip("only PostgreSQL is a server of its own")
+        pytest.skip("by design: only PostgreSQL is a server of its own")
     return database_url
 
 

@@ -430,7 +430,7 @@ def test_an_outage_is_a_page_that_can_be_loaded_again(
     browser: TestClient, log_in: Any, database_url: str
 ) -> None:
     if not database_url.startswith("sqlite"):
-        pytest.skip("only a file can be moved away")
+        pytest.skip("by design: only a file can be moved away")
     log_in("Admin")
     file = Path(database_url.removeprefix("sqlite:///"))
     file.rename(file.with_suffix(".away"))
