@@ -46,7 +46,7 @@ lint: $(INSTALLED_DEV) lint-javascript
 	@$(BIN)/ruff format --check $(SOURCES)
 	@rm -rf $(WHOLE) && mkdir -p $(WHOLE)
 	@cp -rs $(CURDIR)/src/lenswatch $(WHOLE) && cp -rs $(CURDIR)/api $(WHOLE)/lenswatch/api
-	@$(BIN)/mypy $(WHOLE)/lenswatch
+	@$(BIN)/mypy $(WHOLE)/lenswatch tests benchmarks .ci/constraints.py
 	@PYTHONPATH=$(WHOLE) $(BIN)/lint-imports > build/imports.txt || { cat build/imports.txt; exit 1; }
 
 # Only CI insists on it: nobody needs Node.js to work on the Python code.

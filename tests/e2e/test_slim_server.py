@@ -71,7 +71,7 @@ def test_a_command_of_the_node_says_what_to_install(
 
 def test_the_server_runs(slim: Path, tmp_path: Path) -> None:
     port = free_port()
-    command = [slim / "lenswatch", "server", "--port", str(port)]
+    command = [str(slim / "lenswatch"), "server", "--port", str(port)]
     with subprocess.Popen(command, cwd=tmp_path, env=surroundings()) as process:
         try:
             until_it_answers(f"http://127.0.0.1:{port}/readyz", process)

@@ -1,12 +1,20 @@
 """The Swagger UI that DEEPaaS serves, in a real browser, and its description of the hooks."""
 
+from __future__ import annotations
+
 import json
+from pathlib import Path
 
 import pytest
 import requests
+from playwright.sync_api import Page
+
+from conftest import Camera, Served
 
 
-def test_a_picture_is_judged_from_the_swagger_ui(deepaas, any_page, camera, tmp_path):
+def test_a_picture_is_judged_from_the_swagger_ui(
+    deepaas: Served, any_page: Page, camera: Camera, tmp_path: Path
+) -> None:
     picture = tmp_path / "reef.jpg"
     picture.write_bytes(camera(60))
     page = any_page
@@ -28,7 +36,7 @@ def test_a_picture_is_judged_from_the_swagger_ui(deepaas, any_page, camera, tmp_
 
 
 @pytest.mark.parametrize("path", ["/v2/models/lenswatch/predict/", "/v2/models/lenswatch/train/"])
-def test_both_hooks_are_described(deepaas, path):
+def test_both_hooks_are_described(deepaas: Served, path: str) -> None:
     specification = requests.get(f"{deepaas.url}/swagger.json", timeout=60).json()
     described = specification["paths"][path]["post"]
     assert {parameter["name"] for parameter in described["parameters"]} >= (

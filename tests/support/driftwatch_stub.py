@@ -50,7 +50,8 @@ class Stub:
         for pattern, route in ROUTES:
             found = re.fullmatch(pattern, f"{method} {path.split('?')[0]}")
             if found and (self.extensions or not route.__name__.startswith("ext_")):
-                return route(self, body, *found.groups())
+                status, record = route(self, body, *found.groups())
+                return status, record
         return 404, {"code": 404, "status": "Not Found"}
 
     def search_experiments(self, body: Any) -> tuple[int, Any]:

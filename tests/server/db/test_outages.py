@@ -163,10 +163,10 @@ def altered(url: str, change: str, back: str) -> Iterator[None]:
 
         def alter(how: str) -> None:
             connection.execute("SET default_transaction_read_only = off")
-            connection.execute(f'ALTER DATABASE "{parsed.database}" {how}')  # type: ignore[arg-type]
+            connection.execute(f'ALTER DATABASE "{parsed.database}" {how}')
             others = "datname = current_database() AND pid <> pg_backend_pid()"
             connection.execute(
-                f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}"  # type: ignore[arg-type]
+                f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}"
             )
 
         alter(change)
