@@ -36,6 +36,7 @@ def change(one: Any, other: Any) -> Any:
     return np.abs(pixels(one) - pixels(other)).mean(axis=2)
 
 
+@pytest.mark.slow
 def test_a_frame_depends_on_nothing_but_the_footage_and_its_number() -> None:
     again = draw_frame(CLEAN, 3)
     for i in (7, 3):
@@ -82,6 +83,7 @@ def test_paths_come_as_the_files_are_written(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [first]
 
 
+@pytest.mark.slow
 def test_two_processes_write_the_same_bytes_as_one(tmp_path: Path) -> None:
     footage = replace(CLEAN, frames=14, size=(160, 90), fouling=(0.0, 0.9), first=3)
     alone = {path.name: path.read_bytes() for path in draw(footage, tmp_path / "alone")}

@@ -71,6 +71,7 @@ def test_clean_footage_raises_no_alarm(fit: Any, later: Any) -> None:
     assert max(run(fit, later)[1]) <= fit.threshold.drift
 
 
+@pytest.mark.slow
 def test_slow_light_is_followed() -> None:
     pictures = frames(700, light=0.05)
     fit = fit_chart(measure_all(pictures[:300]), ert=240)
@@ -113,6 +114,7 @@ def test_sudden_fouling_is_noticed_within_two_images(fit: Any, later: Any) -> No
     assert max(scores) > fit.threshold.drift
 
 
+@pytest.mark.slow
 def test_what_grows_too_slowly_to_raise_drift_still_raises_the_slow_score(fit: Any) -> None:
     pictures = frames(900)[300:]
     chart, state, slow = fit.chart, fit.chart.start(), []
