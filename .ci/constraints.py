@@ -36,6 +36,7 @@ def pins(root: Requirement) -> dict[str, str]:
 
 
 def main() -> None:
+    """Print the file, or say that Lenswatch is not installed."""
     try:
         found = pins(Requirement("lenswatch[dev]"))
     except PackageNotFoundError as error:
