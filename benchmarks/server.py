@@ -1,4 +1,4 @@
-"""What the tracking server does in how long: `make bench-server`.
+"""Speed and memory of the tracking server: `make bench-server`.
 
 Prints medians and ratios measured in this run, and writes them to benchmarks/server.json. The large databases
 take some minutes to fill: `--jobs 100000` for a quicker look, `--requests 0` to leave the memory out.
