@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -48,11 +49,11 @@ def test_both_hooks_are_described(deepaas: Served, path: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def specification(deepaas):
+def specification(deepaas: Served) -> Any:
     return requests.get(f"{deepaas.url}/swagger.json", timeout=60).json()
 
 
-def test_the_answers_schema_has_the_name_that_deepaas_ui_looks_for(specification):
+def test_the_answers_schema_has_the_name_that_deepaas_ui_looks_for(specification: Any) -> None:
     """Without it, AI4OS' web page fails with KeyError 'predictions' on every Submit."""
     post = specification["paths"]["/v2/models/lenswatch/predict/"]["post"]
     reference = post["responses"]["200"]["schema"]["$ref"]
@@ -65,7 +66,9 @@ def test_the_answers_schema_has_the_name_that_deepaas_ui_looks_for(specification
     assert post["produces"] == ["application/json"]
 
 
-def test_deepaas_ui_shows_the_upload_as_a_picture_and_the_answer_as_text(specification):
+def test_deepaas_ui_shows_the_upload_as_a_picture_and_the_answer_as_text(
+    specification: Any,
+) -> None:
     """It looks for these words in descriptions, and decodes an answer's text where it finds one."""
     media = ("image", "audio", "video")
     post = specification["paths"]["/v2/models/lenswatch/predict/"]["post"]
