@@ -145,7 +145,7 @@ class Handler(BaseHTTPRequestHandler):
     def dispatch(self) -> None:
         raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         is_json = self.headers.get("Content-Type") == "application/json"
-        self.body = _parsed(raw) if is_json else raw
+        self.body: Any = _parsed(raw) if is_json else raw
         with self.stub.changed:
             self.stub.requests.append((self.command, self.path))
             self.stub.tokens.append(self.headers.get("Authorization"))
