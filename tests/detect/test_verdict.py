@@ -42,13 +42,13 @@ def test_something_to_look_at_warns_and_is_no_drift() -> None:
     assert not verdict.drift
 
 
-def test_the_ratio_is_the_largest_of_those_in_the_verdict():
+def test_the_ratio_is_the_largest_of_those_in_the_verdict() -> None:
     assert combine("either", QUIET, DRIFTS).ratio == 1.5
     assert combine("mmd", QUIET, DRIFTS).ratio == 0.1
     assert combine("either", SILENT, SILENT).ratio is None
 
 
-def test_a_statistic_out_of_reach_is_excluded():
+def test_a_statistic_out_of_reach_is_excluded() -> None:
     run = [0.0, 0.1, 0.2, 0.1, 0.3, 0.1] * 60
     threshold = calibrate_scores([run], ert=200, tail="additive", reach=0.0)
     assert not Statistic.of(99.0, threshold).drifts
@@ -73,7 +73,7 @@ def test_a_warning_alone_raises_no_alarm() -> None:
     assert not Alarm().after(drift=False, warning=True, window_size=3).raised
 
 
-def test_two_statistics_share_the_false_alarms():
+def test_two_statistics_share_the_false_alarms() -> None:
     rates = [1 / share("either", "mmd"), 1 / share("either", "chart")]
     assert sum(rates) == pytest.approx(4 / 3, rel=0.01)  # they often alarm together
     assert share("mmd", "mmd") == share("chart", "chart") == 1

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
 from lenswatch.detect.chart.features import measure, view
 
 SHAPE = (128, 160)
@@ -16,7 +21,7 @@ def scene(seed: int = 0) -> NDArray[np.float64]:
     return stacked
 
 
-def frames(count, seed=0, light=0.0):
+def frames(count: Any, seed: int = 0, light: float = 0.0) -> Any:
     """Return pictures in time order; `light` is the relative change of light over all of them."""
     rng = np.random.default_rng([seed, 1])
     back, found = scene(), []
@@ -31,7 +36,7 @@ def frames(count, seed=0, light=0.0):
     return found
 
 
-def run(fit, pictures, state=None):
+def run(fit: Any, pictures: Any, state: Any = None) -> tuple[Any, ...]:
     """Return the state and the scores after pictures."""
     state, scores = state or fit.chart.start(), []
     for picture in pictures:

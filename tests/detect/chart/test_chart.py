@@ -19,7 +19,7 @@ from support.lens_footage import frames, run
 
 
 @pytest.fixture(scope="module")
-def fit():
+def fit() -> Any:
     return fit_chart(measure_all(frames(300)), ert=240)
 
 
@@ -304,11 +304,11 @@ def test_too_few_pictures_are_refused() -> None:
         fit_chart(measure_all(frames(FEWEST - 1)), ert=240)
 
 
-def test_little_footage_gives_a_provisional_threshold():
+def test_little_footage_gives_a_provisional_threshold() -> None:
     assert not fit_chart(measure_all(frames(FEWEST)), ert=240).threshold.calibrated
 
 
-def test_fitting_and_judging_are_quick(fit, later):
+def test_fitting_and_judging_are_quick(fit: Any, later: Any) -> None:
     clean = measure_all(frames(100))
     started = time.thread_time()  # of the processor: other programs do not count
     fit_chart(clean, ert=240)

@@ -37,7 +37,7 @@ SCRIPTS = sorted(
 
 
 @pytest.fixture(scope="module")
-def client():
+def client() -> Iterator[Any]:
     app = Starlette(routes=dashboard.routes)
     server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
     with (
@@ -175,7 +175,7 @@ def test_a_file_under_an_old_digest_is_the_present_one_and_not_kept(client: Any)
 @pytest.mark.parametrize(
     "name", ["absent.js", "..%2fdashboard.py", "%2e%2e%2fapp.py", "__init__.py"]
 )
-def test_nothing_else_can_be_fetched(client, name):
+def test_nothing_else_can_be_fetched(client: Any, name: str) -> None:
     assert client.get(f"/static/{assets.digest()}/{name}").status_code == 404
 
 
