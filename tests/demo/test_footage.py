@@ -6,6 +6,8 @@ import pickle
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -121,19 +123,19 @@ def test_clean_frames_are_lively_but_stay_the_same_scene() -> None:
     assert np.corrcoef(grey).min() > 0.75
 
 
-def sprites(things, minutes):
+def sprites(things: Any, minutes: Any) -> Any:
     scene, noon = render(*CLEAN.size, CLEAN.seed), Light(1.0, 0.0, 1.0, 0.0)
     now = (MORNING + timedelta(minutes=minutes)).timestamp()
     return list(things(scene, noon, CLEAN.seed, now))
 
 
-def test_fish_are_elsewhere_in_the_next_frame():
+def test_fish_are_elsewhere_in_the_next_frame() -> None:
     places = [{corner for _, _, corner, _ in sprites(swimmers, m)} for m in (0, 2, 4, 6)]
     assert all(len(each) >= 5 for each in places)
     assert all(len(one & next_one) <= 1 for one, next_one in pairwise(places))
 
 
-def test_seagrass_sways_about_its_roots():
+def test_seagrass_sways_about_its_roots() -> None:
     early, late = sprites(meadow, 0), sprites(meadow, 2)
     assert [corner for _, _, corner, _ in early] == [corner for _, _, corner, _ in late]
     for (_, one, _, _), (_, other, _, _) in zip(early, late, strict=True):
@@ -143,7 +145,7 @@ def test_seagrass_sways_about_its_roots():
         assert not foot.any()
 
 
-def test_distance_takes_the_red_first():
+def test_distance_takes_the_red_first() -> None:
     scene = render(*CLEAN.size, CLEAN.seed)
     near, far = (np.array(veil(scene, 0.0, metres, 0.5)).reshape(4, 256) for metres in (1.0, 8.0))
     contrast_left = (far[:3, 200] - far[:3, 0]) / (near[:3, 200] - near[:3, 0])
@@ -151,7 +153,7 @@ def test_distance_takes_the_red_first():
     assert (contrast_left < 1.0).all()
 
 
-def blocks(picture, size):
+def blocks(picture: Any, size: Any) -> Any:
     """The grey picture below the stamp, cut into squares: (rows, size, columns, size)."""
     grey = np.asarray(picture.convert("L"), np.float64)[20:]
     return grey.reshape(160 // size, size, 320 // size, size)
@@ -174,13 +176,13 @@ def test_fouling_takes_contrast_and_sharpness_step_by_step() -> None:
     assert full_sharpness < 0.6 * sharpness[0]
 
 
-def test_growth_never_goes_back():
+def test_growth_never_goes_back() -> None:
     changes = [change(fouled(0.0), fouled(degree)).mean() for degree in (0.1, *DEGREES[1:], 1.0)]
     assert changes[0] > 0.05
     assert np.all(np.diff(changes) > 0.0)
 
 
-def test_growth_begins_in_a_corner_and_ends_everywhere():
+def test_growth_begins_in_a_corner_and_ends_everywhere() -> None:
     little, much = change(fouled(0.0), fouled(0.15)), change(fouled(0.0), fouled(1.0))
     corner, opposite = (slice(-40, None), slice(0, 60)), (slice(0, 60), slice(-120, None))
     assert little[corner].mean() > 6.0
