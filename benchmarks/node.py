@@ -103,7 +103,7 @@ def in_turn(action: Callable[[bytes], object], pictures: list[bytes]) -> Callabl
 
 
 def predict_path(root: Path, runs: int = 120) -> Comparison:
-    """From the bytes of a full-HD JPEG to the answer, ours with the store and the drift job.
+    """Time the path from the bytes of a full-HD JPEG to the answer, ours with store and drift job.
 
     Each in a process of its own, as DEEPaaS would run it: what one does to the memory allocator and
     the garbage collector does not touch the other.
@@ -171,7 +171,7 @@ def _our_whole_path(root: Path, pictures: list[bytes]) -> Callable[[], object]:
 
 
 def lens_chart(root: Path, runs: int = 200) -> Comparison:
-    """What the chart takes for a picture that is decoded, against the encoder's time for it."""
+    """Time the chart on a decoded picture, against the encoder on the same picture."""
     pictures = full_hd_pictures()
     node = make_node(root, pictures)
     config, size = _config(root, verdict="either"), node.config.transform.resize
@@ -238,7 +238,7 @@ def detector_update(n: int, d: int, window: int, goal: float, runs: int) -> Comp
 
 
 def recording(root: Path, runs: int = 60) -> Comparison:
-    """What recording a drift job adds to predict, against the published client's three requests."""
+    """Time that recording a job adds to predict, against the published client's three requests."""
     pictures = full_hd_pictures()
     with_job = make_node(root / "on", pictures)
     without = make_node(root / "off", pictures, tracking=False)
@@ -269,7 +269,7 @@ def recording(root: Path, runs: int = 60) -> Comparison:
 
 
 def _three_round_trips(url: str, experiment: str) -> None:
-    """What the published client does for each inference: each on a connection of its own."""
+    """Send the published client's three requests of an inference, each on a new connection."""
     job = {
         "job_status": "Running",
         "model": "m",

@@ -1,4 +1,4 @@
-"""What the tracking server does in how long: `make bench-server`.
+"""Speed and memory of the tracking server: `make bench-server`.
 
 Prints medians and ratios measured in this run, and writes them to benchmarks/server.json. The large databases
 take some minutes to fill: `--jobs 100000` for a quicker look, `--requests 0` to leave the memory out.
@@ -257,7 +257,7 @@ def postgres() -> Iterator[str | None]:
     name = f"lenswatch_bench_{os.getpid()}"
     try:
         with psycopg.connect(admin, autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{name}"')  # type: ignore[arg-type]
+            connection.execute(f'CREATE DATABASE "{name}"')
     except psycopg.OperationalError:
         print("no PostgreSQL: set LENSWATCH_TEST_POSTGRES or start one on 127.0.0.1:5432")
         yield None
@@ -266,7 +266,7 @@ def postgres() -> Iterator[str | None]:
         yield url.set(database=name).render_as_string(hide_password=False)
     finally:
         with psycopg.connect(admin, autocommit=True) as connection:
-            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')  # type: ignore[arg-type]
+            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 def main() -> None:

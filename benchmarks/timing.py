@@ -45,7 +45,7 @@ class Comparison:
 
 
 class Elsewhere:
-    """Something to time in a process of its own: `make(*arguments)` gives, there, what is to be called."""
+    """Something to time in a process of its own, which calls what `make(*arguments)` returns there."""
 
     def __init__(self, make: Callable[..., Callable[[], object]], *arguments: object) -> None:
         self._make, self._arguments = make, arguments
@@ -62,7 +62,7 @@ class Elsewhere:
         self._process.join()
 
     def milliseconds(self) -> float:
-        """How long one call takes, timed over there."""
+        """Return how long one call takes, timed in that process."""
         self._pipe.send(True)
         return float(self._pipe.recv())
 
@@ -76,7 +76,7 @@ def _serve(
 
 
 def milliseconds(action: Callable[[], object] | Elsewhere) -> float:
-    """How long one call takes."""
+    """Return how long one call takes."""
     if isinstance(action, Elsewhere):
         return action.milliseconds()
     started = time.perf_counter()

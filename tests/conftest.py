@@ -10,18 +10,23 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import pytest
 import requests
 from hypothesis import HealthCheck, settings
+from numpy.typing import NDArray
 from PIL import Image
 
 from lenswatch.config import Config, EncoderConfig, StorageConfig, TrackingConfig, TransformConfig
 from support.once import made_once
 from support.ports import free_port
 from support.waiting import until_it_answers
+
+pytest_plugins = ["support.slow", "support.strict"]
 
 # How fast an example is made or runs says nothing while other programs keep the machine busy; and a
 # property of a server may well be tried on one that earlier examples have used.
@@ -36,36 +41,43 @@ SIZE = (64, 96)  # height, width: enough for two cells of the encoder
 
 
 @pytest.fixture(autouse=True)
-def _no_settings_from_outside(monkeypatch):
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """Remove the developer's own LENSWATCH_* and DRIFT_MONITOR_* variables."""
     for name in list(os.environ):
         prefixed = name.startswith(("LENSWATCH_", "DRIFT_MONITOR_", "MYTOKEN_"))
-        if prefixed and name != "LENSWATCH_TEST_POSTGRES":
+        if prefixed and not name.startswith("LENSWATCH_TEST_"):
             monkeypatch.delenv(name)
 
 
-def camera_pixels(i: int, *, blurred: bool = False) -> np.ndarray:
+def camera_pixels(i: int, *, blurred: bool = False) -> NDArray[np.uint8]:
     """Return frame `i` (64, 96, 3) uint8 of a small fixed camera: a scene, a moving spot, slow light."""
     rows, columns = np.mgrid[0 : SIZE[0], 0 : SIZE[1]]
     scene = 110 + 60 * np.sin(columns / 5) * np.cos(rows / 7) + 3 * np.sin(i / 5)
     thing = 70 * np.exp(-((rows - 32) ** 2 + (columns - (37 * i) % SIZE[1]) ** 2) / 60)
     noise = np.random.default_rng(i).normal(0, 3, (*SIZE, 3))
-    pixels = np.clip((scene + thing)[..., None] * (1.0, 0.9, 0.7) + noise, 0, 255).astype(np.uint8)
+    coloured = (scene + thing)[..., None] * (1.0, 0.9, 0.7) + noise
+    pixels: NDArray[np.uint8] = np.clip(coloured, 0, 255).astype(np.uint8)
     if blurred:
         small = Image.fromarray(pixels).resize((6, 4), Image.Resampling.BOX)
         pixels = np.asarray(small.resize((SIZE[1], SIZE[0]), Image.Resampling.BILINEAR))
     return pixels
 
 
-def jpeg(pixels: np.ndarray, quality: int = 90, **options) -> bytes:
+def jpeg(pixels: NDArray[np.uint8], quality: int = 90, **options: Any) -> bytes:
     """Return the pixels as a JPEG file."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "JPEG", quality=quality, **options)
     return buffer.getvalue()
 
 
+class Camera(Protocol):
+    """The small camera: a frame's number in, a JPEG out."""
+
+    def __call__(self, i: int, *, blurred: bool = False) -> bytes: ...
+
+
 @pytest.fixture(scope="session")
-def camera():
+def camera() -> Camera:
     """Function (frame number, blurred=False) that returns a JPEG of the small camera."""
 
     def frame(i: int, *, blurred: bool = False) -> bytes:
@@ -74,9 +86,9 @@ def camera():
     return frame
 
 
-def small_config(root: Path, **tables) -> Config:
+def small_config(root: Path, **tables: Any) -> Config:
     """Return settings for the small camera with its storage in `root` and no tracking server."""
-    defaults = {
+    defaults: dict[str, Any] = {
         "transform": TransformConfig(resize=SIZE),
         "encoder": EncoderConfig(latent_dim=8, epochs=4, batch_size=8),
         "storage": StorageConfig(path=str(root / "storage")),
@@ -86,13 +98,13 @@ def small_config(root: Path, **tables) -> Config:
 
 
 @pytest.fixture
-def config(tmp_path) -> Config:
+def config(tmp_path: Path) -> Config:
     """Settings of a node without a reference."""
     return small_config(tmp_path)
 
 
 @pytest.fixture(scope="session")
-def trained_root(tmp_path_factory) -> Path:
+def trained_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A storage folder with 60 clean pictures and a reference trained on them."""
     return made_once(tmp_path_factory, "trained", _train)
 
@@ -111,14 +123,14 @@ def _train(root: Path) -> None:
 
 
 @pytest.fixture
-def trained(trained_root, tmp_path) -> Config:
+def trained(trained_root: Path, tmp_path: Path) -> Config:
     """Settings of a node with a reference, in a storage of this test's own."""
     shutil.copytree(trained_root / "storage", tmp_path / "storage", dirs_exist_ok=True)
     return small_config(tmp_path)
 
 
 @pytest.fixture
-def tracked(trained) -> Config:
+def tracked(trained: Config) -> Config:
     """Settings of `trained` with a tracking server that is down, so that the outbox keeps its rows."""
     return dataclasses.replace(trained, tracking=TrackingConfig(url="http://127.0.0.1:9"))
 
@@ -151,7 +163,7 @@ class Served:
     """A running deepaas-run."""
 
     url: str
-    process: subprocess.Popen
+    process: subprocess.Popen[bytes]
     root: Path
     log: Path
     temporary: Path
@@ -160,13 +172,13 @@ class Served:
     def predict_url(self) -> str:
         return f"{self.url}/v2/models/lenswatch/predict/"
 
-    def predict(self, data, name="frame.jpg", **fields) -> requests.Response:
+    def predict(self, data: bytes, name: str = "frame.jpg", **fields: Any) -> requests.Response:
         files = {"input_file": (name, data, "image/jpeg")}
         return requests.post(self.predict_url, files=files, data=fields, timeout=60)
 
 
 @contextlib.contextmanager
-def deepaas_running(root: Path, *, workers: int = 1):
+def deepaas_running(root: Path, *, workers: int = 1) -> Iterator[Served]:
     """Run deepaas-run with the settings in `root`, and end it with all its workers."""
     log, temporary, port = root / "deepaas.log", root / "tmp", free_port()
     temporary.mkdir(exist_ok=True)
@@ -195,7 +207,7 @@ def deepaas_running(root: Path, *, workers: int = 1):
 
 
 @pytest.fixture(scope="session")
-def deepaas(trained_root, tmp_path_factory):
+def deepaas(trained_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """Two DEEPaaS workers on the trained reference, whose tracking server is down."""
     root = tmp_path_factory.mktemp("served")
     shutil.copytree(trained_root / "storage", root / "storage")

@@ -1,8 +1,11 @@
 """config.toml and LENSWATCH_* variables."""
 
+from __future__ import annotations
+
 import dataclasses
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,13 +22,13 @@ from lenswatch.errors import ConfigError
 ROOT = Path(__file__).parent.parent
 
 
-def write(tmp_path, text):
+def write(tmp_path: Path, text: Any) -> Any:
     file = tmp_path / "config.toml"
     file.write_text(text)
     return file
 
 
-def test_without_a_file_the_defaults_hold(tmp_path, monkeypatch):
+def test_without_a_file_the_defaults_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     config = load_config(environ={})
     assert config.detector.window_size == 12
@@ -35,19 +38,19 @@ def test_without_a_file_the_defaults_hold(tmp_path, monkeypatch):
     assert config.file is None
 
 
-def test_the_files_of_a_folder_are_relative_to_it(tmp_path):
+def test_the_files_of_a_folder_are_relative_to_it(tmp_path: Path) -> None:
     file = write(tmp_path, '[storage]\npath = "data"\n[camera_state]\nfolder = "frames"')
     config = load_config(file, {})
     assert config.image_folder == tmp_path / "data" / "frames"
     assert config.file == file
 
 
-def test_the_variable_names_the_file(tmp_path):
+def test_the_variable_names_the_file(tmp_path: Path) -> None:
     file = write(tmp_path, "[detector]\nwindow_size = 5")
     assert load_config(environ={"LENSWATCH_CONFIG": str(file)}).detector.window_size == 5
 
 
-def test_a_named_file_must_exist(tmp_path):
+def test_a_named_file_must_exist(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.toml.*--config"):
         load_config(tmp_path / "nowhere.toml", {})
 
@@ -121,13 +124,13 @@ def test_a_named_file_must_exist(tmp_path):
         ('[server]\nhost = "reef\\n"', "server.host"),
     ],
 )
-def test_what_cannot_be_used_is_named_with_its_value(tmp_path, text, says):
+def test_what_cannot_be_used_is_named_with_its_value(tmp_path: Path, text: Any, says: str) -> None:
     with pytest.raises(ConfigError) as refusal:
         load_config(write(tmp_path, text), {})
     assert says in str(refusal.value)
 
 
-def test_what_can_be_used_is_taken(tmp_path):
+def test_what_can_be_used_is_taken(tmp_path: Path) -> None:
     text = """
     [server]
     host = "fe80::1%eth0"
@@ -140,13 +143,15 @@ def test_what_can_be_used_is_taken(tmp_path):
     assert config.server.root_path == "/a/b-c_d.e~f/"
 
 
-def test_settings_from_elsewhere_are_held_to_the_same():
+def test_settings_from_elsewhere_are_held_to_the_same() -> None:
     with pytest.raises(ConfigError, match=r"^server\.port = 99999: must be a port, 1 to 65535$"):
         check_settings(ServerConfig(port=99999), "server")
 
 
-def test_a_file_that_cannot_be_read_is_named(tmp_path, monkeypatch):
-    def refuse(*_, **__):
+def test_a_file_that_cannot_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
         raise PermissionError(13, "Permission denied")
 
     file = write(tmp_path, "")
@@ -156,12 +161,12 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("text", ["server = 3", "[server]\nauth = 3"])
-def test_a_variable_does_not_hide_that_its_table_is_none(tmp_path, text):
+def test_a_variable_does_not_hide_that_its_table_is_none(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigError, match="must be a table"):
         load_config(write(tmp_path, text), {"LENSWATCH_SERVER_AUTH_MODE": "keys"})
 
 
-def test_variables_override_the_file(tmp_path):
+def test_variables_override_the_file(tmp_path: Path) -> None:
     file = write(tmp_path, "[alarm]\nexpected_run_time = 50")
     config = load_config(
         file,
@@ -184,7 +189,7 @@ def test_variables_override_the_file(tmp_path):
     assert config.tracking.experiment == "42"
 
 
-def test_every_key_of_server_auth_has_its_variable(tmp_path):
+def test_every_key_of_server_auth_has_its_variable(tmp_path: Path) -> None:
     variables = {
         "MODE": "oidc",
         "ISSUERS": "https://login.example/realms/a, https://b.example",
@@ -209,7 +214,7 @@ def test_every_key_of_server_auth_has_its_variable(tmp_path):
     )
 
 
-def test_a_variable_of_the_wrong_type_is_named(tmp_path):
+def test_a_variable_of_the_wrong_type_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="LENSWATCH_DETECTOR_WINDOW_SIZE = 'a dozen'"):
         load_config(write(tmp_path, ""), {"LENSWATCH_DETECTOR_WINDOW_SIZE": "a dozen"})
 
@@ -224,13 +229,15 @@ def test_a_variable_of_the_wrong_type_is_named(tmp_path):
         ("DETECTOR_SIGMA", "mean", '"median" or a number greater than 0'),
     ],
 )
-def test_a_variable_has_the_limits_of_its_key(tmp_path, variable, text, wanted):
+def test_a_variable_has_the_limits_of_its_key(
+    tmp_path: Path, variable: str, text: str, wanted: str
+) -> None:
     with pytest.raises(ConfigError) as refusal:
         load_config(write(tmp_path, ""), {f"LENSWATCH_{variable}": text})
     assert str(refusal.value) == f"LENSWATCH_{variable} = {text!r}: must be {wanted}"
 
 
-def test_secrets_are_not_shown(tmp_path):
+def test_secrets_are_not_shown(tmp_path: Path) -> None:
     text = """
     [tracking]
     token = "5e33"
@@ -244,17 +251,17 @@ def test_secrets_are_not_shown(tmp_path):
         load_config(write(tmp_path, "[tracking]\ntoken = 533"), {})
 
 
-def test_an_unknown_variable_warns_and_names_the_nearest(tmp_path):
+def test_an_unknown_variable_warns_and_names_the_nearest(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="did you mean LENSWATCH_DETECTOR_WINDOW_SIZE"):
         load_config(write(tmp_path, ""), {"LENSWATCH_DETECTOR_WINDOWSIZE": "3"})
 
 
-def test_the_settings_that_come_with_the_project_are_valid():
+def test_the_settings_that_come_with_the_project_are_valid() -> None:
     config = load_config(ROOT / "config.toml", {})
     assert isinstance(config, Config)
 
 
-def test_every_key_is_documented():
+def test_every_key_is_documented() -> None:
     text = (ROOT / "docs" / "configuration.md").read_text()
     documented = set(re.findall(r"^\| `([a-z_.]+)` \|", text, flags=re.M))
     assert documented == set(setting_names())

@@ -1,20 +1,33 @@
 """What an installation that is not editable holds: a wheel, the Docker image."""
 
+from __future__ import annotations
+
 import ast
 import re
 import sys
+from collections.abc import Iterator
 from fnmatch import fnmatch
+from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
+import pytest
 import tomli
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
-SETTINGS = tomli.loads((ROOT / "pyproject.toml").read_text())
+SETTINGS: dict[str, Any] = tomli.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = SETTINGS["project"]
 SETUPTOOLS = SETTINGS["tool"]["setuptools"]
+# What the node does not import itself: DEEPaaS imports it, and webargs 5 imports distutils.
+NOT_IMPORTED = {"deepaas", "setuptools"}
+HALVES = {"node", "server"}
 
 
-def folders():
-    """Each package's folder, by name."""
+def folders() -> dict[str, Path]:
+    """Return each package's folder by name."""
     source = ROOT / "src"
     found = {
         ".".join(path.parent.relative_to(source).parts): path.parent
@@ -23,11 +36,42 @@ def folders():
     return found | {"lenswatch.api": ROOT / "api"}
 
 
-def test_every_package_is_installed():
+def imported(folder: Path) -> set[str]:
+    """Return the other projects' packages that the modules of a folder import, anywhere in them."""
+    trees = (ast.parse(file.read_text()) for file in folder.glob("*.py"))
+    found = {name.partition(".")[0] for tree in trees for name in modules(tree)}
+    return found - sys.stdlib_module_names - {"lenswatch"}
+
+
+def modules(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            assert node.module
+            yield node.module
+
+
+def half(package: str) -> str:
+    """Return the extra that a package belongs to; "" for the command and the ground of both."""
+    if package in ("lenswatch", "lenswatch.cli"):
+        return ""
+    return "server" if package.startswith("lenswatch.server") else "node"
+
+
+def declared(extra: str = "") -> set[str]:
+    """Return the packages that are needed without an extra, or those that an extra adds."""
+    lines = PROJECT["optional-dependencies"][extra] if extra else PROJECT["dependencies"]
+    modules = {"google-re2": "re2", "pillow": "PIL"}  # where the names differ
+    names = [Requirement(line).name for line in lines]
+    return {modules.get(name, name.replace("-", "_")) for name in names}
+
+
+def test_every_package_is_installed() -> None:
     assert set(SETUPTOOLS["packages"]) == set(folders())
 
 
-def test_every_file_beside_the_modules_is_installed():
+def test_every_file_beside_the_modules_is_installed() -> None:
     for package, folder in folders().items():
         patterns = SETUPTOOLS["package-data"].get(package, [])
         inner = {path for name, path in folders().items() if name.startswith(f"{package}.")}
@@ -39,31 +83,58 @@ def test_every_file_beside_the_modules_is_installed():
                 assert any(fnmatch(name, p) for p in patterns), f"{package} leaves out {name}"
 
 
-def test_what_the_server_alone_needs_is_some_of_what_all_needs():
-    lines = (ROOT / "requirements-server.txt").read_text().splitlines()
-    needed = {line for line in lines if line and not line.startswith("#")}
-    assert needed
-    assert needed <= set(SETTINGS["project"]["dependencies"])
+def test_every_pattern_of_files_finds_some() -> None:
+    for package, patterns in SETUPTOOLS["package-data"].items():
+        for pattern in patterns:
+            assert list(folders()[package].glob(pattern)), f"{package} has no {pattern}"
 
 
-def test_what_is_imported_is_declared():
+def test_deepaas_finds_one_model() -> None:
+    """Two are a fatal error for deep-start, which names none."""
+    [model] = (e for e in entry_points(group="deepaas.v2.model") if e.value.startswith("lenswatch"))
+    assert (model.name, model.value) == ("lenswatch", "lenswatch.api")
+    assert PROJECT["entry-points"] == {"deepaas.v2.model": {model.name: model.value}}
+
+
+def test_what_is_imported_is_declared() -> None:
     """What only comes along with something else may stop coming along."""
-    declared = {re.match(r"[\w-]+", line)[0] for line in SETTINGS["project"]["dependencies"]}
-    declared = {
-        {"pillow": "PIL", "google-re2": "re2"}.get(name, name.replace("-", "_"))
-        for name in declared
+    for package, folder in folders().items():
+        extras = HALVES if package == "lenswatch.cli" else {half(package)}
+        known = declared().union(*(declared(extra) for extra in extras if extra))
+        assert imported(folder) <= known, package
+
+
+@pytest.mark.parametrize("extra", sorted(HALVES))
+def test_an_extra_holds_what_its_half_alone_imports(extra: str) -> None:
+    used = {
+        each: set().union(
+            *(imported(path) for name, path in folders().items() if half(name) == each)
+        )
+        for each in ("", *HALVES)
     }
-    for folder in folders().values():
-        for file in folder.glob("*.py"):
-            for module in imported(ast.parse(file.read_text())):
-                known = declared | sys.stdlib_module_names | {"lenswatch"}
-                assert module in known, f"{file} imports {module}"
+    [other] = HALVES - {extra}
+    assert declared(extra) - NOT_IMPORTED <= used[extra]
+    assert not declared(extra) & (declared() | declared(other))
+    assert declared() <= used[""] | (used[extra] & used[other])
 
 
-def imported(tree):
-    """The names of the packages that a module imports, anywhere in it."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name.split(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and not node.level:
-            yield node.module.split(".")[0]
+def constraints() -> dict[str, Version]:
+    """Return the versions in constraints.txt."""
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = [re.fullmatch(r"([a-z0-9-]+)==(\S+)", line) for line in lines if line[0] != "#"]
+    return {pin[1]: Version(pin[2]) for pin in pins if pin is not None} if all(pins) else {}
+
+
+def test_whatever_is_declared_is_pinned_within_its_range() -> None:
+    pinned = constraints()
+    extras = PROJECT["optional-dependencies"].values()
+    for line in [*PROJECT["dependencies"], *(line for extra in extras for line in extra)]:
+        needed = Requirement(line)
+        if needed.name != PROJECT["name"]:
+            assert pinned[canonicalize_name(needed.name)] in needed.specifier, line
+
+
+def test_the_pins_are_the_same_on_every_machine() -> None:
+    """PyTorch's builds for one kind of machine have a local version, such as +cpu."""
+    assert constraints()
+    assert [str(version) for version in constraints().values() if version.local] == []

@@ -1,5 +1,7 @@
 """The DEEPaaS hooks, through a real deepaas-run with two workers."""
 
+from __future__ import annotations
+
 import io
 import os
 import shutil
@@ -7,15 +9,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 import requests
 from PIL import Image
 
-from conftest import deepaas_running, small_config, write_settings
+from conftest import Camera, Served, deepaas_running, small_config, write_settings
 from lenswatch.node.observe import Node
 from lenswatch.node.request import Request
 from lenswatch.node.store.store import NodeStore
@@ -24,22 +28,22 @@ from lenswatch.reference.paths import node_database
 from support.samples import huge_png
 
 
-def store_of(served) -> NodeStore:
+def store_of(served: Served) -> NodeStore:
     return NodeStore(node_database(served.root / "storage"))
 
 
-def job_of(served, event_id):
+def job_of(served: Served, event_id: Any) -> Any:
     (row,) = [row for row in OutboxRows(store_of(served)).due(10_000) if row.event_id == event_id]
     return row.job
 
 
-def worker_processes(served):
+def worker_processes(served: Served) -> list[Any]:
     """Return the pool's processes without multiprocessing's resource tracker."""
     children = psutil.Process(served.process.pid).children()
     return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
 
 
-def test_the_answer_is_the_promised_json(deepaas, camera):
+def test_the_answer_is_the_promised_json(deepaas: Served, camera: Camera) -> None:
     reply = deepaas.predict(camera(60), name="reef 1.jpg", stream="promised")
     assert reply.status_code == 200
     answer = reply.json()
@@ -60,7 +64,9 @@ def test_the_answer_is_the_promised_json(deepaas, camera):
     assert answer["window"] == {"filled": 12, "size": 12}
 
 
-def test_two_workers_share_the_window(deepaas, camera, trained_root, tmp_path):
+def test_two_workers_share_the_window(
+    deepaas: Served, camera: Camera, trained_root: Path, tmp_path: Path
+) -> None:
     """In memory they would diverge: each worker would see every second picture."""
 
     found = [deepaas.predict(camera(i), stream="shared").json()["distance"] for i in range(60, 80)]
@@ -71,19 +77,19 @@ def test_two_workers_share_the_window(deepaas, camera, trained_root, tmp_path):
     ]
 
 
-def test_an_event_id_makes_a_retry_harmless(deepaas, camera):
+def test_an_event_id_makes_a_retry_harmless(deepaas: Served, camera: Camera) -> None:
     first = deepaas.predict(camera(60), stream="retry", event_id="r-1").json()
     assert deepaas.predict(camera(61), stream="retry", event_id="r-1").json() == first
     assert [s.images for s in store_of(deepaas).streams() if s.stream == "retry"] == [1]
 
 
-def test_given_distances_are_the_tutorials_rule(deepaas, camera):
+def test_given_distances_are_the_tutorials_rule(deepaas: Served, camera: Camera) -> None:
     answer = deepaas.predict(camera(60), stream="fixed", drift_distance="-1").json()
     assert answer["drift"] is True
     assert answer["drift_distance"] == -1.0
 
 
-def test_arguments_may_come_in_the_query_too(deepaas, camera):
+def test_arguments_may_come_in_the_query_too(deepaas: Served, camera: Camera) -> None:
     reply = requests.post(
         deepaas.predict_url,
         params={"stream": "query", "captured_at": "2026-06-01T10:00:00+02:00"},
@@ -94,7 +100,7 @@ def test_arguments_may_come_in_the_query_too(deepaas, camera):
     assert reply.json()["captured_at"] == "2026-06-01T08:00:00.000Z"
 
 
-def encoded(image, fmt, **options):
+def encoded(image: Any, fmt: Any, **options: Any) -> Any:
     buffer = io.BytesIO()
     image.save(buffer, fmt, **options)
     return buffer.getvalue()
@@ -112,7 +118,9 @@ BAD_INPUT = {
 
 
 @pytest.mark.parametrize("name", BAD_INPUT)
-def test_bad_input_is_a_json_4xx_and_a_failed_job_and_the_window_untouched(deepaas, camera, name):
+def test_bad_input_is_a_json_4xx_and_a_failed_job_and_the_window_untouched(
+    deepaas: Served, camera: Camera, name: Any
+) -> None:
     data, status, says = BAD_INPUT[name]
     event_id = f"bad-{name.replace(' ', '-')}"
     deepaas.predict(camera(60), stream="bad")
@@ -147,7 +155,7 @@ GOOD_INPUT = {
 
 
 @pytest.mark.parametrize("name", GOOD_INPUT)
-def test_unusual_pictures_are_taken(deepaas, name):
+def test_unusual_pictures_are_taken(deepaas: Served, name: Any) -> None:
     assert deepaas.predict(GOOD_INPUT[name], stream="unusual").status_code == 200
 
 
@@ -162,7 +170,9 @@ def test_unusual_pictures_are_taken(deepaas, name):
         ({"warning_distance": "0.3", "drift_distance": "0.2"}, "warning_distance"),
     ],
 )
-def test_a_bad_argument_is_named_and_the_failure_recorded(deepaas, camera, fields, names):
+def test_a_bad_argument_is_named_and_the_failure_recorded(
+    deepaas: Served, camera: Camera, fields: dict[str, Any], names: str
+) -> None:
     before = OutboxRows(store_of(deepaas)).counts().pending
     reply = deepaas.predict(camera(60), **fields)
     assert reply.status_code == 422
@@ -170,7 +180,7 @@ def test_a_bad_argument_is_named_and_the_failure_recorded(deepaas, camera, field
     assert OutboxRows(store_of(deepaas)).counts().pending == before + 1
 
 
-def with_picture(camera, **options):
+def with_picture(camera: Camera, **options: Any) -> dict[str, Any]:
     return {"files": {"input_file": ("reef.jpg", camera(60), "image/jpeg")}, **options}
 
 
@@ -184,7 +194,9 @@ def with_picture(camera, **options):
     ],
     ids=["multipart", "query", "urlencoded", "json"],
 )
-def test_an_unknown_field_is_named_with_the_nearest_and_recorded(deepaas, camera, options):
+def test_an_unknown_field_is_named_with_the_nearest_and_recorded(
+    deepaas: Served, camera: Camera, options: Any
+) -> None:
     before = store_of(deepaas).streams()
     arguments = options(camera)
     reply = requests.post(deepaas.predict_url, timeout=60, **arguments)
@@ -197,21 +209,23 @@ def test_an_unknown_field_is_named_with_the_nearest_and_recorded(deepaas, camera
     assert store_of(deepaas).streams() == before
 
 
-def test_a_second_picture_is_refused_instead_of_dropped(deepaas, camera):
+def test_a_second_picture_is_refused_instead_of_dropped(deepaas: Served, camera: Camera) -> None:
     pictures = [("input_file", (f"{i}.jpg", camera(i), "image/jpeg")) for i in (60, 61)]
     reply = requests.post(deepaas.predict_url, files=pictures, timeout=60)
     assert reply.status_code == 422
     assert reply.json()["message"] == "the field 'input_file' is given more than once; send it once"
 
 
-def test_a_stream_given_in_the_form_and_in_the_query_is_refused(deepaas, camera):
+def test_a_stream_given_in_the_form_and_in_the_query_is_refused(
+    deepaas: Served, camera: Camera
+) -> None:
     arguments = with_picture(camera, data={"stream": "a"}, params={"stream": "b"})
     reply = requests.post(deepaas.predict_url, timeout=60, **arguments)
     assert reply.status_code == 422
     assert "'stream' is given more than once" in reply.json()["message"]
 
 
-def test_the_argument_that_deepaas_ui_adds_is_accepted(deepaas, camera):
+def test_the_argument_that_deepaas_ui_adds_is_accepted(deepaas: Served, camera: Camera) -> None:
     """AI4OS' web page sends `accept` in the query of every request, and as a header."""
     arguments = with_picture(camera, params={"accept": "application/json", "stream": "ui"})
     headers = {"accept": "application/json"}
@@ -233,26 +247,26 @@ def test_the_argument_that_deepaas_ui_adds_is_accepted(deepaas, camera):
         {"data": b"garbage", "headers": {"Content-Type": "multipart/form-data"}},
     ],
 )
-def test_a_form_without_a_picture_is_a_json_4xx(deepaas, options):
+def test_a_form_without_a_picture_is_a_json_4xx(deepaas: Served, options: dict[str, Any]) -> None:
     reply = requests.post(deepaas.predict_url, timeout=60, **options)
     assert reply.status_code == 422
     assert reply.json()["message"]
 
 
-def test_uploads_leave_nothing_in_the_temporary_folder(deepaas, camera):
+def test_uploads_leave_nothing_in_the_temporary_folder(deepaas: Served, camera: Camera) -> None:
     deepaas.predict(camera(60))
     deepaas.predict(b"rubbish")
     assert [path.name for path in deepaas.temporary.glob("tmp*") if path.is_file()] == []
 
 
-def test_concurrent_json_and_form_requests_do_not_mix(deepaas, camera):
+def test_concurrent_json_and_form_requests_do_not_mix(deepaas: Served, camera: Camera) -> None:
     """webargs' parser has one cache for all requests."""
 
-    def form(i):
+    def form(i: Any) -> Any:
         return deepaas.predict(camera(60 + i % 9), stream=f"mix-{i}").json().get("stream")
 
-    def slow_json(i):
-        def body():
+    def slow_json(i: Any) -> Any:
+        def body() -> Iterator[Any]:
             yield b'{"stream": "intruder",'
             time.sleep(0.02)  # lets the event loop turn to the forms in between
             yield b' "drift_distance": -1}'
@@ -269,7 +283,9 @@ def test_concurrent_json_and_form_requests_do_not_mix(deepaas, camera):
         assert {d.result() for d in documents} == {422}
 
 
-def test_with_the_tracking_server_down_nothing_waits_and_nothing_is_lost(deepaas, camera):
+def test_with_the_tracking_server_down_nothing_waits_and_nothing_is_lost(
+    deepaas: Served, camera: Camera
+) -> None:
     before = OutboxRows(store_of(deepaas)).counts().pending
     started = time.monotonic()
     for i in range(20):
@@ -278,7 +294,7 @@ def test_with_the_tracking_server_down_nothing_waits_and_nothing_is_lost(deepaas
     assert OutboxRows(store_of(deepaas)).counts().pending == before + 20
 
 
-def test_the_parent_process_stays_small_and_without_torch(deepaas, camera):
+def test_the_parent_process_stays_small_and_without_torch(deepaas: Served, camera: Camera) -> None:
     deepaas.predict(camera(60))
     parent = psutil.Process(deepaas.process.pid)
     assert parent.memory_info().rss < 200e6
@@ -286,14 +302,14 @@ def test_the_parent_process_stays_small_and_without_torch(deepaas, camera):
     assert len(worker_processes(deepaas)) == 2
 
 
-def test_metadata_and_health_are_there(deepaas):
+def test_metadata_and_health_are_there(deepaas: Served) -> None:
     model = requests.get(f"{deepaas.url}/v2/models/lenswatch/", timeout=60).json()
     assert model["name"] == "lenswatch"
     health = requests.get(f"{deepaas.url}/healthz", timeout=60).json()
     assert health["reference"] is True
 
 
-def test_terminating_leaves_no_process(trained_root, tmp_path, camera):
+def test_terminating_leaves_no_process(trained_root: Path, tmp_path: Path, camera: Camera) -> None:
     shutil.copytree(trained_root / "storage", tmp_path / "storage")
     write_settings(tmp_path)
     with deepaas_running(tmp_path) as served:
@@ -305,7 +321,7 @@ def test_terminating_leaves_no_process(trained_root, tmp_path, camera):
     assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
 
 
-def test_without_a_reference_it_serves_and_says_what_to_do(tmp_path, camera):
+def test_without_a_reference_it_serves_and_says_what_to_do(tmp_path: Path, camera: Camera) -> None:
     write_settings(tmp_path)
     with deepaas_running(tmp_path) as served:
         reply = served.predict(camera(60))
@@ -313,7 +329,7 @@ def test_without_a_reference_it_serves_and_says_what_to_do(tmp_path, camera):
         assert "lenswatch train" in reply.json()["message"]
 
 
-def run(command, root, **variables):
+def run(command: Any, root: Path, **variables: Any) -> Any:
     environment = {**os.environ, "LENSWATCH_CONFIG": str(root / "config.toml"), **variables}
     path = Path(sys.executable).with_name(command[0])
     return subprocess.run(
@@ -321,7 +337,7 @@ def run(command, root, **variables):
     )
 
 
-def test_settings_that_cannot_be_used_end_deepaas_with_one_clear_line(tmp_path):
+def test_settings_that_cannot_be_used_end_deepaas_with_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text("[detector]\nwindow_sise = 3\n")
     ended = run(["deepaas-run", "--listen-port=0"], tmp_path)
     assert ended.returncode == 1
@@ -331,8 +347,8 @@ def test_settings_that_cannot_be_used_end_deepaas_with_one_clear_line(tmp_path):
 
 
 def test_the_deepaas_command_line_warms_itself_and_deletes_only_its_copy(
-    trained_root, tmp_path, camera
-):
+    trained_root: Path, tmp_path: Path, camera: Camera
+) -> None:
     shutil.copytree(trained_root / "storage", tmp_path / "storage")
     write_settings(tmp_path)
     mine = tmp_path / "mine.jpg"

@@ -1,15 +1,21 @@
 """Training through DEEPaaS: a new reference, taken up by the worker that serves."""
 
+from __future__ import annotations
+
 import shutil
+from pathlib import Path
+from typing import Any
 
 import requests
 
-from conftest import deepaas_running, write_settings
+from conftest import Camera, deepaas_running, write_settings
 from lenswatch.reference.paths import current_digest
 from support.waiting import until
 
 
-def test_training_makes_a_new_reference_and_serves_with_it(trained_root, tmp_path, camera):
+def test_training_makes_a_new_reference_and_serves_with_it(
+    trained_root: Path, tmp_path: Path, camera: Camera
+) -> None:
     shutil.copytree(trained_root / "storage", tmp_path / "storage")
     write_settings(tmp_path)
     before = current_digest(tmp_path / "storage")
@@ -32,6 +38,6 @@ def test_training_makes_a_new_reference_and_serves_with_it(trained_root, tmp_pat
     assert answer["calibration_notes"] == made["calibration_notes"]
 
 
-def outcome(url):
+def outcome(url: Any) -> Any:
     training = requests.get(url, timeout=60).json()
     return training if training["status"] != "running" else None

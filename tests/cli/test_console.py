@@ -1,10 +1,16 @@
 """Output of the commands."""
 
+from __future__ import annotations
+
+import pytest
+
 from lenswatch.cli.console import show_progress
 from lenswatch.progress import Step
 
 
-def test_without_a_terminal_quarters_and_details_are_lines(capsys):
+def test_without_a_terminal_quarters_and_details_are_lines(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     with show_progress() as progress:
         for done in range(1, 9):
             progress(Step("reading", done, 8))
@@ -18,7 +24,9 @@ def test_without_a_terminal_quarters_and_details_are_lines(capsys):
     ]
 
 
-def test_on_a_terminal_there_is_a_bar(capsys, monkeypatch):
+def test_on_a_terminal_there_is_a_bar(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "100")
     with show_progress() as progress:

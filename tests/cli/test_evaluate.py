@@ -1,9 +1,18 @@
 """`lenswatch evaluate` and `compare`."""
 
+from __future__ import annotations
+
 import json
+from pathlib import Path
+from typing import Any
+
+from conftest import Camera
+from lenswatch.config import Config
 
 
-def test_compare_tells_folders_apart_and_writes_a_page(trained, run, tmp_path, camera):
+def test_compare_tells_folders_apart_and_writes_a_page(
+    trained: Config, run: Any, tmp_path: Path, camera: Camera
+) -> None:
     for name, blurred in (("same", False), ("blurred", True)):
         folder = tmp_path / name
         folder.mkdir()
@@ -18,7 +27,9 @@ def test_compare_tells_folders_apart_and_writes_a_page(trained, run, tmp_path, c
     assert "plotly" in page.read_text().lower()
 
 
-def test_an_unknown_detector_is_named_with_the_known_ones(run, tmp_path, camera):
+def test_an_unknown_detector_is_named_with_the_known_ones(
+    run: Any, tmp_path: Path, camera: Camera
+) -> None:
     folder = tmp_path / "frames"
     folder.mkdir()
     (folder / "1.jpg").write_bytes(camera(1))
@@ -27,7 +38,7 @@ def test_an_unknown_detector_is_named_with_the_known_ones(run, tmp_path, camera)
     assert "lenswatch, tutorial" in ended.output
 
 
-def test_a_detector_of_ones_own_is_judged(run, tmp_path, camera):
+def test_a_detector_of_ones_own_is_judged(run: Any, tmp_path: Path, camera: Camera) -> None:
     folder = tmp_path / "harbour"
     folder.mkdir()
     for i in range(262):

@@ -1,15 +1,20 @@
 """`lenswatch keys`."""
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
 from click.testing import CliRunner
 
 from conftest import write_settings
 from lenswatch.cli.main import main
 
 
-def test_keys_are_made_listed_and_revoked(tmp_path):
+def test_keys_are_made_listed_and_revoked(tmp_path: Path) -> None:
     settings = str(write_settings(tmp_path))
 
-    def keys(*arguments):
+    def keys(*arguments: Any) -> Any:
         return CliRunner().invoke(
             main, ["keys", arguments[0], "--config", settings, *arguments[1:]]
         )

@@ -1,16 +1,20 @@
 """The `lenswatch` command: its list of commands, and the errors of all of them."""
 
+from __future__ import annotations
+
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from conftest import write_settings
+from conftest import Camera, write_settings
 from lenswatch.cli.main import main
+from lenswatch.config import Config
 from lenswatch.reference.artefact import load_reference
 
 
@@ -22,7 +26,7 @@ from lenswatch.reference.artefact import load_reference
         (("status",), None),
     ],
 )
-def test_what_is_missing_is_one_clear_line(run, arguments, says):
+def test_what_is_missing_is_one_clear_line(run: Any, arguments: tuple[Any, ...], says: Any) -> None:
     ended = run(*arguments)
     assert ended.exit_code == (1 if says else 0)
     if says:
@@ -48,7 +52,9 @@ main()
         ("sqlalchemy", ("train",), None),
     ],
 )
-def test_a_command_says_which_half_is_not_installed(tmp_path, module, arguments, extra):
+def test_a_command_says_which_half_is_not_installed(
+    tmp_path: Path, module: str, arguments: tuple[Any, ...], extra: Any
+) -> None:
     settings = write_settings(tmp_path)
     command = [sys.executable, "-c", WITHOUT, module, *arguments, "--config", str(settings)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -73,8 +79,15 @@ def test_a_command_says_which_half_is_not_installed(tmp_path, module, arguments,
     ],
 )
 def test_a_file_that_cannot_be_written_is_one_clear_line(
-    trained, run, tmp_path, monkeypatch, camera, arguments, occupied, says
-):
+    trained: Config,
+    run: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    camera: Camera,
+    arguments: tuple[Any, ...],
+    occupied: Any,
+    says: str,
+) -> None:
     monkeypatch.chdir(tmp_path)
     reference = load_reference(trained.storage_path)
     (tmp_path / "one.jpg").write_bytes(camera(60))
@@ -111,7 +124,9 @@ main(["work"])
 
 
 @pytest.mark.parametrize(("environment", "before"), [({}, "\n"), ({"FORCE_COLOR": "1"}, "\x1b[2K")])
-def test_a_warning_is_a_line_of_its_own_beside_a_progress_bar(environment, before):
+def test_a_warning_is_a_line_of_its_own_beside_a_progress_bar(
+    environment: dict[str, Any], before: str
+) -> None:
     """With FORCE_COLOR rich draws bars as on a terminal; it erases the bar before the line."""
     shown = subprocess.run(
         [sys.executable, "-c", BESIDE_A_BAR],
@@ -124,14 +139,14 @@ def test_a_warning_is_a_line_of_its_own_beside_a_progress_bar(environment, befor
     assert f"{before}lenswatch: one picture is left out\n" in f"\n{shown}"
 
 
-def test_a_missing_settings_file_is_one_clear_line(tmp_path):
+def test_a_missing_settings_file_is_one_clear_line(tmp_path: Path) -> None:
     ended = CliRunner().invoke(main, ["status", "--config", str(tmp_path / "none.toml")])
     assert ended.exit_code == 1
     assert ended.output.startswith("lenswatch: ")
     assert "--config" in ended.output
 
 
-def test_every_command_is_in_the_readme():
+def test_every_command_is_in_the_readme() -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     missing = [name for name in main.commands if f"lenswatch {name}" not in readme]
     assert missing == []

@@ -1,17 +1,24 @@
 """`lenswatch predict` and `explain`."""
 
+from __future__ import annotations
+
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 from click.testing import CliRunner
 
-from conftest import write_settings
+from conftest import Camera, write_settings
 from lenswatch.cli.main import main
+from lenswatch.config import Config
 from support.ports import free_port
 
 
-def test_predict_judges_one_picture(trained, run, tmp_path, camera):
+def test_predict_judges_one_picture(
+    trained: Config, run: Any, tmp_path: Path, camera: Camera
+) -> None:
     (tmp_path / "one.jpg").write_bytes(camera(60))
     ended = run("predict", tmp_path / "one.jpg")
     assert ended.exit_code == 0, ended.output
@@ -21,7 +28,9 @@ def test_predict_judges_one_picture(trained, run, tmp_path, camera):
     assert float(score) >= 0
 
 
-def test_predict_judges_a_folder_in_order_as_json(trained, run, tmp_path, camera):
+def test_predict_judges_a_folder_in_order_as_json(
+    trained: Config, run: Any, tmp_path: Path, camera: Camera
+) -> None:
     folder = tmp_path / "frames"
     folder.mkdir()
     for i in (62, 60, 61):
@@ -33,8 +42,8 @@ def test_predict_judges_a_folder_in_order_as_json(trained, run, tmp_path, camera
 
 
 def test_a_bad_picture_in_a_folder_is_named_and_the_others_are_judged(
-    trained, run, tmp_path, camera
-):
+    trained: Config, run: Any, tmp_path: Path, camera: Camera
+) -> None:
     folder = tmp_path / "frames"
     folder.mkdir()
     (folder / "a.jpg").write_bytes(b"")
@@ -46,7 +55,9 @@ def test_a_bad_picture_in_a_folder_is_named_and_the_others_are_judged(
     assert "1 of 2 pictures were refused" in ended.output
 
 
-def test_predict_without_a_tracking_server_keeps_the_jobs(trained, tmp_path, camera):
+def test_predict_without_a_tracking_server_keeps_the_jobs(
+    trained: Config, tmp_path: Path, camera: Camera
+) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     settings = write_settings(tmp_path, url)
     (tmp_path / "one.jpg").write_bytes(camera(60))
@@ -62,7 +73,9 @@ def test_predict_without_a_tracking_server_keeps_the_jobs(trained, tmp_path, cam
     )
 
 
-def test_explain_draws_a_blurred_picture_and_names_the_cause(trained, run, tmp_path, camera):
+def test_explain_draws_a_blurred_picture_and_names_the_cause(
+    trained: Config, run: Any, tmp_path: Path, camera: Camera
+) -> None:
     (tmp_path / "blurred.jpg").write_bytes(camera(60, blurred=True))
     ended = run("explain", "--output", tmp_path / "why.png", tmp_path / "blurred.jpg")
     assert ended.exit_code == 0, ended.output

@@ -1,9 +1,18 @@
 """`lenswatch status` and `reset`."""
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from conftest import Camera
+from lenswatch.config import Config
 from lenswatch.reference.paths import current_digest
 
 
-def test_status_and_reset_tell_of_streams(trained, run, tmp_path, camera):
+def test_status_and_reset_tell_of_streams(
+    trained: Config, run: Any, tmp_path: Path, camera: Camera
+) -> None:
     (tmp_path / "one.jpg").write_bytes(camera(60))
     run("predict", "--stream", "reef", tmp_path / "one.jpg")
     shown = run("status").output

@@ -1,16 +1,24 @@
 """`lenswatch train`, `calibrate` and `adopt`."""
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
-from conftest import SIZE
+from conftest import SIZE, Camera
+from lenswatch.config import Config
 from lenswatch.reference.artefact import load_reference
 from lenswatch.reference.autoencoder import Autoencoder
 from lenswatch.reference.paths import current_digest
 
 
-def test_train_makes_a_reference_and_its_thresholds(run, tmp_path, camera):
+def test_train_makes_a_reference_and_its_thresholds(
+    run: Any, tmp_path: Path, camera: Camera
+) -> None:
     fill(tmp_path / "storage" / "images" / "clean", camera, 40)
     dirty = tmp_path / "storage" / "images" / "dirty"
     dirty.mkdir()
@@ -34,8 +42,13 @@ def test_train_makes_a_reference_and_its_thresholds(run, tmp_path, camera):
     ],
 )
 def test_train_leaves_out_one_broken_picture_of_fifty(
-    run, tmp_path, camera, caplog, content, reason
-):
+    run: Any,
+    tmp_path: Path,
+    camera: Camera,
+    caplog: pytest.LogCaptureFixture,
+    content: Any,
+    reason: str,
+) -> None:
     clean = fill(tmp_path / "storage" / "images" / "clean", camera, 50)
     (clean / "007.jpg").write_bytes(camera(7)[:900] if content is None else content)
     ended = run("train")
@@ -48,7 +61,9 @@ def test_train_leaves_out_one_broken_picture_of_fifty(
     assert "007.jpg" not in manifest["pictures"]
 
 
-def test_train_refuses_more_broken_pictures_and_lists_them(run, tmp_path, camera):
+def test_train_refuses_more_broken_pictures_and_lists_them(
+    run: Any, tmp_path: Path, camera: Camera
+) -> None:
     clean = fill(tmp_path / "storage" / "images" / "clean", camera, 50)
     (clean / "003.jpg").write_bytes(b"")
     (clean / "007.jpg").write_bytes(b"no picture")
@@ -63,7 +78,7 @@ def test_train_refuses_more_broken_pictures_and_lists_them(run, tmp_path, camera
     assert current_digest(tmp_path / "storage") is None
 
 
-def test_broken_dirty_pictures_do_not_end_train(run, tmp_path, camera):
+def test_broken_dirty_pictures_do_not_end_train(run: Any, tmp_path: Path, camera: Camera) -> None:
     fill(tmp_path / "storage" / "images" / "clean", camera, 40)
     dirty = fill(tmp_path / "storage" / "images" / "dirty", camera, 14)
     (dirty / "003.jpg").write_bytes(b"")
@@ -72,7 +87,7 @@ def test_broken_dirty_pictures_do_not_end_train(run, tmp_path, camera):
     assert "warning: 1 of 14 dirty pictures cannot be read" in ended.output
 
 
-def fill(folder, camera, count):
+def fill(folder: Path, camera: Camera, count: Any) -> Any:
     """Pictures of the small camera in a new folder."""
     folder.mkdir(parents=True)
     for i in range(count):
@@ -80,7 +95,9 @@ def fill(folder, camera, count):
     return folder
 
 
-def test_calibrate_takes_a_streams_own_pictures(trained, run, tmp_path, camera):
+def test_calibrate_takes_a_streams_own_pictures(
+    trained: Config, run: Any, tmp_path: Path, camera: Camera
+) -> None:
     own = tmp_path / "own"
     own.mkdir()
     for i in range(30):
@@ -92,13 +109,13 @@ def test_calibrate_takes_a_streams_own_pictures(trained, run, tmp_path, camera):
     assert list((tmp_path / "storage" / "calibration").glob("*/reef.json"))
 
 
-def test_calibrate_draws_its_runs(trained, run, tmp_path):
+def test_calibrate_draws_its_runs(trained: Config, run: Any, tmp_path: Path) -> None:
     ended = run("calibrate", "--plot", tmp_path / "runs.png")
     assert ended.exit_code == 0, ended.output
     assert (tmp_path / "runs.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_tutorials_pair_is_adopted(run, tmp_path):
+def test_the_tutorials_pair_is_adopted(run: Any, tmp_path: Path) -> None:
     torch.manual_seed(0)
     pair = tmp_path / "pair"
     pair.mkdir()

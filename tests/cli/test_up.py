@@ -1,5 +1,7 @@
 """`lenswatch up`: one command from nothing to the dashboard, and back to nothing."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import shutil
@@ -7,14 +9,17 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 import requests
 
-from conftest import write_settings
+from conftest import Camera, Served, write_settings
 from lenswatch.cli.up import _prepare
+from lenswatch.config import Config
 from lenswatch.demo.replay import Frames, replay, replay_pictures
 from lenswatch.reference.paths import current_digest
 from support.ports import free_port
@@ -22,7 +27,7 @@ from support.waiting import until
 
 
 @contextlib.contextmanager
-def up(root, *, node_port, server_port):
+def up(root: Path, *, node_port: Any, server_port: Any) -> Iterator[Any]:
     """Start `lenswatch up` as a user does, with its output in root/out.txt."""
     command = [sys.executable, "-m", "lenswatch", "up", "--config", str(root / "config.toml")]
     with (root / "out.txt").open("wb") as output:
@@ -40,13 +45,13 @@ def up(root, *, node_port, server_port):
             process.wait(60)
 
 
-def wait_for_text(file, text, process):
+def wait_for_text(file: Any, text: Any, process: Any) -> None:
     until(lambda: text in file.read_text() or process.poll() is not None, seconds=120)
     assert text in file.read_text()
 
 
 @pytest.fixture
-def ready(trained_root, tmp_path):
+def ready(trained_root: Path, tmp_path: Path) -> Any:
     """A folder whose storage has a reference."""
     shutil.copytree(trained_root / "storage", tmp_path / "storage")
     write_settings(tmp_path)
@@ -54,7 +59,7 @@ def ready(trained_root, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_serves_and_a_signal_ends_all_of_it(ready, camera, number):
+def test_it_serves_and_a_signal_ends_all_of_it(ready: Any, camera: Camera, number: Any) -> None:
     node_port, server_port = free_port(), free_port()
     with up(ready, node_port=node_port, server_port=server_port) as process:
         wait_for_text(ready / "out.txt", "Ctrl-C ends it", process)
@@ -73,7 +78,7 @@ def test_it_serves_and_a_signal_ends_all_of_it(ready, camera, number):
     assert [each for each in alive if each.status() != psutil.STATUS_ZOMBIE] == []
 
 
-def test_a_busy_port_is_one_clear_line(ready):
+def test_a_busy_port_is_one_clear_line(ready: Any) -> None:
     with socket.socket() as busy:
         busy.bind(("127.0.0.1", 0))
         busy.listen()
@@ -87,7 +92,7 @@ def test_a_busy_port_is_one_clear_line(ready):
     ]
 
 
-def test_a_server_that_ends_takes_the_rest_along_and_says_so(ready):
+def test_a_server_that_ends_takes_the_rest_along_and_says_so(ready: Any) -> None:
     with up(ready, node_port=free_port(), server_port=free_port()) as process:
         wait_for_text(ready / "out.txt", "Ctrl-C ends it", process)
         (server,) = [
@@ -100,13 +105,13 @@ def test_a_server_that_ends_takes_the_rest_along_and_says_so(ready):
     assert "the tracking server ended with exit code -9" in (ready / "out.txt").read_text()
 
 
-def test_a_new_installation_draws_trains_and_replays(config, deepaas):
+def test_a_new_installation_draws_trains_and_replays(config: Config, deepaas: Served) -> None:
     """Do what a first `make up` does before it serves, with fewer pictures."""
     _prepare(config, Frames(clean=40, later=2, dirty=3))
     pictures = replay_pictures(config.image_folder)
     assert len(pictures) == 5
     assert current_digest(config.storage_path)
-    steps = []
+    steps: list[Any] = []
     replay(pictures, deepaas.predict_url, steps.append)
     assert [(step.done, step.total) for step in steps] == [(i, 5) for i in range(1, 6)]
     with requests.Session() as session:
@@ -114,7 +119,7 @@ def test_a_new_installation_draws_trains_and_replays(config, deepaas):
     assert health["status"] == "ok"
 
 
-def test_pictures_that_are_there_are_never_drawn_over(ready, config):
+def test_pictures_that_are_there_are_never_drawn_over(ready: Any, config: Config) -> None:
     shutil.rmtree(ready / "storage" / "reference")
     before = sorted(Path(config.image_folder).rglob("*.jpg"))
     _prepare(config)

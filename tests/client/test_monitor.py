@@ -14,13 +14,14 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import requests
 
 import lenswatch
-from lenswatch.client import credentials
 from lenswatch.client import monitor as tracking
 from lenswatch.client.client import TrackingClient
 from lenswatch.client.credentials import Mytoken
@@ -93,7 +94,7 @@ def test_numpy_values_and_nan_are_sent_as_plain_json(stub: Stub) -> None:
     new_experiment("harbour", "")
     values = {"p": np.float32(0.5), "all": np.array([1, 2]), "nan": float("nan"), "t": (1, np.inf)}
     with DriftMonitor("harbour", "m") as monitor:
-        monitor(np.bool_(True), values)
+        monitor(np.bool_(True), values)  # type: ignore[arg-type]
     sent = only_drift(stub)["parameters"]
     assert sent | {"event_id": ""} == {
         "p": 0.5,
@@ -143,7 +144,9 @@ def test_an_experiment_that_is_not_there_is_a_value_error(stub: Stub) -> None:
         pytest.fail("the body must not run")
 
 
-def test_settings_are_read_when_called_and_not_when_imported(monkeypatch) -> None:
+def test_settings_are_read_when_called_and_not_when_imported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     subprocess.run([sys.executable, "-c", "import lenswatch.client.monitor"], check=True, env={})
     with pytest.raises(ConfigError, match="DRIFT_MONITOR_URL is not set"):
         register(accept_terms=True)
@@ -156,7 +159,7 @@ def test_settings_are_read_when_called_and_not_when_imported(monkeypatch) -> Non
         find_experiment("x")
 
 
-def test_the_api_version_is_v1_unless_set(stub: Stub, monkeypatch) -> None:
+def test_the_api_version_is_v1_unless_set(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
     new_experiment("a", "")
     monkeypatch.setenv("DRIFT_MONITOR_API_VERSION", "latest")
     new_experiment("b", "")
@@ -166,7 +169,9 @@ def test_the_api_version_is_v1_unless_set(stub: Stub, monkeypatch) -> None:
 # A server in trouble
 
 
-def test_an_unreachable_server_never_makes_the_inference_fail(monkeypatch, caplog) -> None:
+def test_an_unreachable_server_never_makes_the_inference_fail(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setenv("DRIFT_MONITOR_URL", nobody_listens())
     ran = False
     with DriftMonitor("harbour", "m") as monitor:
@@ -179,7 +184,7 @@ def test_an_unreachable_server_never_makes_the_inference_fail(monkeypatch, caplo
 
 
 def test_a_server_that_never_answers_never_makes_the_inference_fail(
-    stub: Stub, monkeypatch, caplog
+    stub: Stub, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("DRIFT_MONITOR_TIMEOUT", "0.1")
     stub.fault = never_answers
@@ -192,14 +197,16 @@ def test_a_server_that_never_answers_never_makes_the_inference_fail(
 
 
 @pytest.mark.parametrize("status", [401, 403, 500, 503])
-def test_a_lapsed_token_or_a_failing_server_is_a_warning(stub: Stub, status, caplog) -> None:
+def test_a_lapsed_token_or_a_failing_server_is_a_warning(
+    stub: Stub, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
     stub.fault = answers(status)
     with DriftMonitor("harbour", "m") as monitor:
         monitor(True, {})
     assert str(status) in caplog.text
 
 
-def test_the_bodys_own_exception_is_what_passes(monkeypatch) -> None:
+def test_the_bodys_own_exception_is_what_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DRIFT_MONITOR_URL", nobody_listens())
     with pytest.raises(ZeroDivisionError), DriftMonitor("harbour", "m"):
         raise ZeroDivisionError
@@ -219,7 +226,9 @@ def test_a_refused_job_is_raised_but_never_over_the_bodys_exception(stub: Stub) 
     monitor.__exit__(ZeroDivisionError, ZeroDivisionError(), None)  # nothing else is raised
 
 
-def test_a_job_that_was_deleted_meanwhile_is_a_warning(stub: Stub, caplog) -> None:
+def test_a_job_that_was_deleted_meanwhile_is_a_warning(
+    stub: Stub, caplog: pytest.LogCaptureFixture
+) -> None:
     new_experiment("harbour", "")
     with DriftMonitor("harbour", "m") as monitor:
         stub.drifts.clear()
@@ -349,7 +358,9 @@ def test_connections_are_kept(stub: Stub) -> None:
     client.close()
 
 
-def test_a_proxy_from_the_environment_is_not_asked_for_loopback(stub: Stub, monkeypatch) -> None:
+def test_a_proxy_from_the_environment_is_not_asked_for_loopback(
+    stub: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("http_proxy", nobody_listens())
     new_experiment("harbour", "")
     assert len(stub.experiments) == 1
@@ -457,7 +468,9 @@ def test_a_token_refused_half_way_is_exchanged_anew_once(stub: Stub, mytoken: My
     assert mytoken.exchanges == 3
 
 
-def test_a_revoked_mytoken_is_a_warning_in_a_monitor(stub, mytoken: MytokenStub, caplog) -> None:
+def test_a_revoked_mytoken_is_a_warning_in_a_monitor(
+    stub: Stub, mytoken: MytokenStub, caplog: pytest.LogCaptureFixture
+) -> None:
     mytoken.refuse = True
     with DriftMonitor("harbour", "m") as monitor:
         monitor(True, {})
@@ -465,7 +478,9 @@ def test_a_revoked_mytoken_is_a_warning_in_a_monitor(stub, mytoken: MytokenStub,
     assert "my secret" not in caplog.text
 
 
-def test_an_unreachable_mytoken_server_is_a_warning_in_a_monitor(stub, monkeypatch, caplog) -> None:
+def test_an_unreachable_mytoken_server_is_a_warning_in_a_monitor(
+    stub: Stub, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setenv("DRIFT_MONITOR_MYTOKEN", "my secret")
     monkeypatch.setenv("MYTOKEN_SERVER", nobody_listens())
     with DriftMonitor("harbour", "m") as monitor:
@@ -488,7 +503,9 @@ def test_a_mytoken_server_that_never_answers_is_given_up_in_time(
     assert stub.requests == []
 
 
-def test_a_mytoken_is_never_sent_from_https_to_http(stub: Stub, monkeypatch) -> None:
+def test_a_mytoken_is_never_sent_from_https_to_http(
+    stub: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def downgrade(method: str, url: str, **_: Any) -> Any:
         class Reply:
             status_code, ok = 200, True
@@ -499,7 +516,7 @@ def test_a_mytoken_is_never_sent_from_https_to_http(stub: Stub, monkeypatch) -> 
         assert method == "GET", "the mytoken was sent"
         return Reply()
 
-    monkeypatch.setattr(credentials.requests, "request", downgrade)
+    monkeypatch.setattr(requests, "request", downgrade)
     client = TrackingClient(stub.url, auth=Mytoken("https://mytoken.example", "my secret"))
     with pytest.raises(TrackingUnavailable, match="is MYTOKEN_SERVER right"):
         client.find_experiment("x")
@@ -512,7 +529,9 @@ def test_a_mytoken_is_never_sent_from_https_to_http(stub: Stub, monkeypatch) -> 
         (TrackingConfig(auth="token", token="key\n"), "Bearer key"),
     ],
 )
-def test_the_settings_decide_what_is_sent(stub: Stub, config, sent, monkeypatch, tmp_path) -> None:
+def test_the_settings_decide_what_is_sent(
+    stub: Stub, config: Any, sent: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login a password b\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     client = client_for(TrackingConfig(url=stub.url, auth=config.auth, token=config.token))

@@ -1,7 +1,10 @@
 """Detection takes arrays and returns arrays: it opens nothing, connects to nothing and needs no torch."""
 
+from __future__ import annotations
+
 import subprocess
 import sys
+from typing import Any
 
 NOTHING_ELSE = """
 import importlib, pkgutil, sys
@@ -49,14 +52,14 @@ detect()
 """
 
 
-def python(code):
+def python(code: Any) -> None:
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
 
 
-def test_detection_imports_no_torch_no_database_and_no_other_package_of_ours():
+def test_detection_imports_no_torch_no_database_and_no_other_package_of_ours() -> None:
     python(NOTHING_ELSE)
 
 
-def test_detection_opens_no_file_and_no_connection():
+def test_detection_opens_no_file_and_no_connection() -> None:
     python(NOTHING_OPENED)

@@ -1,4 +1,7 @@
+from __future__ import annotations
+
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,11 +19,11 @@ from lenswatch.detect.thresholds import (
 from lenswatch.errors import ArtefactError, InputError
 
 
-def independent(rng, n):
+def independent(rng: np.random.Generator, n: Any) -> Any:
     return rng.exponential(size=n)
 
 
-def autocorrelated(rng, n, memory=0.95):
+def autocorrelated(rng: np.random.Generator, n: Any, memory: float = 0.95) -> Any:
     """An AR(1) stream with standard normal marginals: neighbouring frames are alike."""
     noise = rng.standard_normal(n + 200) * math.sqrt(1 - memory**2)
     values = np.empty(n + 200)
@@ -30,15 +33,15 @@ def autocorrelated(rng, n, memory=0.95):
     return values[200:]
 
 
-def log_autocorrelated(rng, n):
+def log_autocorrelated(rng: np.random.Generator, n: Any) -> Any:
     return np.exp(autocorrelated(rng, n) / 4)
 
 
-def true_ert(stream, threshold, frames=200_000):
+def true_ert(stream: Any, threshold: Any, frames: int = 200_000) -> Any:
     return frames / max(len(decluster(stream(np.random.default_rng(99), frames), threshold)), 0.5)
 
 
-def achieved_ert(stream, tail, frames, ert, draws=25):
+def achieved_ert(stream: Any, tail: Any, frames: Any, ert: Any, draws: int = 25) -> Any:
     """Median over calibrations of the run time they really give."""
     long = stream(np.random.default_rng(99), 200_000)
     found = []
@@ -60,11 +63,13 @@ def achieved_ert(stream, tail, frames, ert, draws=25):
     ],
 )
 @pytest.mark.parametrize("frames", [400, 2000])
-def test_the_run_time_asked_for_is_the_run_time_achieved(stream, tail, frames):
+def test_the_run_time_asked_for_is_the_run_time_achieved(
+    stream: Any, tail: str, frames: int
+) -> None:
     assert achieved_ert(stream, tail, frames, ert=200) == pytest.approx(200, rel=0.5)
 
 
-def test_a_run_time_beyond_the_footage_is_extrapolated_and_said_so():
+def test_a_run_time_beyond_the_footage_is_extrapolated_and_said_so() -> None:
     rng = np.random.default_rng(3)
     threshold = calibrate_scores([independent(rng, 200)] * 2, ert=1000, tail="additive")
     assert threshold.calibrated
@@ -72,7 +77,7 @@ def test_a_run_time_beyond_the_footage_is_extrapolated_and_said_so():
     assert 250 < true_ert(independent, threshold.drift) < 4000
 
 
-def test_footage_is_too_short_for_the_run_time_asked_and_not_for_a_share_of_it():
+def test_footage_is_too_short_for_the_run_time_asked_and_not_for_a_share_of_it() -> None:
     rng = np.random.default_rng(3)
     runs = [independent(rng, 200)] * 2
     shared = calibrate_scores(runs, ert=300, tail="additive", ert_factor=2)
@@ -82,7 +87,7 @@ def test_footage_is_too_short_for_the_run_time_asked_and_not_for_a_share_of_it()
     assert "one false alarm in 500 pictures" in beyond.note
 
 
-def test_enough_footage_is_not_extrapolated():
+def test_enough_footage_is_not_extrapolated() -> None:
     rng = np.random.default_rng(4)
     runs = [rng.uniform(size=4000), rng.uniform(size=4000)]
     threshold = calibrate_scores(runs, ert=200, tail="additive")
@@ -91,7 +96,7 @@ def test_enough_footage_is_not_extrapolated():
     assert threshold.note == ""
 
 
-def test_the_formula_of_the_additive_tail():
+def test_the_formula_of_the_additive_tail() -> None:
     run = np.zeros(300)
     run[[30, 90, 150, 210, 270]] = [1.0, 2.0, 3.0, 4.0, 5.0]
     threshold = calibrate_scores([run], ert=200, tail="additive")
@@ -102,7 +107,7 @@ def test_the_formula_of_the_additive_tail():
     assert threshold.warning == 0.0
 
 
-def test_the_formula_of_the_multiplicative_tail():
+def test_the_formula_of_the_multiplicative_tail() -> None:
     run = np.ones(300)
     run[[30, 90, 150, 210, 270]] = np.exp([1.0, 2.0, 3.0, 4.0, 5.0])
     threshold = calibrate_scores([run], ert=200, tail="multiplicative", ert_factor=5)
@@ -110,7 +115,7 @@ def test_the_formula_of_the_multiplicative_tail():
     assert threshold.warning == pytest.approx(math.exp(3.0 * math.log(5 * 250 / 300)))
 
 
-def test_little_footage_gives_provisional_thresholds_and_says_what_is_missing():
+def test_little_footage_gives_provisional_thresholds_and_says_what_is_missing() -> None:
     run = np.array([0.0, 0.1, 0.2, 0.3, 1.0] * 10)
     threshold = calibrate_scores([run, run], ert=200, tail="additive")
     assert not threshold.calibrated
@@ -120,14 +125,14 @@ def test_little_footage_gives_provisional_thresholds_and_says_what_is_missing():
     assert "about 140 more are needed" in threshold.note
 
 
-def test_a_stream_without_events_stays_provisional():
+def test_a_stream_without_events_stays_provisional() -> None:
     threshold = calibrate_scores([np.full(400, 0.5)], ert=200, tail="additive")
     assert not threshold.calibrated
     assert threshold.events == 0
     assert threshold.more_images > 0
 
 
-def test_a_threshold_out_of_reach_takes_the_statistic_out_of_the_vote():
+def test_a_threshold_out_of_reach_takes_the_statistic_out_of_the_vote() -> None:
     rng = np.random.default_rng(5)
     runs = [independent(rng, 200), independent(rng, 200)]
     threshold = calibrate_scores(runs, ert=200, tail="additive", reach=1.5)
@@ -138,7 +143,7 @@ def test_a_threshold_out_of_reach_takes_the_statistic_out_of_the_vote():
     assert calibrate_scores(runs, ert=200, tail="additive", reach=100.0).votes
 
 
-def test_frames_without_a_score_do_not_count():
+def test_frames_without_a_score_do_not_count() -> None:
     rng = np.random.default_rng(6)
     run = independent(rng, 300)
     padded = np.concatenate([np.full(11, np.nan), run])
@@ -146,28 +151,28 @@ def test_frames_without_a_score_do_not_count():
     assert calibrate_scores([padded], ert=200, tail="additive") == plain
 
 
-def test_nothing_scored_is_refused():
+def test_nothing_scored_is_refused() -> None:
     with pytest.raises(InputError, match="no clean image was scored"):
         calibrate_scores([np.full(5, np.nan)], ert=200, tail="additive")
 
 
-def test_an_event_lasts_the_refractory_time():
+def test_an_event_lasts_the_refractory_time() -> None:
     scores = np.zeros(100)
     scores[[3, 10, 26, 27, 60]] = [2, 5, 3, 4, 6]
     assert decluster(scores, 1.0, 24) == [(3, 5.0), (27, 4.0), (60, 6.0)]
 
 
-def test_a_stream_that_stays_in_alarm_has_an_event_every_refractory_time():
+def test_a_stream_that_stays_in_alarm_has_an_event_every_refractory_time() -> None:
     assert [start for start, _ in decluster(np.ones(72), 0.5, 24)] == [0, 24, 48]
 
 
 @given(st.lists(st.floats(-5, 5), min_size=1, max_size=120), st.floats(-5, 5), st.floats(0, 3))
-def test_a_higher_threshold_never_has_more_events(scores, threshold, more):
+def test_a_higher_threshold_never_has_more_events(scores: Any, threshold: Any, more: Any) -> None:
     assert len(decluster(scores, threshold + more, 5)) <= len(decluster(scores, threshold, 5))
 
 
 @pytest.mark.parametrize("n", [30, 31, 400])
-def test_the_halves_share_nothing_and_keep_the_gap(n):
+def test_the_halves_share_nothing_and_keep_the_gap(n: int) -> None:
     (fit, run), (fit_back, run_back) = half_split(n, 12)
     assert (fit, run) == (run_back, fit_back)
     assert run.start - fit.stop >= 12
@@ -175,16 +180,16 @@ def test_the_halves_share_nothing_and_keep_the_gap(n):
     assert (fit.start, run.stop) == (0, n)
 
 
-def test_too_few_images_to_split_are_refused():
+def test_too_few_images_to_split_are_refused() -> None:
     with pytest.raises(InputError, match="give at least 16"):
         half_split(15, 12)
 
 
-def test_embeddings_are_never_scored_against_a_reference_that_holds_them():
+def test_embeddings_are_never_scored_against_a_reference_that_holds_them() -> None:
     embeddings = np.arange(100, dtype=float)[:, None]
     seen = []
 
-    def scores(reference, run):
+    def scores(reference: Any, run: Any) -> Any:
         seen.append((set(reference.ravel()), list(run.ravel())))
         return run.ravel()
 
@@ -196,19 +201,19 @@ def test_embeddings_are_never_scored_against_a_reference_that_holds_them():
 
 
 @pytest.mark.parametrize(("events", "low", "high"), [(0, 0.0, 3.689), (4, 1.090, 10.242)])
-def test_the_interval_is_the_exact_poisson_one(events, low, high):
+def test_the_interval_is_the_exact_poisson_one(events: int, low: float, high: float) -> None:
     rate, lower, upper = false_alarm_rate_interval(events, 1000)
     assert rate == events / 1000
     assert (lower * 1000, upper * 1000) == pytest.approx((low, high), abs=1e-3)
 
 
-def test_a_threshold_survives_json():
+def test_a_threshold_survives_json() -> None:
     rng = np.random.default_rng(7)
     threshold = calibrate_scores([independent(rng, 300)] * 2, ert=1000, tail="additive", reach=2.0)
     assert Threshold.from_json(threshold.to_json()) == threshold
 
 
-def test_a_threshold_with_a_missing_field_is_refused():
+def test_a_threshold_with_a_missing_field_is_refused() -> None:
     document = calibrate_scores([np.arange(300.0)], ert=200, tail="additive").to_json()
     del document["level"]
     with pytest.raises(ArtefactError, match="level"):

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 import time
 import uuid
+from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import FloatRect, Locator, Page, Request, Route, expect
+
+from support.tracking_server import Server
 
 WIDTHS = [360, 800, 1400]
 BOX = "node => node.getBoundingClientRect().toJSON()"
@@ -23,7 +26,7 @@ HOSTILE = "<script>document.title='owned'</script><img src=x onerror=document.ti
 
 
 @pytest.fixture
-def ramp(server) -> str:
+def ramp(server: Server) -> str:
     """An experiment of 40 jobs: clean, then rising into drift from minute 30, one failed."""
     experiment = server.experiment()
     jobs = [server.body(minute, 0.01 + max(0, minute - 24) * 0.02) for minute in range(40)]
@@ -33,14 +36,14 @@ def ramp(server) -> str:
 
 
 @pytest.fixture
-def fouled(server) -> str:
+def fouled(server: Server) -> str:
     """40 jobs at a small distance: clean, warnings at 20 to 22, drift by lens score from 30."""
     experiment = server.experiment()
     server.jobs(experiment, [server.body(minute, **scored(minute)) for minute in range(40)])
     return experiment
 
 
-def scored(minute: int, **others: object) -> dict:
+def scored(minute: int, **others: Any) -> dict[str, Any]:
     """What the node says of a lens that gets dirty from minute 30 on."""
     drift, warning = minute >= 30, minute >= 30 or 20 <= minute <= 22
     names = ["partly covered", "blurred", "darker"] if drift else []
@@ -55,12 +58,19 @@ def scored(minute: int, **others: object) -> dict:
     } | others
 
 
-def rows(page: Page):
+def rows(page: Page) -> Locator:
     return page.locator("#jobs tbody tr")
 
 
-def field(page: Page, name: str):
+def field(page: Page, name: str) -> Locator:
     return page.locator(f"#filters [name={name}]")
+
+
+def box_of(element: Locator) -> FloatRect:
+    """Return where a visible element is on the page."""
+    box = element.bounding_box()
+    assert box
+    return box
 
 
 def opened(page: Page, address: str) -> Page:
@@ -80,7 +90,9 @@ def set_hidden(page: Page, hidden: bool) -> None:
     )
 
 
-def test_the_present_state_is_a_sentence_and_in_the_title(server, page, ramp):
+def test_the_present_state_is_a_sentence_and_in_the_title(
+    server: Server, page: Page, ramp: str
+) -> None:
     opened(page, server.page_of(ramp))
     stream = page.get_by_role("button", name=re.compile("^demo"))
     expect(stream).to_contain_text(
@@ -90,7 +102,7 @@ def test_the_present_state_is_a_sentence_and_in_the_title(server, page, ramp):
     expect(page).to_have_title(re.compile("drift: demo · Reef"))
 
 
-def test_the_chart_has_every_job_and_both_thresholds(server, page, ramp):
+def test_the_chart_has_every_job_and_both_thresholds(server: Server, page: Page, ramp: str) -> None:
     opened(page, server.page_of(ramp))
     expect(page.locator("#plot .points path")).to_have_count(40)
     expect(page.locator("#plot .annotation-text")).to_have_text(["drift 0.12", "warning 0.06"])
@@ -101,7 +113,7 @@ def test_the_chart_has_every_job_and_both_thresholds(server, page, ramp):
     expect(page.get_by_role("button", name="Last 50")).to_have_attribute("aria-pressed", "true")
 
 
-def test_a_lens_score_has_a_panel_of_its_own(server, page, fouled):
+def test_a_lens_score_has_a_panel_of_its_own(server: Server, page: Page, fouled: str) -> None:
     opened(page, server.page_of(fouled))
     expect(page.locator("#plot .points path")).to_have_count(80)
     expect(page.locator("#plot .annotation-text")).to_have_text(
@@ -115,34 +127,34 @@ def test_a_lens_score_has_a_panel_of_its_own(server, page, fouled):
     expect(page.locator("#plot .points path")).to_have_count(82)
 
 
-def test_the_panel_comes_with_the_first_lens_score(server, page, ramp):
+def test_the_panel_comes_with_the_first_lens_score(server: Server, page: Page, ramp: str) -> None:
     opened(page, server.page_of(ramp))
     expect(page.locator("#plot .points path")).to_have_count(40)
     drawing = page.locator("#plot .main-svg").first
-    before = drawing.bounding_box()["height"]
+    before = box_of(drawing)["height"]
     server.job(ramp, minute=41, **scored(41))
     expect(page.locator("#plot .points path")).to_have_count(42)
-    room = page.locator("#plot").bounding_box()["height"]
+    room = box_of(page.locator("#plot"))["height"]
     assert room > before + 60
     expect(drawing).to_have_attribute("height", f"{room:g}")
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_both_panels_are_readable(server, page, fouled, width):
+def test_both_panels_are_readable(server: Server, page: Page, fouled: str, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 800})
     opened(page, server.page_of(fouled))
     expect(page.locator("#plot .points path")).to_have_count(80)
     distance, score = (page.locator(f"#plot .{name} .points") for name in ("xy", "xy3"))
     boxes = [part.last.evaluate(BOX) for part in (distance, score)]
     heads = [page.locator("#plot").get_by_text(text) for text in ("Distance", "Lens score")]
-    assert boxes[0]["bottom"] < heads[1].bounding_box()["y"] < boxes[1]["top"]
-    assert all(head.bounding_box()["width"] > 30 for head in heads)
+    assert boxes[0]["bottom"] < box_of(heads[1])["y"] < boxes[1]["top"]
+    assert all(box_of(head)["width"] > 30 for head in heads)
     drags = [page.locator(f"#plot .nsewdrag[data-subplot={name}]") for name in ("xy", "xy3")]
-    assert min(drag.bounding_box()["height"] for drag in drags) > 110
+    assert min(box_of(drag)["height"] for drag in drags) > 110
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_a_warning_keeps_its_colour_after_a_reload(server, page, fouled):
+def test_a_warning_keeps_its_colour_after_a_reload(server: Server, page: Page, fouled: str) -> None:
     opened(page, server.page_of(fouled))
     for _ in range(2):
         expect(page.locator("#plot .points path")).to_have_count(80)
@@ -150,10 +162,12 @@ def test_a_warning_keeps_its_colour_after_a_reload(server, page, fouled):
         page.reload()
 
 
-def test_a_click_on_a_point_of_the_lens_score_opens_its_job(server, page, fouled):
+def test_a_click_on_a_point_of_the_lens_score_opens_its_job(
+    server: Server, page: Page, fouled: str
+) -> None:
     opened(page, server.page_of(fouled))
     expect(page.locator("#plot .points path")).to_have_count(80)
-    box = page.locator("#plot .xy3 .points path").first.bounding_box()
+    box = box_of(page.locator("#plot .xy3 .points path").first)
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     expect(page.locator("#plot .hoverlayer")).to_contain_text("clean, lens score 0.2")
     page.mouse.down()
@@ -162,10 +176,10 @@ def test_a_click_on_a_point_of_the_lens_score_opens_its_job(server, page, fouled
     expect(page.locator("#plot .points path")).to_have_count(82)  # ringed in both panels
 
 
-def test_a_click_on_a_point_opens_its_job(server, page, ramp):
+def test_a_click_on_a_point_opens_its_job(server: Server, page: Page, ramp: str) -> None:
     opened(page, server.page_of(ramp))
     expect(page.locator("#plot .points path")).to_have_count(40)
-    box = page.locator("#plot .points path").first.bounding_box()
+    box = box_of(page.locator("#plot .points path").first)
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     expect(page.locator("#plot .hoverlayer")).to_contain_text("2026-06-01 08:00:00 UTC")
     page.mouse.down()
@@ -173,9 +187,9 @@ def test_a_click_on_a_point_opens_its_job(server, page, ramp):
     expect(page.locator("#detail")).to_contain_text("frame_0000.jpg")
 
 
-def test_zooming_in_can_be_undone(server, page, ramp):
+def test_zooming_in_can_be_undone(server: Server, page: Page, ramp: str) -> None:
     opened(page, server.page_of(ramp))
-    area = page.locator("#plot .nsewdrag").first.bounding_box()
+    area = box_of(page.locator("#plot .nsewdrag").first)
     page.mouse.move(area["x"] + 100, area["y"] + 30)
     page.mouse.down()
     page.mouse.move(area["x"] + 300, area["y"] + 120, steps=4)
@@ -184,7 +198,9 @@ def test_zooming_in_can_be_undone(server, page, ramp):
     expect(page.get_by_role("button", name="Reset zoom")).to_be_hidden()
 
 
-def test_a_job_appears_within_two_seconds_of_its_arrival(server, page, ramp):
+def test_a_job_appears_within_two_seconds_of_its_arrival(
+    server: Server, page: Page, ramp: str
+) -> None:
     opened(page, server.page_of(ramp))
     expect(rows(page)).to_have_count(25)
     delays = []
@@ -200,7 +216,9 @@ def test_a_job_appears_within_two_seconds_of_its_arrival(server, page, ramp):
     expect(page.locator("#detail")).to_contain_text("frame_0043.jpg")
 
 
-def test_a_hidden_tab_gives_up_its_connection_and_keeps_its_title(server, page):
+def test_a_hidden_tab_gives_up_its_connection_and_keeps_its_title(
+    server: Server, page: Page
+) -> None:
     experiment = server.experiment()
     server.job(experiment)
     opened(page, server.page_of(experiment))
@@ -213,13 +231,13 @@ def test_a_hidden_tab_gives_up_its_connection_and_keeps_its_title(server, page):
     expect(page.locator("#streams")).to_contain_text("distance 0.5")
 
 
-def test_a_job_of_a_new_stream_appears_too(server, page, ramp):
+def test_a_job_of_a_new_stream_appears_too(server: Server, page: Page, ramp: str) -> None:
     opened(page, server.page_of(ramp))
     server.job(ramp, minute=42, stream="harbour")
     expect(page.get_by_role("button", name=re.compile("^harbour: clean"))).to_be_visible()
 
 
-def test_a_running_job_is_replaced_by_its_outcome(server, page, ramp):
+def test_a_running_job_is_replaced_by_its_outcome(server: Server, page: Page, ramp: str) -> None:
     opened(page, server.page_of(ramp))
     running = server.job(ramp, minute=43, status="Running")
     expect(rows(page).first).to_contain_text("running")
@@ -230,7 +248,9 @@ def test_a_running_job_is_replaced_by_its_outcome(server, page, ramp):
     expect(page.locator("#streams")).to_contain_text("41 jobs")
 
 
-def test_the_picture_of_a_job_is_shown_even_when_it_follows_later(server, page):
+def test_the_picture_of_a_job_is_shown_even_when_it_follows_later(
+    server: Server, page: Page
+) -> None:
     experiment = server.experiment()
     server.job(experiment)
     opened(page, server.page_of(experiment))
@@ -242,13 +262,13 @@ def test_the_picture_of_a_job_is_shown_even_when_it_follows_later(server, page):
     assert picture.evaluate("image => image.naturalWidth") == 320
 
 
-def test_a_job_without_a_picture_says_so(server, page, ramp):
+def test_a_job_without_a_picture_says_so(server: Server, page: Page, ramp: str) -> None:
     server.job(ramp, minute=40, status="Failed", error="cut")
     opened(page, server.page_of(ramp))
     expect(page.locator("#detail")).to_contain_text("No picture is stored for this job.")
 
 
-def test_causes_and_the_map_say_what_changed_and_where(server, page):
+def test_causes_and_the_map_say_what_changed_and_where(server: Server, page: Page) -> None:
     experiment = server.experiment()
     cause = {"name": "blurred", "strength": 5.1, "cells": [[0, 4], [1, 4]]}
     deviations = [[0.1] * 5 for _ in range(4)]
@@ -265,7 +285,7 @@ def test_causes_and_the_map_say_what_changed_and_where(server, page):
     expect(page.locator(".map")).to_be_hidden()
 
 
-def test_the_sentence_of_a_stream_names_what_decided(server, page):
+def test_the_sentence_of_a_stream_names_what_decided(server: Server, page: Page) -> None:
     two = "partly covered, blurred"
     looked_at = [{"name": "camera moved", "strength": 97, "cells": []}]
     cases = [
@@ -297,7 +317,7 @@ def test_the_sentence_of_a_stream_names_what_decided(server, page):
     expect(page).to_have_title(re.compile("drift in 3 streams · "))
 
 
-def test_a_job_says_first_what_decided(server, page, fouled):
+def test_a_job_says_first_what_decided(server: Server, page: Page, fouled: str) -> None:
     opened(page, server.page_of(fouled))
     expect(page.locator("#streams")).to_contain_text(
         "drift since 2026-06-01 10:30, lens score 3.1, threshold 1.4: partly covered, blurred"
@@ -314,7 +334,7 @@ def test_a_job_says_first_what_decided(server, page, fouled):
     expect(block.last).to_contain_text("The alarm stays on")
 
 
-def test_a_failed_image_does_not_hide_the_drift_before_it(server, page):
+def test_a_failed_image_does_not_hide_the_drift_before_it(server: Server, page: Page) -> None:
     experiment = server.experiment()
     server.jobs(experiment, [server.body(0, 0.4), server.body(1, status="Failed", error="cut")])
     opened(page, server.page_of(experiment))
@@ -323,7 +343,7 @@ def test_a_failed_image_does_not_hide_the_drift_before_it(server, page):
     expect(page).to_have_title(re.compile("drift: demo"))
 
 
-def test_what_to_know_of_the_thresholds_is_said_for_each_stream(server, page):
+def test_what_to_know_of_the_thresholds_is_said_for_each_stream(server: Server, page: Page) -> None:
     provisional = "The thresholds are provisional: 96 clean pictures could be scored."
     too_short = "The clean footage is too short for the one false alarm in 200 pictures asked for."
     no_vote = "The distance has no vote: its drift threshold is out of reach."
@@ -347,7 +367,9 @@ def test_what_to_know_of_the_thresholds_is_said_for_each_stream(server, page):
     expect(page.locator("#detail .verdict-block p").last).to_have_text(no_vote)
 
 
-def test_a_failed_image_does_not_hide_the_causes_before_it(server, page, fouled):
+def test_a_failed_image_does_not_hide_the_causes_before_it(
+    server: Server, page: Page, fouled: str
+) -> None:
     server.job(fouled, minute=41, status="Failed", error="cut")
     told = "lens score 3.1, threshold 1.4: partly covered, blurred; the last image failed"
     opened(page, server.page_of(fouled))
@@ -357,7 +379,7 @@ def test_a_failed_image_does_not_hide_the_causes_before_it(server, page, fouled)
     expect(page.locator("#streams")).to_contain_text(told)
 
 
-def test_a_failed_job_says_why(server, page, ramp):
+def test_a_failed_job_says_why(server: Server, page: Page, ramp: str) -> None:
     opened(page, server.page_of(ramp))
     field(page, "status").select_option("Failed")
     expect(rows(page)).to_have_count(1)
@@ -365,7 +387,7 @@ def test_a_failed_job_says_why(server, page, ramp):
     expect(page.locator("#detail")).to_contain_text("frame_0012.jpg: the file ends too early")
 
 
-def test_what_others_wrote_is_shown_as_text(server, page):
+def test_what_others_wrote_is_shown_as_text(server: Server, page: Page) -> None:
     experiment = server.experiment(f"{HOSTILE}{uuid.uuid4()}", HOSTILE)
     server.job(experiment, tags=("<b>bold</b>",), **{HOSTILE: HOSTILE, "image_name": HOSTILE})
     server.job(
@@ -390,8 +412,8 @@ def test_what_others_wrote_is_shown_as_text(server, page):
 
 @pytest.mark.parametrize(("width", "shown"), [(360, "score 3.10"), (800, "3.10"), (1400, "3.10")])
 def test_a_row_has_distance_and_score_and_marks_what_is_over_its_threshold(
-    server, page, fouled, width, shown
-):
+    server: Server, page: Page, fouled: str, width: int, shown: str
+) -> None:
     page.set_viewport_size({"width": width, "height": 800})
     opened(page, server.page_of(fouled))
     cells = rows(page).first.locator(".number")
@@ -403,13 +425,15 @@ def test_a_row_has_distance_and_score_and_marks_what_is_over_its_threshold(
     expect(rows(page).nth(18).locator(".over[data-verdict=warning]").first).to_have_text("1.30")
 
 
-def test_without_lens_scores_there_is_no_column_for_them(server, page, ramp):
+def test_without_lens_scores_there_is_no_column_for_them(
+    server: Server, page: Page, ramp: str
+) -> None:
     opened(page, server.page_of(ramp))
     expect(rows(page)).to_have_count(25)
     expect(page.get_by_role("columnheader", name="Lens score")).to_be_hidden()
 
 
-def test_filters_ask_the_server(server, page):
+def test_filters_ask_the_server(server: Server, page: Page) -> None:
     experiment = server.experiment()
     jobs = [
         server.body(m, 0.2 if m % 10 == 0 else 0.01, tags=("night",) * (m % 4 == 0))
@@ -441,7 +465,9 @@ def test_filters_ask_the_server(server, page):
     expect(page.get_by_text("No job matches these filters.")).to_be_visible()
 
 
-def test_pages_turn_and_new_jobs_do_not_move_an_older_page(server, page, ramp):
+def test_pages_turn_and_new_jobs_do_not_move_an_older_page(
+    server: Server, page: Page, ramp: str
+) -> None:
     opened(page, server.page_of(ramp))
     page.get_by_role("button", name="Older", exact=True).click()
     expect(rows(page)).to_have_count(15)
@@ -452,7 +478,7 @@ def test_pages_turn_and_new_jobs_do_not_move_an_older_page(server, page, ramp):
     expect(rows(page).first).to_contain_text("0.0200")
 
 
-def test_a_link_shows_the_same_selection(server, page, ramp):
+def test_a_link_shows_the_same_selection(server: Server, page: Page, ramp: str) -> None:
     opened(page, server.page_of(ramp))
     field(page, "drift").select_option("yes")
     expect(rows(page)).to_have_count(10)
@@ -466,7 +492,7 @@ def test_a_link_shows_the_same_selection(server, page, ramp):
     expect(page.locator("#detail")).to_contain_text("frame_0036.jpg")
 
 
-def test_the_back_button_goes_to_the_job_before(server, page, ramp):
+def test_the_back_button_goes_to_the_job_before(server: Server, page: Page, ramp: str) -> None:
     opened(page, server.page_of(ramp))
     for i in (2, 5):
         rows(page).nth(i).get_by_role("link").click()
@@ -477,7 +503,7 @@ def test_the_back_button_goes_to_the_job_before(server, page, ramp):
     expect(page.locator("#detail h2")).to_have_text("Newest job")
 
 
-def test_the_keyboard_reaches_and_steps_through_jobs(server, page, ramp):
+def test_the_keyboard_reaches_and_steps_through_jobs(server: Server, page: Page, ramp: str) -> None:
     opened(page, server.page_of(ramp))
     field(page, "to").focus()
     link = rows(page).first.get_by_role("link")
@@ -495,7 +521,7 @@ def test_the_keyboard_reaches_and_steps_through_jobs(server, page, ramp):
     expect(page.locator("#detail h2")).to_have_text("Newest job")
 
 
-def test_times_are_local_with_utc_beside_them(server, page, ramp):
+def test_times_are_local_with_utc_beside_them(server: Server, page: Page, ramp: str) -> None:
     opened(page, server.page_of(ramp))
     time_of_first = rows(page).first.locator("time")
     expect(time_of_first).to_have_text("2026-06-01 10:39:00")
@@ -503,7 +529,7 @@ def test_times_are_local_with_utc_beside_them(server, page, ramp):
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_nothing_is_wider_than_the_window(server, page, width):
+def test_nothing_is_wider_than_the_window(server: Server, page: Page, width: int) -> None:
     experiment = server.experiment(f"{'W' * 300}{uuid.uuid4()}", "d" * 300)
     long = {"stream": "s" * 64, "image_name": "i" * 300, "nested": {"k" * 80: ["v" * 300]}}
     server.job(experiment, distance=0.3, tags=("t" * 20,) * 6, **{"p" * 120: "v" * 300}, **long)
@@ -516,7 +542,9 @@ def test_nothing_is_wider_than_the_window(server, page, width):
     expect(page.locator("#notice")).to_be_hidden()
 
 
-def test_the_overview_lists_experiments_with_their_state(server, page, ramp):
+def test_the_overview_lists_experiments_with_their_state(
+    server: Server, page: Page, ramp: str
+) -> None:
     name = server.session.get(f"{server.root}/api/latest/experiment/{ramp}", timeout=60).json()[
         "name"
     ]
@@ -531,14 +559,21 @@ def test_the_overview_lists_experiments_with_their_state(server, page, ramp):
 def searches(page: Page) -> list[str]:
     """The requests for the list of experiments, as they are made from now on."""
     asked: list[str] = []
-    page.on("request", lambda request: "/experiment/search" in request.url and asked.append(""))
+
+    def note(request: Request) -> None:
+        if "/experiment/search" in request.url:
+            asked.append("")
+
+    page.on("request", note)
     return asked
 
 
-def test_the_overview_asks_again_only_after_the_last_answer(server, page, ramp):
+def test_the_overview_asks_again_only_after_the_last_answer(
+    server: Server, page: Page, ramp: str
+) -> None:
     server.experiment()
     page.clock.install()
-    held: list = []
+    held: list[Route] = []
     page.route("**/experiment/*/streams", lambda route: held.append(route))
     asked = searches(page)
     page.goto(f"{server.root}/?all")
@@ -553,7 +588,9 @@ def test_the_overview_asks_again_only_after_the_last_answer(server, page, ramp):
         page.clock.run_for(2_000)
 
 
-def test_a_hidden_overview_asks_seldom_and_catches_up_when_shown(server, page, ramp):
+def test_a_hidden_overview_asks_seldom_and_catches_up_when_shown(
+    server: Server, page: Page, ramp: str
+) -> None:
     experiment = server.experiment(name := f"Quay {uuid.uuid4()}")
     page.clock.install()
     page.goto(f"{server.root}/?all")
@@ -576,7 +613,7 @@ def test_a_hidden_overview_asks_seldom_and_catches_up_when_shown(server, page, r
         set_hidden(page, False)
 
 
-def test_a_private_experiment_shows_after_logging_in(server_with_keys, page):
+def test_a_private_experiment_shows_after_logging_in(server_with_keys: Server, page: Page) -> None:
     server = server_with_keys
     experiment = server.experiment("Private", public=False)
     server.job(experiment, distance=0.4)
@@ -591,12 +628,12 @@ def test_a_private_experiment_shows_after_logging_in(server_with_keys, page):
     expect(page.get_by_role("link", name="API keys")).to_be_visible()
 
 
-def test_an_unknown_experiment_is_said_to_be_so(server, any_page):
+def test_an_unknown_experiment_is_said_to_be_so(server: Server, any_page: Page) -> None:
     any_page.goto(server.page_of(str(uuid.uuid4())))
     expect(any_page.get_by_role("alert")).to_have_text("Experiment not found.")
 
 
-def test_it_works_below_a_path(server_below_a_path, page):
+def test_it_works_below_a_path(server_below_a_path: Server, page: Page) -> None:
     server = server_below_a_path
     experiment = server.experiment()
     server.job(experiment, distance=0.4)
@@ -609,7 +646,7 @@ def test_it_works_below_a_path(server_below_a_path, page):
     expect(page.get_by_role("listitem").first).to_contain_text("demo: drift")
 
 
-def test_the_first_job_and_an_outage(fresh_server, any_page):
+def test_the_first_job_and_an_outage(fresh_server: Server, any_page: Page) -> None:
     page, server = any_page, fresh_server
     page.goto(server.root)
     expect(page.locator("#welcome")).to_contain_text("curl -F input_file=@IMAGE.jpg")

@@ -1,17 +1,26 @@
 """The main job: a picture is posted to DEEPaaS, and its drift job appears on the dashboard."""
 
+from __future__ import annotations
+
 import shutil
 import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
+from playwright.sync_api import Page
 
-from conftest import deepaas_running, write_settings
+from conftest import Camera, Served, deepaas_running, write_settings
+from support.tracking_server import Server
 from support.waiting import until
 
 
 @pytest.fixture(scope="module")
-def node(server, trained_root, tmp_path_factory):
+def node(
+    server: Server, trained_root: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
     """A node that sends to the tracking server."""
     root = tmp_path_factory.mktemp("node")
     shutil.copytree(trained_root / "storage", root / "storage")
@@ -20,14 +29,16 @@ def node(server, trained_root, tmp_path_factory):
         yield served
 
 
-def experiment_of(server):
+def experiment_of(server: Server) -> str | None:
     found = server.session.post(
         f"{server.root}/api/v1/experiment/search", json={"name": "lenswatch"}, timeout=60
     ).json()
     return found[0]["id"] if found else None
 
 
-def test_a_posted_picture_appears_on_the_open_dashboard(node, server, page, camera):
+def test_a_posted_picture_appears_on_the_open_dashboard(
+    node: Served, server: Server, page: Page, camera: Camera
+) -> None:
     first = node.predict(camera(60), name="first.jpg", stream="reef").json()
     experiment = until(lambda: experiment_of(server))
     page.goto(f"{server.root}/experiment/{experiment}")
@@ -43,16 +54,18 @@ def test_a_posted_picture_appears_on_the_open_dashboard(node, server, page, came
     assert first["model"] in page.content()
 
 
-def test_the_picture_and_a_failed_job_arrive_too(node, server, camera):
+def test_the_picture_and_a_failed_job_arrive_too(
+    node: Served, server: Server, camera: Camera
+) -> None:
     node.predict(camera(70), stream="arrive", event_id="arrive-1").raise_for_status()
     assert node.predict(b"rubbish", stream="arrive", event_id="arrive-2").status_code == 422
     experiment = until(lambda: experiment_of(server))
     url = f"{server.root}/api/latest/experiment/{experiment}/drift"
 
-    def arrived():
+    def arrived() -> list[dict[str, Any]]:
         query = {"parameters.stream": "arrive"}
         found = server.session.post(f"{url}/search", json=query, timeout=60).json()
-        return found if len(found) == 2 else None
+        return found if len(found) == 2 else []
 
     by_event = {job["parameters"]["event_id"]: job for job in until(arrived)}
     assert by_event["arrive-1"]["job_status"] == "Completed"

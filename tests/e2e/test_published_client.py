@@ -274,7 +274,8 @@ def test_the_published_client_needs_its_settings(
         seen = run_client(client_python, server.address, mytoken.root, PROBLEM, **{name: None})
     assert seen.startswith("ValidationError")
     assert name in seen
-    assert mytoken.asked == server.requests() == []
+    assert mytoken.asked == []
+    assert server.requests() == []
 
 
 NEW = """

@@ -1,10 +1,13 @@
 """The pages that `lenswatch evaluate` and `lenswatch compare` write, opened from a disk without network."""
 
+from __future__ import annotations
+
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from lenswatch.evaluate.compare import compare, html_report
 from lenswatch.evaluate.protocol import Outcome, Plan, Trial, figures
@@ -15,7 +18,7 @@ WIDTHS = (360, 800, 1400)
 
 
 @pytest.fixture(scope="module")
-def reports(tmp_path_factory):
+def reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Both pages, of made-up figures."""
     rng, folder = np.random.default_rng(0), tmp_path_factory.mktemp("reports")
     clean = rng.normal(size=(90, 32))
@@ -28,7 +31,7 @@ def reports(tmp_path_factory):
     return folder
 
 
-def outcome(rng, name):
+def outcome(rng: np.random.Generator, name: str) -> Outcome:
     modes = ("sudden 1", "sudden 3", "ramp to 5")
     trials = [
         Trial(corruption, mode, 24, tuple(rng.normal(size=100)))
@@ -39,8 +42,10 @@ def outcome(rng, name):
 
 
 @pytest.mark.parametrize(("name", "plots"), [("compare", 1), ("evaluate", 4)])
-def test_a_report_is_readable_offline_on_any_width(reports, page, name, plots):
-    asked = []
+def test_a_report_is_readable_offline_on_any_width(
+    reports: Path, page: Page, name: str, plots: int
+) -> None:
+    asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 800})
@@ -52,12 +57,14 @@ def test_a_report_is_readable_offline_on_any_width(reports, page, name, plots):
         for i in range(plots):
             box = drawn.nth(i).bounding_box()
             inner = drawn.nth(i).locator(".main-svg").first.bounding_box()
+            assert box
+            assert inner
             assert box["x"] + box["width"] <= width
             assert inner["width"] == pytest.approx(box["width"], abs=2)
     assert all(url.startswith("file:") for url in asked)
 
 
-def test_a_report_says_what_its_tables_show(reports, page):
+def test_a_report_says_what_its_tables_show(reports: Path, page: Page) -> None:
     page.goto((reports / "evaluate.html").as_uri())
     expect(page.get_by_role("table")).to_have_count(5)
     expect(page.get_by_role("table", name="At the detectors' own thresholds")).to_contain_text("KS")

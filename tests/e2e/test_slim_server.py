@@ -30,16 +30,15 @@ except ImportError:
 
 @pytest.fixture(scope="module")
 def slim(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the programs of such an installation."""
+    """The folder of the programs after `pip install '.[server]'`."""
     folder = tmp_path_factory.mktemp("slim")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder)
     for name in ("src", "api"):
         shutil.copytree(ROOT / name, folder / name)
-    needs = ("-r", str(ROOT / "requirements-server.txt"))
-    if problem := new_environment(folder / "venv", *needs):
-        pytest.skip(f"the requirements cannot be installed here: {problem}")
-    assert not new_environment(folder / "venv", "--no-deps", str(folder))
+    pinned = ("-c", str(ROOT / "constraints.txt"))
+    if problem := new_environment(folder / "venv", *pinned, f"{folder}[server]"):
+        pytest.skip(f"the server cannot be installed here: {problem}")
     return folder / "venv" / "bin"
 
 
@@ -53,9 +52,26 @@ def test_a_key_is_made(slim: Path, tmp_path: Path) -> None:
     assert said.startswith("lwk_")
 
 
+@pytest.mark.parametrize("command", [["train"], ["calibrate"], ["up"]])
+def test_a_command_of_the_node_says_what_to_install(
+    slim: Path, tmp_path: Path, command: list[str]
+) -> None:
+    done = subprocess.run(
+        [slim / "lenswatch", *command],
+        cwd=tmp_path,
+        env=surroundings(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "pip install 'lenswatch[node]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_the_server_runs(slim: Path, tmp_path: Path) -> None:
     port = free_port()
-    command = [slim / "lenswatch", "server", "--port", str(port)]
+    command = [str(slim / "lenswatch"), "server", "--port", str(port)]
     with subprocess.Popen(command, cwd=tmp_path, env=surroundings()) as process:
         try:
             until_it_answers(f"http://127.0.0.1:{port}/readyz", process)
@@ -66,7 +82,7 @@ def test_the_server_runs(slim: Path, tmp_path: Path) -> None:
 
 
 def run(*command: Path | str, folder: Path) -> str:
-    """What a command says."""
+    """Return what a command prints."""
     done = subprocess.run(
         command, cwd=folder, env=surroundings(), check=True, stdout=subprocess.PIPE, text=True
     )
@@ -74,5 +90,5 @@ def run(*command: Path | str, folder: Path) -> str:
 
 
 def surroundings() -> dict[str, str]:
-    """Our environment without what leads to other modules."""
+    """Return our environment without the variables that lead to other modules."""
     return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}

@@ -1,12 +1,21 @@
 """The Swagger UI that DEEPaaS serves, in a real browser, and its description of the hooks."""
 
+from __future__ import annotations
+
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
+from playwright.sync_api import Page
+
+from conftest import Camera, Served
 
 
-def test_a_picture_is_judged_from_the_swagger_ui(deepaas, any_page, camera, tmp_path):
+def test_a_picture_is_judged_from_the_swagger_ui(
+    deepaas: Served, any_page: Page, camera: Camera, tmp_path: Path
+) -> None:
     picture = tmp_path / "reef.jpg"
     picture.write_bytes(camera(60))
     page = any_page
@@ -28,7 +37,7 @@ def test_a_picture_is_judged_from_the_swagger_ui(deepaas, any_page, camera, tmp_
 
 
 @pytest.mark.parametrize("path", ["/v2/models/lenswatch/predict/", "/v2/models/lenswatch/train/"])
-def test_both_hooks_are_described(deepaas, path):
+def test_both_hooks_are_described(deepaas: Served, path: str) -> None:
     specification = requests.get(f"{deepaas.url}/swagger.json", timeout=60).json()
     described = specification["paths"][path]["post"]
     assert {parameter["name"] for parameter in described["parameters"]} >= (
@@ -40,11 +49,11 @@ def test_both_hooks_are_described(deepaas, path):
 
 
 @pytest.fixture(scope="module")
-def specification(deepaas):
+def specification(deepaas: Served) -> Any:
     return requests.get(f"{deepaas.url}/swagger.json", timeout=60).json()
 
 
-def test_the_answers_schema_has_the_name_that_deepaas_ui_looks_for(specification):
+def test_the_answers_schema_has_the_name_that_deepaas_ui_looks_for(specification: Any) -> None:
     """Without it, AI4OS' web page fails with KeyError 'predictions' on every Submit."""
     post = specification["paths"]["/v2/models/lenswatch/predict/"]["post"]
     reference = post["responses"]["200"]["schema"]["$ref"]
@@ -57,7 +66,9 @@ def test_the_answers_schema_has_the_name_that_deepaas_ui_looks_for(specification
     assert post["produces"] == ["application/json"]
 
 
-def test_deepaas_ui_shows_the_upload_as_a_picture_and_the_answer_as_text(specification):
+def test_deepaas_ui_shows_the_upload_as_a_picture_and_the_answer_as_text(
+    specification: Any,
+) -> None:
     """It looks for these words in descriptions, and decodes an answer's text where it finds one."""
     media = ("image", "audio", "video")
     post = specification["paths"]["/v2/models/lenswatch/predict/"]["post"]

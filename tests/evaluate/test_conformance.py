@@ -1,6 +1,9 @@
 """Every built-in detector passes `check_detector`, and a detector that breaks one property is caught."""
 
+from __future__ import annotations
+
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,13 +20,13 @@ DETECTORS = {**BUILT_IN, "chart": make_chart, "mmd": make_mmd}
 
 
 @pytest.fixture(scope="module")
-def encoder():
+def encoder() -> Any:
     """Trained on what `check_detector` configures with; one epoch is enough for its properties."""
     return Encoder.train(drawn_footage(120), 0, EncoderConfig(epochs=1))
 
 
 @pytest.mark.parametrize("name", DETECTORS)
-def test_every_built_in_detector_keeps_to_the_protocol(name, encoder):
+def test_every_built_in_detector_keeps_to_the_protocol(name: Any, encoder: Any) -> None:
     check_detector(with_encoder(DETECTORS[name], encoder))
 
 
@@ -32,39 +35,39 @@ class Good:
 
     threshold = 20.0
 
-    def __init__(self, clean):
+    def __init__(self, clean: Any) -> None:
         if not clean:
             raise InputError("no clean images")
         self.clean = float(np.mean([image.mean() for image in clean]))
-        self.seen = []
+        self.seen: list[float] = []
 
-    def update(self, image):
+    def update(self, image: Any) -> Any:
         self.seen = [*self.seen[-2:], float(image.mean())]
         return self.answer(None if len(self.seen) < 3 else self.score())
 
-    def score(self):
+    def score(self) -> Any:
         return abs(float(np.mean(self.seen)) - self.clean)
 
-    def answer(self, score):
+    def answer(self, score: Any) -> tuple[Any, ...]:
         drift = score is not None and score > self.threshold
         return score, drift, drift
 
-    def reset(self):
+    def reset(self) -> None:
         self.seen = []
 
 
 class WithoutImages(Good):
-    def __init__(self, clean):
+    def __init__(self, clean: Any) -> None:
         super().__init__(clean or [np.zeros((2, 2, 3), np.uint8)])
 
 
 class OtherError(Good):
-    def __init__(self, clean):
+    def __init__(self, clean: Any) -> None:
         super().__init__([clean[0], *clean])
 
 
 class NoReset(Good):
-    reset = None
+    reset = None  # type: ignore[assignment]
 
 
 class InfiniteThreshold(Good):
@@ -72,74 +75,74 @@ class InfiniteThreshold(Good):
 
 
 class Pair(Good):
-    def update(self, image):
+    def update(self, image: Any) -> Any:
         return super().update(image)[:2]
 
 
 class Infinite(Good):
-    def score(self):
+    def score(self) -> Any:
         return float("inf")
 
 
 class Text(Good):
-    def score(self):
+    def score(self) -> str:
         return "high"
 
-    def answer(self, score):
+    def answer(self, score: Any) -> tuple[Any, ...]:
         return score, False, False
 
 
 class Numbers(Good):
-    def answer(self, score):
+    def answer(self, score: Any) -> tuple[Any, ...]:
         return score, 0, 0
 
 
 class LaterNaN(Good):
-    def update(self, image):
+    def update(self, image: Any) -> Any:
         score, warning, drift = super().update(image)
         self.count = getattr(self, "count", 0) + 1
         return (float("nan"), False, False) if self.count == 20 else (score, warning, drift)
 
 
 class NeverScores(Good):
-    def update(self, image):
+    def update(self, image: Any) -> tuple[Any, ...]:
         return None, False, False
 
 
 class OtherDrift(Good):
-    def answer(self, score):
+    def answer(self, score: Any) -> tuple[Any, ...]:
         return score, True, True
 
 
 class NoWarning(Good):
     threshold = -1.0
 
-    def answer(self, score):
+    def answer(self, score: Any) -> tuple[Any, ...]:
         return score, False, score is not None
 
 
 class MovingThreshold(Good):
-    def update(self, image):
+    def update(self, image: Any) -> Any:
         self.threshold += 1
         return super().update(image)
 
 
 class SpoilsImages(Good):
-    def update(self, image):
+    def update(self, image: Any) -> Any:
         answer = super().update(image)
         image[0] = 0
         return answer
 
 
 class SpoilsClean(Good):
-    def __init__(self, clean):
+    def __init__(self, clean: Any) -> None:
         super().__init__(clean)
         for image in clean:
             image[0] = 0
 
 
 class KeepsImages(Good):
-    def update(self, image):
+    def update(self, image: Any) -> Any:
         self.seen = [*self.seen[-2:], image]
         if len(self.seen) < 3:
             return self.answer(None)
@@ -147,51 +150,51 @@ class KeepsImages(Good):
 
 
 class KeepsClean(Good):
-    def __init__(self, clean):
+    def __init__(self, clean: Any) -> None:
         super().__init__(clean)
         self.images = clean
 
-    def score(self):
+    def score(self) -> Any:
         return abs(float(np.mean(self.seen)) - float(np.mean(self.images[0])))
 
 
 class KeepsWindow(Good):
-    def reset(self):
+    def reset(self) -> None:
         pass
 
 
 class Random(Good):
     made = itertools.count()
 
-    def __init__(self, clean):
+    def __init__(self, clean: Any) -> None:
         super().__init__(clean)
         self.clean += next(self.made)
 
 
 class SharedState(Good):
-    memory: list = []  # noqa: RUF012 - the fault
+    memory: list[Any] = []  # noqa: RUF012 - the fault
 
     @property
-    def seen(self):
+    def seen(self) -> Any:
         return self.memory
 
     @seen.setter
-    def seen(self, value):
+    def seen(self, value: Any) -> None:
         self.memory[:] = value
 
 
 class OneSize(Good):
-    def __init__(self, clean):
+    def __init__(self, clean: Any) -> None:
         super().__init__(clean)
         assert clean[0].shape == (128, 160, 3), "only 128 x 160"
 
-    def update(self, image):
+    def update(self, image: Any) -> Any:
         image.reshape(128, 160, 3)
         return super().update(image)
 
 
 class OneSizeLater(Good):
-    def update(self, image):
+    def update(self, image: Any) -> Any:
         image.reshape(128, 160, 3)
         return super().update(image)
 
@@ -207,11 +210,11 @@ class Blind(Good):
 class Backwards(Good):
     threshold = -1000.0
 
-    def score(self):
+    def score(self) -> Any:
         return -super().score()
 
 
-def test_a_simple_detector_keeps_to_the_protocol():
+def test_a_simple_detector_keeps_to_the_protocol() -> None:
     check_detector(lambda clean, ert, seed: Good(clean))
 
 
@@ -248,6 +251,6 @@ def test_a_simple_detector_keeps_to_the_protocol():
         (Backwards, "^clean images: 100 %"),
     ],
 )
-def test_a_detector_that_breaks_a_property_is_caught(bad, message):
+def test_a_detector_that_breaks_a_property_is_caught(bad: Any, message: str) -> None:
     with pytest.raises(ConformanceError, match=message):
         check_detector(lambda clean, ert, seed: bad(clean))

@@ -1,3 +1,8 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -11,13 +16,13 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning"
 
 
 @pytest.fixture
-def panel():
+def panel() -> tuple[Any, ...]:
     rng = np.random.default_rng(0)
     runs = [rng.exponential(size=200), rng.exponential(size=200)]
     return "distance", calibrate_scores(runs, ert=200, tail="additive"), runs
 
 
-def test_the_figure_shows_both_runs_and_the_thresholds(tmp_path, panel):
+def test_the_figure_shows_both_runs_and_the_thresholds(tmp_path: Path, panel: Any) -> None:
     save_figure(tmp_path / "one.png", [panel])
     save_figure(tmp_path / "two.png", [panel, panel])
     with Image.open(tmp_path / "one.png") as one, Image.open(tmp_path / "two.png") as two:
@@ -26,12 +31,12 @@ def test_the_figure_shows_both_runs_and_the_thresholds(tmp_path, panel):
     assert {(198, 40, 40), (178, 106, 0)} <= colours  # drift and warning
 
 
-def test_the_figure_marks_the_events(tmp_path, panel):
+def test_the_figure_marks_the_events(tmp_path: Path, panel: Any) -> None:
     save_figure(tmp_path / "figure.svg", [panel])
     assert "maximum of an event" in (tmp_path / "figure.svg").read_text()
 
 
-def test_the_figure_says_in_words_what_was_asked_for_and_found(tmp_path, panel):
+def test_the_figure_says_in_words_what_was_asked_for_and_found(tmp_path: Path, panel: Any) -> None:
     save_figure(tmp_path / "figure.svg", [panel])
     drawn = (tmp_path / "figure.svg").read_text()
     assert "events of 400 images; asked for: one false alarm in 200" in drawn
@@ -41,6 +46,6 @@ def test_the_figure_says_in_words_what_was_asked_for_and_found(tmp_path, panel):
     assert "fitted to those of the reference" in (tmp_path / "own.svg").read_text()
 
 
-def test_a_file_of_no_known_format_is_refused(tmp_path, panel):
+def test_a_file_of_no_known_format_is_refused(tmp_path: Path, panel: Any) -> None:
     with pytest.raises(InputError, match=r"\.png, \.svg or \.pdf"):
         save_figure(tmp_path / "figure.txt", [panel])

@@ -1,7 +1,11 @@
+from __future__ import annotations
+
 import dataclasses
 import io
 import json
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,20 +37,20 @@ PLAN = Plan(horizon=30, onsets=2, lead=12, corruptions=("brightness", "defocus")
 
 
 @pytest.fixture(scope="module")
-def outcome():
+def outcome() -> Any:
     return evaluate(brightness, frames(200), PLAN, detector="mean", camera="test")
 
 
 @pytest.fixture(scope="module")
-def encoder():
+def encoder() -> Any:
     """One epoch is enough to see that everything fits together."""
     return Encoder.train(frames(60), 0, EncoderConfig(epochs=1))
 
 
-def test_the_detector_never_sees_the_second_half_before_it_is_tested():
+def test_the_detector_never_sees_the_second_half_before_it_is_tested() -> None:
     footage, seen = frames(200), []
 
-    def make(clean, ert, seed):
+    def make(clean: Any, ert: Any, seed: int) -> Brightness:
         seen.extend(clean)
         return Brightness(clean)
 
@@ -55,13 +59,13 @@ def test_the_detector_never_sees_the_second_half_before_it_is_tested():
     np.testing.assert_array_equal(seen[-1], footage[len(seen) - 1])
 
 
-def test_every_corruption_is_tried_in_every_mode_from_every_start(outcome):
+def test_every_corruption_is_tried_in_every_mode_from_every_start(outcome: Any) -> None:
     assert len(outcome.trials) == 2 * 3 * 2
     assert {t.mode for t in outcome.trials} == {"sudden 1", "sudden 3", "ramp to 5"}
     assert all(len(t.scores) == 30 for t in outcome.trials)
 
 
-def test_figures_count_false_alarms_and_detections(outcome):
+def test_figures_count_false_alarms_and_detections(outcome: Any) -> None:
     found = figures([outcome], PLAN)["own threshold"]
     assert found["false alarms"]["events"] == 0
     bright = found["detections"]["sudden 3"]["brightness"]
@@ -72,7 +76,7 @@ def test_figures_count_false_alarms_and_detections(outcome):
     assert 1 < ramp["median delay"] <= 30
 
 
-def test_false_alarms_are_events_and_not_images():
+def test_false_alarms_are_events_and_not_images() -> None:
     noisy = Outcome("d", "c", 1.0, tuple([2.0] * 72 + [0.0] * 28), ())
     quiet = Outcome("d", "e", 1.0, (0.0,) * 100, ())
     found = figures([noisy, quiet], PLAN)
@@ -82,18 +86,18 @@ def test_false_alarms_are_events_and_not_images():
     assert found["matched threshold"]["false alarms"]["events"] == 0
 
 
-def test_figures_are_json(outcome):
+def test_figures_are_json(outcome: Any) -> None:
     found = json.loads(json.dumps(figures([outcome], PLAN), allow_nan=False))
     assert found["detector"] == outcome.detector
 
 
-def test_footage_too_short_for_the_plan_is_refused():
+def test_footage_too_short_for_the_plan_is_refused() -> None:
     with pytest.raises(InputError, match="give at least 260"):
         evaluate(brightness, frames(100), Plan())
 
 
-def test_progress_is_told_of_every_image_and_every_case():
-    steps = []
+def test_progress_is_told_of_every_image_and_every_case() -> None:
+    steps: list[Any] = []
     evaluate(brightness, frames(200), PLAN, progress=steps.append)
     totals = {step.task: step.total for step in steps}
     assert totals == {"configuring": 1, "clean footage": 94, "corrupted footage": 12}
@@ -101,7 +105,7 @@ def test_progress_is_told_of_every_image_and_every_case():
         assert [s.done for s in steps if s.task == task] == list(range(1, total + 1))
 
 
-def test_detectors_side_by_side_score_as_each_does_alone():
+def test_detectors_side_by_side_score_as_each_does_alone() -> None:
     footage = frames(200)
     first, second = halves(footage, PLAN)
     makers = (brightness, contrast)
@@ -111,15 +115,15 @@ def test_detectors_side_by_side_score_as_each_does_alone():
         assert (together.clean, together.trials) == (alone.clean, alone.trials)
 
 
-def test_an_encoder_that_was_saved_encodes_as_before(encoder, tmp_path):
+def test_an_encoder_that_was_saved_encodes_as_before(encoder: Any, tmp_path: Path) -> None:
     encoder.save(tmp_path / "encoder")
     found, image = Encoder.load(tmp_path / "encoder"), frames(3)[2]
     np.testing.assert_array_equal(found.embeddings, encoder.embeddings)
     np.testing.assert_array_equal(found(image), encoder(image))
 
 
-def test_only_makers_that_take_an_encoder_are_given_the_shared_one(encoder):
-    def own(clean, ert, seed, encoder=None):
+def test_only_makers_that_take_an_encoder_are_given_the_shared_one(encoder: Any) -> None:
+    def own(clean: Any, ert: Any, seed: int, encoder: Any = None) -> Any:
         return encoder
 
     assert with_encoder(own, encoder)([], 200, 0) is encoder
@@ -127,7 +131,7 @@ def test_only_makers_that_take_an_encoder_are_given_the_shared_one(encoder):
     assert isinstance(with_encoder(brightness, encoder)(frames(3), 200, 0), Brightness)
 
 
-def test_an_image_that_was_written_over_is_encoded_again(encoder):
+def test_an_image_that_was_written_over_is_encoded_again(encoder: Any) -> None:
     clean = frames(60)
     image = clean[0].copy()
     before = encoder(image)
@@ -136,7 +140,7 @@ def test_an_image_that_was_written_over_is_encoded_again(encoder):
     assert (encoder(image) != before).any()
 
 
-def test_the_smallest_p_value_is_that_of_scipy():
+def test_the_smallest_p_value_is_that_of_scipy() -> None:
     rng = np.random.default_rng(1)
     reference, window = rng.normal(size=(90, 6)).round(1), rng.normal(0.3, 1, (30, 6)).round(1)
     found = smallest_ks_p_value(np.sort(reference, axis=0), window)
@@ -144,7 +148,9 @@ def test_the_smallest_p_value_is_that_of_scipy():
     assert found == min(stats.ks_2samp(a, b, method="asymp").pvalue for a, b in pairs)
 
 
-def test_the_tutorials_score_is_that_of_a_frouros_detector_that_saw_these_images(encoder):
+def test_the_tutorials_score_is_that_of_a_frouros_detector_that_saw_these_images(
+    encoder: Any,
+) -> None:
     footage = frames(80)
     detector = frouros.MMDStreaming(window_size=12, kernel=partial(rbf_kernel, sigma=0.3))
     detector.fit(X=encoder.embeddings.astype(np.float64))
@@ -155,7 +161,7 @@ def test_the_tutorials_score_is_that_of_a_frouros_detector_that_saw_these_images
         assert score == (None if expected is None else pytest.approx(expected.distance, abs=1e-12))
 
 
-def test_the_table_and_the_page_show_every_detector(outcome):
+def test_the_table_and_the_page_show_every_detector(outcome: Any) -> None:
     found = figures([outcome], PLAN)
     console = Console(width=200, record=True, file=io.StringIO())
     console.print(table([found, {**found, "detector": "second"}]))
@@ -172,7 +178,7 @@ def test_the_table_and_the_page_show_every_detector(outcome):
     assert '<script src="' not in page
 
 
-def test_a_page_of_one_start_says_start(outcome):
+def test_a_page_of_one_start_says_start(outcome: Any) -> None:
     plan = dataclasses.replace(PLAN, onsets=1)
     page = html_page([figures([outcome], plan)], [outcome])
     assert "from 1 start for each corruption" in page

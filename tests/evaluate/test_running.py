@@ -1,7 +1,11 @@
 """Evaluations shared out among processes: the same figures, whatever their number."""
 
+from __future__ import annotations
+
 import multiprocessing
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +23,7 @@ DETECTORS = {"support.detectors:brightness": brightness, "support.detectors:cont
 
 
 @pytest.fixture
-def cameras(tmp_path):
+def cameras(tmp_path: Path) -> Any:
     """Two cameras of 80 pictures each, as files."""
     found = {}
     for seed, name in enumerate(("harbour", "reef")):
@@ -31,8 +35,8 @@ def cameras(tmp_path):
     return found
 
 
-def test_two_processes_find_what_one_detector_at_a_time_finds(cameras):
-    steps = []
+def test_two_processes_find_what_one_detector_at_a_time_finds(cameras: Any) -> None:
+    steps: list[Any] = []
     found = run(list(DETECTORS), cameras, Config(), PLAN, 2, steps.append)
     assert [(o.detector, o.camera) for o in found] == [
         (name, camera) for name in DETECTORS for camera in cameras
@@ -52,17 +56,17 @@ def test_two_processes_find_what_one_detector_at_a_time_finds(cameras):
     assert (corrupted[-1].done, corrupted[-1].total) == (12, 12)
 
 
-def test_an_error_in_a_process_ends_them_all(cameras):
+def test_an_error_in_a_process_ends_them_all(cameras: Any) -> None:
     before = multiprocessing.active_children()
     with pytest.raises(InputError, match="these images will not do"):
         run(["support.detectors:broken"], cameras, Config(), PLAN, 2)
     assert multiprocessing.active_children() == before
 
 
-def test_an_evaluation_that_is_given_up_leaves_no_process(cameras):
+def test_an_evaluation_that_is_given_up_leaves_no_process(cameras: Any) -> None:
     before = multiprocessing.active_children()
 
-    def give_up(step):
+    def give_up(step: Any) -> None:
         if "clean footage" in step.task:
             raise KeyboardInterrupt
 
@@ -71,15 +75,15 @@ def test_an_evaluation_that_is_given_up_leaves_no_process(cameras):
     assert multiprocessing.active_children() == before
 
 
-def test_every_process_gets_the_encoder_that_detectors_share(cameras):
-    steps = []
+def test_every_process_gets_the_encoder_that_detectors_share(cameras: Any) -> None:
+    steps: list[Any] = []
     reef, quick = {"reef": cameras["reef"]}, EncoderConfig(epochs=2)
     run(["support.detectors:encoded"], reef, Config(), PLAN, 2, steps.append, quick)
     training = [s for s in steps if s.task == "reef: training the encoder"]
     assert training[-1].done == training[-1].total
 
 
-def test_pictures_of_two_sizes_are_refused_by_name(cameras):
+def test_pictures_of_two_sizes_are_refused_by_name(cameras: Any) -> None:
     Image.new("RGB", (200, 100)).save(cameras["reef"][7])
     with pytest.raises(
         InputError, match=r"reef/007\.png: 200 x 100 pixels, where 000\.png has 160"
@@ -87,6 +91,6 @@ def test_pictures_of_two_sizes_are_refused_by_name(cameras):
         run(["support.detectors:brightness"], cameras, Config(), PLAN, 2)
 
 
-def test_too_few_pictures_are_refused_before_anything_is_read(cameras):
+def test_too_few_pictures_are_refused_before_anything_is_read(cameras: Any) -> None:
     with pytest.raises(InputError, match="too few"):
         run(["support.detectors:brightness"], {"reef": cameras["reef"][:30]}, Config(), PLAN, 2)

@@ -1,4 +1,8 @@
+from __future__ import annotations
+
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,26 +15,27 @@ DIGEST = "0123456789abcdef"
 
 
 @pytest.fixture
-def calibration():
+def calibration() -> Calibration:
     rng = np.random.default_rng(0)
     threshold = calibrate_scores([rng.exponential(size=300)] * 2, ert=200, tail="additive")
     return Calibration(DIGEST, {"mmd": threshold}, created_at="2026-06-01T08:00:00Z")
 
 
-def thresholds(images, **asked):
+def thresholds(images: int, **given: Any) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     runs = [rng.exponential(size=images // 2)] * 2
+    asked: dict[str, Any] = {"ert": 200, "tail": "additive"} | given
     return {
-        "mmd": calibrate_scores(runs, **({"ert": 200, "tail": "additive"} | asked)),
+        "mmd": calibrate_scores(runs, **asked),
         "chart": calibrate_scores(runs, ert=200, tail="multiplicative"),
     }
 
 
-def test_there_is_nothing_to_say_of_enough_footage():
+def test_there_is_nothing_to_say_of_enough_footage() -> None:
     assert Calibration(DIGEST, thresholds(600)).notes(("mmd", "chart")) == ()
 
 
-def test_a_provisional_calibration_says_once_how_many_pictures_are_missing():
+def test_a_provisional_calibration_says_once_how_many_pictures_are_missing() -> None:
     (note,) = Calibration(DIGEST, thresholds(220)).notes(("mmd", "chart"))
     assert note == (
         "The thresholds are provisional: 220 clean pictures could be scored, and about 20 more are "
@@ -38,7 +43,7 @@ def test_a_provisional_calibration_says_once_how_many_pictures_are_missing():
     )
 
 
-def test_footage_too_short_for_the_run_time_asked_is_said_in_the_users_terms():
+def test_footage_too_short_for_the_run_time_asked_is_said_in_the_users_terms() -> None:
     found = Calibration(DIGEST, thresholds(600, ert=1000, ert_factor=2))
     (note,) = found.notes(("mmd",))
     assert (
@@ -48,13 +53,13 @@ def test_footage_too_short_for_the_run_time_asked_is_said_in_the_users_terms():
     assert found.notes(("chart",)) == ()
 
 
-def test_too_short_and_provisional_are_two_things():
+def test_too_short_and_provisional_are_two_things() -> None:
     first, second = Calibration(DIGEST, thresholds(100)).notes(("mmd", "chart"))
     assert "provisional" in first
     assert second.endswith("asked for: 100 could be scored.")
 
 
-def test_a_statistic_out_of_reach_is_named():
+def test_a_statistic_out_of_reach_is_named() -> None:
     found = Calibration(DIGEST, thresholds(600, reach=1.5))
     (note,) = found.notes(("mmd", "chart"))
     assert note.startswith("The distance is excluded from the verdict")
@@ -64,19 +69,19 @@ def test_a_statistic_out_of_reach_is_named():
     assert found.notes(("chart",)) == ()
 
 
-def test_what_was_saved_is_loaded(tmp_path, calibration):
+def test_what_was_saved_is_loaded(tmp_path: Path, calibration: Any) -> None:
     file = save_calibration(tmp_path, "harbour", calibration)
     assert file == tmp_path / DIGEST / "harbour.json"
     assert load_calibration(tmp_path, DIGEST, "harbour") == calibration
 
 
-def test_a_stream_without_its_own_gets_the_default(tmp_path, calibration):
+def test_a_stream_without_its_own_gets_the_default(tmp_path: Path, calibration: Any) -> None:
     assert load_calibration(tmp_path, DIGEST, "harbour") is None
     save_calibration(tmp_path, "default", calibration)
     assert load_calibration(tmp_path, DIGEST, "harbour") == calibration
 
 
-def test_saving_again_replaces_and_leaves_nothing_behind(tmp_path, calibration):
+def test_saving_again_replaces_and_leaves_nothing_behind(tmp_path: Path, calibration: Any) -> None:
     save_calibration(tmp_path, "harbour", calibration)
     later = Calibration(DIGEST, calibration.thresholds, created_at="2026-06-02T08:00:00Z")
     save_calibration(tmp_path, "harbour", later)
@@ -84,7 +89,7 @@ def test_saving_again_replaces_and_leaves_nothing_behind(tmp_path, calibration):
     assert [f.name for f in (tmp_path / DIGEST).iterdir()] == ["harbour.json"]
 
 
-def test_a_failed_save_leaves_the_old_file(tmp_path, calibration):
+def test_a_failed_save_leaves_the_old_file(tmp_path: Path, calibration: Any) -> None:
     save_calibration(tmp_path, "harbour", calibration)
     broken = Calibration(DIGEST, calibration.thresholds, details={"share": float("nan")})
     with pytest.raises(ValueError, match="JSON"):
@@ -93,14 +98,14 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, calibration):
 
 
 @pytest.mark.parametrize("keep", [0, 1, 200, -2])
-def test_a_truncated_file_is_refused_by_name(tmp_path, calibration, keep):
+def test_a_truncated_file_is_refused_by_name(tmp_path: Path, calibration: Any, keep: int) -> None:
     file = save_calibration(tmp_path, "harbour", calibration)
     file.write_bytes(file.read_bytes()[:keep])
     with pytest.raises(ArtefactError, match=r"harbour\.json"):
         load_calibration(tmp_path, DIGEST, "harbour")
 
 
-def test_a_tampered_threshold_is_refused_by_name(tmp_path, calibration):
+def test_a_tampered_threshold_is_refused_by_name(tmp_path: Path, calibration: Any) -> None:
     file = save_calibration(tmp_path, "harbour", calibration)
     document = json.loads(file.read_text())
     document["thresholds"]["mmd"]["drift"] = 1e9
@@ -109,7 +114,7 @@ def test_a_tampered_threshold_is_refused_by_name(tmp_path, calibration):
         load_calibration(tmp_path, DIGEST, "harbour")
 
 
-def test_a_calibration_of_another_reference_is_refused(tmp_path, calibration):
+def test_a_calibration_of_another_reference_is_refused(tmp_path: Path, calibration: Any) -> None:
     file = save_calibration(tmp_path, "harbour", calibration)
     other = tmp_path / "fedcba9876543210"
     other.mkdir()
@@ -119,6 +124,8 @@ def test_a_calibration_of_another_reference_is_refused(tmp_path, calibration):
 
 
 @pytest.mark.parametrize("stream", ["../escape", "", "Harbour", "a" * 65])
-def test_a_stream_name_that_is_no_slug_is_refused(tmp_path, calibration, stream):
+def test_a_stream_name_that_is_no_slug_is_refused(
+    tmp_path: Path, calibration: Any, stream: Any
+) -> None:
     with pytest.raises(InputError, match="stream"):
         save_calibration(tmp_path, stream, calibration)

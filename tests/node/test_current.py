@@ -1,10 +1,14 @@
 """The reference and the calibrations in force, and when they are read again."""
 
+from __future__ import annotations
+
 import dataclasses
 import shutil
+from typing import Any
 
 import pytest
 
+from lenswatch.config import Config
 from lenswatch.errors import ArtefactError
 from lenswatch.node.calibrate import calibrate_stream
 from lenswatch.node.calibration import load_calibration, save_calibration
@@ -13,14 +17,14 @@ from lenswatch.reference.artefact import load_reference, save_reference
 from lenswatch.reference.paths import calibration_folder
 
 
-def wider(config, reference):
+def wider(config: Config, reference: Any) -> Any:
     """Make a reference with twice the bandwidth current."""
     return save_reference(
         config.storage_path, dataclasses.replace(reference, sigma=2 * reference.sigma), {}
     )
 
 
-def test_a_reference_is_loaded_once_until_another_is_made_current(trained):
+def test_a_reference_is_loaded_once_until_another_is_made_current(trained: Config) -> None:
     current = Current(trained)
     first = current.in_force()
     assert current.in_force() is first
@@ -31,7 +35,7 @@ def test_a_reference_is_loaded_once_until_another_is_made_current(trained):
     assert current.in_force() is second
 
 
-def test_a_judge_belongs_to_the_reference_it_is_asked_for(trained):
+def test_a_judge_belongs_to_the_reference_it_is_asked_for(trained: Config) -> None:
     """A picture may be half-way when another reference is made current."""
     current = Current(trained)
     old = current.in_force().reference
@@ -41,20 +45,23 @@ def test_a_judge_belongs_to_the_reference_it_is_asked_for(trained):
     assert current.judge(new, "reef").calibration.digest == new.digest
 
 
-def test_a_judge_is_kept_until_its_calibration_is_replaced(trained):
+def test_a_judge_is_kept_until_its_calibration_is_replaced(trained: Config) -> None:
     current = Current(trained)
     reference = current.in_force().reference
     kept = current.judge(reference, "reef")
     assert current.judge(reference, "reef") is kept
     folder = calibration_folder(trained.storage_path)
     found = load_calibration(folder, reference.digest, "reef")
+    assert found
     changed = dataclasses.replace(found, created_at="2026-06-01T08:00:00Z")
     save_calibration(folder, "reef", changed)
     assert current.judge(reference, "reef").calibration == changed
 
 
 @pytest.mark.parametrize("keep", [True, False])
-def test_missing_thresholds_are_found_and_saved_unless_told_otherwise(trained, keep):
+def test_missing_thresholds_are_found_and_saved_unless_told_otherwise(
+    trained: Config, keep: bool
+) -> None:
     folder = calibration_folder(trained.storage_path)
     shutil.rmtree(folder)
     current = Current(trained, keep_calibrations=keep)
@@ -66,7 +73,7 @@ def test_missing_thresholds_are_found_and_saved_unless_told_otherwise(trained, k
     assert found.thresholds == saved.thresholds
 
 
-def test_a_damaged_new_reference_is_an_error_until_it_is_repaired(trained):
+def test_a_damaged_new_reference_is_an_error_until_it_is_repaired(trained: Config) -> None:
     current = Current(trained)
     made = wider(trained, current.in_force().reference)
     file = trained.storage_path / "reference" / made.digest / "bandwidth.json"

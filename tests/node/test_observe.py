@@ -1,18 +1,22 @@
 """From a picture to a recorded verdict."""
 
+from __future__ import annotations
+
 import dataclasses
 import json
 import multiprocessing
 import shutil
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from conftest import camera_pixels, jpeg
-from lenswatch.config import AlarmConfig, DetectorConfig, UploadConfig
-from lenswatch.detect.mmd import FittedMMD
+from conftest import Camera, camera_pixels, jpeg
+from lenswatch.config import AlarmConfig, Config, DetectorConfig, UploadConfig
+from lenswatch.detect.mmd import FittedMMD, Window
 from lenswatch.errors import ArtefactError, ImageError, ImageTooLarge, InputError
 from lenswatch.node.calibrate import calibrate_stream
 from lenswatch.node.observe import Node
@@ -22,24 +26,31 @@ from lenswatch.outbox.rows import OutboxRows
 from lenswatch.reference.artefact import load_reference, save_reference
 
 
-def jobs(store):
+def jobs(store: Any) -> list[Any]:
     """Return the drift jobs in the outbox, oldest first."""
     return [row.job for row in OutboxRows(store).due(1000)]
 
 
-def observe_all(config, frames, stream="default"):
+def window_of(node: Node, stream: str) -> Window:
+    """Return a stream's window as the store has it."""
+    state = node.store.window(stream, node.reference.digest)
+    assert state
+    return StreamState.from_bytes(state).window
+
+
+def observe_all(config: Config, frames: Any, stream: str = "default") -> list[Any]:
     node = Node(config)
     return [
         node.observe(jpeg(camera_pixels(i)), Request(stream=stream))["distance"] for i in frames
     ]
 
 
-def _observe_one(config, i):
+def _observe_one(config: Config, i: Any) -> Any:
     """Observe one picture in another process, as a DEEPaaS worker does."""
     return Node(config).observe(jpeg(camera_pixels(i)), Request(event_id=f"e{i}"))["distance"]
 
 
-def test_the_answer_has_what_the_hooks_promise(trained, camera):
+def test_the_answer_has_what_the_hooks_promise(trained: Config, camera: Camera) -> None:
     answer = Node(trained).observe(camera(70), Request(stream="reef", image_name="a/b/c.jpg"))
     assert answer["stream"] == "reef"
     assert answer["image_name"] == "c.jpg"
@@ -49,7 +60,9 @@ def test_the_answer_has_what_the_hooks_promise(trained, camera):
     assert json.loads(json.dumps(answer, allow_nan=False)) == answer
 
 
-def test_clean_pictures_are_clean_and_a_blurred_lens_is_drift(trained, camera):
+def test_clean_pictures_are_clean_and_a_blurred_lens_is_drift(
+    trained: Config, camera: Camera
+) -> None:
     node = Node(trained)
     clean = [node.observe(camera(i), Request()) for i in range(60, 80)]
     blurred = [node.observe(camera(i, blurred=True), Request()) for i in range(80, 95)]
@@ -59,29 +72,33 @@ def test_clean_pictures_are_clean_and_a_blurred_lens_is_drift(trained, camera):
     assert blurred[-1]["distance"] > 3 * max(abs(answer["distance"]) for answer in clean)
 
 
-def test_without_a_warm_start_there_is_no_distance_until_the_window_is_full(trained):
+def test_without_a_warm_start_there_is_no_distance_until_the_window_is_full(
+    trained: Config,
+) -> None:
     cold = dataclasses.replace(trained, detector=DetectorConfig(warm_start=False))
     distances = observe_all(cold, range(14))
     assert distances[:11] == [None] * 11
     assert None not in distances[11:]
 
 
-def test_a_warm_start_gives_the_first_picture_a_distance(trained):
+def test_a_warm_start_gives_the_first_picture_a_distance(trained: Config) -> None:
     assert observe_all(trained, [60])[0] is not None
 
 
-def test_distances_are_those_of_the_detector(trained, camera):
+def test_distances_are_those_of_the_detector(trained: Config, camera: Camera) -> None:
     reference = load_reference(trained.storage_path)
     node = Node(trained)
     fitted = FittedMMD.fit(reference.embeddings, 12, reference.sigma)
     window = fitted.warm()
     for i in range(60, 75):
         found = node.observe(camera(i), Request())["distance"]
-        window = StreamState.from_bytes(node.store.window("default", reference.digest)).window
+        window = window_of(node, "default")
         assert found == fitted.distance(window)
 
 
-def test_a_restart_between_any_two_pictures_changes_nothing(trained, tmp_path):
+def test_a_restart_between_any_two_pictures_changes_nothing(
+    trained: Config, tmp_path: Path
+) -> None:
     elsewhere = tmp_path / "elsewhere"
     shutil.copytree(trained.storage_path, elsewhere)
     restarted = dataclasses.replace(
@@ -91,7 +108,7 @@ def test_a_restart_between_any_two_pictures_changes_nothing(trained, tmp_path):
     assert [observe_all(restarted, [i])[0] for i in frames] == observe_all(trained, frames)
 
 
-def test_two_processes_in_turn_share_one_window(trained, tmp_path):
+def test_two_processes_in_turn_share_one_window(trained: Config, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     shutil.copytree(trained.storage_path, elsewhere)
     alone = dataclasses.replace(
@@ -105,19 +122,19 @@ def test_two_processes_in_turn_share_one_window(trained, tmp_path):
     assert shared == observe_all(alone, range(60, 72))
 
 
-def test_concurrent_pictures_are_all_in_the_window(trained):
+def test_concurrent_pictures_are_all_in_the_window(trained: Config) -> None:
     node = Node(trained)
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda i: node.observe(jpeg(camera_pixels(i)), Request()), range(60, 72)))
-    window = StreamState.from_bytes(node.store.window("default", node.reference.digest)).window
+    window = window_of(node, "default")
     alone = Node(trained)
     for i in range(60, 72):
         alone.observe(jpeg(camera_pixels(i)), Request(stream="alone"))
-    other = StreamState.from_bytes(node.store.window("alone", node.reference.digest)).window
+    other = window_of(node, "alone")
     assert sorted(window.to_reference) == sorted(other.to_reference)
 
 
-def test_streams_have_windows_of_their_own(trained, camera):
+def test_streams_have_windows_of_their_own(trained: Config, camera: Camera) -> None:
     node = Node(trained)
     before = node.observe(camera(60), Request(stream="a"))["distance"]
     for i in range(20):
@@ -126,7 +143,9 @@ def test_streams_have_windows_of_their_own(trained, camera):
     assert node.observe(camera(60), Request(stream="a"))["distance"] == before
 
 
-def test_every_observation_is_a_drift_job_with_its_parameters(tracked, camera):
+def test_every_observation_is_a_drift_job_with_its_parameters(
+    tracked: Config, camera: Camera
+) -> None:
     node = Node(tracked)
     moment = datetime(2026, 6, 1, 8, 0, tzinfo=UTC)
     answer = node.observe(camera(60), Request(stream="reef", captured_at=moment))
@@ -141,7 +160,9 @@ def test_every_observation_is_a_drift_job_with_its_parameters(tracked, camera):
     assert job["parameters"]["distance"] == answer["distance"]
 
 
-def test_a_picture_goes_with_the_job_unless_it_is_not_wanted(tracked, camera):
+def test_a_picture_goes_with_the_job_unless_it_is_not_wanted(
+    tracked: Config, camera: Camera
+) -> None:
     Node(tracked).observe(camera(60), Request())
     without = dataclasses.replace(
         tracked, storage=dataclasses.replace(tracked.storage, keep_images=False)
@@ -151,7 +172,9 @@ def test_a_picture_goes_with_the_job_unless_it_is_not_wanted(tracked, camera):
     assert [row.has_picture for row in OutboxRows(node.store).due(9)] == [True, False]
 
 
-def test_an_event_counts_once_and_its_retry_gets_the_first_answer(tracked, camera):
+def test_an_event_counts_once_and_its_retry_gets_the_first_answer(
+    tracked: Config, camera: Camera
+) -> None:
     node = Node(tracked)
     first = node.observe(camera(60), Request(event_id="once"))
     window = node.store.window("default", node.reference.digest)
@@ -161,7 +184,7 @@ def test_an_event_counts_once_and_its_retry_gets_the_first_answer(tracked, camer
     assert len(jobs(node.store)) == 1
 
 
-def test_simultaneous_retries_count_once(tracked, camera):
+def test_simultaneous_retries_count_once(tracked: Config, camera: Camera) -> None:
     node, data = Node(tracked), camera(60)
     with ThreadPoolExecutor(6) as pool:
         answers = list(pool.map(lambda _: node.observe(data, Request(event_id="once")), range(6)))
@@ -172,7 +195,9 @@ def test_simultaneous_retries_count_once(tracked, camera):
 @pytest.mark.parametrize(
     ("data", "kind"), [(b"", ImageError), (b"rubbish", ImageError), (bytes(5000), ImageTooLarge)]
 )
-def test_a_refused_picture_is_a_failed_job_and_leaves_the_window(tracked, camera, data, kind):
+def test_a_refused_picture_is_a_failed_job_and_leaves_the_window(
+    tracked: Config, camera: Camera, data: Any, kind: Any
+) -> None:
     small = dataclasses.replace(tracked, upload=UploadConfig(max_bytes=4000))
     node = Node(small)
     node.observe(camera(60), Request())
@@ -188,7 +213,9 @@ def test_a_refused_picture_is_a_failed_job_and_leaves_the_window(tracked, camera
     assert node.store.window("reef", node.reference.digest) is None
 
 
-def test_the_retry_of_a_refusal_gets_the_same_refusal_and_one_record(tracked, camera):
+def test_the_retry_of_a_refusal_gets_the_same_refusal_and_one_record(
+    tracked: Config, camera: Camera
+) -> None:
     node, said = Node(tracked), []
     for data in (b"rubbish", camera(60)):
         with pytest.raises(InputError) as refusal:
@@ -212,14 +239,16 @@ def test_the_retry_of_a_refusal_gets_the_same_refusal_and_one_record(tracked, ca
         Request(warning_distance=0.3, drift_distance=0.2),
     ],
 )
-def test_a_request_that_cannot_be_used_is_refused_at_once(trained, camera, request_):
+def test_a_request_that_cannot_be_used_is_refused_at_once(
+    trained: Config, camera: Camera, request_: Any
+) -> None:
     node = Node(trained)
     with pytest.raises(InputError):
         node.observe(camera(60), request_)
     assert node.store.streams() == []
 
 
-def test_a_callers_distances_are_the_rule_for_that_call(trained, camera):
+def test_a_callers_distances_are_the_rule_for_that_call(trained: Config, camera: Camera) -> None:
     node = Node(trained)
     fixed = node.observe(camera(60), Request(drift_distance=-1.0))
     assert (fixed["drift"], fixed["warning"], fixed["drift_distance"]) == (True, True, -1.0)
@@ -228,7 +257,7 @@ def test_a_callers_distances_are_the_rule_for_that_call(trained, camera):
     assert node.observe(camera(62), Request())["drift_distance"] not in (-1.0, 1.9)
 
 
-def test_configured_distances_are_the_rule_for_all(trained, camera):
+def test_configured_distances_are_the_rule_for_all(trained: Config, camera: Camera) -> None:
     fixed = dataclasses.replace(
         trained, alarm=AlarmConfig(warning_distance=-0.9, drift_distance=0.8)
     )
@@ -237,7 +266,9 @@ def test_configured_distances_are_the_rule_for_all(trained, camera):
     assert (answer["drift"], answer["warning"]) == (False, True)
 
 
-def test_a_streams_own_thresholds_are_used_as_soon_as_they_are_there(trained, camera):
+def test_a_streams_own_thresholds_are_used_as_soon_as_they_are_there(
+    trained: Config, camera: Camera
+) -> None:
     node = Node(trained)
     before = node.observe(camera(60), Request(stream="reef"))["drift_distance"]
     own = trained.storage_path / "reef"
@@ -253,7 +284,7 @@ def test_a_streams_own_thresholds_are_used_as_soon_as_they_are_there(trained, ca
     assert other == before
 
 
-def test_thresholds_are_no_lower_than_a_picture_that_stays(trained, camera):
+def test_thresholds_are_no_lower_than_a_picture_that_stays(trained: Config, camera: Camera) -> None:
     """Calm clean footage says little about how far clean pictures may be from each other."""
     node = Node(trained)
     fitted = node.reference.detector(trained.detector.window_size)
@@ -261,7 +292,7 @@ def test_thresholds_are_no_lower_than_a_picture_that_stays(trained, camera):
     assert answer["drift_distance"] >= answer["warning_distance"] >= fitted.one_picture_distance
 
 
-def test_a_new_reference_is_taken_up_without_a_restart(trained, camera):
+def test_a_new_reference_is_taken_up_without_a_restart(trained: Config, camera: Camera) -> None:
     node = Node(trained)
     old = node.observe(camera(60), Request())["model"]
     save_reference(
@@ -275,10 +306,12 @@ def test_a_new_reference_is_taken_up_without_a_restart(trained, camera):
     assert {state.digest for state in node.store.streams()} == {old[-16:], answer["model"][-16:]}
 
 
-def test_nothing_is_recorded_when_the_answer_could_not_be(tracked, camera, monkeypatch):
+def test_nothing_is_recorded_when_the_answer_could_not_be(
+    tracked: Config, camera: Camera, monkeypatch: pytest.MonkeyPatch
+) -> None:
     node = Node(tracked)
 
-    def broken(*_):
+    def broken(*_: Any) -> None:
         raise RuntimeError("the disk is full")
 
     monkeypatch.setattr(node, "_job", broken)
@@ -290,12 +323,12 @@ def test_nothing_is_recorded_when_the_answer_could_not_be(tracked, camera, monke
     assert node.observe(camera(60), Request(event_id="once"))["event_id"] == "once"
 
 
-def test_without_a_reference_the_error_says_what_to_do(config):
+def test_without_a_reference_the_error_says_what_to_do(config: Config) -> None:
     with pytest.raises(ArtefactError, match="lenswatch train"):
         Node(config)
 
 
-def test_a_reset_stream_starts_anew(trained, camera):
+def test_a_reset_stream_starts_anew(trained: Config, camera: Camera) -> None:
     node = Node(trained)
     first = node.observe(camera(60), Request())["distance"]
     node.observe(camera(61, blurred=True), Request())
@@ -304,7 +337,7 @@ def test_a_reset_stream_starts_anew(trained, camera):
     assert node.reset("nobody") == 0
 
 
-def test_the_job_on_the_wire_holds_only_plain_values(tracked, camera):
+def test_the_job_on_the_wire_holds_only_plain_values(tracked: Config, camera: Camera) -> None:
     node = Node(tracked)
     node.observe(camera(60), Request())
     assert json.dumps(jobs(node.store), allow_nan=False)
@@ -312,7 +345,9 @@ def test_the_job_on_the_wire_holds_only_plain_values(tracked, camera):
     assert np.isfinite(jobs(node.store)[0]["parameters"]["distance"])
 
 
-def test_provisional_thresholds_are_said_in_the_log_once_and_in_every_job(tracked, camera, caplog):
+def test_provisional_thresholds_are_said_in_the_log_once_and_in_every_job(
+    tracked: Config, camera: Camera, caplog: pytest.LogCaptureFixture
+) -> None:
     node = Node(tracked)
     answers = [node.observe(camera(i), Request()) for i in range(60, 63)]
     short = "more are needed to calibrate."
@@ -328,7 +363,9 @@ def test_provisional_thresholds_are_said_in_the_log_once_and_in_every_job(tracke
     assert len(caplog.messages) == 2
 
 
-def test_a_fixed_distance_needs_no_notes_on_thresholds(trained, camera, caplog):
+def test_a_fixed_distance_needs_no_notes_on_thresholds(
+    trained: Config, camera: Camera, caplog: pytest.LogCaptureFixture
+) -> None:
     assert "calibration_notes" not in Node(trained).observe(camera(60), Request(drift_distance=0.1))
     caplog.clear()
     fixed = dataclasses.replace(trained, alarm=AlarmConfig(drift_distance=0.1))
@@ -336,7 +373,9 @@ def test_a_fixed_distance_needs_no_notes_on_thresholds(trained, camera, caplog):
     assert caplog.messages == []
 
 
-def test_too_few_embeddings_for_thresholds_leave_the_callers_rule(trained, camera):
+def test_too_few_embeddings_for_thresholds_leave_the_callers_rule(
+    trained: Config, camera: Camera
+) -> None:
     """For example a pair from another program with a dozen clean embeddings."""
     node = Node(trained)
     few = dataclasses.replace(node.reference, embeddings=node.reference.embeddings[:14])

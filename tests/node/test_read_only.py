@@ -1,23 +1,28 @@
 """A storage folder that cannot be written, as on a read-only medium."""
 
+from __future__ import annotations
+
 import shutil
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from conftest import write_settings
+from conftest import Camera, write_settings
+from lenswatch.config import Config
 from lenswatch.reference.paths import calibration_folder
 from support.read_only import OBEYING, read_only
 
 
 @pytest.fixture
-def run(trained, tmp_path):
+def run(trained: Config, tmp_path: Path) -> Any:
     """Runs a command while the storage folder is read-only, and checks that it was left alone."""
     settings = write_settings(tmp_path)
     storage = trained.storage_path
 
-    def command(*arguments):
+    def command(*arguments: Any) -> Any:
         before = sorted(path.relative_to(storage) for path in storage.rglob("*"))
         program = [sys.executable, "-m", "lenswatch", arguments[0], "--config", str(settings)]
         with read_only(storage):
@@ -34,7 +39,9 @@ def run(trained, tmp_path):
 
 
 @pytest.mark.parametrize("calibrated", [True, False])
-def test_a_picture_is_explained(trained, run, tmp_path, camera, calibrated):
+def test_a_picture_is_explained(
+    trained: Config, run: Any, tmp_path: Path, camera: Camera, calibrated: bool
+) -> None:
     if not calibrated:
         shutil.rmtree(calibration_folder(trained.storage_path))
     (tmp_path / "blurred.jpg").write_bytes(camera(60, blurred=True))
@@ -45,7 +52,7 @@ def test_a_picture_is_explained(trained, run, tmp_path, camera, calibrated):
     assert not list(trained.storage_path.glob("node.db*"))
 
 
-def test_a_calibration_that_cannot_be_kept_is_one_clear_line(run):
+def test_a_calibration_that_cannot_be_kept_is_one_clear_line(run: Any) -> None:
     ended = run("calibrate")
     assert ended.returncode != 0
     assert "Traceback" not in ended.stderr

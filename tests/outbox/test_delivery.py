@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from support.servers import command
 from support.waiting import until, until_it_answers
 
 SPAWN = multiprocessing.get_context("spawn")
-QUICK = {
+QUICK: dict[str, Any] = {
     "poll": 0.02,
     "lease_seconds": 1.0,
     "limits": DeliveryLimits(first_delay=0.02, longest_delay=0.1),
@@ -60,7 +61,7 @@ class Tracking:
         found: list[dict[str, Any]] = []
         page, pages = 1, 1
         while page <= pages:
-            params = {"page": page, "page_size": 100, "order_by": "asc"}
+            params: dict[str, int | str] = {"page": page, "page_size": 100, "order_by": "asc"}
             response = requests.post(url, json={}, params=params, timeout=60)
             found += response.json()
             pages = json.loads(response.headers["X-Pagination"])["total_pages"]
@@ -158,7 +159,7 @@ def test_every_job_is_recorded_once_however_often_server_and_sender_are_killed(
             target=send, args=(store.path, config, started), kwargs=QUICK, daemon=True
         )
         child.start()
-        until(lambda rest=rest: left() <= rest)
+        until(partial(lambda rest: left() <= rest, rest))
         if victim == "both":
             tracking.kill()
             tracking.start()

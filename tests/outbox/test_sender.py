@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from support.waiting import until
 
 SPAWN = multiprocessing.get_context("spawn")
 LIMITS = DeliveryLimits(first_delay=0.01, longest_delay=0.05)
-QUICK = {"poll": 0.02, "lease_seconds": 2.0, "limits": LIMITS}
+QUICK: dict[str, Any] = {"poll": 0.02, "lease_seconds": 2.0, "limits": LIMITS}
 
 
 @pytest.fixture
@@ -82,7 +83,9 @@ def is_empty(store: NodeStore) -> bool:
     return OutboxRows(store).is_empty()
 
 
-def test_jobs_arrive_in_order_and_leave_the_outbox(store, stub, sender) -> None:
+def test_jobs_arrive_in_order_and_leave_the_outbox(
+    store: NodeStore, stub: Stub, sender: Callable[..., Sender]
+) -> None:
     post(store, *(f"e{i}" for i in range(250)))
     assert sender(stub.url).drain(60)
     assert stub.event_ids() == [f"e{i}" for i in range(250)]
@@ -92,7 +95,9 @@ def test_jobs_arrive_in_order_and_leave_the_outbox(store, stub, sender) -> None:
     assert next(iter(stub.drifts.values()))["job_status"] == "Completed"
 
 
-def test_a_job_arrives_at_once_when_its_process_sends(store, stub, sender) -> None:
+def test_a_job_arrives_at_once_when_its_process_sends(
+    store: NodeStore, stub: Stub, sender: Callable[..., Sender]
+) -> None:
     sender(stub.url, poll=30.0).start()
     post(store, "e1")
     assert stub.wait_for(lambda: bool(stub.drifts))  # long before the next look
@@ -100,7 +105,9 @@ def test_a_job_arrives_at_once_when_its_process_sends(store, stub, sender) -> No
     assert stub.wait_for(lambda: len(stub.drifts) == 2)
 
 
-def test_a_job_of_another_store_arrives_within_half_a_second(store, stub, sender) -> None:
+def test_a_job_of_another_store_arrives_within_half_a_second(
+    store: NodeStore, stub: Stub, sender: Callable[..., Sender]
+) -> None:
     one = sender(stub.url, poll=0.25)
     post(store, "e0")
     assert one.drain(60)
@@ -108,13 +115,15 @@ def test_a_job_of_another_store_arrives_within_half_a_second(store, stub, sender
     for number in (1, 2, 3):
         start = time.monotonic()
         post(other, f"e{number}")
-        assert stub.wait_for(lambda wanted=number + 1: len(stub.drifts) == wanted)
+        assert stub.wait_for(partial(lambda wanted: len(stub.drifts) == wanted, number + 1))
         waits.append(time.monotonic() - start)
     assert min(waits) < 0.5  # the others may have found the machine busy
     other.close()
 
 
-def test_pictures_follow_their_jobs(store, stub, sender) -> None:
+def test_pictures_follow_their_jobs(
+    store: NodeStore, stub: Stub, sender: Callable[..., Sender]
+) -> None:
     post(store, "e1", "e2", picture=b"\xff\xd8jpeg")
     post(store, "e3")
     assert sender(stub.url).drain(60)
@@ -126,7 +135,9 @@ def test_pictures_follow_their_jobs(store, stub, sender) -> None:
         assert connection.exec_driver_sql("SELECT count(*) FROM pictures").scalar() == 0
 
 
-def test_with_an_original_server_jobs_go_singly_and_pictures_stay(store, original, sender) -> None:
+def test_with_an_original_server_jobs_go_singly_and_pictures_stay(
+    store: NodeStore, original: Stub, sender: Callable[..., Sender]
+) -> None:
     post(store, "e1", "e2", picture=b"jpeg")
     one = sender(original.url)
     assert one.drain(60)
@@ -139,7 +150,7 @@ def test_with_an_original_server_jobs_go_singly_and_pictures_stay(store, origina
 
 
 def test_what_a_server_lacked_is_asked_for_again_after_it_was_away(
-    store, original: Stub, sender
+    store: NodeStore, original: Stub, sender: Callable[..., Sender]
 ) -> None:
     one = sender(original.url)
     post(store, "e1")
@@ -155,7 +166,9 @@ def test_what_a_server_lacked_is_asked_for_again_after_it_was_away(
     assert original.images == {"e3": b"jpeg"}
 
 
-def test_a_server_that_is_down_gets_everything_when_it_is_up(store, sender, caplog) -> None:
+def test_a_server_that_is_down_gets_everything_when_it_is_up(
+    store: NodeStore, sender: Callable[..., Sender], caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO, "lenswatch.outbox.sender")
     port = free_port()
     one = sender(f"http://127.0.0.1:{port}")
@@ -176,7 +189,9 @@ def test_a_server_that_is_down_gets_everything_when_it_is_up(store, sender, capl
     assert "accepted again" in said[1]
 
 
-def test_a_server_that_never_answers_costs_the_writer_nothing(store, stub, sender) -> None:
+def test_a_server_that_never_answers_costs_the_writer_nothing(
+    store: NodeStore, stub: Stub, sender: Callable[..., Sender]
+) -> None:
     stub.fault = never_answers
     one = sender(stub.url, timeout=1.0)
     one.start()
@@ -193,7 +208,9 @@ def test_a_server_that_never_answers_costs_the_writer_nothing(store, stub, sende
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 408])
-def test_a_failing_server_loses_and_parks_nothing(store, stub, sender, status: int) -> None:
+def test_a_failing_server_loses_and_parks_nothing(
+    store: NodeStore, stub: Stub, sender: Callable[..., Sender], status: int
+) -> None:
     stub.fault = answers(status, times=12)
     post(store, *(f"e{i}" for i in range(5)))
     one = sender(stub.url)
@@ -203,7 +220,9 @@ def test_a_failing_server_loses_and_parks_nothing(store, stub, sender, status: i
     assert one.parked() == []
 
 
-def test_retry_after_is_respected(store, stub, sender) -> None:
+def test_retry_after_is_respected(
+    store: NodeStore, stub: Stub, sender: Callable[..., Sender]
+) -> None:
     stub.fault = answers(429, times=1, Retry_After="0.4")
     post(store, "e1")
     start = time.monotonic()
@@ -213,7 +232,13 @@ def test_retry_after_is_respected(store, stub, sender) -> None:
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_who_is_not_let_in_waits_and_says_so_once(store, stub, sender, status, caplog) -> None:
+def test_who_is_not_let_in_waits_and_says_so_once(
+    store: NodeStore,
+    stub: Stub,
+    sender: Callable[..., Sender],
+    status: int,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     caplog.set_level(logging.INFO, "lenswatch.outbox.sender")
     stub.fault = answers(status, times=3)
     post(store, "e1")
@@ -230,7 +255,7 @@ def test_who_is_not_let_in_waits_and_says_so_once(store, stub, sender, status, c
 @pytest.mark.parametrize("extensions", [True, False])
 @pytest.mark.parametrize("status", [422, 413])
 def test_a_refused_job_is_parked_and_blocks_nobody(
-    store, sender, extensions: bool, status: int
+    store: NodeStore, sender: Callable[..., Sender], extensions: bool, status: int
 ) -> None:
     with serving(Stub(extensions)) as stub:
         stub.refuse = lambda job: status if job["parameters"]["event_id"] == "bad" else 0
@@ -250,7 +275,9 @@ def test_a_refused_job_is_parked_and_blocks_nobody(
         one.stop()
 
 
-def test_a_series_of_refused_jobs_is_spoken_of_once(store, stub, sender, caplog) -> None:
+def test_a_series_of_refused_jobs_is_spoken_of_once(
+    store: NodeStore, stub: Stub, sender: Callable[..., Sender], caplog: pytest.LogCaptureFixture
+) -> None:
     stub.refuse = lambda job: 422
     post(store, *(f"e{i}" for i in range(250)))
     one = sender(stub.url)
@@ -261,7 +288,9 @@ def test_a_series_of_refused_jobs_is_spoken_of_once(store, stub, sender, caplog)
     assert "Too long" in said
 
 
-def test_a_batch_that_is_too_large_as_a_whole_goes_singly(store, stub, sender) -> None:
+def test_a_batch_that_is_too_large_as_a_whole_goes_singly(
+    store: NodeStore, stub: Stub, sender: Callable[..., Sender]
+) -> None:
     def too_large(handler: Handler) -> bool:
         if not handler.path.endswith("/batch") or len(handler.body["drifts"]) < 2:
             return False
@@ -275,7 +304,9 @@ def test_a_batch_that_is_too_large_as_a_whole_goes_singly(store, stub, sender) -
 
 
 @pytest.mark.parametrize("extensions", [True, False])
-def test_a_job_that_breaks_the_server_is_parked_in_the_end(store, sender, extensions: bool) -> None:
+def test_a_job_that_breaks_the_server_is_parked_in_the_end(
+    store: NodeStore, sender: Callable[..., Sender], extensions: bool
+) -> None:
     def breaks(handler: Handler) -> bool:
         jobs = handler.body.get("drifts", [handler.body]) if isinstance(handler.body, dict) else []
         if not any(job.get("parameters", {}).get("event_id") == "poison" for job in jobs):
@@ -294,7 +325,9 @@ def test_a_job_that_breaks_the_server_is_parked_in_the_end(store, sender, extens
         one.stop()
 
 
-def test_jobs_that_block_the_queue_let_others_pass(store, stub, sender) -> None:
+def test_jobs_that_block_the_queue_let_others_pass(
+    store: NodeStore, stub: Stub, sender: Callable[..., Sender]
+) -> None:
     def breaks(handler: Handler) -> bool:
         if b"poison" not in repr(handler.body).encode():
             return False
@@ -310,7 +343,7 @@ def test_jobs_that_block_the_queue_let_others_pass(store, stub, sender) -> None:
 @pytest.mark.parametrize("extensions", [True, False])
 @pytest.mark.parametrize("how", ["dies", "slow"])
 def test_a_job_stored_but_not_acknowledged_is_recorded_once(
-    store, sender, extensions: bool, how: str
+    store: NodeStore, sender: Callable[..., Sender], extensions: bool, how: str
 ) -> None:
     ending = "/batch" if extensions else "/drift"
 
@@ -336,7 +369,7 @@ def test_a_job_stored_but_not_acknowledged_is_recorded_once(
 
 @pytest.mark.parametrize("extensions", [True, False])
 def test_a_sender_killed_while_it_waits_for_the_answer_leaves_one_record(
-    store, sender, extensions: bool
+    store: NodeStore, sender: Callable[..., Sender], extensions: bool
 ) -> None:
     ending = "/batch" if extensions else "/drift"
     arrived = threading.Event()
@@ -369,7 +402,9 @@ def test_a_sender_killed_while_it_waits_for_the_answer_leaves_one_record(
         one.stop()
 
 
-def test_only_one_of_many_senders_sends_and_a_clean_stop_hands_over(store, stub, sender) -> None:
+def test_only_one_of_many_senders_sends_and_a_clean_stop_hands_over(
+    store: NodeStore, stub: Stub, sender: Callable[..., Sender]
+) -> None:
     first = sender(stub.url, lease_seconds=50.0)
     post(store, "e1")
     assert first.drain(60)
@@ -411,7 +446,9 @@ def test_a_lease_from_before_the_machine_restarted_is_void(store: NodeStore) -> 
     lease.release()
 
 
-def test_a_renamed_experiment_is_followed_and_a_deleted_one_made_anew(store, stub, sender) -> None:
+def test_a_renamed_experiment_is_followed_and_a_deleted_one_made_anew(
+    store: NodeStore, stub: Stub, sender: Callable[..., Sender]
+) -> None:
     post(store, "e1")
     first = sender(stub.url)
     assert first.drain(60)
@@ -429,8 +466,10 @@ def test_a_renamed_experiment_is_followed_and_a_deleted_one_made_anew(store, stu
     assert stub.event_ids() == ["e1", "e2", "e3"]
 
 
-def test_a_deleted_job_takes_its_picture_with_it(store, stub, sender) -> None:
-    deleted = []
+def test_a_deleted_job_takes_its_picture_with_it(
+    store: NodeStore, stub: Stub, sender: Callable[..., Sender]
+) -> None:
+    deleted: list[Any] = []
 
     def delete(handler: Handler) -> bool:
         if handler.command == "PUT" and not deleted:
@@ -443,7 +482,9 @@ def test_a_deleted_job_takes_its_picture_with_it(store, stub, sender) -> None:
     assert stub.images == {}
 
 
-def test_a_refused_picture_is_parked_after_its_job_arrived(store, stub, sender) -> None:
+def test_a_refused_picture_is_parked_after_its_job_arrived(
+    store: NodeStore, stub: Stub, sender: Callable[..., Sender]
+) -> None:
     def refuse(handler: Handler) -> bool:
         if handler.command != "PUT":
             return False
@@ -458,7 +499,9 @@ def test_a_refused_picture_is_parked_after_its_job_arrived(store, stub, sender) 
     assert "Not a JPEG" in one.parked()[0].reason
 
 
-def test_a_picture_that_breaks_the_server_is_parked_in_the_end(store, stub, sender) -> None:
+def test_a_picture_that_breaks_the_server_is_parked_in_the_end(
+    store: NodeStore, stub: Stub, sender: Callable[..., Sender]
+) -> None:
     def breaks(handler: Handler) -> bool:
         if handler.body != b"poison":
             return False
@@ -477,7 +520,13 @@ def test_a_picture_that_breaks_the_server_is_parked_in_the_end(store, stub, send
 
 
 @pytest.mark.parametrize("status", [403, 500, 502])
-def test_no_job_waits_for_pictures_that_cannot_be_sent(store, stub, sender, status, caplog) -> None:
+def test_no_job_waits_for_pictures_that_cannot_be_sent(
+    store: NodeStore,
+    stub: Stub,
+    sender: Callable[..., Sender],
+    status: int,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     def no_pictures(handler: Handler) -> bool:
         if handler.command != "PUT":
             return False
@@ -490,13 +539,15 @@ def test_no_job_waits_for_pictures_that_cannot_be_sent(store, stub, sender, stat
     assert not one.drain(10)
     for i in range(2, 5):
         post(store, f"e{i}", picture=b"jpeg")
-        assert stub.wait_for(lambda i=i: len(stub.drifts) == i, 5)
+        assert stub.wait_for(partial(lambda wanted: len(stub.drifts) == wanted, i), 5)
     until(lambda: one.counts().pictures == 4)
     assert one.parked() == []
     assert [r.message.split(":")[0] for r in caplog.records] == ["pictures wait"]
 
 
-def test_a_proxy_that_answers_404_for_everything_loses_no_picture(store, stub, sender) -> None:
+def test_a_proxy_that_answers_404_for_everything_loses_no_picture(
+    store: NodeStore, stub: Stub, sender: Callable[..., Sender]
+) -> None:
     def only_proxy(handler: Handler) -> bool:
         if handler.command == "POST":
             return False
@@ -521,7 +572,9 @@ def test_without_an_address_nothing_is_sent(tmp_path: Path) -> None:
     assert sender.stop()
 
 
-def test_a_database_fault_does_not_end_delivery(store, stub, sender, monkeypatch) -> None:
+def test_a_database_fault_does_not_end_delivery(
+    store: NodeStore, stub: Stub, sender: Callable[..., Sender], monkeypatch: pytest.MonkeyPatch
+) -> None:
     real, faults = OutboxRows.due, [OSError("unforeseen")]
 
     def due(rows: OutboxRows, at_most: int) -> Any:
@@ -535,7 +588,9 @@ def test_a_database_fault_does_not_end_delivery(store, stub, sender, monkeypatch
     assert stub.wait_for(lambda: bool(stub.drifts))
 
 
-def test_a_stop_during_a_request_that_hangs_reports_it_and_ends_later(store, stub) -> None:
+def test_a_stop_during_a_request_that_hangs_reports_it_and_ends_later(
+    store: NodeStore, stub: Stub
+) -> None:
     stub.fault = never_answers
     post(store, "e1")
     sender = Sender(store, TrackingConfig(url=stub.url, timeout=30), **QUICK)
@@ -556,11 +611,13 @@ def test_counts_tell_how_much_waits_and_since_when(store: NodeStore) -> None:
     assert abs(counts.oldest.timestamp() - time.time()) < 60
 
 
-def test_the_space_of_what_was_sent_is_given_back(store, stub, sender) -> None:
+def test_the_space_of_what_was_sent_is_given_back(
+    store: NodeStore, stub: Stub, sender: Callable[..., Sender]
+) -> None:
     for i in range(20):
         post(store, f"e{i}", picture=os.urandom(800_000))
     with store.read() as connection:
-        before = connection.exec_driver_sql("PRAGMA page_count").scalar()
+        before = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
     one = sender(stub.url)
     assert one.drain(60)
 

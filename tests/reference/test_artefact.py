@@ -1,14 +1,18 @@
 """The artefact: immutable, verified, replaced as a whole."""
 
+from __future__ import annotations
+
 import dataclasses
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from conftest import SIZE
-from lenswatch.config import TransformConfig
+from lenswatch.config import Config, TransformConfig
 from lenswatch.errors import ArtefactError, BlindKernelError
 from lenswatch.reference.artefact import load_pair, load_reference, save_reference
 from lenswatch.reference.autoencoder import Autoencoder, encode
@@ -17,11 +21,11 @@ from lenswatch.reference.paths import current_digest
 FILES = ["autoencoder.pth", "clean_embeddings.pth", "transform.json", "bandwidth.json"]
 
 
-def folder_of(config):
-    return config.storage_path / "reference" / current_digest(config.storage_path)
+def folder_of(config: Config) -> Any:
+    return config.storage_path / "reference" / str(current_digest(config.storage_path))
 
 
-def test_what_is_loaded_encodes_as_what_was_saved(trained):
+def test_what_is_loaded_encodes_as_what_was_saved(trained: Config) -> None:
     first, second = load_reference(trained.storage_path), load_reference(trained.storage_path)
     planes = np.random.default_rng(0).normal(size=(1, 3, *SIZE)).astype(np.float32)
     assert np.array_equal(
@@ -33,7 +37,9 @@ def test_what_is_loaded_encodes_as_what_was_saved(trained):
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
-def test_a_file_that_was_touched_is_refused_by_name(trained, name, damage):
+def test_a_file_that_was_touched_is_refused_by_name(
+    trained: Config, name: Any, damage: str
+) -> None:
     path = folder_of(trained) / name
     content = bytearray(path.read_bytes())
     if damage == "flip":
@@ -47,7 +53,7 @@ def test_a_file_that_was_touched_is_refused_by_name(trained, name, damage):
         load_reference(trained.storage_path)
 
 
-def test_a_forged_manifest_does_not_help(trained):
+def test_a_forged_manifest_does_not_help(trained: Config) -> None:
     folder = folder_of(trained)
     (folder / "bandwidth.json").write_text('{"sigma": 99}')
     manifest = json.loads((folder / "manifest.json").read_text())
@@ -60,18 +66,18 @@ def test_a_forged_manifest_does_not_help(trained):
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", "not json"])
-def test_a_damaged_manifest_is_named(trained, content):
+def test_a_damaged_manifest_is_named(trained: Config, content: str) -> None:
     (folder_of(trained) / "manifest.json").write_text(content)
     with pytest.raises(ArtefactError, match=r"manifest\.json"):
         load_reference(trained.storage_path)
 
 
-def test_without_a_reference_the_error_says_how_to_make_one(config):
+def test_without_a_reference_the_error_says_how_to_make_one(config: Config) -> None:
     with pytest.raises(ArtefactError, match="lenswatch train"):
         load_reference(config.storage_path)
 
 
-def test_saving_the_same_again_keeps_one_folder(trained):
+def test_saving_the_same_again_keeps_one_folder(trained: Config) -> None:
     reference = load_reference(trained.storage_path)
     again = save_reference(trained.storage_path, reference, {})
     folders = [p for p in (trained.storage_path / "reference").iterdir() if p.is_dir()]
@@ -79,7 +85,7 @@ def test_saving_the_same_again_keeps_one_folder(trained):
     assert len(folders) == 1
 
 
-def test_another_bandwidth_is_another_reference_and_the_old_one_stays(trained):
+def test_another_bandwidth_is_another_reference_and_the_old_one_stays(trained: Config) -> None:
     old = load_reference(trained.storage_path)
     new = save_reference(trained.storage_path, dataclasses.replace(old, sigma=old.sigma * 2), {})
     assert new.digest != old.digest
@@ -87,11 +93,11 @@ def test_another_bandwidth_is_another_reference_and_the_old_one_stays(trained):
     assert load_reference(trained.storage_path, old.digest).sigma == old.sigma
 
 
-def test_nothing_in_the_artefact_is_executed(trained, tmp_path):
+def test_nothing_in_the_artefact_is_executed(trained: Config, tmp_path: Path) -> None:
     """A pickle that would run code is refused: weights_only."""
 
     class Evil:
-        def __reduce__(self):
+        def __reduce__(self) -> tuple[Any, ...]:
             return (open, (str(tmp_path / "ran"), "w"))
 
     pair = tmp_path / "pair"
@@ -109,7 +115,7 @@ def test_nothing_in_the_artefact_is_executed(trained, tmp_path):
 
 
 @pytest.fixture
-def pair(tmp_path):
+def pair(tmp_path: Path) -> Any:
     """What the tutorial's own code saves: a state dict, and a list of (1, d) tensors."""
     torch.manual_seed(1)
     autoencoder = Autoencoder(SIZE, 8)
@@ -124,7 +130,7 @@ def pair(tmp_path):
     return tmp_path
 
 
-def test_the_tutorials_pair_loads_and_becomes_a_reference(pair, config):
+def test_the_tutorials_pair_loads_and_becomes_a_reference(pair: Any, config: Config) -> None:
     loaded = load_pair(
         pair / "autoencoder.pth", pair / "clean_embeddings.pth", config.transform, None
     )
@@ -135,18 +141,18 @@ def test_the_tutorials_pair_loads_and_becomes_a_reference(pair, config):
     assert back.sigma > 0
 
 
-def test_a_pair_that_does_not_belong_together_is_refused(pair, config):
+def test_a_pair_that_does_not_belong_together_is_refused(pair: Any, config: Config) -> None:
     torch.save([torch.randn(1, 5) for _ in range(9)], pair / "clean_embeddings.pth")
     with pytest.raises(ArtefactError, match="5 dimensions"):
         load_pair(pair / "autoencoder.pth", pair / "clean_embeddings.pth", config.transform, None)
 
 
-def test_another_networks_weights_are_refused(pair, config):
+def test_another_networks_weights_are_refused(pair: Any, config: Config) -> None:
     torch.save(torch.nn.Linear(3, 3).state_dict(), pair / "autoencoder.pth")
     with pytest.raises(ArtefactError, match="another network"):
         load_pair(pair / "autoencoder.pth", pair / "clean_embeddings.pth", config.transform, None)
 
 
-def test_a_pair_with_a_blind_bandwidth_is_refused(pair, config):
+def test_a_pair_with_a_blind_bandwidth_is_refused(pair: Any, config: Config) -> None:
     with pytest.raises(BlindKernelError, match="sigma = "):
         load_pair(pair / "autoencoder.pth", pair / "clean_embeddings.pth", config.transform, 1e-9)

@@ -1,8 +1,12 @@
 """Pictures as people send them, in and out of order."""
 
+from __future__ import annotations
+
 import contextlib
 import io
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,38 +23,38 @@ SIZE = (54, 96)
 LIMITS = UploadConfig()
 
 
-def encoded(image, fmt="PNG", **options):
+def encoded(image: Any, fmt: str = "PNG", **options: Any) -> Any:
     buffer = io.BytesIO()
     image.save(buffer, fmt, **options)
     return buffer.getvalue()
 
 
-def gradient(width=192, height=108):
+def gradient(width: int = 192, height: int = 108) -> Any:
     rows, columns = np.mgrid[0:height, 0:width]
     return Image.fromarray(
         np.stack([columns * 255 // width, rows * 255 // height, 255 - columns], -1).astype(np.uint8)
     )
 
 
-def pixels(data, size=SIZE):
+def pixels(data: Any, size: Any = SIZE) -> Any:
     return read_picture(data, size, LIMITS).pixels(size).astype(int)
 
 
 @pytest.mark.parametrize(
     ("fmt", "tolerance"), [("PNG", 2), ("JPEG", 8), ("WEBP", 14), ("TIFF", 2), ("BMP", 2)]
 )
-def test_every_format_shows_the_same_picture(fmt, tolerance):
+def test_every_format_shows_the_same_picture(fmt: str, tolerance: int) -> None:
     expected = np.asarray(gradient().resize((96, 54), Image.Resampling.BILINEAR)).astype(int)
     assert abs(pixels(encoded(gradient(), fmt)) - expected).mean() < tolerance
 
 
-def test_a_large_jpeg_is_decoded_at_reduced_scale():
+def test_a_large_jpeg_is_decoded_at_reduced_scale() -> None:
     picture = read_picture(encoded(gradient(1920, 1080), "JPEG"), SIZE, LIMITS)
     assert (picture.width, picture.height) == (1920, 1080)
     assert picture.image.size == (240, 135)
 
 
-def test_pictures_are_turned_upright():
+def test_pictures_are_turned_upright() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera lay on its side
     turned = read_picture(
@@ -61,7 +65,7 @@ def test_pictures_are_turned_upright():
     assert abs(turned.pixels(SIZE).astype(int) - plain.pixels(SIZE)).mean() < 6
 
 
-def test_the_capture_time_comes_from_exif_with_its_offset():
+def test_the_capture_time_comes_from_exif_with_its_offset() -> None:
     exif = Image.Exif()
     detail = exif.get_ifd(0x8769)
     detail[36867], detail[36881] = "2026:06:01 08:30:00", "+02:00"
@@ -70,7 +74,7 @@ def test_the_capture_time_comes_from_exif_with_its_offset():
 
 
 @pytest.mark.parametrize("stamp", ["", "yesterday", "0000:00:00 00:00:00", "9999:12:31 23:59:59"])
-def test_a_useless_capture_time_is_left_out_and_never_an_error(stamp):
+def test_a_useless_capture_time_is_left_out_and_never_an_error(stamp: str) -> None:
     exif = Image.Exif()
     detail = exif.get_ifd(0x8769)
     detail[36867], detail[36881] = stamp, "-23:00"
@@ -78,7 +82,7 @@ def test_a_useless_capture_time_is_left_out_and_never_an_error(stamp):
     assert picture.captured_at is None
 
 
-def test_sixteen_bits_keep_their_shades():
+def test_sixteen_bits_keep_their_shades() -> None:
     ramp = np.linspace(0, 65535, 192 * 108).reshape(108, 192).astype(np.uint16)
     found = pixels(encoded(Image.fromarray(ramp)))[..., 0]
     expected = np.asarray(
@@ -87,25 +91,25 @@ def test_sixteen_bits_keep_their_shades():
     assert abs(found - expected).max() <= 2
 
 
-def test_cmyk_shows_its_colours():
+def test_cmyk_shows_its_colours() -> None:
     found = pixels(encoded(Image.new("CMYK", (192, 108), (0, 255, 255, 0)), "JPEG"))
     assert found[..., 0].mean() > 200
     assert found[..., 1:].mean() < 60
 
 
-def test_of_an_animation_the_first_frame_counts():
+def test_of_an_animation_the_first_frame_counts() -> None:
     frames = [Image.new("RGB", (64, 64), colour) for colour in ("red", "blue")]
     data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
     assert pixels(data)[..., 0].mean() > 240
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "I;16"])
-def test_every_mode_becomes_rgb(mode):
+def test_every_mode_becomes_rgb(mode: str) -> None:
     image = Image.new("I;16", (64, 64)) if mode == "I;16" else gradient(64, 64).convert(mode)
     assert pixels(encoded(image)).shape == (*SIZE, 3)
 
 
-def test_what_is_transparent_is_white():
+def test_what_is_transparent_is_white() -> None:
     assert pixels(encoded(Image.new("RGBA", (64, 64), (0, 0, 0, 0)))).min() == 255
 
 
@@ -122,7 +126,7 @@ def test_what_is_transparent_is_white():
         (encoded(Image.new("F", (64, 64)), "TIFF"), "floating-point"),
     ],
 )
-def test_what_is_no_picture_is_refused_by_what_is_wrong(data, says):
+def test_what_is_no_picture_is_refused_by_what_is_wrong(data: Any, says: str) -> None:
     with pytest.raises(ImageError, match=says):
         read_picture(data, SIZE, LIMITS)
 
@@ -130,19 +134,19 @@ def test_what_is_no_picture_is_refused_by_what_is_wrong(data, says):
 @pytest.mark.parametrize(
     ("width", "height"), [(10_000, 10_000), (12_000, 12_000), (60_000, 60_000)]
 )
-def test_a_bomb_is_refused_before_it_is_decoded(width, height):
+def test_a_bomb_is_refused_before_it_is_decoded(width: int, height: int) -> None:
     with pytest.raises(ImageTooLarge, match="pixels"):
         read_picture(huge_png(width, height), SIZE, LIMITS)
 
 
-def test_too_many_bytes_are_refused_unread(tmp_path):
+def test_too_many_bytes_are_refused_unread(tmp_path: Path) -> None:
     file = tmp_path / "large.jpg"
     file.write_bytes(bytes(2000))
     with pytest.raises(ImageTooLarge, match="2000 bytes, the limit is 1999"):
         read_picture_file(file, SIZE, UploadConfig(max_bytes=1999))
 
 
-def test_a_missing_file_is_named(tmp_path):
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=r"nothing\.jpg"):
         read_picture_file(tmp_path / "nothing.jpg", SIZE, LIMITS)
 
@@ -153,7 +157,9 @@ def test_a_missing_file_is_named(tmp_path):
     st.integers(1, 30),
     st.sampled_from(["JPEG", "PNG", "GIF", "TIFF", "WEBP"]),
 )
-def test_damaged_files_are_read_or_refused_and_never_anything_else(seed, count, fmt):
+def test_damaged_files_are_read_or_refused_and_never_anything_else(
+    seed: int, count: Any, fmt: Any
+) -> None:
     rng = np.random.default_rng(seed)
     data = bytearray(encoded(gradient(64, 48), fmt))
     for position in rng.integers(0, len(data), count):
@@ -162,14 +168,14 @@ def test_damaged_files_are_read_or_refused_and_never_anything_else(seed, count, 
         assert pixels(bytes(data)).shape == (*SIZE, 3)
 
 
-def test_thumbnails_are_small_jpegs():
+def test_thumbnails_are_small_jpegs() -> None:
     picture = read_picture(encoded(gradient(1600, 900)), SIZE, LIMITS)
     small = Image.open(io.BytesIO(picture.thumbnail()))
     assert small.format == "JPEG"
     assert small.size == (512, 288)
 
 
-def test_the_encoder_input_is_what_torchvision_makes():
+def test_the_encoder_input_is_what_torchvision_makes() -> None:
     from torchvision.transforms import functional
 
     transform = TransformConfig(resize=SIZE, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4))

@@ -1,14 +1,18 @@
 """From clean pictures to a reference."""
 
+from __future__ import annotations
+
 import dataclasses
 import shutil
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from conftest import SIZE, camera_pixels, small_config
-from lenswatch.config import DetectorConfig, EncoderConfig, TransformConfig, UploadConfig
+from conftest import SIZE, Camera, camera_pixels, small_config
+from lenswatch.config import Config, DetectorConfig, EncoderConfig, TransformConfig, UploadConfig
 from lenswatch.errors import ConfigError, InputError
 from lenswatch.reference.artefact import list_digest, load_reference
 from lenswatch.reference.autoencoder import Autoencoder
@@ -19,11 +23,11 @@ TRANSFORM = TransformConfig(resize=SIZE)
 
 
 @pytest.fixture(scope="module")
-def pixels():
+def pixels() -> Any:
     return np.stack([camera_pixels(i) for i in range(40)])
 
 
-def test_the_network_is_small_and_keeps_the_pictures_shape():
+def test_the_network_is_small_and_keeps_the_pictures_shape() -> None:
     network = Autoencoder((216, 384), 32)
     assert sum(p.numel() for p in network.parameters()) < 2_000_000
     reconstruction, embedding = network(torch.zeros(2, 3, 216, 384))
@@ -32,14 +36,14 @@ def test_the_network_is_small_and_keeps_the_pictures_shape():
 
 
 @pytest.mark.parametrize("size", [(32, 32), (100, 75), (65, 129), (480, 640)])
-def test_any_size_of_picture_will_do(size):
+def test_any_size_of_picture_will_do(size: tuple[Any, ...]) -> None:
     reconstruction, embedding = Autoencoder(size, 8)(torch.zeros(1, 3, *size))
     assert reconstruction.shape == (1, 3, *size)
     assert embedding.shape == (1, 8)
 
 
-def test_training_learns_and_tells_of_each_epoch(pixels):
-    epochs = []
+def test_training_learns_and_tells_of_each_epoch(pixels: Any) -> None:
+    epochs: list[Any] = []
     settings = EncoderConfig(latent_dim=8, epochs=6, batch_size=8)
     network = train(pixels, TRANSFORM, settings, epochs.append)
     assert [epoch.number for epoch in epochs] == list(range(1, len(epochs) + 1))
@@ -48,7 +52,7 @@ def test_training_learns_and_tells_of_each_epoch(pixels):
     assert not network.training
 
 
-def test_a_seed_gives_the_same_weights_again(pixels):
+def test_a_seed_gives_the_same_weights_again(pixels: Any) -> None:
     settings = EncoderConfig(latent_dim=8, epochs=2, batch_size=8, seed=3)
     one, two = (train(pixels, TRANSFORM, settings).state_dict() for _ in range(2))
     other = train(pixels, TRANSFORM, dataclasses.replace(settings, seed=4)).state_dict()
@@ -56,16 +60,16 @@ def test_a_seed_gives_the_same_weights_again(pixels):
     assert any(not torch.equal(one[name], other[name]) for name in one)
 
 
-def test_training_stops_when_it_no_longer_gets_better(pixels):
+def test_training_stops_when_it_no_longer_gets_better(pixels: Any) -> None:
     settings = EncoderConfig(latent_dim=8, epochs=50, batch_size=8, learning_rate=1e-12, patience=2)
-    epochs = []
+    epochs: list[Any] = []
     train(pixels, TRANSFORM, settings, epochs.append)
     assert len(epochs) <= 5
 
 
-def test_the_best_weights_are_kept_and_not_the_last(pixels):
+def test_the_best_weights_are_kept_and_not_the_last(pixels: Any) -> None:
     settings = EncoderConfig(latent_dim=8, epochs=8, batch_size=8, learning_rate=0.02, patience=8)
-    epochs = []
+    epochs: list[Any] = []
     network = train(pixels, TRANSFORM, settings, epochs.append)
     best = [epoch.number for epoch in epochs if epoch.best][-1]
     again = dataclasses.replace(settings, epochs=best)
@@ -73,12 +77,12 @@ def test_the_best_weights_are_kept_and_not_the_last(pixels):
     assert all(torch.equal(network.state_dict()[name], weights[name]) for name in weights)
 
 
-def test_the_held_out_pictures_are_the_last_in_time(pixels):
+def test_the_held_out_pictures_are_the_last_in_time(pixels: Any) -> None:
     """What comes last changes the validation loss and no weight of the first epoch."""
     settings = EncoderConfig(latent_dim=8, epochs=1, batch_size=8)
     other = pixels.copy()
     other[-8:] = 255 - other[-8:]
-    epochs = []
+    epochs: list[Any] = []
     for each in (pixels, other):
         train(each, TRANSFORM, settings, epochs.append)
     one, two = epochs
@@ -86,24 +90,26 @@ def test_the_held_out_pictures_are_the_last_in_time(pixels):
     assert one.validation_loss != two.validation_loss
 
 
-def test_a_learning_rate_that_diverges_says_so(pixels):
+def test_a_learning_rate_that_diverges_says_so(pixels: Any) -> None:
     with pytest.raises(InputError, match=r"encoder\.learning_rate"):
         train(pixels, TRANSFORM, EncoderConfig(latent_dim=8, epochs=3, learning_rate=1e30))
 
 
-def test_the_same_pictures_and_seed_give_the_same_reference(trained, tmp_path):
+def test_the_same_pictures_and_seed_give_the_same_reference(
+    trained: Config, tmp_path: Path
+) -> None:
     first = load_reference(trained.storage_path)
     elsewhere = small_config(tmp_path / "elsewhere")
     shutil.copytree(trained.image_folder, elsewhere.image_folder)
     pictures = find_pictures(elsewhere.image_folder, ["clean/*"])
-    steps = []
+    steps: list[Any] = []
     second = build_reference(elsewhere, pictures, steps.append)
     assert second.digest == first.digest
     assert {step.task for step in steps} == {"reading pictures", "training", "encoding"}
     assert all(step.done <= step.total for step in steps)
 
 
-def test_the_manifest_says_how_it_was_made(trained):
+def test_the_manifest_says_how_it_was_made(trained: Config) -> None:
     manifest = load_reference(trained.storage_path).manifest
     assert manifest["seed"] == trained.encoder.seed
     assert manifest["configuration"]["encoder"]["latent_dim"] == 8
@@ -112,7 +118,7 @@ def test_the_manifest_says_how_it_was_made(trained):
     assert len(manifest["pictures"]) == 60
 
 
-def test_too_few_pictures_are_refused(config, camera):
+def test_too_few_pictures_are_refused(config: Config, camera: Camera) -> None:
     folder = config.image_folder / "clean"
     folder.mkdir(parents=True)
     for i in range(5):
@@ -126,8 +132,10 @@ class _Cancelled(BaseException):
 
 
 @pytest.mark.parametrize("task", ["reading pictures", "training", "encoding"])
-def test_a_callback_that_raises_ends_the_training_and_leaves_nothing(config, camera, task):
-    def cancel(step):
+def test_a_callback_that_raises_ends_the_training_and_leaves_nothing(
+    config: Config, camera: Camera, task: str
+) -> None:
+    def cancel(step: Any) -> None:
         if step.task == task:
             raise _Cancelled
 
@@ -140,7 +148,7 @@ def test_a_callback_that_raises_ends_the_training_and_leaves_nothing(config, cam
     assert not reference_folder(config.storage_path).exists()
 
 
-def clean_pictures(config, camera, count):
+def clean_pictures(config: Config, camera: Camera, count: Any) -> Any:
     """Files of the small camera, as `find_pictures` finds them."""
     folder = config.image_folder / "clean"
     folder.mkdir(parents=True)
@@ -149,7 +157,7 @@ def clean_pictures(config, camera, count):
     return find_pictures(config.image_folder, ["clean/*"])
 
 
-def broken_pictures(good):
+def broken_pictures(good: Any) -> dict[str, Any]:
     """Files that cannot be read, with the reason."""
     return {
         "truncated": (good[: len(good) // 2], "the picture is damaged or cut off"),
@@ -161,8 +169,8 @@ def broken_pictures(good):
 
 @pytest.mark.parametrize("kind", ["truncated", "empty", "text", "too large"])
 def test_two_percent_of_unreadable_pictures_are_left_out_with_a_warning(
-    config, camera, caplog, kind
-):
+    config: Config, camera: Camera, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
     config = dataclasses.replace(config, upload=UploadConfig(max_bytes=2_000_000))
     pictures = clean_pictures(config, camera, 50)
     content, reason = broken_pictures(camera(7))[kind]
@@ -179,13 +187,15 @@ def test_two_percent_of_unreadable_pictures_are_left_out_with_a_warning(
     assert line.startswith(f"  {pictures[7]}: {reason}")
 
 
-def test_more_unreadable_pictures_are_listed_and_nothing_is_trained(config, camera):
+def test_more_unreadable_pictures_are_listed_and_nothing_is_trained(
+    config: Config, camera: Camera
+) -> None:
     config = dataclasses.replace(config, upload=UploadConfig(max_bytes=2_000_000))
     pictures = clean_pictures(config, camera, 49)
     kinds = broken_pictures(camera(7))
     for path, (content, _) in zip(pictures, kinds.values(), strict=False):
         path.write_bytes(content)
-    steps = []
+    steps: list[Any] = []
     with pytest.raises(InputError) as refusal:
         build_reference(config, pictures, steps.append)
     first, *lines = str(refusal.value).split("\n")
@@ -198,7 +208,9 @@ def test_more_unreadable_pictures_are_listed_and_nothing_is_trained(config, came
     assert {step.task for step in steps} == {"reading pictures"}
 
 
-def test_a_single_unreadable_picture_of_forty_nine_is_too_many(config, camera):
+def test_a_single_unreadable_picture_of_forty_nine_is_too_many(
+    config: Config, camera: Camera
+) -> None:
     pictures = clean_pictures(config, camera, 49)
     pictures[3].write_bytes(b"")
     pictures[3].unlink()  # between the search and the training
@@ -209,7 +221,7 @@ def test_a_single_unreadable_picture_of_forty_nine_is_too_many(config, camera):
     )
 
 
-def test_a_long_list_of_unreadable_pictures_is_cut(config, camera):
+def test_a_long_list_of_unreadable_pictures_is_cut(config: Config, camera: Camera) -> None:
     pictures = clean_pictures(config, camera, 45)
     for path in pictures[:22]:
         path.write_bytes(b"")
@@ -220,7 +232,7 @@ def test_a_long_list_of_unreadable_pictures_is_cut(config, camera):
     assert lines[-1] == "  and 2 more"
 
 
-def test_too_few_pictures_that_can_be_read_are_refused(config, camera):
+def test_too_few_pictures_that_can_be_read_are_refused(config: Config, camera: Camera) -> None:
     config = dataclasses.replace(config, detector=DetectorConfig(window_size=32))
     pictures = clean_pictures(config, camera, 100)
     pictures[0].write_bytes(b"")
@@ -228,7 +240,7 @@ def test_too_few_pictures_that_can_be_read_are_refused(config, camera):
         build_reference(config, pictures)
 
 
-def test_pictures_come_in_the_order_of_their_names_and_once(tmp_path):
+def test_pictures_come_in_the_order_of_their_names_and_once(tmp_path: Path) -> None:
     for name in ("b.jpg", "a.jpg", "c.PNG", "notes.txt"):
         (tmp_path / name).touch()
     found = find_pictures(tmp_path, ["*", "a.jpg"])
@@ -236,6 +248,6 @@ def test_pictures_come_in_the_order_of_their_names_and_once(tmp_path):
 
 
 @pytest.mark.parametrize("pattern", ["nothing/*", "/etc/*"])
-def test_a_pattern_without_pictures_is_named(tmp_path, pattern):
+def test_a_pattern_without_pictures_is_named(tmp_path: Path, pattern: str) -> None:
     with pytest.raises(ConfigError, match=r"camera_state\.clean"):
         find_pictures(tmp_path, [pattern])

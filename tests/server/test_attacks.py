@@ -234,8 +234,8 @@ def test_a_pictures_path_does_not_lead_out(port: int, pier: Any, method: str) ->
         once = quote(path, safe="")
         for written in (path, once, quote(once, safe="")):
             here = f"/api/latest/experiment/{pier['id']}/drift/{written}/image"
-            lines = (f"{method} {here} HTTP/1.1", "Host: localhost", "Connection: close")
-            lines += ("Content-Type: image/png", "Content-Length: 9", "", "a picture")
+            lines = [f"{method} {here} HTTP/1.1", "Host: localhost", "Connection: close"]
+            lines += ["Content-Type: image/png", "Content-Length: 9", "", "a picture"]
             with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
                 connection.sendall("\r\n".join(lines).encode())
                 reply = connection.makefile("rb").read()

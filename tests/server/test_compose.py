@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -27,6 +28,10 @@ COMMENT = "\n".join(
     line for line in (ROOT / "compose.yaml").read_text().splitlines() if line.startswith("#")
 )
 DOCKERFILE = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
+STAGES = {
+    text.splitlines()[0].rpartition(" AS ")[2]: text
+    for text in re.split(r"^FROM ", DOCKERFILE, flags=re.MULTILINE)[1:]
+}
 
 
 def environment(service: str, **given: str) -> dict[str, str]:
@@ -52,18 +57,38 @@ def published(service: str) -> set[int]:
     return {int(inside) for _, _, inside in ports}
 
 
+def exposed(service: str) -> set[int]:
+    """The ports that the image of a service exposes."""
+    stage = STAGES[SERVICES[service]["build"]["target"]]
+    return {int(port) for port in re.findall(r"^EXPOSE (\d+)$", stage, re.MULTILINE)}
+
+
+def image_command(service: str) -> list[str]:
+    """The command of the image of a service."""
+    stage = STAGES[SERVICES[service]["build"]["target"]]
+    [command] = re.findall(r"^CMD (.*)$", stage, re.MULTILINE)
+    return [str(word) for word in json.loads(command)]
+
+
 def test_every_variable_is_a_setting_and_says_what_the_services_need() -> None:
     server = settings("server").server
     assert (server.host, server.auth.mode) == ("0.0.0.0", "keys")
-    assert published("server") == {server.port}
+    assert published("server") == exposed("server") == {server.port}
     assert f":{server.port}/readyz" in SERVICES["server"]["healthcheck"]["test"][-1]
     tracking = settings("node", LENSWATCH_NODE_KEY="lwk_x").tracking
     assert tracking.url == f"http://server:{server.port}"
     assert (tracking.auth, tracking.token) == ("token", "lwk_x")
-    exposed = {int(port) for port in re.findall(r"^EXPOSE (\d+)$", DOCKERFILE, re.MULTILINE)}
-    assert published("node") == exposed
-    check = SERVICES["node"]["healthcheck"]["test"][-1]
-    assert {f":{port}/healthz" in check for port in exposed} == {True}
+    [port] = published("node")
+    assert exposed("node") == {port}
+    assert f":{port}/healthz" in SERVICES["node"]["healthcheck"]["test"][-1]
+
+
+def test_the_image_without_a_target_is_the_nodes_and_the_servers_is_slim() -> None:
+    assert list(STAGES)[-1] == SERVICES["node"]["build"]["target"] == "node"
+    assert image_command("node") == ["deep-start", "--deepaas"]
+    assert re.findall(r"--from=(\S+) /opt", STAGES["server"]) == ["installed-server"]
+    installs = re.findall(r"^RUN pip install .* -c (\S+) '(.*)'$", DOCKERFILE, re.MULTILINE)
+    assert installs == [("constraints.txt", ".[server]"), ("constraints.txt", ".[node]")]
 
 
 def test_server_and_database_agree() -> None:
@@ -94,7 +119,7 @@ def test_the_commands_that_the_comment_names_are_there() -> None:
     for _, words in commands:
         named = [word for word in words.split("#")[0].split() if word in SERVICES]
         assert named or words.startswith("FOLDER")
-    inside = [*re.findall(r"lenswatch (\w+)", COMMENT), SERVICES["server"]["command"][1]]
+    inside = [*re.findall(r"lenswatch (\w+)", COMMENT), image_command("server")[1]]
     assert inside == ["keys", "train", "server"]
     assert set(inside) <= set(main.commands)
     assert settings("node").image_folder / "clean" == ROOT / "storage/images/clean"
@@ -107,7 +132,7 @@ def test_whatever_the_image_takes_is_there() -> None:
         for line in re.findall(r"^COPY (?!--from)(.*)$", DOCKERFILE, re.MULTILINE)
         for source in [word for word in line.split() if not word.startswith("--")][:-1]
     ]
-    assert {"pyproject.toml", "src", "api", "config.toml"} <= set(sources)
+    assert {"pyproject.toml", "constraints.txt", "src", "api", "config.toml"} <= set(sources)
     for source in sources:
         assert (ROOT / source).exists()
         assert source not in ignored
@@ -132,7 +157,7 @@ def test_the_server_runs_as_it_says(shell: dict[str, str], tmp_path: Path) -> No
     shell["LENSWATCH_SERVER_PORT"] = port
     address = f"http://127.0.0.1:{port}"
     check = [word.replace("5001", port) for word in server_check()]
-    with subprocess.Popen(SERVICES["server"]["command"], cwd=tmp_path, env=shell) as process:
+    with subprocess.Popen(image_command("server"), cwd=tmp_path, env=shell) as process:
         try:
             until(lambda: process.poll() is not None or succeeds(check))
             [make] = re.findall(r"exec server (lenswatch keys create node .*?) *#", COMMENT)

@@ -362,13 +362,13 @@ def taken_away(database_url: str) -> Iterator[None]:
         admin.render_as_string(hide_password=False), autocommit=True
     ) as connection:
         allow = f'ALTER DATABASE "{url.database}" ALLOW_CONNECTIONS '
-        connection.execute(allow + "false")  # type: ignore[arg-type]
+        connection.execute(allow + "false")
         ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
         connection.execute(ended, [url.database])
         try:
             yield
         finally:
-            connection.execute(allow + "true")  # type: ignore[arg-type]
+            connection.execute(allow + "true")
 
 
 def test_it_tells_when_the_database_is_gone(local: Any, database_url: str) -> None:

@@ -42,14 +42,14 @@ def own_postgres(options: str = "") -> Iterator[str]:
     name = f"lenswatch_test_{os.getpid()}_{uuid.uuid4().hex[:8]}"
     admin = url.set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(admin, autocommit=True, connect_timeout=30) as connection:
-        connection.execute(f'CREATE DATABASE "{name}" {options}')  # type: ignore[arg-type]
+        connection.execute(f'CREATE DATABASE "{name}" {options}')
         # No test cuts the power, and most wait for commits.
-        connection.execute(f'ALTER DATABASE "{name}" SET synchronous_commit = off')  # type: ignore[arg-type]
+        connection.execute(f'ALTER DATABASE "{name}" SET synchronous_commit = off')
     try:
         yield url.set(database=name).render_as_string(hide_password=False)
     finally:
         with psycopg.connect(admin, autocommit=True) as connection:
-            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')  # type: ignore[arg-type]
+            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 @contextlib.contextmanager

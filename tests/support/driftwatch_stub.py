@@ -50,7 +50,8 @@ class Stub:
         for pattern, route in ROUTES:
             found = re.fullmatch(pattern, f"{method} {path.split('?')[0]}")
             if found and (self.extensions or not route.__name__.startswith("ext_")):
-                return route(self, body, *found.groups())
+                status, record = route(self, body, *found.groups())
+                return status, record
         return 404, {"code": 404, "status": "Not Found"}
 
     def search_experiments(self, body: Any) -> tuple[int, Any]:
@@ -144,7 +145,7 @@ class Handler(BaseHTTPRequestHandler):
     def dispatch(self) -> None:
         raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         is_json = self.headers.get("Content-Type") == "application/json"
-        self.body = _parsed(raw) if is_json else raw
+        self.body: Any = _parsed(raw) if is_json else raw
         with self.stub.changed:
             self.stub.requests.append((self.command, self.path))
             self.stub.tokens.append(self.headers.get("Authorization"))

@@ -1,4 +1,4 @@
-"""Virtual environments with what a test says and nothing else."""
+"""Virtual environments that hold what a test names and nothing else."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ import sys
 import venv
 from pathlib import Path
 
+SECONDS = 240  # less than a test may take; a download that hangs is reported as such
+
 
 def new_environment(folder: Path, *wanted: str) -> str:
-    """Make one in `folder` and install what is `wanted`; what pip says if that fails.
+    """Create one in `folder` and install `wanted` into it. Return pip's last line if that fails.
 
-    The pip is that of the tests' own environment: another one would take a while to install.
+    It uses the pip of the tests' own environment: installing another one takes a while.
     """
     venv.create(folder)
     python = str(folder / "bin" / "python")
     pip = [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check"]
-    done = subprocess.run(
-        [*pip, "install", "--quiet", *wanted], capture_output=True, text=True, check=False
-    )
+    command = [*pip, "install", "--quiet", *wanted]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)
+    except subprocess.TimeoutExpired:
+        return f"pip did not end within {SECONDS} seconds"
     return done.stderr.strip().splitlines()[-1] if done.returncode else ""

@@ -1,21 +1,27 @@
 """A small camera for the tests: a textured scene, passers-by, and sensor noise."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from lenswatch.detect.chart.features import measure, view
 
 SHAPE = (128, 160)
 
 
-def scene(seed=0):
+def scene(seed: int = 0) -> NDArray[np.float64]:
     rng = np.random.default_rng(seed)
     coarse = np.kron(rng.uniform(60, 190, (8, 10)), np.ones((16, 16)))
     fine = np.kron(rng.uniform(-25, 25, (64, 80)), np.ones((2, 2)))
     grey = np.clip(coarse + fine, 0, 255)
-    return np.stack([grey, grey * 0.95, grey * 0.85], axis=-1)
+    stacked: NDArray[np.float64] = np.stack([grey, grey * 0.95, grey * 0.85], axis=-1)
+    return stacked
 
 
-def frames(count, seed=0, light=0.0):
+def frames(count: Any, seed: int = 0, light: float = 0.0) -> Any:
     """Return pictures in time order; `light` is the relative change of light over all of them."""
     rng = np.random.default_rng([seed, 1])
     back, found = scene(), []
@@ -30,7 +36,7 @@ def frames(count, seed=0, light=0.0):
     return found
 
 
-def run(fit, pictures, state=None):
+def run(fit: Any, pictures: Any, state: Any = None) -> tuple[Any, ...]:
     """Return the state and the scores after pictures."""
     state, scores = state or fit.chart.start(), []
     for picture in pictures:

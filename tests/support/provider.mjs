@@ -4,7 +4,7 @@ import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
 
 // The packages are installed where the test runs us from, not beside this file.
-const require = createRequire(pathToFileURL(process.cwd() + '/'));
+const require = createRequire(pathToFileURL(`${process.cwd()}/`));
 const { Provider } = await import(pathToFileURL(require.resolve('oidc-provider')));
 const jose = await import(pathToFileURL(require.resolve('jose')));
 
@@ -31,7 +31,7 @@ const provider = new Provider(issuer, {
   ],
   claims: { openid: ['sub'], email: ['email', 'email_verified'], profile: ['roles'] },
   cookies: { keys: ['for tests only'] },
-  findAccount: (ctx, sub) => ({ accountId: sub, claims: () => claimsOf(sub) }),
+  findAccount: (_ctx, sub) => ({ accountId: sub, claims: () => claimsOf(sub) }),
   features: {
     devInteractions: { enabled: true },
     resourceIndicators: {

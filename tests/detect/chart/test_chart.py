@@ -1,5 +1,8 @@
+from __future__ import annotations
+
 import dataclasses
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,59 +19,60 @@ from support.lens_footage import frames, run
 
 
 @pytest.fixture(scope="module")
-def fit():
+def fit() -> Any:
     return fit_chart(measure_all(frames(300)), ert=240)
 
 
 @pytest.fixture(scope="module")
-def later():
+def later() -> Any:
     return frames(400)[300:]
 
 
-def first_cause(fit, later, corrupt):
+def first_cause(fit: Any, later: Any, corrupt: Any) -> Any:
     state, _ = run(fit, later[:20])
     state, scores = run(fit, [corrupt(picture) for picture in later[20:40]], state)
     assert max(scores) > fit.threshold.drift
     return causes(fit.chart, state, fit.threshold.drift, fit.slow.drift)[0]
 
 
-def blurred(picture):
+def blurred(picture: Any) -> Any:
     return np.asarray(Image.fromarray(picture).filter(ImageFilter.GaussianBlur(2)))
 
 
-def dark(picture):
+def dark(picture: Any) -> Any:
     return (picture * 0.5).astype(np.uint8)
 
 
-def bright(picture):
+def bright(picture: Any) -> Any:
     return np.clip(picture.astype(int) + 50, 0, 255).astype(np.uint8)
 
 
-def noisy(picture):
+def noisy(picture: Any) -> Any:
     noise = np.random.default_rng(int(picture.sum()) % 2**32).normal(0, 25, picture.shape)
     return np.clip(picture + noise, 0, 255).astype(np.uint8)
 
 
-def misty(picture):
+def misty(picture: Any) -> Any:
     return (picture * 0.4 + picture.mean() * 0.6).astype(np.uint8)
 
 
-def yellowed(picture):
+def yellowed(picture: Any) -> Any:
     return (picture * np.array([1.0, 0.97, 0.7])).astype(np.uint8)
 
 
-def smudged(picture):
+def smudged(picture: Any) -> Any:
     """Dirt before the cells of rows 2 and 3, columns 3 and 4 of the map."""
     spoiled = picture.copy().astype(float)
     spoiled[70:124, 100:156] = 0.45 * spoiled[70:124, 100:156] + 0.55 * 100
     return spoiled.astype(np.uint8)
 
 
-def test_clean_footage_raises_no_alarm(fit, later):
+def test_clean_footage_raises_no_alarm(fit: Any, later: Any) -> None:
     assert max(run(fit, later)[1]) <= fit.threshold.drift
 
 
-def test_slow_light_is_followed():
+@pytest.mark.slow
+def test_slow_light_is_followed() -> None:
     pictures = frames(700, light=0.05)
     fit = fit_chart(measure_all(pictures[:300]), ert=240)
     state, scores = run(fit, pictures[300:])
@@ -76,7 +80,7 @@ def test_slow_light_is_followed():
     assert fit.chart.slow_score(state) > fit.chart.score(state)
 
 
-def test_the_first_images_of_a_stream_have_no_score(fit, later):
+def test_the_first_images_of_a_stream_have_no_score(fit: Any, later: Any) -> None:
     scores = run(fit, [dark(picture) for picture in later[:12]])[1]
     assert scores[:11] == [0.0] * 11
     assert scores[11] > fit.threshold.drift
@@ -94,23 +98,24 @@ def test_the_first_images_of_a_stream_have_no_score(fit, later):
         (smudged, "partly covered"),
     ],
 )
-def test_what_is_wrong_is_called_by_its_name(fit, later, corrupt, name):
+def test_what_is_wrong_is_called_by_its_name(fit: Any, later: Any, corrupt: Any, name: str) -> None:
     assert first_cause(fit, later, corrupt).name == name
 
 
-def test_a_smudge_is_found_where_it_is(fit, later):
+def test_a_smudge_is_found_where_it_is(fit: Any, later: Any) -> None:
     cells = set(first_cause(fit, later, smudged).cells)
     assert cells
     assert cells <= {(2, 3), (2, 4), (3, 3), (3, 4)}
 
 
-def test_sudden_fouling_is_noticed_within_two_images(fit, later):
+def test_sudden_fouling_is_noticed_within_two_images(fit: Any, later: Any) -> None:
     state, _ = run(fit, later[:20])
     _, scores = run(fit, [blurred(picture) for picture in later[20:22]], state)
     assert max(scores) > fit.threshold.drift
 
 
-def test_what_grows_too_slowly_to_raise_drift_still_raises_the_slow_score(fit):
+@pytest.mark.slow
+def test_what_grows_too_slowly_to_raise_drift_still_raises_the_slow_score(fit: Any) -> None:
     pictures = frames(900)[300:]
     chart, state, slow = fit.chart, fit.chart.start(), []
     for i, picture in enumerate(pictures):
@@ -129,14 +134,16 @@ def test_what_grows_too_slowly_to_raise_drift_still_raises_the_slow_score(fit):
         (lambda pictures: [np.roll(p, (6, 14), (0, 1)) for p in pictures], "camera moved"),
     ],
 )
-def test_what_is_plainly_wrong_is_named_as_such(fit, later, spoil, name):
+def test_what_is_plainly_wrong_is_named_as_such(
+    fit: Any, later: Any, spoil: Any, name: str
+) -> None:
     state, _ = run(fit, later[:20])
     state, _ = run(fit, spoil(later[20:28]), state)
     found = causes(fit.chart, state, fit.threshold.drift, fit.slow.drift)
     assert found[0].name == name
 
 
-def test_nothing_is_plainly_wrong_with_clean_footage(fit, later):
+def test_nothing_is_plainly_wrong_with_clean_footage(fit: Any, later: Any) -> None:
     state = fit.chart.start()
     for picture in later:
         state = fit.chart.update(state, measure(view(picture)))
@@ -147,7 +154,7 @@ def test_nothing_is_plainly_wrong_with_clean_footage(fit, later):
         assert not watch.burnt_out(state.scene)
 
 
-def test_a_quiet_scene_is_frozen_only_when_its_pictures_are_exactly_the_same():
+def test_a_quiet_scene_is_frozen_only_when_its_pictures_are_exactly_the_same() -> None:
     rng = np.random.default_rng(3)
     thumbs = rng.integers(60, 180, (200, 64, 80)).astype(np.uint8)
     for start in range(0, 200, 10):  # four in ten hardly change
@@ -163,7 +170,7 @@ def test_a_quiet_scene_is_frozen_only_when_its_pictures_are_exactly_the_same():
     assert watch.frozen(state)
 
 
-def test_a_scene_that_never_changes_has_no_modes():
+def test_a_scene_that_never_changes_has_no_modes() -> None:
     cells = np.full((80, 7, *GRID), 5.0, np.float32)
     scales = Scales.fit(cells)
     assert scales.modes.shape == (0, 560)
@@ -171,7 +178,7 @@ def test_a_scene_that_never_changes_has_no_modes():
     assert scales.residuals(dirty)[:, 0].max() < -3
 
 
-def test_light_that_changes_many_cells_together_hides_no_dirt():
+def test_light_that_changes_many_cells_together_hides_no_dirt() -> None:
     """A lamp that lights one side of the scene at times is a mode; dirt on a lit cell is not."""
     rng = np.random.default_rng(5)
     lamp = np.zeros((7, *GRID))
@@ -188,7 +195,7 @@ def test_light_that_changes_many_cells_together_hides_no_dirt():
 
 
 @pytest.fixture(scope="module")
-def nights():
+def nights() -> tuple[Any, ...]:
     """Pictures of several days and nights; the light falls to a third."""
     gain = 0.65 + 0.35 * np.cos(np.arange(480) * 2 * np.pi / 60)
     days = [(p * g).astype(np.uint8) for p, g in zip(frames(480), gain, strict=True)]
@@ -203,7 +210,9 @@ def nights():
         (lambda p: smudged(p), "partly covered"),
     ],
 )
-def test_a_fault_has_its_own_name_by_day_and_by_night(nights, hour, spoil, name):
+def test_a_fault_has_its_own_name_by_day_and_by_night(
+    nights: Any, hour: int, spoil: Any, name: str
+) -> None:
     fit, later = nights
     state, _ = run(fit, later[hour - 20 : hour])
     state, scores = run(fit, [spoil(p) for p in later[hour : hour + 14]], state)
@@ -222,22 +231,22 @@ def test_a_fault_has_its_own_name_by_day_and_by_night(nights, hour, spoil, name)
         (lambda p: p * np.array([0.9, 1.0, 1.15]), "colour cast"),
     ],
 )
-def test_a_signature_is_what_its_fault_does_to_a_picture(fault, name):
+def test_a_signature_is_what_its_fault_does_to_a_picture(fault: Any, name: str) -> None:
     clean = frames(1)[0]
     spoilt = np.clip(np.asarray(fault(clean), np.float64), 0, 255).astype(np.uint8)
     before, after = (measure(view(p)).cells.astype(np.float64) for p in (clean, spoilt))
     unit = np.array([8, 0.3, 0.3, 0.3, 3, 3, 0.15])[:, None, None]  # of each channel's scatter
     seen = ((after - before) / unit).ravel()
-    best = {}
+    best: dict[str, float] = {}
     for other, change in signatures(before):
         sized = (change / unit).ravel()
         cosine = float(seen @ sized / np.linalg.norm(seen) / np.linalg.norm(sized))
         best[other] = max(best.get(other, -1), cosine)
-    assert max(best, key=best.get) == name
+    assert max(best, key=best.__getitem__) == name
     assert best[name] > 0.8
 
 
-def test_the_map_shows_where_the_picture_deviates(fit, later):
+def test_the_map_shows_where_the_picture_deviates(fit: Any, later: Any) -> None:
     state, _ = run(fit, [smudged(picture) for picture in later[:20]])
     deviations = deviation_map(fit.chart, state)
     assert deviations.shape == (4, 5)
@@ -245,13 +254,13 @@ def test_the_map_shows_where_the_picture_deviates(fit, later):
     assert np.median(deviations) < 1.5
 
 
-def test_a_chart_survives_json(fit):
+def test_a_chart_survives_json(fit: Any) -> None:
     chart = LensChart.from_json(fit.chart.to_json())
     assert chart.digest == fit.chart.digest
     np.testing.assert_array_equal(chart.spread, fit.chart.spread)
 
 
-def test_a_tampered_chart_is_refused(fit):
+def test_a_tampered_chart_is_refused(fit: Any) -> None:
     document = fit.chart.to_json() | {"digest": "0" * 16}
     with pytest.raises(ArtefactError, match="calibrate again"):
         LensChart.from_json(document)
@@ -259,47 +268,47 @@ def test_a_tampered_chart_is_refused(fit):
         LensChart.from_json({"arrays": "AAAA", "digest": ""})
 
 
-def test_a_state_survives_bytes_and_goes_on_alike(fit, later):
+def test_a_state_survives_bytes_and_goes_on_alike(fit: Any, later: Any) -> None:
     state, _ = run(fit, later[:30])
     copy = ChartState.from_bytes(state.to_bytes())
     assert run(fit, later[30:40], copy)[1] == run(fit, later[30:40], state)[1]
 
 
-def test_a_state_stays_small(fit, later):
+def test_a_state_stays_small(fit: Any, later: Any) -> None:
     state, _ = run(fit, later[:30])
     assert len(state.to_bytes()) < 48 * 1024
 
 
 @pytest.mark.parametrize("keep", [0, 10, 1000, -1])
-def test_a_damaged_state_is_refused(fit, later, keep):
+def test_a_damaged_state_is_refused(fit: Any, later: Any, keep: int) -> None:
     data = run(fit, later[:13])[0].to_bytes()[:keep]
     with pytest.raises(StoreError, match="lenswatch reset"):
         ChartState.from_bytes(data)
 
 
-def test_a_state_of_another_chart_is_begun_anew(fit, later):
+def test_a_state_of_another_chart_is_begun_anew(fit: Any, later: Any) -> None:
     state, _ = run(fit, later[:30])
     other = dataclasses.replace(fit.chart, centre=fit.chart.centre + 1)
     assert len(other.update(state, measure(view(later[30]))).cells) == 1
 
 
-def test_a_picture_does_not_change_the_state_it_is_added_to(fit, later):
+def test_a_picture_does_not_change_the_state_it_is_added_to(fit: Any, later: Any) -> None:
     state, _ = run(fit, later[:13])
     before = state.to_bytes()
     fit.chart.update(state, measure(view(later[13])))
     assert state.to_bytes() == before
 
 
-def test_too_few_pictures_are_refused():
+def test_too_few_pictures_are_refused() -> None:
     with pytest.raises(InputError, match=f"give {FEWEST}"):
         fit_chart(measure_all(frames(FEWEST - 1)), ert=240)
 
 
-def test_little_footage_gives_a_provisional_threshold():
+def test_little_footage_gives_a_provisional_threshold() -> None:
     assert not fit_chart(measure_all(frames(FEWEST)), ert=240).threshold.calibrated
 
 
-def test_fitting_and_judging_are_quick(fit, later):
+def test_fitting_and_judging_are_quick(fit: Any, later: Any) -> None:
     clean = measure_all(frames(100))
     started = time.thread_time()  # of the processor: other programs do not count
     fit_chart(clean, ert=240)
@@ -309,6 +318,6 @@ def test_fitting_and_judging_are_quick(fit, later):
 @pytest.mark.parametrize(
     "pixels", [np.zeros((10, 10), np.uint8), np.zeros((10, 10, 3)), np.zeros((10, 10, 4), np.uint8)]
 )
-def test_what_is_no_rgb_picture_is_refused(pixels):
+def test_what_is_no_rgb_picture_is_refused(pixels: Any) -> None:
     with pytest.raises(InputError, match="RGB"):
         view(pixels)

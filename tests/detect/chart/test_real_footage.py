@@ -1,8 +1,11 @@
 """The lens chart on real frames: vtest.avi of Debian's package opencv-doc, taken out with ffmpeg."""
 
+from __future__ import annotations
+
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +28,7 @@ FITTED, START = 391, 500
 
 
 @pytest.fixture(scope="module")
-def footage(tmp_path_factory):
+def footage(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
     folder = tmp_path_factory.mktemp("vtest")
     command = ["ffmpeg", "-loglevel", "error", "-i", str(VIDEO), "-vf", "scale=384:288"]
     subprocess.run([*command, "-q:v", "3", str(folder / "%05d.jpg")], check=True)
@@ -33,11 +36,11 @@ def footage(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def fit(footage):
+def fit(footage: Any) -> Any:
     return fit_chart(measure_all(footage[:FITTED]), ert=240)
 
 
-def spoilt(fit, footage, spoil):
+def spoilt(fit: Any, footage: Any, spoil: Any) -> tuple[Any, ...]:
     """Causes after 20 clean and 20 spoilt frames, and how many frames it took to drift."""
     state, _ = run(fit, footage[START - 20 : START])
     state, scores = run(fit, [spoil(picture) for picture in footage[START : START + 20]], state)
@@ -45,7 +48,7 @@ def spoilt(fit, footage, spoil):
     return causes(fit.chart, state, fit.threshold.drift, fit.slow.drift), delay
 
 
-def test_clean_footage_stays_under_the_false_alarms_asked_for(fit, footage):
+def test_clean_footage_stays_under_the_false_alarms_asked_for(fit: Any, footage: Any) -> None:
     _, scores = run(fit, footage[FITTED + 12 :])
     assert len(decluster(scores, fit.threshold.drift)) <= 0.008 * len(scores)
 
@@ -61,19 +64,21 @@ def test_clean_footage_stays_under_the_false_alarms_asked_for(fit, footage):
         ("pixelate", 2, "blurred"),
     ],
 )
-def test_a_corruption_is_called_by_its_name_at_once(fit, footage, name, severity, cause):
+def test_a_corruption_is_called_by_its_name_at_once(
+    fit: Any, footage: Any, name: str, severity: int, cause: str
+) -> None:
     found, delay = spoilt(fit, footage, lambda p: corruption(name, 1)(p, severity))
     assert found[0].name == cause
     assert delay <= 2
 
 
-def test_a_dark_frame_is_called_darker(fit, footage):
+def test_a_dark_frame_is_called_darker(fit: Any, footage: Any) -> None:
     found, delay = spoilt(fit, footage, lambda p: (p * 0.6).astype(np.uint8))
     assert found[0].name == "darker"
     assert delay <= 2
 
 
-def test_most_smudges_are_found_and_those_in_the_right_cells(fit, footage):
+def test_most_smudges_are_found_and_those_in_the_right_cells(fit: Any, footage: Any) -> None:
     found = 0
     for seed in range(8):
         mask = smudge_mask(np.random.default_rng(seed), footage[0].shape[:2], 0.09)
@@ -86,7 +91,7 @@ def test_most_smudges_are_found_and_those_in_the_right_cells(fit, footage):
     assert found >= 6
 
 
-def test_a_blue_filter_is_called_a_colour_cast(fit, footage):
+def test_a_blue_filter_is_called_a_colour_cast(fit: Any, footage: Any) -> None:
     blue = np.array([0.85, 1.0, 1.2])
     found, delay = spoilt(fit, footage, lambda p: np.clip(p * blue, 0, 255).astype(np.uint8))
     assert found[0].name == "colour cast"
@@ -94,19 +99,19 @@ def test_a_blue_filter_is_called_a_colour_cast(fit, footage):
 
 
 @pytest.mark.parametrize("shift", [(0, 16), (10, -24), (0, 48)])
-def test_a_shifted_camera_is_called_moved(fit, footage, shift):
+def test_a_shifted_camera_is_called_moved(fit: Any, footage: Any, shift: tuple[Any, ...]) -> None:
     found, _ = spoilt(fit, footage, lambda p: np.roll(p, shift, (0, 1)))
     assert found[0].name == "camera moved"
 
 
-def test_a_frozen_camera_is_called_frozen(fit, footage):
+def test_a_frozen_camera_is_called_frozen(fit: Any, footage: Any) -> None:
     state, _ = run(fit, footage[START - 20 : START])
     state, _ = run(fit, [footage[START]] * 4, state)
     found = causes(fit.chart, state, fit.threshold.drift, fit.slow.drift)
     assert found[0].name == "frozen"
 
 
-def test_nothing_plain_is_seen_on_clean_footage(fit, footage):
+def test_nothing_plain_is_seen_on_clean_footage(fit: Any, footage: Any) -> None:
     state, watch = fit.chart.start(), fit.chart.watch
     for picture in footage[FITTED + 12 :]:
         state = fit.chart.update(state, measure(view(picture)))

@@ -43,7 +43,9 @@ def rows(path: Path, query: str) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.parametrize(("durable", "synchronous"), [(True, 2), (False, 0)])
-def test_a_commit_waits_for_the_disk_unless_told_otherwise(path, durable, synchronous):
+def test_a_commit_waits_for_the_disk_unless_told_otherwise(
+    path: Path, durable: bool, synchronous: int
+) -> None:
     store = NodeStore(path, durable=durable)
     with store._reader.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == synchronous

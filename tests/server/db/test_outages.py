@@ -37,14 +37,14 @@ from support.waiting import until
 def file(database_url: str) -> Path:
     """The SQLite file."""
     if not database_url.startswith("sqlite"):
-        pytest.skip("only SQLite has a file of its own")
+        pytest.skip("by design: only SQLite has a file of its own")
     return Path(database_url.removeprefix("sqlite:///"))
 
 
 @pytest.fixture
 def postgres_url(database_url: str) -> str:
     if database_url.startswith("sqlite"):
-        pytest.skip("only PostgreSQL is a server of its own")
+        pytest.skip("by design: only PostgreSQL is a server of its own")
     return database_url
 
 
@@ -163,10 +163,10 @@ def altered(url: str, change: str, back: str) -> Iterator[None]:
 
         def alter(how: str) -> None:
             connection.execute("SET default_transaction_read_only = off")
-            connection.execute(f'ALTER DATABASE "{parsed.database}" {how}')  # type: ignore[arg-type]
+            connection.execute(f'ALTER DATABASE "{parsed.database}" {how}')
             others = "datname = current_database() AND pid <> pg_backend_pid()"
             connection.execute(
-                f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}"  # type: ignore[arg-type]
+                f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}"
             )
 
         alter(change)

@@ -121,7 +121,7 @@ def test_an_experiment_that_is_deleted_meanwhile_cannot_be_changed(
     local: Any, database: Database
 ) -> None:
     if database.sqlite:
-        pytest.skip("nothing happens meanwhile: one writer at a time")
+        pytest.skip("by design: nothing happens meanwhile: one writer at a time")
     path = f"/experiment/{local.experiment()['id']}"
 
     def delete() -> None:
@@ -211,7 +211,7 @@ def test_two_pictures_for_one_job(local: Any, database: Database) -> None:
 
 def test_a_picture_for_a_job_that_is_deleted_meanwhile(local: Any, database: Database) -> None:
     if database.sqlite:
-        pytest.skip("nothing happens meanwhile: one writer at a time")
+        pytest.skip("by design: nothing happens meanwhile: one writer at a time")
     experiment = local.experiment()
     path = f"/experiment/{experiment['id']}/drift/{local.drift(experiment)['id']}"
 
@@ -244,7 +244,7 @@ def test_a_sacrificed_transaction_is_run_again(
     local: Any, database: Database, database_url: str
 ) -> None:
     if database.sqlite:
-        pytest.skip("SQLite sacrifices none")
+        pytest.skip("by design: SQLite sacrifices none")
     experiment = local.experiment()
     path, body = f"/experiment/{experiment['id']}", {"name": "renamed"}
     address = make_url(database_url).set(drivername="postgresql")

@@ -130,7 +130,7 @@ def test_blank_and_broken_names_are_422(ann: Any, name: Any) -> None:
     assert ann.get(f"/experiment/{record['id']}").json() == record
 
 
-WRONG = {
+WRONG: dict[str, list[Any]] = {
     "description": [5, None, True, ["x"], {"$ne": 1}, "a\0b"],
     "public": [None, "maybe", 2, [True], "", "yess"],
     "permissions": [None, "x", {}, 5],

@@ -110,7 +110,7 @@ def test_what_is_written_is_what_the_document_says(local: Any) -> None:
     check("put", drift, json=job | {"drift_detected": True})
     check("post", f"{experiment}/drift/batch", json={"drifts": [JOB, job, {"model": 1}]})
     check("post", f"{experiment}/drift", 422, json={"model": 1})
-    image = {"content": picture(), "headers": {"Content-Type": "image/jpeg"}}
+    image: dict[str, Any] = {"content": picture(), "headers": {"Content-Type": "image/jpeg"}}
     check("put", f"{drift}/image", **image)
     for searched in ("/user", "/experiment", f"{experiment}/drift"):
         assert check("post", f"{searched}/search", json={})

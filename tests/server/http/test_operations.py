@@ -145,8 +145,12 @@ def refused(scene: Scene, operation: str) -> dict[int, list[Any]]:
             (scene.nobody.as_("x.y.z" * 9), {}, "User identity could not be determined"),
         ]
     }
-    unclaimed = (scene.unclaimed, {}, "The token lacks sub, email or a verified e-mail address.")
-    unregistered = (scene.unregistered, {}, "User not registered.")
+    unclaimed: Any = (
+        scene.unclaimed,
+        {},
+        "The token lacks sub, email or a verified e-mail address.",
+    )
+    unregistered: Any = (scene.unregistered, {}, "User not registered.")
     found[403] = {
         "token": [unclaimed, (scene.visitor, {}, nothing)],
         "registered": [unclaimed, unregistered],

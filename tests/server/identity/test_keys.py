@@ -305,7 +305,7 @@ def test_forms_need_their_token(config: Config, client: TestClient) -> None:
     good = token_of(client.get("/keys"))
     own = {"Origin": "https://lens.example"}
     body = {"name": "made", "level": "Edit"}
-    attempts = (
+    attempts: tuple[tuple[dict[str, str], dict[str, str]], ...] = (
         ({}, own),
         ({"form": "x"}, own),
         ({"form": good}, {"Origin": "https://evil.example"}),
@@ -398,8 +398,8 @@ def test_an_experiment_that_is_not_there_is_named_on_the_page(
     _, secret = create_key(config, "me", level="Admin")
     pier, unknown = experiment(nobody.as_(secret)), str(uuid.uuid4())
     log_in(client, secret)
-    form = {"form": token_of(client.get("/keys")), "name": "made", "level": "Edit"}
-    form["experiments"] = [pier["id"], unknown]
+    form: dict[str, Any] = {"form": token_of(client.get("/keys"))}
+    form |= {"name": "made", "level": "Edit", "experiments": [pier["id"], unknown]}
     answer = client.post("/keys", data=form, headers={"Origin": "https://lens.example"})
     assert answer.status_code == 422
     [problem] = re.findall(r'role="alert">(.*)</p>', answer.text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ def allowed(api: Any, experiment: dict[str, Any], drift: str) -> set[str]:
     job = f"{base}/drift/{drift}"
     entries = experiment["permissions"]
     body = {"name": experiment["name"], "public": experiment["public"], "permissions": entries}
-    tries = {
+    tries: dict[str, Callable[[], Any]] = {
         "see": lambda: api.get(base),
         "search jobs": lambda: api.post(f"{base}/drift/search", json={}),
         "see a job": lambda: api.get(job),

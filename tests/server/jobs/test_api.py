@@ -99,7 +99,7 @@ def test_there_may_be_any_number_of_tags_of_1_to_20_characters(local: Any, pier:
         assert local.search(pier, {"tags": {"$all": [tag]}}).json() == [record]
 
 
-WRONG = {
+WRONG: dict[str, list[Any]] = {
     "job_status": ["completed", "", None, 1, ["Failed"], "Done"],
     "model": [None, 5, ["m"], {"a": 1}],
     "drift_detected": [None, "maybe", 2, []],

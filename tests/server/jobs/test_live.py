@@ -77,7 +77,7 @@ def test_a_head_of_the_events_ends(api: httpx.Client) -> None:
 
 
 def test_a_number_that_is_none_of_an_event_is_no_number(api: httpx.Client) -> None:
-    headers = {"Last-Event-ID": b"\xb2"}  # a digit by Unicode
+    headers = {b"Last-Event-ID": b"\xb2"}  # a digit by Unicode
     path = f"{drifts_of_new_experiment(api)}/live"
     with api.stream("GET", path, headers=headers) as stream:
         assert stream.status_code == 200
@@ -94,9 +94,9 @@ def test_many_listeners_leave_the_server_answering(shared: Served, api: httpx.Cl
     job = api.post(path, json=JOB).json()
     for each in lines:
         assert read_events(each, 1)[0][1] == job
-    for stream, each in zip(streams, clients, strict=True):
+    for stream, client in zip(streams, clients, strict=True):
         stream.close()
-        each.close()
+        client.close()
 
 
 def test_who_may_no_longer_read_hears_nothing_more(

@@ -76,7 +76,8 @@ def test_a_stream_in_a_list_is_found_as_in_mongodb(local: Any, pier: Any) -> Non
 )
 def test_searching(local: Any, pier: Any, query: Any, found: str) -> None:
     for number, tags in enumerate((["a"], ["a", "b"], ["c"], [])):
-        parameters = {"distance": number / 10, "stream": f"s{number % 2}", "event_id": f"e{number}"}
+        parameters: dict[str, Any] = {"distance": number / 10, "stream": f"s{number % 2}"}
+        parameters["event_id"] = f"e{number}"
         if number % 2:
             parameters["boxes"] = [{"label": "eel", "size": number}, {"label": "eel", "size": 0}]
             parameters["boxes"] = parameters["boxes"][: 1 + (number > 1)]
@@ -156,7 +157,7 @@ def test_searching_by_time_as_the_page_does(local: Any, pier: Any) -> None:
     def page_writes(moment: datetime) -> str:
         return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
-    def total(**bounds: str) -> int:
+    def total(**bounds: Any) -> int:
         return len(local.search(pier, {"created_at": bounds}).json())
 
     around = {"$gt": page_writes(middle - hour), "$lt": page_writes(middle + hour)}

@@ -37,7 +37,7 @@ SCRIPTS = sorted(
 
 
 @pytest.fixture(scope="module")
-def client():
+def client() -> Iterator[Any]:
     app = Starlette(routes=dashboard.routes)
     server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
     with (
@@ -57,15 +57,15 @@ class Tags(HTMLParser):
         self._open = ""
         self.feed(text)
 
-    def handle_starttag(self, tag, attrs):
+    def handle_starttag(self, tag: Any, attrs: Any) -> None:
         self.tags.append((tag, dict(attrs)))
         self._open = tag
 
-    def handle_data(self, data):
+    def handle_data(self, data: Any) -> None:
         if self._open in ("script", "style"):
             self.inline += data
 
-    def handle_endtag(self, tag):
+    def handle_endtag(self, tag: Any) -> None:
         self._open = ""
 
     def addresses(self) -> list[str]:
@@ -78,7 +78,9 @@ def source(name: str) -> str:
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_a_page_may_load_only_from_this_server_and_run_nothing_inline(client, path):
+def test_a_page_may_load_only_from_this_server_and_run_nothing_inline(
+    client: Any, path: Any
+) -> None:
     policy = client.get(path).headers["content-security-policy"]
     directives = dict(part.strip().split(" ", 1) for part in policy.split(";"))
     assert directives["default-src"] == "'none'"
@@ -87,7 +89,7 @@ def test_a_page_may_load_only_from_this_server_and_run_nothing_inline(client, pa
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_a_page_holds_nothing_that_its_policy_would_block(client, path):
+def test_a_page_holds_nothing_that_its_policy_would_block(client: Any, path: Any) -> None:
     page = Tags(client.get(path).text)
     assert page.inline.strip() == ""
     assert not [tag for tag, attrs in page.tags if "style" in attrs]
@@ -95,14 +97,16 @@ def test_a_page_holds_nothing_that_its_policy_would_block(client, path):
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_addresses_are_relative_so_that_any_sub_path_works(client, path):
+def test_addresses_are_relative_so_that_any_sub_path_works(client: Any, path: Any) -> None:
     addresses = Tags(client.get(path).text).addresses()
     assert len(addresses) >= 4
     assert not [address for address in addresses if re.match(r"/|[a-z]+:", address)]
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_every_file_that_a_page_names_is_there_and_may_be_kept_for_ever(client, path):
+def test_every_file_that_a_page_names_is_there_and_may_be_kept_for_ever(
+    client: Any, path: Any
+) -> None:
     files = [a for a in Tags(client.get(path).text).addresses() if "/static/" in a]
     assert files
     for file in files:
@@ -112,23 +116,23 @@ def test_every_file_that_a_page_names_is_there_and_may_be_kept_for_ever(client, 
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_a_page_itself_is_asked_for_anew_each_time(client, path):
+def test_a_page_itself_is_asked_for_anew_each_time(client: Any, path: Any) -> None:
     assert client.get(path).headers["cache-control"] == "no-cache"
     assert client.head(path).status_code == 200
 
 
-def test_an_experiment_is_named_by_a_uuid_in_any_case(client):
+def test_an_experiment_is_named_by_a_uuid_in_any_case(client: Any) -> None:
     assert f'data-experiment="{EXPERIMENT}"' in client.get(f"/experiment/{EXPERIMENT.upper()}").text
 
 
 @pytest.mark.parametrize("name", ["7", '"><script>alert(1)</script>', "x" * 300])
-def test_any_other_name_of_an_experiment_is_404_and_not_repeated(client, name):
+def test_any_other_name_of_an_experiment_is_404_and_not_repeated(client: Any, name: Any) -> None:
     reply = client.get(f"/experiment/{name}")
     assert reply.status_code == 404
     assert name not in reply.text
 
 
-def test_plotly_is_the_wheel_s_and_sent_compressed(client):
+def test_plotly_is_the_wheel_s_and_sent_compressed(client: Any) -> None:
     path = f"/static/{assets.digest()}/{assets.PLOTLY}"
     plain = client.get(path, headers={"Accept-Encoding": "identity"})
     zipped = client.get(path, headers={"Accept-Encoding": "gzip"})
@@ -153,14 +157,16 @@ def test_plotly_is_the_wheel_s_and_sent_compressed(client):
         ("x-notgzip", False),
     ],
 )
-def test_a_file_is_compressed_only_for_whoever_takes_that(client, accepted, zipped):
+def test_a_file_is_compressed_only_for_whoever_takes_that(
+    client: Any, accepted: str, zipped: bool
+) -> None:
     path = f"/static/{assets.digest()}/main.js"
     reply = client.get(path, headers={"Accept-Encoding": accepted})
     assert (reply.headers.get("content-encoding") == "gzip") is zipped
     assert reply.text == source("main.js")
 
 
-def test_a_file_under_an_old_digest_is_the_present_one_and_not_kept(client):
+def test_a_file_under_an_old_digest_is_the_present_one_and_not_kept(client: Any) -> None:
     reply = client.get("/static/0123456789abcdef/main.js")
     assert reply.text == source("main.js")
     assert reply.headers["cache-control"] == "no-cache"
@@ -169,23 +175,24 @@ def test_a_file_under_an_old_digest_is_the_present_one_and_not_kept(client):
 @pytest.mark.parametrize(
     "name", ["absent.js", "..%2fdashboard.py", "%2e%2e%2fapp.py", "__init__.py"]
 )
-def test_nothing_else_can_be_fetched(client, name):
+def test_nothing_else_can_be_fetched(client: Any, name: str) -> None:
     assert client.get(f"/static/{assets.digest()}/{name}").status_code == 404
 
 
-def test_a_file_is_compressed_once():
+def test_a_file_is_compressed_once() -> None:
     first = assets.asset("main.js")
+    assert first is not None
     assert first is assets.asset("main.js")
     assert gzip.decompress(first.compressed) == first.content == source("main.js").encode()
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_a_script_imports_only_files_that_are_there(name):
+def test_a_script_imports_only_files_that_are_there(name: Any) -> None:
     imported = re.findall(r'from "([^"]+)"', source(name))
     assert {path.removeprefix("./") for path in imported} <= set(SCRIPTS)
 
 
-def test_whatever_a_script_exports_another_imports():
+def test_whatever_a_script_exports_another_imports() -> None:
     scripts = {name: source(name) for name in SCRIPTS}
     imported = {
         word
@@ -199,7 +206,7 @@ def test_whatever_a_script_exports_another_imports():
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_a_script_never_makes_markup_or_code_of_text(name):
+def test_a_script_never_makes_markup_or_code_of_text(name: Any) -> None:
     forbidden = (
         r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function|javascript:"
     )
@@ -207,7 +214,7 @@ def test_a_script_never_makes_markup_or_code_of_text(name):
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_a_script_is_small_and_says_what_it_is_for(name):
+def test_a_script_is_small_and_says_what_it_is_for(name: Any) -> None:
     lines = source(name).splitlines()
     assert len(lines) < 200
     assert lines[0].startswith("/** ")
@@ -430,7 +437,7 @@ def test_an_outage_is_a_page_that_can_be_loaded_again(
     browser: TestClient, log_in: Any, database_url: str
 ) -> None:
     if not database_url.startswith("sqlite"):
-        pytest.skip("only a file can be moved away")
+        pytest.skip("by design: only a file can be moved away")
     log_in("Admin")
     file = Path(database_url.removeprefix("sqlite:///"))
     file.rename(file.with_suffix(".away"))

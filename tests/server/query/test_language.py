@@ -318,7 +318,7 @@ def test_every_search_has_its_time(root: Any, operation: str) -> None:
     experiment = root.experiment()
     root.drift(experiment)
     method, path = operation.replace("/E/", f"/{experiment['id']}/").split()
-    options = {"json": {}} if method == "POST" else {}
+    options: dict[str, Any] = {"json": {}} if method == "POST" else {}
     assert root(method, path, **options).status_code == 200
 
     def replace(_c: Any, _u: Any, statement: str, parameters: Any, *_: Any) -> Any:

@@ -220,7 +220,7 @@ def test_regular_expressions_are_refused_or_answered_alike(
     warnings.simplefilter("ignore", FutureWarning)  # of "[[", which both take for a class with "["
     reference = re.compile(with_absolute_ends(regex), flags)
     with connection.begin_nested() as savepoint:
-        made = [
+        made: list[dict[str, Any]] = [
             {
                 "job_status": "Failed",
                 "model": t,

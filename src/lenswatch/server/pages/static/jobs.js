@@ -30,7 +30,8 @@ export class Jobs {
     this.selection = selection;
     this.filters.show(selection);
     this.filters.offer(streams, [...this.tags]);
-    const turn = (this.asked += 1);
+    this.asked += 1;
+    const turn = this.asked;
     byId("jobs").setAttribute("aria-busy", "true");
     try {
       const reply = await this.api.search(toQuery(selection), pageOf(selection));
@@ -65,7 +66,7 @@ export class Jobs {
   }
 
   #draw({ rows, pagination }, streams) {
-    rows.flatMap(tagsOf).forEach((tag) => this.tags.add(tag));
+    for (const tag of rows.flatMap(tagsOf)) this.tags.add(tag);
     this.filters.offer(streams, [...this.tags]);
     this.table.show(rows, this.selection.job);
     byId("jobs").hidden = rows.length === 0;

@@ -23,7 +23,8 @@ let timer = 0;
 /** Look now, and again a while after that has ended; a look that is still on no longer counts. */
 async function refresh() {
   clearTimeout(timer);
-  const mine = (looks += 1);
+  looks += 1;
+  const mine = looks;
   const current = () => mine === looks;
   let problem = null;
   looking = true;

@@ -57,7 +57,7 @@ function deviationMap(rows) {
   const map = h("div", { class: "map", role: "img", "aria-label": describe(rows) });
   map.style.setProperty("--columns", rows[0].length);
   map.style.setProperty("--rows", rows.length);
-  rows.forEach((row, r) => row.forEach((value, c) => map.append(cell(value, r, c))));
+  map.append(...rows.flatMap((row, r) => row.map((value, c) => cell(value, r, c))));
   return map;
 }
 

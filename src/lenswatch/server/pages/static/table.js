@@ -46,7 +46,7 @@ export class JobTable {
   #cells(record) {
     const point = pointOf(record);
     const { verdict } = point;
-    const [distance, score] = STATISTICS.map((statistic) => valueOf(point, statistic));
+    const [distance, score] = STATISTICS.map((statistic) => shownValue(point, statistic));
     const time = timeOf(record);
     const [day, clock] = localTime(time).split(" ");
     const label = timeElement(time, "");
@@ -65,7 +65,7 @@ export class JobTable {
 }
 
 /** Makes a value of a point with so many decimals, marked when it is over one of its thresholds. */
-function valueOf(point, { value, drift, warning }) {
+function shownValue(point, { value, drift, warning }) {
   const [found, driftAt, warningAt] = [point[value], point[drift], point[warning]];
   const over = [["drift", driftAt], ["warning", warningAt]]
     .find(([, threshold]) => found !== null && threshold !== null && found > threshold);

@@ -27,7 +27,7 @@ export class Watchlist {
     const points = await this.#look(states, stream);
     if (this.late !== late) return; // a later call has taken over
     Object.assign(this, { states, stream, points, arrived: new Set(), late: null });
-    late.forEach((record) => this.apply(record));
+    for (const record of late) this.apply(record);
   }
 
   /** Fetch the points of `stream`, and those that finish the sentences of others. */
