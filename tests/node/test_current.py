@@ -11,7 +11,7 @@ import pytest
 from lenswatch.config import Config
 from lenswatch.errors import ArtefactError
 from lenswatch.node.calibrate import calibrate_stream
-from lenswatch.node.calibration import load_calibration, save_calibration
+from lenswatch.node.calibration_file import load_calibration, save_calibration
 from lenswatch.node.current import Current
 from lenswatch.reference.artefact import load_reference, save_reference
 from lenswatch.reference.paths import calibration_folder

@@ -14,7 +14,7 @@ from lenswatch.config import Config
 from lenswatch.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
-    from lenswatch.node.calibration import Calibration
+    from lenswatch.node.calibration_file import Calibration
     from lenswatch.reference.artefact import Reference
 
 __all__ = ["adopt", "calibrate", "train"]

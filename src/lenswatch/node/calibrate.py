@@ -18,7 +18,7 @@ from lenswatch.detect.mmd import FittedMMD
 from lenswatch.detect.thresholds import Threshold, calibrate_mmd, calibrate_scores, mmd_runs
 from lenswatch.detect.verdict import Rule, share
 from lenswatch.errors import InputError
-from lenswatch.node.calibration import DEFAULT_STREAM, Calibration, save_calibration
+from lenswatch.node.calibration_file import DEFAULT_STREAM, Calibration, save_calibration
 from lenswatch.reference.artefact import Reference, load_lens
 from lenswatch.reference.autoencoder import encode
 from lenswatch.reference.paths import calibration_folder

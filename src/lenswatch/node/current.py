@@ -10,7 +10,7 @@ from lenswatch.config import Config
 from lenswatch.detect.mmd import FittedMMD
 from lenswatch.errors import InputError
 from lenswatch.node.calibrate import fit_calibration
-from lenswatch.node.calibration import (
+from lenswatch.node.calibration_file import (
     DEFAULT_STREAM,
     Calibration,
     load_calibration,

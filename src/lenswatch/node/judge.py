@@ -16,7 +16,7 @@ from lenswatch.detect.chart.parts import WINDOW
 from lenswatch.detect.mmd import FittedMMD, Window
 from lenswatch.detect.thresholds import Threshold
 from lenswatch.detect.verdict import VOTING, Statistic, Verdict, combine
-from lenswatch.node.calibration import Calibration
+from lenswatch.node.calibration_file import Calibration
 from lenswatch.node.request import Request
 from lenswatch.node.stream import StreamState
 

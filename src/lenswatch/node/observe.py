@@ -16,7 +16,7 @@ from lenswatch.detect.chart.features import measure, view
 from lenswatch.detect.mmd import FittedMMD, Window
 from lenswatch.errors import InputError
 from lenswatch.node.calibrate import embed_picture
-from lenswatch.node.calibration import DEFAULT_STREAM
+from lenswatch.node.calibration_file import DEFAULT_STREAM
 from lenswatch.node.current import Current
 from lenswatch.node.request import Request, clean_name, iso_utc, open_store, record_refusal, repeat
 from lenswatch.node.store.store import Answer, NodeStore, Transaction

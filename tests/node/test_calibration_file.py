@@ -9,7 +9,7 @@ import pytest
 
 from lenswatch.detect.thresholds import calibrate_scores
 from lenswatch.errors import ArtefactError, InputError
-from lenswatch.node.calibration import Calibration, load_calibration, save_calibration
+from lenswatch.node.calibration_file import Calibration, load_calibration, save_calibration
 
 DIGEST = "0123456789abcdef"
 
