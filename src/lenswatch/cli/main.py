@@ -12,7 +12,7 @@ import click
 from lenswatch import __version__
 from lenswatch.cli.evaluate import compare, evaluate
 from lenswatch.cli.keys import keys
-from lenswatch.cli.pictures import explain, predict
+from lenswatch.cli.predict import explain, predict
 from lenswatch.cli.server import server
 from lenswatch.cli.streams import reset, status
 from lenswatch.cli.train import adopt, calibrate, train
