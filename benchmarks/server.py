@@ -26,8 +26,8 @@ import psycopg
 from sqlalchemy import insert, make_url, text
 
 from lenswatch.server.db.database import Database
-from lenswatch.server.db.models import cursors, experiments
-from lenswatch.server.db.schema import prepare
+from lenswatch.server.db.tables import cursors, experiments
+from lenswatch.server.db.upgrade import prepare
 from lenswatch.server.jobs import search, store
 from lenswatch.server.query.language import parse_query
 from lenswatch.server.values.stamps import iso

@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 
 from lenswatch.server.app import create_app
 from lenswatch.server.db.database import Database
-from lenswatch.server.db.schema import prepare
+from lenswatch.server.db.upgrade import prepare
 from lenswatch.server.http.services import DEFAULT_LIMITS, Limits
 from support.api import Api, config_for, registered
 from support.databases import DATABASES, own_postgres

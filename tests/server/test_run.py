@@ -23,7 +23,7 @@ from lenswatch.config import AuthConfig, Config, ServerConfig
 from lenswatch.errors import ServerError
 from lenswatch.server import run
 from lenswatch.server.db.database import Database
-from lenswatch.server.db.schema import prepare
+from lenswatch.server.db.upgrade import prepare
 from support.databases import own_postgres
 from support.ports import free_port
 from support.samples import JOB
@@ -270,7 +270,7 @@ def test_the_migrations_give_the_schema_of_the_models(database_url: str) -> None
     from alembic.autogenerate import compare_metadata
     from alembic.runtime.migration import MigrationContext
 
-    from lenswatch.server.db.models import metadata
+    from lenswatch.server.db.tables import metadata
 
     database = Database(database_url)
     with database.read() as connection:

@@ -19,7 +19,7 @@ from starlette.routing import Mount, Route
 from lenswatch.config import Config
 from lenswatch.errors import ServerError
 from lenswatch.server.db.database import Database, Outage, QueryRefused
-from lenswatch.server.db.schema import prepare
+from lenswatch.server.db.upgrade import prepare
 from lenswatch.server.experiments import api as experiments_api
 from lenswatch.server.experiments import users
 from lenswatch.server.http import execute, health, openapi

@@ -30,7 +30,7 @@ from starlette.applications import Starlette
 from lenswatch.config import Config, check_settings
 from lenswatch.errors import LenswatchError, ServerError
 from lenswatch.server.app import check_auth, create_app
-from lenswatch.server.db.schema import prepare
+from lenswatch.server.db.upgrade import prepare
 from lenswatch.server.http.connections import HttpConnection
 from lenswatch.server.http.logs import ForeignLog
 from lenswatch.server.http.services import DEFAULT_LIMITS, Limits, Services

@@ -12,7 +12,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.sql.dml import UpdateBase
 
 from lenswatch.server.db.database import Database
-from lenswatch.server.db.models import drift_tags, drifts, experiments, tag_tallies, tallies
+from lenswatch.server.db.tables import drift_tags, drifts, experiments, tag_tallies, tallies
 from lenswatch.server.jobs import store
 
 steps = st.lists(

@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from lenswatch.config import AuthConfig, Config, ServerConfig
 from lenswatch.server.db.database import Database
-from lenswatch.server.db.models import cursors
+from lenswatch.server.db.tables import cursors
 from lenswatch.server.identity.keys import create_key, revoke_key
 from support.samples import JOB
 from support.servers import Served

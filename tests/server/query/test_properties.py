@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, insert, select
 
 from lenswatch.server.db.database import Database
-from lenswatch.server.db.models import cursors, drifts, experiments
+from lenswatch.server.db.tables import cursors, drifts, experiments
 from lenswatch.server.jobs import search, store
 from lenswatch.server.query.language import parse_query
 from lenswatch.server.query.regex import RegexError, compile_regex

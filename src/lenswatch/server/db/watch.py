@@ -12,7 +12,7 @@ import anyio.to_thread
 from sqlalchemy import select
 
 from lenswatch.server.db.database import Database
-from lenswatch.server.db.models import cursors
+from lenswatch.server.db.tables import cursors
 
 __all__ = ["Watch"]
 

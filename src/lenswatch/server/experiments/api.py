@@ -12,7 +12,7 @@ from sqlalchemy import Row, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from starlette.responses import Response
 
-from lenswatch.server.db.models import cursors, experiments, permissions
+from lenswatch.server.db.tables import cursors, experiments, permissions
 from lenswatch.server.http.bodies import ExperimentBody, Permission, QueryBody
 from lenswatch.server.http.operations import Call, Operations, Who, reply
 from lenswatch.server.http.paging import page_schema, paged, slice_of

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, func, select, update
 from starlette.responses import Response
 
 from lenswatch.server.db.database import insert_into
-from lenswatch.server.db.models import users
+from lenswatch.server.db.tables import users
 from lenswatch.server.http.bodies import QueryBody
 from lenswatch.server.http.operations import Call, Operations, Who, reply
 from lenswatch.server.http.paging import page_schema, paged, slice_of

@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import case, func, select
 
 from lenswatch.server.db.database import Database
-from lenswatch.server.db.models import experiments, tallies
+from lenswatch.server.db.tables import experiments, tallies
 
 __all__ = ["CONTENT_TYPE", "Metrics"]
 

@@ -16,7 +16,7 @@ import anyio.to_thread
 from sqlalchemy import Connection, select
 from starlette.requests import Request
 
-from lenswatch.server.db.models import users
+from lenswatch.server.db.tables import users
 from lenswatch.server.values.refusals import unauthorized
 
 __all__ = [

@@ -22,8 +22,8 @@ from sqlalchemy.exc import IntegrityError
 from lenswatch.config import Config
 from lenswatch.errors import InputError
 from lenswatch.server.db.database import Database
-from lenswatch.server.db.models import api_keys, experiments, key_experiments, users
-from lenswatch.server.db.schema import prepare
+from lenswatch.server.db.tables import api_keys, experiments, key_experiments, users
+from lenswatch.server.db.upgrade import prepare
 from lenswatch.server.identity.identity import LEVELS, Grant, Identity
 from lenswatch.server.values import stamps
 from lenswatch.server.values.refusals import unauthorized

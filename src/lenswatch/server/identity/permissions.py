@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, or_, select, true
 
-from lenswatch.server.db.models import experiments, permissions
+from lenswatch.server.db.tables import experiments, permissions
 from lenswatch.server.identity.identity import LEVELS, Caller
 from lenswatch.server.values.refusals import invalid
 from lenswatch.server.values.storable import digest

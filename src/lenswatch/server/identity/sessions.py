@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from lenswatch.server.db.database import Database, insert_into
-from lenswatch.server.db.models import sessions, settings
+from lenswatch.server.db.tables import sessions, settings
 from lenswatch.server.identity.identity import Bearer, Identity
 from lenswatch.server.values import stamps
 from lenswatch.server.values.refusals import forbidden

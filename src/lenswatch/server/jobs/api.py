@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from starlette.responses import Response
 
-from lenswatch.server.db.models import drifts
+from lenswatch.server.db.tables import drifts
 from lenswatch.server.experiments.api import require
 from lenswatch.server.http.bodies import BatchBody, DriftBody, JsonObject, QueryBody, complaints
 from lenswatch.server.http.operations import Call, Operations, Who, reply

@@ -17,7 +17,7 @@ from sqlalchemy import select
 from starlette.responses import Response, StreamingResponse
 
 from lenswatch.server.db.database import Database, Outage
-from lenswatch.server.db.models import cursors, drifts
+from lenswatch.server.db.tables import cursors, drifts
 from lenswatch.server.experiments.api import require
 from lenswatch.server.http.execute import identify, in_thread
 from lenswatch.server.http.operations import Call, Operations, Who

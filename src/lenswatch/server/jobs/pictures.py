@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from starlette.responses import Response
 
 from lenswatch.server.db.database import insert_into
-from lenswatch.server.db.models import pictures
+from lenswatch.server.db.tables import pictures
 from lenswatch.server.experiments.api import require
 from lenswatch.server.http.operations import Call, Operations, Who, reply
 from lenswatch.server.http.records import Count, Record

@@ -24,7 +24,7 @@ from sqlalchemy import (
     true,
 )
 
-from lenswatch.server.db.models import cursors, drift_tags, drifts, tag_tallies, tallies
+from lenswatch.server.db.tables import cursors, drift_tags, drifts, tag_tallies, tallies
 from lenswatch.server.http.paging import ordered, slice_of
 from lenswatch.server.query.conditions import Fields, compile_query
 from lenswatch.server.query.tree import AllOf, AnyOf, Compare, Equal, Match, Not, Query

@@ -9,7 +9,7 @@ from sqlalchemy import JSON, ColumnElement, RowMapping, ScalarSelect, Text, case
 from sqlalchemy.dialects.postgresql import JSONB
 from starlette.responses import Response
 
-from lenswatch.server.db.models import drifts, pictures, tallies
+from lenswatch.server.db.tables import drifts, pictures, tallies
 from lenswatch.server.experiments.api import require
 from lenswatch.server.http import bodies
 from lenswatch.server.http.operations import Call, Operations, Who, reply

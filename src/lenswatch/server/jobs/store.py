@@ -32,7 +32,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from lenswatch.server.db.models import cursors, drift_tags, drifts, tag_tallies, tallies
+from lenswatch.server.db.tables import cursors, drift_tags, drifts, tag_tallies, tallies
 from lenswatch.server.http.bodies import JsonObject
 from lenswatch.server.http.records import Record
 from lenswatch.server.values import stamps

@@ -16,7 +16,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from lenswatch.errors import InputError
-from lenswatch.server.db.models import experiments
+from lenswatch.server.db.tables import experiments
 from lenswatch.server.experiments import users
 from lenswatch.server.http.reading import read_body
 from lenswatch.server.http.services import Services

@@ -1,8 +1,8 @@
-"""Alembic's entry point, on the connection that `lenswatch.server.db.schema` passes."""
+"""Alembic's entry point, on the connection that `lenswatch.server.db.upgrade` passes."""
 
 from alembic import context
 
-from lenswatch.server.db.models import metadata
+from lenswatch.server.db.tables import metadata
 
 connection = context.config.attributes["connection"]
 context.configure(connection=connection, target_metadata=metadata, render_as_batch=True)
