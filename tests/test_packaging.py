@@ -22,7 +22,7 @@ SETTINGS: dict[str, Any] = tomli.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = SETTINGS["project"]
 SETUPTOOLS = SETTINGS["tool"]["setuptools"]
 # What the node does not import itself: DEEPaaS imports it, and webargs 5 imports distutils.
-NOT_IMPORTED = {"deepaas", "setuptools"}
+NOT_IMPORTED = {"deepaas", "setuptools", "torchvision"}
 HALVES = {"node", "server"}
 
 

@@ -26,9 +26,9 @@ from lenswatch.server.http import execute, health, openapi
 from lenswatch.server.http.guard import LoopbackOnly
 from lenswatch.server.http.logs import make_log
 from lenswatch.server.http.metrics import Metrics
-from lenswatch.server.http.observe import REQUEST_ID, SHOWN, Observe
 from lenswatch.server.http.operations import Operation
 from lenswatch.server.http.services import DEFAULT_LIMITS, Limits, Services
+from lenswatch.server.http.telemetry import REQUEST_ID, SHOWN, Telemetry
 from lenswatch.server.identity.account import Account
 from lenswatch.server.identity.fetching import host_of, tls_context
 from lenswatch.server.identity.identity import (
@@ -209,4 +209,4 @@ def _add_middleware(app: Starlette, config: Config) -> None:
             expose_headers=_EXPOSED,
             max_age=100,
         )
-    app.add_middleware(Observe, log=app.state.log, metrics=app.state.metrics, refuse=refuse)
+    app.add_middleware(Telemetry, log=app.state.log, metrics=app.state.metrics, refuse=refuse)

@@ -21,10 +21,10 @@ from starlette.routing import Route
 
 from lenswatch.server.db.database import Contended, QueryRefused
 from lenswatch.server.http import bodies
-from lenswatch.server.http.observe import ROUTE
 from lenswatch.server.http.operations import Call, Operation, Who
 from lenswatch.server.http.reading import read_body
 from lenswatch.server.http.services import Services
+from lenswatch.server.http.telemetry import ROUTE
 from lenswatch.server.identity.identity import Identity, find_caller
 from lenswatch.server.values.refusals import Refusal, forbidden, invalid
 

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from lenswatch.server.http.metrics import Metrics
 from lenswatch.server.values.refusals import Refusal
 
-__all__ = ["REQUEST_ID", "ROUTE", "SHOWN", "Observe"]
+__all__ = ["REQUEST_ID", "ROUTE", "SHOWN", "Telemetry"]
 
 REQUEST_ID = "lenswatch.request_id"  # key of the scope: the id of the request
 ROUTE = "lenswatch.route"  # key of the scope: the path of the route
@@ -25,7 +25,7 @@ Refuse = Callable[[Request, Refusal], Awaitable[Response]]
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 
 
-class Observe:
+class Telemetry:
     """The outermost middleware."""
 
     def __init__(self, app: ASGIApp, log: Any, metrics: Metrics, refuse: Refuse) -> None:
