@@ -31,7 +31,8 @@ def test_more_severe_is_more_change(name: Any) -> None:
 @pytest.mark.parametrize("name", CORRUPTIONS)
 def test_the_shape_and_type_of_a_picture_stay(name: Any) -> None:
     spoilt = corruption(name)(IMAGE, 3)
-    assert (spoilt.shape, spoilt.dtype) == (IMAGE.shape, np.uint8)
+    assert spoilt.shape == IMAGE.shape
+    assert spoilt.dtype == np.uint8
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)

@@ -27,7 +27,9 @@ def test_the_figure_shows_both_runs_and_the_thresholds(tmp_path: Path, panel: An
     save_figure(tmp_path / "two.png", [panel, panel])
     with Image.open(tmp_path / "one.png") as one, Image.open(tmp_path / "two.png") as two:
         assert two.height > one.height
-        colours = {colour for _, colour in one.convert("RGB").getcolors(2**20)}
+        counted = one.convert("RGB").getcolors(2**20)
+    assert counted is not None
+    colours = {colour for _, colour in counted}
     assert {(198, 40, 40), (178, 106, 0)} <= colours  # drift and warning
 
 

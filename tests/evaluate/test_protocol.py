@@ -126,9 +126,12 @@ def test_only_makers_that_take_an_encoder_are_given_the_shared_one(encoder: Any)
     def own(clean: Any, ert: Any, seed: int, encoder: Any = None) -> Any:
         return encoder
 
-    assert with_encoder(own, encoder)([], 200, 0) is encoder
-    assert with_encoder(own, None)([], 200, 0) is None
-    assert isinstance(with_encoder(brightness, encoder)(frames(3), 200, 0), Brightness)
+    made: Any = with_encoder(own, encoder)([], 200, 0)
+    assert made is encoder
+    made = with_encoder(own, None)([], 200, 0)
+    assert made is None
+    made = with_encoder(brightness, encoder)(frames(3), 200, 0)
+    assert isinstance(made, Brightness)
 
 
 def test_an_image_that_was_written_over_is_encoded_again(encoder: Any) -> None:
@@ -154,7 +157,7 @@ def test_the_tutorials_score_is_that_of_a_frouros_detector_that_saw_these_images
     footage = frames(80)
     detector = frouros.MMDStreaming(window_size=12, kernel=partial(rbf_kernel, sigma=0.3))
     detector.fit(X=encoder.embeddings.astype(np.float64))
-    rival = RIVALS["tutorial"](footage[:60], 200, 0, encoder=encoder)
+    rival = with_encoder(RIVALS["tutorial"], encoder)(footage[:60], 200, 0)
     for image in footage[60:]:
         expected, _ = detector.update(value=encoder(image).astype(np.float64))
         score = rival.update(image)[0]

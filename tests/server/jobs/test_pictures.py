@@ -128,7 +128,7 @@ def test_every_orientation(turn: int) -> None:
     image.save(target, "PNG", exif=exif)
     expected = ImageOps.exif_transpose(Image.open(io.BytesIO(target.getvalue())))
     with Image.open(io.BytesIO(pictures.thumbnail(target.getvalue()).data)) as shown:
-        assert ImageChops.difference(shown, expected).convert("L").getextrema()[1] < 40
+        assert np.asarray(ImageChops.difference(shown, expected).convert("L")).max() < 40
 
 
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
