@@ -1,5 +1,5 @@
 # make up           everything on this machine: sample footage, training, both servers, dashboard
-# make test-fast    the tests to run while working: all that take no longer than about a second
+# make test-fast    the tests to run while working: all that take no longer than about a third of a second
 # make test         the lint and all tests, with their coverage and the slowest 20
 # make lint         ruff, mypy, the import rules, and biome for JavaScript where npm is installed
 # make format       what ruff can put right

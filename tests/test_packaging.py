@@ -96,6 +96,7 @@ def test_deepaas_finds_one_model() -> None:
     assert PROJECT["entry-points"] == {"deepaas.v2.model": {model.name: model.value}}
 
 
+@pytest.mark.slow
 def test_what_is_imported_is_declared() -> None:
     """What only comes along with something else may stop coming along."""
     for package, folder in folders().items():
@@ -104,6 +105,7 @@ def test_what_is_imported_is_declared() -> None:
         assert imported(folder) <= known, package
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extra", sorted(HALVES))
 def test_an_extra_holds_what_its_half_alone_imports(extra: str) -> None:
     used = {

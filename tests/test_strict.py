@@ -51,11 +51,13 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("off", ["", "0"])
 def test_tests_are_skipped_without_strict_mode(run: Run, off: str) -> None:
     assert run(off).parseoutcomes() == {"skipped": len(SKIPS) + 1, "xfailed": 1}
 
 
+@pytest.mark.slow
 def test_only_skips_by_design_are_left_in_strict_mode(run: Run) -> None:
     done = run("1")
     failures = [line for line in done.outlines if line.startswith(("FAILED", "ERROR"))]

@@ -30,6 +30,7 @@ def strictly(text: str) -> Any:
     return json.loads(text, parse_constant=never)
 
 
+@pytest.mark.slow
 @given(values)
 def test_any_value_becomes_json_and_stays_itself_from_then_on(value: Any) -> None:
     once = strictly(to_json(value))
@@ -57,6 +58,7 @@ def test_what_json_lacks_becomes_the_nearest_it_has(value: Any, expected: Any) -
     assert strictly(to_json({"x": value}))["x"] == expected
 
 
+@pytest.mark.slow
 @given(st.from_regex(r"[a-z0-9][a-z0-9._-]{0,63}", fullmatch=True))
 def test_a_streams_name_can_be_a_files_name(name: str) -> None:
     check_stream(name)

@@ -309,6 +309,7 @@ def test_metadata_and_health_are_there(deepaas: Served) -> None:
     assert health["reference"] is True
 
 
+@pytest.mark.slow
 def test_terminating_leaves_no_process(trained_root: Path, tmp_path: Path, camera: Camera) -> None:
     shutil.copytree(trained_root / "storage", tmp_path / "storage")
     write_settings(tmp_path)
@@ -321,6 +322,7 @@ def test_terminating_leaves_no_process(trained_root: Path, tmp_path: Path, camer
     assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
 
 
+@pytest.mark.slow
 def test_without_a_reference_it_serves_and_says_what_to_do(tmp_path: Path, camera: Camera) -> None:
     write_settings(tmp_path)
     with deepaas_running(tmp_path) as served:
@@ -337,6 +339,7 @@ def run(command: Any, root: Path, **variables: Any) -> Any:
     )
 
 
+@pytest.mark.slow
 def test_settings_that_cannot_be_used_end_deepaas_with_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text("[detector]\nwindow_sise = 3\n")
     ended = run(["deepaas-run", "--listen-port=0"], tmp_path)
@@ -346,6 +349,7 @@ def test_settings_that_cannot_be_used_end_deepaas_with_one_clear_line(tmp_path: 
     )
 
 
+@pytest.mark.slow
 def test_the_deepaas_command_line_warms_itself_and_deletes_only_its_copy(
     trained_root: Path, tmp_path: Path, camera: Camera
 ) -> None:

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
 import requests
 
 from conftest import Camera, deepaas_running, write_settings
@@ -13,6 +14,7 @@ from lenswatch.reference.paths import current_digest
 from support.waiting import until
 
 
+@pytest.mark.slow
 def test_training_makes_a_new_reference_and_serves_with_it(
     trained_root: Path, tmp_path: Path, camera: Camera
 ) -> None:

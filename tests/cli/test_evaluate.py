@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from conftest import Camera
 from lenswatch.config import Config
 
@@ -38,6 +40,7 @@ def test_an_unknown_detector_is_named_with_the_known_ones(
     assert "lenswatch, tutorial" in ended.output
 
 
+@pytest.mark.slow
 def test_a_detector_of_ones_own_is_judged(run: Any, tmp_path: Path, camera: Camera) -> None:
     folder = tmp_path / "harbour"
     folder.mkdir()

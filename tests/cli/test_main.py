@@ -43,6 +43,7 @@ main()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "arguments", "extra"),
     [
@@ -68,6 +69,7 @@ def test_a_command_says_which_half_is_not_installed(
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "occupied", "says"),
     [

@@ -48,6 +48,7 @@ def test_progress_tells_when_the_servers_answer(tmp_path: Path) -> None:
     assert children[0].process.returncode == -signal.SIGTERM
 
 
+@pytest.mark.slow
 def test_a_server_that_does_not_answer_in_time_is_an_error(tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{free_port()}/"
     with (

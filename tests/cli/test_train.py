@@ -16,6 +16,7 @@ from lenswatch.reference.autoencoder import Autoencoder
 from lenswatch.reference.paths import current_digest
 
 
+@pytest.mark.slow
 def test_train_makes_a_reference_and_its_thresholds(
     run: Any, tmp_path: Path, camera: Camera
 ) -> None:
@@ -32,6 +33,7 @@ def test_train_makes_a_reference_and_its_thresholds(
     assert "dirty pictures: 14; by the distance alone, drift in" in ended.output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -78,6 +80,7 @@ def test_train_refuses_more_broken_pictures_and_lists_them(
     assert current_digest(tmp_path / "storage") is None
 
 
+@pytest.mark.slow
 def test_broken_dirty_pictures_do_not_end_train(run: Any, tmp_path: Path, camera: Camera) -> None:
     fill(tmp_path / "storage" / "images" / "clean", camera, 40)
     dirty = fill(tmp_path / "storage" / "images" / "dirty", camera, 14)
@@ -109,6 +112,7 @@ def test_calibrate_takes_a_streams_own_pictures(
     assert list((tmp_path / "storage" / "calibration").glob("*/reef.json"))
 
 
+@pytest.mark.slow
 def test_calibrate_draws_its_runs(trained: Config, run: Any, tmp_path: Path) -> None:
     ended = run("calibrate", "--plot", tmp_path / "runs.png")
     assert ended.exit_code == 0, ended.output

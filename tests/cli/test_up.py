@@ -58,6 +58,7 @@ def ready(trained_root: Path, tmp_path: Path) -> Any:
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_serves_and_a_signal_ends_all_of_it(ready: Any, camera: Camera, number: Any) -> None:
     node_port, server_port = free_port(), free_port()
@@ -92,6 +93,7 @@ def test_a_busy_port_is_one_clear_line(ready: Any) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_server_that_ends_takes_the_rest_along_and_says_so(ready: Any) -> None:
     with up(ready, node_port=free_port(), server_port=free_port()) as process:
         wait_for_text(ready / "out.txt", "Ctrl-C ends it", process)
@@ -105,6 +107,7 @@ def test_a_server_that_ends_takes_the_rest_along_and_says_so(ready: Any) -> None
     assert "the tracking server ended with exit code -9" in (ready / "out.txt").read_text()
 
 
+@pytest.mark.slow
 def test_a_new_installation_draws_trains_and_replays(config: Config, deepaas: Served) -> None:
     """Do what a first `make up` does before it serves, with fewer pictures."""
     _prepare(config, Frames(clean=40, later=2, dirty=3))
@@ -119,6 +122,7 @@ def test_a_new_installation_draws_trains_and_replays(config: Config, deepaas: Se
     assert health["status"] == "ok"
 
 
+@pytest.mark.slow
 def test_pictures_that_are_there_are_never_drawn_over(ready: Any, config: Config) -> None:
     shutil.rmtree(ready / "storage" / "reference")
     before = sorted(Path(config.image_folder).rglob("*.jpg"))

@@ -488,6 +488,7 @@ def test_an_unreachable_mytoken_server_is_a_warning_in_a_monitor(
     assert "cannot be asked for a token" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_mytoken_server_that_never_answers_is_given_up_in_time(
     stub: Stub, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:

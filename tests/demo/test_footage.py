@@ -47,12 +47,14 @@ def test_a_frame_depends_on_nothing_but_the_footage_and_its_number() -> None:
     assert draw_frame(replace(CLEAN, seed=8), 3).tobytes() != again.tobytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(320, 180), (333, 187)])
 def test_frames_have_the_size_that_was_asked_for(size: tuple[Any, ...]) -> None:
     frame = draw_frame(replace(CLEAN, size=size, fouling=(0.4, 0.4)), 0)
     assert (frame.size, frame.mode) == (size, "RGB")
 
 
+@pytest.mark.slow
 def test_stretches_continue_each_other() -> None:
     later = replace(CLEAN, frames=10, start=CLEAN.captured_at(5), first=5)
     assert draw_frame(later, 1).tobytes() == draw_frame(CLEAN, 6).tobytes()
@@ -104,6 +106,7 @@ def test_every_frame_shows_its_own_time() -> None:
     assert (np.abs(pixels(early, stamped=True) - pixels(late, stamped=True))[corner] > 60).any()
 
 
+@pytest.mark.slow
 def test_neighbouring_frames_are_more_alike_than_distant_ones() -> None:
     def coarse(i: Any) -> Any:
         return pixels(draw_frame(CLEAN, i).resize((32, 18), Image.Resampling.BOX), stamped=True)
@@ -167,6 +170,7 @@ def contrast_and_sharpness(degree: Any) -> tuple[Any, ...]:
     return contrast, np.abs(steps).mean()
 
 
+@pytest.mark.slow
 def test_fouling_takes_contrast_and_sharpness_step_by_step() -> None:
     contrast, sharpness = zip(*(contrast_and_sharpness(degree) for degree in DEGREES), strict=True)
     assert np.all(np.diff(contrast) < 0)
@@ -176,6 +180,7 @@ def test_fouling_takes_contrast_and_sharpness_step_by_step() -> None:
     assert full_sharpness < 0.6 * sharpness[0]
 
 
+@pytest.mark.slow
 def test_growth_never_goes_back() -> None:
     changes = [change(fouled(0.0), fouled(degree)).mean() for degree in (0.1, *DEGREES[1:], 1.0)]
     assert changes[0] > 0.05
@@ -196,6 +201,7 @@ def test_fouling_runs_from_the_first_to_the_last_frame() -> None:
     assert replace(footage, fouling=lambda i: i / 10).fouling_at(3) == pytest.approx(0.3)
 
 
+@pytest.mark.slow
 def test_without_nights_the_light_changes_but_never_goes() -> None:
     hourly = replace(CLEAN, interval=timedelta(hours=1))
     light = [pixels(draw_frame(hourly, i)).mean() for i in range(0, 24, 2)]

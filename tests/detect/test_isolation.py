@@ -6,6 +6,8 @@ import subprocess
 import sys
 from typing import Any
 
+import pytest
+
 NOTHING_ELSE = """
 import importlib, pkgutil, sys
 import lenswatch.detect
@@ -21,6 +23,8 @@ assert ours == {"detect", "errors"}, ours
 NOTHING_OPENED = """
 import sys
 import numpy as np
+import pytest
+
 from lenswatch.detect.chart.causes import causes
 from lenswatch.detect.chart.chart import ChartState, fit_chart
 from lenswatch.detect.chart.features import measure, measure_all, view
@@ -57,9 +61,11 @@ def python(code: Any) -> None:
     assert ran.returncode == 0, ran.stderr
 
 
+@pytest.mark.slow
 def test_detection_imports_no_torch_no_database_and_no_other_package_of_ours() -> None:
     python(NOTHING_ELSE)
 
 
+@pytest.mark.slow
 def test_detection_opens_no_file_and_no_connection() -> None:
     python(NOTHING_OPENED)

@@ -34,6 +34,7 @@ def streams(draw: Any) -> tuple[Any, ...]:
     return reference, values, window, sigma
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(streams())
 def test_distances_equal_frouros_within_1e_9(case: Any) -> None:
@@ -195,6 +196,7 @@ def test_a_useless_reference_is_refused(bad: Any) -> None:
         FittedMMD.fit(bad)
 
 
+@pytest.mark.slow
 @given(streams())
 def test_a_window_survives_being_stored_bit_for_bit(case: Any) -> None:
     reference, values, size, sigma = case

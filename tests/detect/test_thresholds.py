@@ -54,6 +54,7 @@ def achieved_ert(stream: Any, tail: Any, frames: Any, ert: Any, draws: int = 25)
     return float(np.median(found))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stream", "tail"),
     [

@@ -40,6 +40,7 @@ def test_a_shifted_dimension_is_drift(rng: np.random.Generator) -> None:
     assert found.auc > 0.8
 
 
+@pytest.mark.slow
 def test_bonferroni_keeps_the_level_over_all_dimensions(rng: np.random.Generator) -> None:
     found = [
         compare(rng.normal(size=(60, 16)), rng.normal(size=(60, 16))).drift for _ in range(200)
@@ -75,6 +76,7 @@ def test_unusable_embeddings_are_refused(reference: Any, current: Any, message: 
         compare(reference, current)
 
 
+@pytest.mark.slow
 def test_the_page_needs_nothing_from_elsewhere(rng: np.random.Generator) -> None:
     found = compare(rng.normal(size=(40, 4)), rng.normal(size=(40, 4)))
     page = html_report([("a <b>", found)])
@@ -87,6 +89,7 @@ def test_the_page_needs_nothing_from_elsewhere(rng: np.random.Generator) -> None
 sizes = st.integers(4, 60) | st.sampled_from([100, 400, 401])
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(sizes, sizes, st.integers(1, 40), st.integers(0, 2**32 - 1), st.floats(0, 2))
 def test_the_line_in_the_plot_is_where_the_test_decides(
@@ -118,6 +121,7 @@ def test_the_line_for_few_pictures_is_where_the_exact_test_decides(
     assert found.critical_distance == pytest.approx(0.5271, abs=1e-4)
 
 
+@pytest.mark.slow
 @given(sizes, sizes, st.integers(1, 40), st.integers(0, 2**32 - 1))
 @settings(max_examples=50, deadline=None)
 def test_a_comparison_is_inconclusive_when_even_samples_apart_are_no_drift(

@@ -25,6 +25,7 @@ def encoder() -> Any:
     return Encoder.train(drawn_footage(120), 0, EncoderConfig(epochs=1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DETECTORS)
 def test_every_built_in_detector_keeps_to_the_protocol(name: Any, encoder: Any) -> None:
     check_detector(with_encoder(DETECTORS[name], encoder))
@@ -214,10 +215,12 @@ class Backwards(Good):
         return -super().score()
 
 
+@pytest.mark.slow
 def test_a_simple_detector_keeps_to_the_protocol() -> None:
     check_detector(lambda clean, ert, seed: Good(clean))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("bad", "message"),
     [

@@ -22,6 +22,7 @@ def panel() -> tuple[Any, ...]:
     return "distance", calibrate_scores(runs, ert=200, tail="additive"), runs
 
 
+@pytest.mark.slow
 def test_the_figure_shows_both_runs_and_the_thresholds(tmp_path: Path, panel: Any) -> None:
     save_figure(tmp_path / "one.png", [panel])
     save_figure(tmp_path / "two.png", [panel, panel])
@@ -33,11 +34,13 @@ def test_the_figure_shows_both_runs_and_the_thresholds(tmp_path: Path, panel: An
     assert {(198, 40, 40), (178, 106, 0)} <= colours  # drift and warning
 
 
+@pytest.mark.slow
 def test_the_figure_marks_the_events(tmp_path: Path, panel: Any) -> None:
     save_figure(tmp_path / "figure.svg", [panel])
     assert "maximum of an event" in (tmp_path / "figure.svg").read_text()
 
 
+@pytest.mark.slow
 def test_the_figure_says_in_words_what_was_asked_for_and_found(tmp_path: Path, panel: Any) -> None:
     save_figure(tmp_path / "figure.svg", [panel])
     drawn = (tmp_path / "figure.svg").read_text()

@@ -47,6 +47,7 @@ def encoder() -> Any:
     return Encoder.train(frames(60), 0, EncoderConfig(epochs=1))
 
 
+@pytest.mark.slow
 def test_the_detector_never_sees_the_second_half_before_it_is_tested() -> None:
     footage, seen = frames(200), []
 
@@ -96,6 +97,7 @@ def test_footage_too_short_for_the_plan_is_refused() -> None:
         evaluate(brightness, frames(100), Plan())
 
 
+@pytest.mark.slow
 def test_progress_is_told_of_every_image_and_every_case() -> None:
     steps: list[Any] = []
     evaluate(brightness, frames(200), PLAN, progress=steps.append)
@@ -105,6 +107,7 @@ def test_progress_is_told_of_every_image_and_every_case() -> None:
         assert [s.done for s in steps if s.task == task] == list(range(1, total + 1))
 
 
+@pytest.mark.slow
 def test_detectors_side_by_side_score_as_each_does_alone() -> None:
     footage = frames(200)
     first, second = halves(footage, PLAN)
@@ -164,6 +167,7 @@ def test_the_tutorials_score_is_that_of_a_frouros_detector_that_saw_these_images
         assert score == (None if expected is None else pytest.approx(expected.distance, abs=1e-12))
 
 
+@pytest.mark.slow
 def test_the_table_and_the_page_show_every_detector(outcome: Any) -> None:
     found = figures([outcome], PLAN)
     console = Console(width=200, record=True, file=io.StringIO())

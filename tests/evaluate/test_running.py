@@ -35,6 +35,7 @@ def cameras(tmp_path: Path) -> Any:
     return found
 
 
+@pytest.mark.slow
 def test_two_processes_find_what_one_detector_at_a_time_finds(cameras: Any) -> None:
     steps: list[Any] = []
     found = run(list(DETECTORS), cameras, Config(), PLAN, 2, steps.append)
@@ -56,6 +57,7 @@ def test_two_processes_find_what_one_detector_at_a_time_finds(cameras: Any) -> N
     assert (corrupted[-1].done, corrupted[-1].total) == (12, 12)
 
 
+@pytest.mark.slow
 def test_an_error_in_a_process_ends_them_all(cameras: Any) -> None:
     before = multiprocessing.active_children()
     with pytest.raises(InputError, match="these images will not do"):
@@ -63,6 +65,7 @@ def test_an_error_in_a_process_ends_them_all(cameras: Any) -> None:
     assert multiprocessing.active_children() == before
 
 
+@pytest.mark.slow
 def test_an_evaluation_that_is_given_up_leaves_no_process(cameras: Any) -> None:
     before = multiprocessing.active_children()
 
@@ -75,6 +78,7 @@ def test_an_evaluation_that_is_given_up_leaves_no_process(cameras: Any) -> None:
     assert multiprocessing.active_children() == before
 
 
+@pytest.mark.slow
 def test_every_process_gets_the_encoder_that_detectors_share(cameras: Any) -> None:
     steps: list[Any] = []
     reef, quick = {"reef": cameras["reef"]}, EncoderConfig(epochs=2)

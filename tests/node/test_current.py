@@ -58,6 +58,7 @@ def test_a_judge_is_kept_until_its_calibration_is_replaced(trained: Config) -> N
     assert current.judge(reference, "reef").calibration == changed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", [True, False])
 def test_missing_thresholds_are_found_and_saved_unless_told_otherwise(
     trained: Config, keep: bool

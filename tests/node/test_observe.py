@@ -60,6 +60,7 @@ def test_the_answer_has_what_the_hooks_promise(trained: Config, camera: Camera) 
     assert json.loads(json.dumps(answer, allow_nan=False)) == answer
 
 
+@pytest.mark.slow
 def test_clean_pictures_are_clean_and_a_blurred_lens_is_drift(
     trained: Config, camera: Camera
 ) -> None:
@@ -96,6 +97,7 @@ def test_distances_are_those_of_the_detector(trained: Config, camera: Camera) ->
         assert found == fitted.distance(window)
 
 
+@pytest.mark.slow
 def test_a_restart_between_any_two_pictures_changes_nothing(
     trained: Config, tmp_path: Path
 ) -> None:
@@ -108,6 +110,7 @@ def test_a_restart_between_any_two_pictures_changes_nothing(
     assert [observe_all(restarted, [i])[0] for i in frames] == observe_all(trained, frames)
 
 
+@pytest.mark.slow
 def test_two_processes_in_turn_share_one_window(trained: Config, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     shutil.copytree(trained.storage_path, elsewhere)
@@ -134,6 +137,7 @@ def test_concurrent_pictures_are_all_in_the_window(trained: Config) -> None:
     assert sorted(window.to_reference) == sorted(other.to_reference)
 
 
+@pytest.mark.slow
 def test_streams_have_windows_of_their_own(trained: Config, camera: Camera) -> None:
     node = Node(trained)
     before = node.observe(camera(60), Request(stream="a"))["distance"]
@@ -345,6 +349,7 @@ def test_the_job_on_the_wire_holds_only_plain_values(tracked: Config, camera: Ca
     assert np.isfinite(jobs(node.store)[0]["parameters"]["distance"])
 
 
+@pytest.mark.slow
 def test_provisional_thresholds_are_said_in_the_log_once_and_in_every_job(
     tracked: Config, camera: Camera, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -38,6 +38,7 @@ def run(trained: Config, tmp_path: Path) -> Any:
     return command
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("calibrated", [True, False])
 def test_a_picture_is_explained(
     trained: Config, run: Any, tmp_path: Path, camera: Camera, calibrated: bool
@@ -52,6 +53,7 @@ def test_a_picture_is_explained(
     assert not list(trained.storage_path.glob("node.db*"))
 
 
+@pytest.mark.slow
 def test_a_calibration_that_cannot_be_kept_is_one_clear_line(run: Any) -> None:
     ended = run("calibrate")
     assert ended.returncode != 0

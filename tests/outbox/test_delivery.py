@@ -139,6 +139,7 @@ def test_what_our_server_refuses_is_parked_with_its_words(
     assert [r["parameters"]["event_id"] for r in records] == ["good", "shown"]
 
 
+@pytest.mark.slow
 def test_every_job_is_recorded_once_however_often_server_and_sender_are_killed(
     store: NodeStore, tracking: Tracking
 ) -> None:

@@ -105,6 +105,7 @@ def test_a_job_arrives_at_once_when_its_process_sends(
     assert stub.wait_for(lambda: len(stub.drifts) == 2)
 
 
+@pytest.mark.slow
 def test_a_job_of_another_store_arrives_within_half_a_second(
     store: NodeStore, stub: Stub, sender: Callable[..., Sender]
 ) -> None:
@@ -189,6 +190,7 @@ def test_a_server_that_is_down_gets_everything_when_it_is_up(
     assert "accepted again" in said[1]
 
 
+@pytest.mark.slow
 def test_a_server_that_never_answers_costs_the_writer_nothing(
     store: NodeStore, stub: Stub, sender: Callable[..., Sender]
 ) -> None:
@@ -207,6 +209,7 @@ def test_a_server_that_never_answers_costs_the_writer_nothing(
     assert len(stub.drifts) == 50
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [500, 502, 503, 408])
 def test_a_failing_server_loses_and_parks_nothing(
     store: NodeStore, stub: Stub, sender: Callable[..., Sender], status: int
@@ -220,6 +223,7 @@ def test_a_failing_server_loses_and_parks_nothing(
     assert one.parked() == []
 
 
+@pytest.mark.slow
 def test_retry_after_is_respected(
     store: NodeStore, stub: Stub, sender: Callable[..., Sender]
 ) -> None:
@@ -340,6 +344,7 @@ def test_jobs_that_block_the_queue_let_others_pass(
     assert stub.wait_for(lambda: stub.event_ids() == ["e1"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extensions", [True, False])
 @pytest.mark.parametrize("how", ["dies", "slow"])
 def test_a_job_stored_but_not_acknowledged_is_recorded_once(
@@ -367,6 +372,7 @@ def test_a_job_stored_but_not_acknowledged_is_recorded_once(
         one.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extensions", [True, False])
 def test_a_sender_killed_while_it_waits_for_the_answer_leaves_one_record(
     store: NodeStore, sender: Callable[..., Sender], extensions: bool
@@ -402,6 +408,7 @@ def test_a_sender_killed_while_it_waits_for_the_answer_leaves_one_record(
         one.stop()
 
 
+@pytest.mark.slow
 def test_only_one_of_many_senders_sends_and_a_clean_stop_hands_over(
     store: NodeStore, stub: Stub, sender: Callable[..., Sender]
 ) -> None:
@@ -416,6 +423,7 @@ def test_only_one_of_many_senders_sends_and_a_clean_stop_hands_over(
     assert stub.event_ids() == ["e1", "e2"]
 
 
+@pytest.mark.slow
 def test_two_leases_are_never_held_at_once(store: NodeStore) -> None:
     gained = threading.Event()
     one, two = Lease(store, "x", 5.0), Lease(store, "x", 5.0, gained.set)
@@ -611,6 +619,7 @@ def test_counts_tell_how_much_waits_and_since_when(store: NodeStore) -> None:
     assert abs(counts.oldest.timestamp() - time.time()) < 60
 
 
+@pytest.mark.slow
 def test_the_space_of_what_was_sent_is_given_back(
     store: NodeStore, stub: Stub, sender: Callable[..., Sender]
 ) -> None:

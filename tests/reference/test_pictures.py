@@ -151,6 +151,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         read_picture_file(tmp_path / "nothing.jpg", SIZE, LIMITS)
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(
     st.integers(0, 2**32 - 1),
@@ -175,6 +176,7 @@ def test_thumbnails_are_small_jpegs() -> None:
     assert small.size == (512, 288)
 
 
+@pytest.mark.slow
 def test_the_encoder_input_is_what_torchvision_makes() -> None:
     from torchvision.transforms import functional
 

@@ -42,6 +42,7 @@ def test_any_size_of_picture_will_do(size: tuple[Any, ...]) -> None:
     assert embedding.shape == (1, 8)
 
 
+@pytest.mark.slow
 def test_training_learns_and_tells_of_each_epoch(pixels: Any) -> None:
     epochs: list[Any] = []
     settings = EncoderConfig(latent_dim=8, epochs=6, batch_size=8)
@@ -52,6 +53,7 @@ def test_training_learns_and_tells_of_each_epoch(pixels: Any) -> None:
     assert not network.training
 
 
+@pytest.mark.slow
 def test_a_seed_gives_the_same_weights_again(pixels: Any) -> None:
     settings = EncoderConfig(latent_dim=8, epochs=2, batch_size=8, seed=3)
     one, two = (train(pixels, TRANSFORM, settings).state_dict() for _ in range(2))
@@ -67,6 +69,7 @@ def test_training_stops_when_it_no_longer_gets_better(pixels: Any) -> None:
     assert len(epochs) <= 5
 
 
+@pytest.mark.slow
 def test_the_best_weights_are_kept_and_not_the_last(pixels: Any) -> None:
     settings = EncoderConfig(latent_dim=8, epochs=8, batch_size=8, learning_rate=0.02, patience=8)
     epochs: list[Any] = []
@@ -95,6 +98,7 @@ def test_a_learning_rate_that_diverges_says_so(pixels: Any) -> None:
         train(pixels, TRANSFORM, EncoderConfig(latent_dim=8, epochs=3, learning_rate=1e30))
 
 
+@pytest.mark.slow
 def test_the_same_pictures_and_seed_give_the_same_reference(
     trained: Config, tmp_path: Path
 ) -> None:
@@ -131,6 +135,7 @@ class _Cancelled(BaseException):
     """An exception that is no Exception, like KeyboardInterrupt."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["reading pictures", "training", "encoding"])
 def test_a_callback_that_raises_ends_the_training_and_leaves_nothing(
     config: Config, camera: Camera, task: str
@@ -167,6 +172,7 @@ def broken_pictures(good: Any) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["truncated", "empty", "text", "too large"])
 def test_two_percent_of_unreadable_pictures_are_left_out_with_a_warning(
     config: Config, camera: Camera, caplog: pytest.LogCaptureFixture, kind: str

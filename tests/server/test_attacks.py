@@ -75,6 +75,7 @@ def pier(local: Any) -> Any:
     return experiment
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", INJECTIONS)
 def test_injection_through_queries_finds_nothing_and_breaks_nothing(
     local: Any, pier: Any, text: str
@@ -109,6 +110,7 @@ def test_injection_through_sort_fields_tags_and_keys(local: Any, pier: Any, text
     assert local.search(pier, {"parameters": {"$eq": {text: {text: text}}}}).json() == [record]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", INJECTIONS)
 def test_injection_through_the_other_searches(local: Any, pier: Any, text: str) -> None:
     for what, names in (
@@ -282,6 +284,7 @@ def test_names_of_files_that_do_not_exist_are_not_kept(local: Any) -> None:
     assert [one.cache_info().currsize for one in caches] == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limits", [Limits(query_seconds=0.001)])
 def test_a_slow_query_is_given_up(local: Any, pier: Any) -> None:
     local.post(
@@ -294,6 +297,7 @@ def test_a_slow_query_is_given_up(local: Any, pier: Any) -> None:
     assert answer.json()["errors"] == {"json": {"_schema": ["The query takes too long."]}}
 
 
+@pytest.mark.slow
 def test_large_queries_do_not_break_the_database(local: Any, pier: Any) -> None:
     path = "parameters." + ".".join("a1b2c")
     wide = {"$and": [{"$or": [{path: {"$gt": n}}, {"tags": {"$size": n}}]} for n in range(45)]}
@@ -330,6 +334,7 @@ bodies = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(bodies)
 def test_no_body_breaks_the_server_or_comes_back_as_invalid_json(

@@ -59,6 +59,7 @@ def make_experiment(client: httpx.Client, name: str = "pier") -> str:
     return str(client.post("/api/latest/experiment", json={"name": name}).json()["id"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("database_url", "number"),
     [("sqlite", signal.SIGTERM), ("postgresql", signal.SIGINT)],
@@ -76,6 +77,7 @@ def test_a_signal_ends_it_soon_even_with_open_event_streams(serve: Any, number: 
         assert served.process.wait(30) == 0
 
 
+@pytest.mark.slow
 def test_requests_under_way_are_finished(serve: Any) -> None:
     served = serve()
     body = b'{"name": "late"}'
@@ -91,6 +93,7 @@ def test_requests_under_way_are_finished(serve: Any) -> None:
     assert served.process.wait(30) == 0
 
 
+@pytest.mark.slow
 def test_the_options_of_the_command_take_the_place_of_settings(
     tmp_path: Path, database_url: str
 ) -> None:
@@ -126,6 +129,7 @@ def test_the_options_of_the_command_take_the_place_of_settings(
     assert stored == [made.json()["id"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_one_line_says_where_the_server_listens(tmp_path: Path, workers: int) -> None:
     port = free_port()
@@ -147,6 +151,7 @@ def test_one_line_says_where_the_server_listens(tmp_path: Path, workers: int) ->
     assert rest == ""
 
 
+@pytest.mark.slow
 def test_a_server_that_does_not_listen_says_nothing(tmp_path: Path) -> None:
     for workers in (1, 2):
         starting = command(
@@ -278,6 +283,7 @@ def test_the_migrations_give_the_schema_of_the_models(database_url: str) -> None
     database.close()
 
 
+@pytest.mark.slow
 def test_eight_processes_writing_at_once_lose_nothing(serve: Any, database_url: str) -> None:
     served, writes = serve(), 40
     with served.client("") as client:
@@ -303,6 +309,7 @@ def test_eight_processes_writing_at_once_lose_nothing(serve: Any, database_url: 
         database.close()
 
 
+@pytest.mark.slow
 def test_several_workers_share_the_work_and_a_dead_one_is_replaced(serve: Any) -> None:
     served = serve(workers=2)
     with served.client("") as client:
@@ -332,6 +339,7 @@ def _data(lines: Any) -> Any:
     return (line for line in lines if line.startswith("data: "))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_it_works_under_a_sub_path(serve: Any) -> None:
     with serve(root_path="/lens").client("") as client:
@@ -383,6 +391,7 @@ def test_it_tells_when_the_database_is_gone(local: Any, database_url: str) -> No
         assert local.client.get("/readyz").status_code == 200
 
 
+@pytest.mark.slow
 def test_the_server_needs_nothing_of_the_node() -> None:
     script = """
 import sys
@@ -395,6 +404,7 @@ assert not any(name.startswith(node) for name in sys.modules)
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
+@pytest.mark.slow
 def test_the_server_is_starlette_alone() -> None:
     script = """
 import sys

@@ -71,6 +71,7 @@ def refused(folder: Path, config: str, *options: str) -> str:
     return str(line)
 
 
+@pytest.mark.slow
 def test_workers_that_end_as_soon_as_they_start_are_given_up(tmp_path: Path) -> None:
     limits = {"crashes": 1, "restart_seconds": 0.01}
     starting = command(tmp_path, port=free_port(), workers=2, app="unusable", limits=limits)

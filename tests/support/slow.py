@@ -1,7 +1,7 @@
 """The mark `slow`, which `make test-fast` leaves out.
 
-It is written at tests that take longer than about a second. This adds it to the tests that need PostgreSQL, a
-browser, or a server in a process of its own.
+It is written at tests that take longer than about a third of a second. This adds it to the tests that need
+PostgreSQL, a browser, or a server in a process of its own.
 """
 
 from __future__ import annotations

@@ -304,10 +304,12 @@ def test_too_few_pictures_are_refused() -> None:
         fit_chart(measure_all(frames(FEWEST - 1)), ert=240)
 
 
+@pytest.mark.slow
 def test_little_footage_gives_a_provisional_threshold() -> None:
     assert not fit_chart(measure_all(frames(FEWEST)), ert=240).threshold.calibrated
 
 
+@pytest.mark.slow
 def test_fitting_and_judging_are_quick(fit: Any, later: Any) -> None:
     clean = measure_all(frames(100))
     started = time.thread_time()  # of the processor: other programs do not count

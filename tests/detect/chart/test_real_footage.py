@@ -20,9 +20,12 @@ from support.lens_footage import run
 
 VIDEO = Path("/usr/share/doc/opencv-doc/examples/data/vtest.avi")
 MISSING = not VIDEO.is_file() or shutil.which("ffmpeg") is None
-pytestmark = pytest.mark.skipif(
-    MISSING, reason="needs vtest.avi and ffmpeg: apt-get install opencv-doc ffmpeg"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        MISSING, reason="needs vtest.avi and ffmpeg: apt-get install opencv-doc ffmpeg"
+    ),
+]
 
 FITTED, START = 391, 500
 
@@ -48,6 +51,7 @@ def spoilt(fit: Any, footage: Any, spoil: Any) -> tuple[Any, ...]:
     return causes(fit.chart, state, fit.threshold.drift, fit.slow.drift), delay
 
 
+@pytest.mark.slow
 def test_clean_footage_stays_under_the_false_alarms_asked_for(fit: Any, footage: Any) -> None:
     _, scores = run(fit, footage[FITTED + 12 :])
     assert len(decluster(scores, fit.threshold.drift)) <= 0.008 * len(scores)
@@ -78,6 +82,7 @@ def test_a_dark_frame_is_called_darker(fit: Any, footage: Any) -> None:
     assert delay <= 2
 
 
+@pytest.mark.slow
 def test_most_smudges_are_found_and_those_in_the_right_cells(fit: Any, footage: Any) -> None:
     found = 0
     for seed in range(8):
@@ -111,6 +116,7 @@ def test_a_frozen_camera_is_called_frozen(fit: Any, footage: Any) -> None:
     assert found[0].name == "frozen"
 
 
+@pytest.mark.slow
 def test_nothing_plain_is_seen_on_clean_footage(fit: Any, footage: Any) -> None:
     state, watch = fit.chart.start(), fit.chart.watch
     for picture in footage[FITTED + 12 :]:

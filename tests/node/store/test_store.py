@@ -311,6 +311,7 @@ def test_a_writer_that_never_ends_is_reported_after_the_time_out(path: Path) -> 
         assert waiter.window("demo", "ab") is None  # readers do not wait
 
 
+@pytest.mark.slow
 def test_no_update_is_lost_between_processes_and_threads(path: Path) -> None:
     processes, threads, times = 3, 3, 40
     ready = SPAWN.Barrier(processes + threads)
@@ -347,6 +348,7 @@ def test_threads_of_one_store_take_turns(store: NodeStore) -> None:
     assert store.window("demo", "ab") == b"400"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("where", "counts"), [("before commit", 0), ("after commit", 1)])
 def test_a_killed_process_leaves_all_of_an_image_or_nothing(
     store: NodeStore, path: Path, where: str, counts: int

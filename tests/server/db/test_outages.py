@@ -189,6 +189,7 @@ def test_a_read_only_database_is_read_but_is_not_ready(local: Any, postgres_url:
     assert local.client.get("/readyz").status_code == 200
 
 
+@pytest.mark.slow
 def test_a_file_that_is_read_only_is_read_but_is_not_ready(tmp_path: Path) -> None:
     folder, file = tmp_path, tmp_path / "server.db"
     with (
@@ -253,6 +254,7 @@ def writes_held(database_url: str) -> Iterator[None]:
     database.close()
 
 
+@pytest.mark.slow
 def test_reads_go_on_while_writers_wait(local: Any, database_url: str) -> None:
     experiment = local.experiment()
     path = f"/experiment/{experiment['id']}"
@@ -345,6 +347,7 @@ def test_a_frozen_database_keeps_nobody_from_ending_the_server(
     assert served.process.wait(60) == 0
 
 
+@pytest.mark.slow
 def test_a_lock_keeps_nobody_from_ending_the_server(serve: Any, file: Path) -> None:
     served = serve()
     address = f"{served.address}/api/latest/experiment"

@@ -173,6 +173,7 @@ def test_a_first_log_in_during_the_registration_makes_one_user(
     assert api.get("/user/self").json()["subject"] == "una"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("live", [False, True])
 def test_who_reads_while_an_experiment_is_deleted_sees_it_whole(
     local: Any, database: Database, live: bool

@@ -353,6 +353,7 @@ def test_search_by_exact_name_as_the_client_does(ann: Any) -> None:
     assert json.loads(answer.headers["X-Pagination"])["total"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("query", "names"),
     [

@@ -114,6 +114,7 @@ def attempts(app: Any, secret: dict[str, Any]) -> Iterator[tuple[str, str, dict[
         yield method, path.format(**values), options
 
 
+@pytest.mark.slow
 def test_nobody_sees_or_changes_anything_by_any_path(
     ann: Any, secret: dict[str, Any], strangers: dict[str, Any], bob: Any
 ) -> None:
@@ -139,6 +140,7 @@ def test_nobody_sees_or_changes_anything_by_any_path(
     assert known(ann, {"id": secret["E"]}) == secret["known"]
 
 
+@pytest.mark.slow
 def test_no_query_tells_that_it_is_there(secret: Any, strangers: dict[str, Any]) -> None:
     visible = {"another user": 1, "key for another experiment": 1}
     for name, stranger in strangers.items():
@@ -151,6 +153,7 @@ def test_no_query_tells_that_it_is_there(secret: Any, strangers: dict[str, Any])
             assert stranger.search({"id": secret["E"]}, probe).status_code == 403
 
 
+@pytest.mark.slow
 def test_a_session_in_the_browser_opens_no_more_than_its_key(
     ann: Any, secret: dict[str, Any], strangers: dict[str, Any]
 ) -> None:

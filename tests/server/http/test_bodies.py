@@ -128,6 +128,7 @@ BAD = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", BAD)
 def test_complaints_are_a_hundred_at_most_and_cost_little(local: Any, pier: Any, what: str) -> None:
     path = f"/experiment/{pier['id']}/drift" if "name" not in BAD[what] else "/experiment"

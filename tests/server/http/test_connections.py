@@ -100,6 +100,7 @@ SLOW = {
 }
 
 
+@pytest.mark.slow
 def test_who_sends_no_whole_head_is_cut_off(port: int) -> None:
     with ThreadPoolExecutor(len(SLOW)) as pool:
         waited = pool.map(lambda sent: seconds_until_cut_off(port, *sent), SLOW.values())
@@ -107,6 +108,7 @@ def test_who_sends_no_whole_head_is_cut_off(port: int) -> None:
         assert 0.9 * HEAD_SECONDS < seconds < NEVER, name
 
 
+@pytest.mark.slow
 def test_streams_slow_bodies_and_kept_connections_live_on(local: Any, port: int) -> None:
     experiment = local.experiment()
     address = f"http://127.0.0.1:{port}"
@@ -132,6 +134,7 @@ def test_streams_slow_bodies_and_kept_connections_live_on(local: Any, port: int)
         assert json.loads(data.removeprefix("data: "))["id"] == job["id"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux has it")
 def test_who_fetches_nothing_of_an_answer_is_cut_off(port: int) -> None:
     plotly = b"GET /static/x/plotly.min.js HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -250,6 +253,7 @@ def test_head_answers_as_get_does_without_a_body(port: int, local: Any) -> None:
             assert (head.status_code, head.content) == (got.status_code, b""), path
 
 
+@pytest.mark.slow
 def test_several_workers_cut_off_too(tmp_path: Path) -> None:
     with (
         served(tmp_path, workers=2, limits={"head_seconds": HEAD_SECONDS}) as running,

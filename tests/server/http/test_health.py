@@ -14,6 +14,7 @@ from support.waiting import until
 PAGES = 45  # more than there are threads for pages
 
 
+@pytest.mark.slow
 def test_a_process_lives_and_is_ready_whatever_its_pages_wait_for(
     local: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 
 def test_the_jobs_are_those_that_are_stored_now(local: Any, pier: Any) -> None:
     def jobs() -> list[str]:
@@ -20,6 +22,7 @@ def test_the_jobs_are_those_that_are_stored_now(local: Any, pier: Any) -> None:
     assert jobs() == []
 
 
+@pytest.mark.slow
 def test_metrics_name_the_first_hundred_streams_of_an_experiment(local: Any) -> None:
     experiment = local.experiment()
     for number in range(103):

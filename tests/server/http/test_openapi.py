@@ -126,6 +126,7 @@ def closed(components: Any) -> Any:
     return components | {"schemas": schemas}
 
 
+@pytest.mark.slow
 def test_schemathesis_finds_nothing(shared: Served, tmp_path: Path) -> None:
     base = f"{shared.address}/api/latest"
     command = [

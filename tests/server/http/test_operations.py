@@ -178,6 +178,7 @@ def refused(scene: Scene, operation: str) -> dict[int, list[Any]]:
 BAD_QUERY = {"body": {"$where": "1"}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prefix", PREFIXES)
 def test_the_refusals_of_the_table(scene: Scene, prefix: str) -> None:
     for operation, row in TABLE.items():
@@ -189,6 +190,7 @@ def test_the_refusals_of_the_table(scene: Scene, prefix: str) -> None:
                 check(answer, code, message, operation)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operation", TABLE)
 def test_the_successes_of_the_table(scene: Scene, operation: str) -> None:
     row, prefix = TABLE[operation], "/api/v1"  # all other files ask under /api/latest
@@ -212,6 +214,7 @@ def test_the_successes_of_the_table(scene: Scene, operation: str) -> None:
         assert shown["id"] == str(uuid.UUID(shown["id"]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prefix", PREFIXES)
 def test_the_order_of_checks(scene: Scene, prefix: str) -> None:
     for operation, row in (TABLE if prefix == "/api/v1" else TABLE | OURS).items():

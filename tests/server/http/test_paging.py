@@ -91,6 +91,7 @@ def expected(total: int, page: int, size: int) -> dict[str, int]:
     return header | ({"next_page": page + 1} if page < last else {})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["user", "experiment", "drift"])
 def test_every_search_tells_where_one_is(root: Any, ann: Any, bob: Any, what: str) -> None:
     """Five records, asked for in every way."""
@@ -210,6 +211,7 @@ def test_pages_can_be_read_from_other_origins(make_app: Any) -> None:
         assert preflight.headers["Access-Control-Max-Age"] == "100"
 
 
+@pytest.mark.slow
 def test_the_total_of_a_span_of_time_is_exact(local: Any) -> None:
     pier = local.experiment()
     stamps = [local.drift(pier)["created_at"] for _ in range(12)]

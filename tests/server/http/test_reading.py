@@ -48,6 +48,7 @@ def test_unless_configured_the_limit_is_8_mib(local: Any) -> None:
     assert post(8 * 2**20).status_code == 201
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limits", [Limits(body_seconds=0.4)])
 @pytest.mark.parametrize("drip", [0, 0.05])
 def test_a_body_that_never_comes_is_given_up(local: Any, port: int, drip: float) -> None:

@@ -59,6 +59,7 @@ def test_requests_are_logged_with_their_ids(capfd: Any, make_app: Any) -> None:
     }
 
 
+@pytest.mark.slow
 def test_what_uvicorn_complains_of_is_a_line_of_json_too(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with (

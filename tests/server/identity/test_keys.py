@@ -284,6 +284,7 @@ def test_a_proxy_that_may_not_tell_the_scheme_does_not_lock_browsers_out(
             assert answer.status_code == code
 
 
+@pytest.mark.slow
 def test_a_proxy_that_tells_the_scheme_is_believed(config: Config, serve: Any) -> None:
     served = serve(auth={"mode": "keys"}, root_path="/lens")
     key = create_key(config, "me")[1]

@@ -75,6 +75,7 @@ def made(owner: Any, public: bool, *entries: dict[str, str]) -> tuple[dict[str, 
     return experiment, drift
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("public", [False, True])
 @pytest.mark.parametrize("level", [None, *LEVELS])
 def test_each_level_is_the_one_below_and_more(
@@ -121,6 +122,7 @@ def test_the_highest_of_several_entries_counts(ann: Any, bob: Any) -> None:
         assert allowed(bob, *made(ann, False, *entries)) == MAY["Edit"]
 
 
+@pytest.mark.slow
 def test_an_entity_need_not_exist_and_is_matched_exactly(ann: Any, bob: Any) -> None:
     for entity in (
         "",

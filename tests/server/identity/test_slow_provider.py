@@ -115,6 +115,7 @@ def log_in(client: TestClient, key: str) -> None:
     assert answer.status_code == 303
 
 
+@pytest.mark.slow
 def test_only_tokens_wait_for_a_provider_that_hangs(
     anonymous: Any, issuer: Any, key: str, hold: Any, pool: ThreadPoolExecutor
 ) -> None:
@@ -200,6 +201,7 @@ def test_one_provider_does_not_hold_up_another(
         assert {answer.result().status_code for answer in waiting} == {503}
 
 
+@pytest.mark.slow
 @impatient
 def test_opaque_tokens_are_asked_about_where_somebody_answers(
     make_app: Any, oidc_settings: Any, issuer: Any, other_issuer: Any, hold: Any
@@ -322,6 +324,7 @@ def ask(make_app: Any, oidc_settings: Any) -> Callable[[Any], Any]:
     return ask
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("send", [drip_head, drip_body])
 @impatient
 def test_a_provider_that_drips_is_given_up(ask: Any, raw_provider: Any, send: Any) -> None:

@@ -72,6 +72,7 @@ def test_drift_detected_is_required(local: Any, pier: Any) -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_status_may_change_to_any_other(local: Any, pier: Any) -> None:
     path = f"/experiment/{pier['id']}/drift/{local.drift(pier)['id']}"
     for pair in itertools.product(("Running", "Completed", "Failed"), repeat=2):
@@ -182,6 +183,7 @@ def test_a_drift_is_found_in_its_own_experiment_only(local: Any, pier: Any) -> N
 EVENTS = ["e1", "a b", "ä", "", "x" * 65, "x" * 5000, 5, 0.5, True, ["e"], {"e": 1, "f": None}]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("event_id", EVENTS)
 def test_an_event_is_recorded_once(local: Any, pier: Any, event_id: Any) -> None:
     first = local.drift(pier, parameters={"event_id": event_id, "x": 1})

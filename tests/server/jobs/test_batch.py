@@ -55,6 +55,7 @@ def test_a_batch_keeps_its_order(local: Any, pier: Any) -> None:
     assert stamps == sorted(set(stamps))
 
 
+@pytest.mark.slow
 def test_a_thousand_jobs_twice_are_a_thousand_jobs(local: Any, pier: Any) -> None:
     jobs = [job(f"e{n}", tags=["t"]) for n in range(1000)]
     first, second = send(local, pier, jobs).json(), send(local, pier, jobs).json()

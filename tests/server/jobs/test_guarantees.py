@@ -28,6 +28,7 @@ steps = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(steps)
 def test_the_tallies_are_always_what_counting_would_give(
@@ -103,6 +104,7 @@ def test_pages_by_a_column_are_answered_from_an_index_in_its_order(
             )
 
 
+@pytest.mark.slow
 def test_storing_leaves_no_statements_in_memory(local: Any) -> None:
     experiment = local.experiment()
 

@@ -44,6 +44,7 @@ def drifts_of_new_experiment(api: httpx.Client) -> str:
     return f"/experiment/{made['id']}/drift"
 
 
+@pytest.mark.slow
 def test_what_is_stored_and_changed_arrives_in_order(api: httpx.Client) -> None:
     path, other = drifts_of_new_experiment(api), drifts_of_new_experiment(api)
     api.post(path, json=JOB)  # before anybody listens
@@ -84,6 +85,7 @@ def test_a_number_that_is_none_of_an_event_is_no_number(api: httpx.Client) -> No
         assert next(stream.iter_lines()) == "retry: 2000"
 
 
+@pytest.mark.slow
 def test_many_listeners_leave_the_server_answering(shared: Served, api: httpx.Client) -> None:
     path = drifts_of_new_experiment(api)
     clients = [shared.client() for _ in range(40)]
@@ -99,6 +101,7 @@ def test_many_listeners_leave_the_server_answering(shared: Served, api: httpx.Cl
         client.close()
 
 
+@pytest.mark.slow
 def test_who_may_no_longer_read_hears_nothing_more(
     serve: Any, oidc_settings: Any, issuer: Any, database_url: str, tmp_path: Path
 ) -> None:
@@ -147,6 +150,7 @@ def test_who_may_no_longer_read_hears_nothing_more(
         client.close()
 
 
+@pytest.mark.slow
 def test_a_silent_stream_shows_that_it_lives(serve: Any) -> None:
     running = serve(limits={"heartbeat_seconds": 0.1})
     with running.client() as client:
@@ -191,6 +195,7 @@ def read_until(lines: Any, job_id: str) -> list[tuple[int, Any]]:
     return events
 
 
+@pytest.mark.slow
 def test_a_database_that_is_put_back_is_followed_too(serve: Any, database_url: str) -> None:
     database = Database(database_url)
     with serve().client() as client:

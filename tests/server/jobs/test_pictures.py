@@ -176,6 +176,7 @@ def test_other_types_are_415(local: Any, path: str, kind: str) -> None:
     assert set(answer.json()) == {"code", "status", "message"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "options"),
     [("PNG", {}), ("WEBP", {"lossless": True}), ("JPEG", {"progressive": True})],

@@ -103,6 +103,7 @@ def test_searching_by_id_under_both_names(local: Any, pier: Any, key: str) -> No
     assert local.search(pier, {key: {"$ne": record["id"]}}).json() == [other]
 
 
+@pytest.mark.slow
 def test_every_filter_of_the_page_with_every_other(local: Any, pier: Any) -> None:
     records = [
         local.drift(pier, job_status=status, tags=tags)

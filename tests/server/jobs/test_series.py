@@ -73,6 +73,7 @@ def test_a_series_is_columns_in_time_order(local: Any, pier: Any) -> None:
     assert {len(column) for column in series.values()} == {4}
 
 
+@pytest.mark.slow
 def test_a_series_has_the_lens_score_and_the_node_s_own_warning(local: Any) -> None:
     experiment = local.experiment("quay")
     score = {"score": 3.1, "drift_score": 1.4, "warning_score": 1.2, "warning": True}
@@ -124,6 +125,7 @@ def test_a_series_takes_what_is_drawn_and_no_more(local: Any, statements: Any) -
     assert not any("drifts.tags" in statement for statement, _ in statements)
 
 
+@pytest.mark.slow
 def test_many_streams_are_one_question_and_the_first_thousand_the_answer(
     local: Any, statements: Any
 ) -> None:

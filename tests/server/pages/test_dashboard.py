@@ -103,6 +103,7 @@ def test_addresses_are_relative_so_that_any_sub_path_works(client: Any, path: An
     assert not [address for address in addresses if re.match(r"/|[a-z]+:", address)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", PAGES)
 def test_every_file_that_a_page_names_is_there_and_may_be_kept_for_ever(
     client: Any, path: Any

@@ -90,6 +90,7 @@ def search_values(local: Any) -> Any:
     return ask_for
 
 
+@pytest.mark.slow
 def test_operators_on_values_and_their_members(search_values: Any) -> None:
     for query, expected in FOUND:
         assert search_values({"parameters.a": query}) == expected, query
@@ -98,6 +99,7 @@ def test_operators_on_values_and_their_members(search_values: Any) -> None:
             assert search_values({"parameters.a": {"$not": query}}) == others, query
 
 
+@pytest.mark.slow
 def test_null_is_found_where_a_path_ends_too_early(search_values: Any) -> None:
     for path, expected in PLACES:
         found = search_values({f"parameters.{path}": None})
@@ -124,6 +126,7 @@ def test_records_by_their_columns(local: Any) -> None:
         assert local.search(pier, query, order_by="asc").json() == expected, query
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [-(2**63), -float(2**63), 2**63 - 1024, 1e16, -1e16, 1e300])
 def test_large_numbers_are_equal_whatever_they_were_written_as(local: Any, number: Any) -> None:
     pier = local.experiment()
@@ -195,6 +198,7 @@ def test_queries_that_would_cost_too_much_are_refused(local: Any, query: Any) ->
         assert complaint.startswith("The query is too large: ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "query",
     [

@@ -154,6 +154,7 @@ def ask(connection: Connection, query: Any) -> list[int]:
     return list(found.scalars())
 
 
+@pytest.mark.slow
 @given(st.lists(records, min_size=1, max_size=4), st.lists(queries, min_size=1, max_size=4))
 def test_sql_answers_as_python_does(connection: Connection, documents: Any, asked: Any) -> None:
     with connection.begin_nested() as savepoint:
@@ -170,6 +171,7 @@ def test_sql_answers_as_python_does(connection: Connection, documents: Any, aske
         savepoint.rollback()
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(st.lists(records, min_size=1, max_size=5), st.lists(queries, min_size=1, max_size=6))
 def test_the_api_answers_as_python_does(local: Any, documents: Any, asked: Any) -> None:
@@ -204,6 +206,7 @@ def with_absolute_ends(regex: str) -> str:
     return "".join(parts)
 
 
+@pytest.mark.slow
 @given(
     st.text(alphabet="ab.^$*+?{}2,[]-\\d|()i", max_size=8),
     st.sampled_from(["", "i", "s", "is"]),

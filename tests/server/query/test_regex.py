@@ -55,6 +55,7 @@ def compare_with_python(expression: str, options: str, texts: list[str], flags: 
         assert compiled.search(text) == bool(oracle.search(text)), text
 
 
+@pytest.mark.slow
 @given(
     expressions,
     st.sampled_from(["", "s"]),
@@ -64,6 +65,7 @@ def test_expressions_match_as_in_python(expression: str, options: str, texts: li
     compare_with_python(expression, options, texts, re.DOTALL if "s" in options else 0)
 
 
+@pytest.mark.slow
 @given(expressions, st.lists(st.text("aAbB2. \n-_中", max_size=8), min_size=1, max_size=8))
 def test_case_is_ignored_as_in_python(expression: str, texts: list[str]) -> None:
     compare_with_python(expression, "i", texts, re.IGNORECASE)
@@ -122,6 +124,7 @@ def test_time_that_is_up_ends_a_query() -> None:
         regex_function(deadline=0.0)("a", "", "banana")
 
 
+@pytest.mark.slow
 def test_compiled_expressions_take_little_memory(capfd: pytest.CaptureFixture[str]) -> None:
     before = resident_bytes()
     for number in range(150):  # more than are kept; with RE2's own limit this took 400 MB

@@ -90,6 +90,7 @@ def test_ten_thousand_tags_are_the_most(local: Any) -> None:
     assert answer.json()["errors"] == {"json": {"tags": ["Longer than maximum length 10000."]}}
 
 
+@pytest.mark.slow
 def test_queries_are_small(local: Any) -> None:
     experiment = local.experiment()
     query = json.dumps({"model": "m", "parameters.a": "x" * 256 * 1024})
