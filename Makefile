@@ -2,7 +2,7 @@
 # make test-fast    the tests to run while working: all that take no longer than about a third of a second
 # make test         the lint and all tests, with their coverage and the slowest 20
 # make lint         ruff, mypy, the import rules, and biome for JavaScript where npm is installed
-# make format       what ruff can put right
+# make format       format, and correct what ruff can correct
 # make findings     each script in findings/, one after the other
 # make constraints  constraints.txt with the newest versions; run the tests with them before you commit it
 # make bench        speed of the node;  make bench-server  of the tracking server
@@ -24,7 +24,7 @@ BIOME := build/biome-$(BIOME_VERSION)/node_modules/.bin/biome
 # Tests run on every core. What they share (a trained reference, servers, a database) is made once a process and
 # often once a file, so a file stays with one process.
 SPREAD := -n logical --maxprocesses 4 --dist loadfile
-# Coverage takes half as much time again on Python 3.11:  make test COVERAGE=  does without.
+# Coverage takes half as much time again on Python 3.11; `make test COVERAGE=` leaves it out.
 COVERAGE := --cov --cov-report=term
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SPREAD)
 

@@ -281,7 +281,7 @@ def test_causes_and_the_map_say_what_changed_and_where(server: Server, page: Pag
     page.get_by_text("blurred, upper right").focus()
     page.locator(".causes li").hover()
     expect(page.locator(".map .lit")).to_have_count(2)
-    page.get_by_label("where it deviates").uncheck()
+    page.get_by_label("show deviations").uncheck()
     expect(page.locator(".map")).to_be_hidden()
 
 
@@ -303,7 +303,7 @@ def test_the_sentence_of_a_stream_names_what_decided(server: Server, page: Page)
             scored(0, warning=True, causes=looked_at),
             "warning since 2026-06-01 10:00: camera moved",
         ),
-        ({"status": "Failed"}, "every image so far failed"),
+        ({"status": "Failed"}, "every picture so far failed"),
         ({"status": "Running"}, "no verdict yet"),
         ({"distance": None}, "clean, threshold 0.12"),
     ]
@@ -339,7 +339,7 @@ def test_a_failed_image_does_not_hide_the_drift_before_it(server: Server, page: 
     server.jobs(experiment, [server.body(0, 0.4), server.body(1, status="Failed", error="cut")])
     opened(page, server.page_of(experiment))
     expect(page.locator("#streams")).to_contain_text("drift since 2026-06-01 10:00, distance 0.4")
-    expect(page.locator("#streams")).to_contain_text("the last image failed")
+    expect(page.locator("#streams")).to_contain_text("the last picture failed")
     expect(page).to_have_title(re.compile("drift: demo"))
 
 
@@ -371,7 +371,7 @@ def test_a_failed_image_does_not_hide_the_causes_before_it(
     server: Server, page: Page, fouled: str
 ) -> None:
     server.job(fouled, minute=41, status="Failed", error="cut")
-    told = "lens score 3.1, threshold 1.4: partly covered, blurred; the last image failed"
+    told = "lens score 3.1, threshold 1.4: partly covered, blurred; the last picture failed"
     opened(page, server.page_of(fouled))
     expect(page.locator("#streams")).to_contain_text(told)
     server.job(fouled, minute=42, status="Failed", error="cut")  # while the page looks on

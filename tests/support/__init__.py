@@ -1,1 +1,1 @@
-"""What tests share: servers, databases, stand-ins for other products, footage."""
+"""Code that tests share: servers, databases, stand-ins for other products, footage."""

@@ -15,7 +15,7 @@ from support.samples import JOB
 
 @dataclass(frozen=True)
 class Api:
-    """The API as somebody sees it."""
+    """A client of the API with one token and one prefix."""
 
     client: TestClient
     token: str | None = None
@@ -23,11 +23,11 @@ class Api:
     headers: dict[str, str] = field(default_factory=dict)
 
     def as_(self, token: str | None) -> Api:
-        """The same for the holder of `token`."""
+        """Return a client with another token."""
         return replace(self, token=token)
 
     def under(self, prefix: str) -> Api:
-        """The same under another prefix."""
+        """Return a client with another prefix."""
         return replace(self, prefix=prefix)
 
     def __call__(self, method: str, path: str, **options: Any) -> Any:
@@ -49,7 +49,7 @@ class Api:
         return self("DELETE", path, **options)
 
     def me(self) -> str:
-        """One's own id."""
+        """Return the caller's user id."""
         return str(self.get("/user/self").json()["id"])
 
     def experiment(self, name: str = "", **fields: Any) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def config_for(url: str, root: Path, **settings: Any) -> Config:
 
 
 def registered(api: Api, token: str) -> Api:
-    """The API as seen by a user who registers now."""
+    """Register a new user and return a client with their token."""
     answer = api.as_(token).post("/user")
     assert answer.status_code == 201, answer.text
     return api.as_(token)

@@ -1,4 +1,4 @@
-"""Certificates that nobody trusts until a test says so."""
+"""Self-signed certificates."""
 
 from __future__ import annotations
 

@@ -46,6 +46,6 @@ def broken(clean: Images, ert: float, seed: int) -> Brightness:
 
 
 def encoded(clean: Any, ert: Any, seed: int, encoder: Any = None) -> Brightness:
-    """A detector that cannot do without the shared encoder."""
+    """A detector that requires the shared encoder."""
     np.testing.assert_allclose(encoder(clean[3]), encoder.embeddings[3], atol=1e-5)
     return Brightness(clean)

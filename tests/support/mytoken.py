@@ -18,7 +18,7 @@ from support.json_replies import JsonHandler
 
 
 def unsigned_token(seconds: int | None = 600) -> str:
-    """What looks enough like a JWT for the client; it ends in so many seconds, or says nothing of it."""
+    """Return an unsigned JWT that expires after `seconds`; without an expiry if None."""
     claims: dict[str, Any] = {"sub": "ann", "seconds": seconds}
     if seconds is not None:
         claims["exp"] = int(time.time()) + seconds
@@ -29,7 +29,7 @@ def unsigned_token(seconds: int | None = 600) -> str:
 
 
 class Mytoken(ThreadingHTTPServer):
-    """Exchanges the mytoken "secret" for access tokens: each once, and the last for ever."""
+    """A mytoken server: exchanges "secret" for each of `tokens` once, then always for the last."""
 
     def __init__(
         self, *tokens: str, name: str = "127.0.0.1", certificate: Path | None, seconds: float
@@ -47,7 +47,7 @@ class Mytoken(ThreadingHTTPServer):
             self.socket = context.wrap_socket(self.socket, server_side=True)
 
     def handle_error(self, *_: Any) -> None:
-        """A client that does not trust us hangs up."""
+        """Ignore clients that do not trust the certificate."""
 
 
 class _Handler(JsonHandler):
@@ -78,7 +78,7 @@ def mytoken_server(
     certificate: Path | None = None,
     seconds: float = 0,
 ) -> Iterator[Mytoken]:
-    """One that runs: over TLS with a certificate, and so many seconds late with each answer."""
+    """Run a mytoken server, with TLS if there is a certificate, and delay each answer by `seconds`."""
     server = Mytoken(
         *(tokens or (unsigned_token(),)), name=name, certificate=certificate, seconds=seconds
     )

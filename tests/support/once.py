@@ -1,4 +1,4 @@
-"""What takes long to make, made once for all the processes that run tests (pytest-xdist)."""
+"""Expensive set-up, done once for all the processes that run tests (pytest-xdist)."""
 
 from __future__ import annotations
 

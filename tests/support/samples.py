@@ -1,4 +1,4 @@
-"""What tests send: a job, pictures."""
+"""Samples that tests send: a job, pictures."""
 
 from __future__ import annotations
 

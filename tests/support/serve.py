@@ -1,4 +1,4 @@
-"""Be a tracking server: `python -P serve.py SETTINGS FOLDER`.
+"""A tracking server as a script: `python -P serve.py SETTINGS FOLDER`.
 
 SETTINGS are those of [server], as JSON, and more: "limits" as in `Limits`, and "app", a name in APPS.
 """

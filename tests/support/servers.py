@@ -33,7 +33,7 @@ class Served:
         return f"http://127.0.0.1:{self.port}"
 
     def client(self, prefix: str = "/api/latest") -> httpx.Client:
-        """Somebody patient who asks it below `prefix`."""
+        """Return an HTTP client for `prefix`, with a time limit of 60 s."""
         return httpx.Client(base_url=self.address + prefix, timeout=60)
 
     def wait_until_ready(self) -> None:
@@ -70,7 +70,7 @@ def served(folder: Path, *, stderr: Any = None, **settings: Any) -> Iterator[Ser
 
 @contextlib.contextmanager
 def in_a_thread(server: uvicorn.Server, listener: socket.socket | None = None) -> Iterator[int]:
-    """The port where `server` serves."""
+    """Run `server` in a thread, and yield its port."""
     with listener or socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()

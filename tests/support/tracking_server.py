@@ -1,4 +1,4 @@
-"""A tracking server in a process of its own, and what a node posts to it."""
+"""A tracking server in its own process, and the requests of a node."""
 
 from __future__ import annotations
 

@@ -16,10 +16,10 @@ Found = TypeVar("Found")
 
 
 def until(condition: Callable[[], Found], seconds: float = 60) -> Found:
-    """What `condition` gives, once that is something; fail if it is not within so many seconds."""
+    """Wait for a true value of `condition()` and return it; fail after `seconds`."""
     end = time.monotonic() + seconds
     while not (found := condition()):
-        assert time.monotonic() < end, "it does not come to that"
+        assert time.monotonic() < end, f"no result within {seconds} s"
         time.sleep(0.01)
     return found
 

@@ -1,4 +1,4 @@
-/** What is selected, kept in the address so that a link shows the same. */
+/** The selection, kept in the address so that a link shows it. */
 
 const KEYS = ["stream", "job", "page", "status", "drift", "in", "tag", "from", "to"];
 

@@ -1,9 +1,9 @@
 /** The REST API, as this page uses it. */
 
-const PATIENCE = 10_000; // milliseconds for one request
+const TIMEOUT_MS = 10_000; // of one request
 const PAGE_SIZE = 25;
 
-/** What the server refused, or that it could not be reached (status 0). */
+/** An error of the server, or status 0 if it was not reached. */
 class ApiError extends Error {
   constructor(status, message) {
     super(message);
@@ -29,7 +29,7 @@ export class Api {
     return this.search(`${this.root}/experiment/search`, {}, page);
   }
 
-  /** What can be asked of one experiment. */
+  /** The requests about one experiment. */
   experiment(id) {
     return new ExperimentApi(this, `${this.root}/experiment/${encodeURIComponent(id)}`);
   }
@@ -75,8 +75,8 @@ class ExperimentApi {
   }
 
   /**
-   * Whether the picture of a job is there. The series tells; a picture's own address would answer
-   * 404, which leaves an error in the browser's console.
+   * True if a picture is stored. The series tells; a missing picture's address would answer 404,
+   * which leaves an error in the browser's console.
    */
   async hasImage({ id, created_at: createdAt }, stream) {
     const before = new Date(Date.parse(createdAt) + 1).toISOString();
@@ -97,7 +97,7 @@ async function json(url) {
 async function send(url, options = {}) {
   let reply;
   try {
-    reply = await fetch(url, { ...options, signal: AbortSignal.timeout(PATIENCE) });
+    reply = await fetch(url, { ...options, signal: AbortSignal.timeout(TIMEOUT_MS) });
   } catch {
     throw new ApiError(0, "The server does not answer.");
   }

@@ -6,7 +6,7 @@ import { plotly } from "./plotly.js";
 import { layoutFor, panelsOf, tracesFor } from "./figure.js";
 
 const CONFIG = { displayModeBar: false, responsive: true, showTips: false, doubleClick: "reset" };
-const SOON = 100; // milliseconds: what changes together is drawn once
+const DELAY_MS = 100; // what changes together is drawn once
 
 export class Chart {
   /**
@@ -30,7 +30,7 @@ export class Chart {
   }
 
   #later() {
-    if (!this.timer && this.wanted) this.timer = setTimeout(() => this.#draw(), SOON);
+    if (!this.timer && this.wanted) this.timer = setTimeout(() => this.#draw(), DELAY_MS);
   }
 
   async #draw() {
@@ -54,7 +54,7 @@ export class Chart {
     }
   }
 
-  /** Two panels need a higher plot than one. @returns {boolean} whether that changed it */
+  /** Two panels need a higher plot than one. @returns {boolean} true if that changed it */
   #makeRoom(two) {
     const before = this.node.classList.contains("two");
     this.node.classList.toggle("two", two);

@@ -101,7 +101,7 @@ function inLane(point) {
   return LANE.verdicts.includes(point.verdict);
 }
 
-/** Where a point stands in a panel; null where it has no value there. */
+/** The position of a point in a panel; null without a value. */
 function heightOf(point, { value }) {
   return value ? point[value] : 0.5;
 }

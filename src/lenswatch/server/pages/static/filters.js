@@ -31,7 +31,7 @@ function bound(text, minutesLater) {
   return date.toISOString().slice(0, 19);
 }
 
-/** The time that the table shows: when the image was taken, else when its job arrived. */
+/** The time that the table shows: when the picture was taken, else when its job arrived. */
 function between(from, to) {
   const range = (suffix) => ({
     ...(from && { $gte: from + suffix }),

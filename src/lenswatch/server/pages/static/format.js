@@ -77,7 +77,7 @@ export function counted(value, noun) {
   return `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
 }
 
-/** Whether it can be drawn and compared. */
+/** True for a finite number. */
 export function isNumber(value) {
   return typeof value === "number" && Number.isFinite(value);
 }

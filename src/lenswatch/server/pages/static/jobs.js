@@ -6,7 +6,7 @@ import { Filters, toQuery } from "./filters.js";
 import { showPager } from "./pager.js";
 import { JobTable, tagsOf } from "./table.js";
 
-const SOON = 300; // milliseconds: jobs that arrive together cost two searches
+const DELAY_MS = 300; // jobs that arrive together cost two searches
 
 export class Jobs {
   /**
@@ -56,7 +56,7 @@ export class Jobs {
         const again = this.again;
         Object.assign(this, { timer: 0, again: false });
         if (again) this.arrived(streams);
-      }, SOON);
+      }, DELAY_MS);
     }
   }
 

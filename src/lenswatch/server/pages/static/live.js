@@ -1,8 +1,8 @@
 /** New jobs as they arrive: server-sent events, and asking every second while those are away. */
 
-const ASK_EVERY = 1000; // milliseconds, while there should be events and are none
-const ASK_HIDDEN_EVERY = 5000;
-const REOPEN_AFTER = 5000;
+const POLL_MS = 1000; // while there should be events and are none
+const POLL_HIDDEN_MS = 5000;
+const REOPEN_MS = 5000;
 
 /**
  * Watch until the page goes.
@@ -40,13 +40,13 @@ export function watch(url, { onRecord, catchUp, onState }) {
   function interrupted() {
     missed = true;
     onState("reconnecting");
-    if (source.readyState === EventSource.CLOSED) setTimeout(open, REOPEN_AFTER);
-    if (!asking) asking = setTimeout(ask, ASK_EVERY);
+    if (source.readyState === EventSource.CLOSED) setTimeout(open, REOPEN_MS);
+    if (!asking) asking = setTimeout(ask, POLL_MS);
   }
 
   async function ask() {
     await catchUp().catch(() => {});
-    if (asking) asking = setTimeout(ask, document.hidden ? ASK_HIDDEN_EVERY : ASK_EVERY);
+    if (asking) asking = setTimeout(ask, document.hidden ? POLL_HIDDEN_MS : POLL_MS);
   }
 
   /** Browsers allow few connections to one server: a hidden tab gives its own to the others. */
@@ -54,7 +54,7 @@ export function watch(url, { onRecord, catchUp, onState }) {
     source?.close();
     missed = true;
     clearTimeout(asking);
-    asking = setTimeout(ask, ASK_HIDDEN_EVERY);
+    asking = setTimeout(ask, POLL_HIDDEN_MS);
   }
 
   document.addEventListener("visibilitychange", () => (document.hidden ? hide() : open()));

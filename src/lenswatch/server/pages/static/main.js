@@ -1,4 +1,4 @@
-/** The page of one experiment: what is selected, and who is told when something changes. */
+/** The page of one experiment: its selection, and updates when something changes. */
 
 import { fragment, readAddress, shareable, writeAddress } from "./address.js";
 import { Api } from "./api.js";
@@ -15,8 +15,8 @@ import { streamOf } from "./verdict.js";
 import { Watchlist } from "./watchlist.js";
 import { wireCopyButton } from "./welcome.js";
 
-const AGAIN = 3000; // milliseconds until a server that did not answer is asked again
-const TICK = 5000; // for "12 s ago"
+const RETRY_MS = 3000; // until a server that did not answer is asked again
+const TICK_MS = 5000; // for "12 s ago"
 
 const { base, experiment } = document.body.dataset;
 const api = new Api(base).experiment(experiment);
@@ -177,12 +177,12 @@ async function start() {
   } catch (error) {
     report(error);
     byId("name").textContent = "Experiment";
-    if (error.status < 400 || error.status >= 500) setTimeout(start, AGAIN);
+    if (error.status < 400 || error.status >= 500) setTimeout(start, RETRY_MS);
     return;
   }
   await refresh();
   watch(api.liveUrl, { onRecord: arrived, catchUp, onState: showState });
-  setInterval(drawStreams, TICK);
+  setInterval(drawStreams, TICK_MS);
 }
 
 wireCopyButton();

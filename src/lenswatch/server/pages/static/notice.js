@@ -1,4 +1,4 @@
-/** The notice at the top of a page: what went wrong, and the way out where there is one. */
+/** The notice at the top of a page: an error, and a link that helps. */
 
 import { byId, h, put } from "./dom.js";
 

@@ -8,8 +8,8 @@ import { showPager } from "./pager.js";
 import { byUrgency, nameOf, sentence, stateOf, verdictOf } from "./streams.js";
 import { wireCopyButton } from "./welcome.js";
 
-const AGAIN = 2000; // milliseconds from the end of one look to the next
-const AGAIN_HIDDEN = 10_000; // of a hidden page only the title is seen
+const REFRESH_MS = 2000; // from the end of one look to the next
+const REFRESH_HIDDEN_MS = 10_000; // of a hidden page only the title is seen
 const STREAMS_SHOWN = 4;
 
 const { base, loggedIn } = document.body.dataset;
@@ -37,7 +37,7 @@ async function refresh() {
   looking = false;
   report(problem);
   if (problem) byId("loading").hidden = true;
-  timer = setTimeout(refresh, document.hidden ? AGAIN_HIDDEN : AGAIN);
+  timer = setTimeout(refresh, document.hidden ? REFRESH_HIDDEN_MS : REFRESH_MS);
 }
 
 async function look(current) {

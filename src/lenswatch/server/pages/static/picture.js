@@ -1,4 +1,4 @@
-/** The picture of a job, with the map of where it deviates laid over it. */
+/** The picture of a job, with the map of its deviations laid over it. */
 
 import { h, put } from "./dom.js";
 import { isNumber, number, parseTime } from "./format.js";
@@ -49,7 +49,7 @@ function miss(frame, map) {
 function toggle(map) {
   const box = h("input", { type: "checkbox", checked: true });
   box.addEventListener("change", () => (map.hidden = !box.checked));
-  return h("label", { class: "toggle" }, box, "where it deviates");
+  return h("label", { class: "toggle" }, box, "show deviations");
 }
 
 function deviationMap(rows) {
@@ -90,7 +90,7 @@ function isMatrix(rows) {
 }
 
 /**
- * Where in the picture these cells lie: ", upper right"; "" where they are all over it.
+ * The place of these cells in the picture: ", upper right"; "" if they are all over it.
  * @param {number[][]} cells of row and column
  * @param {number[]} size rows and columns of the grid
  */

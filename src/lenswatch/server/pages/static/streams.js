@@ -1,25 +1,25 @@
-/** The streams of an experiment: what state each is in, in a sentence. */
+/** The streams of an experiment, and a sentence on the state of each. */
 
 import { arrange, h, put, shape } from "./dom.js";
 import { ago, counted, number, parseTime, shortTime } from "./format.js";
 import { calibrationNotes, causeNames, deciding, parametersOf, pointOf, STATISTICS } from "./verdict.js";
 
 /**
- * @typedef {Object} StreamState
+ * @typedef {Object} StreamSummary
  * @property {string} stream
  * @property {number} total
  * @property {number} failed
  * @property {Object|null} last the newest job by time, a drift record
- * @property {import("./verdict.js").Point|null} judged the newest point with a verdict on an image
+ * @property {import("./verdict.js").Point|null} judged the newest point with a verdict on a picture
  * @property {Object|null} record the drift record of that point, where it is known
  * @property {Date|null} since when that verdict began
- * @property {boolean} earlier whether it began before what was looked at
+ * @property {boolean} earlier true if it began before the oldest point at hand
  */
 
 const CAUSES_NAMED = 2;
 const JUDGED = new Set(["clean", "warning", "drift"]);
 
-/** The state that one entry of the streams reply tells. @returns {StreamState} */
+/** The state that one entry of the streams reply tells. @returns {StreamSummary} */
 export function stateOf({ stream, total, failed, last }) {
   const point = last ? pointOf(last) : null;
   const judged = point && JUDGED.has(point.verdict) ? point : null;
@@ -27,7 +27,7 @@ export function stateOf({ stream, total, failed, last }) {
   return { stream: stream ?? "", total, failed, last, judged, record, since: null, earlier: false };
 }
 
-/** Whether the points of the stream are needed to finish its sentence. */
+/** True if the sentence needs the points of the stream. */
 export function needsPoints(state) {
   return state.last !== null && state.judged?.verdict !== "clean";
 }
@@ -54,7 +54,7 @@ export function withRecord(state, record, isNew) {
   return { ...next, judged: point, record, ...(changed && { since: point.time, earlier: false }) };
 }
 
-/** The verdict a stream stands at; "failed" where no image has been judged. */
+/** The verdict a stream stands at; "failed" where no picture has been judged. */
 export function verdictOf(state) {
   return state.judged?.verdict ?? (state.last ? pointOf(state.last).verdict : "clean");
 }
@@ -68,7 +68,7 @@ export function sentence(state, now = new Date()) {
   const p = parametersOf(state.record ?? {});
   const causes = judged.verdict === "clean" ? [] : causeNames(p).slice(0, CAUSES_NAMED);
   const decided = [verdict, figures(judged, p, causes)].filter(Boolean).join(", ");
-  const failed = pointOf(last).verdict === "failed" ? "; the last image failed" : "";
+  const failed = pointOf(last).verdict === "failed" ? "; the last picture failed" : "";
   return [decided, causes.join(", ")].filter(Boolean).join(": ") + failed;
 }
 
@@ -90,7 +90,7 @@ function figures(judged, p, causes) {
 
 function unjudged({ last, total, failed }) {
   if (!last || pointOf(last).verdict !== "failed") return "no verdict yet";
-  return failed >= total ? "every image so far failed" : "the last image failed";
+  return failed >= total ? "every picture so far failed" : "the last picture failed";
 }
 
 /** Drifting streams first, then by name. */
@@ -130,12 +130,12 @@ function fillButton(button, state, selected) {
   );
 }
 
-/** What to know of the thresholds that the stream is judged by. */
+/** The notes on the thresholds of the stream. */
 function notesOn({ record }) {
   return record ? calibrationNotes(parametersOf(record)) : [];
 }
 
-/** How a stream is called on the page. */
+/** The name of a stream on the page. */
 export function nameOf(stream) {
   return stream || "(no stream)";
 }

@@ -6,7 +6,7 @@ const SIGNS = { drift: "◆", warning: "▲", failed: "✕" };
 
 /**
  * "◆ drift: demo · Harbour", "clean · Harbour"
- * @param {import("./streams.js").StreamState[]} states
+ * @param {import("./streams.js").StreamSummary[]} states
  * @param {string} name of the experiment
  */
 export function titleOf(states, name) {

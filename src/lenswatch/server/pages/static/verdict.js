@@ -1,11 +1,11 @@
-/** What a drift job says, read from its record. Nothing here touches the page. */
+/** A drift job as the page shows it. Nothing here touches the page. */
 
 import { isNumber, number, parseTime } from "./format.js";
 
 /**
  * @typedef {Object} Point One job as the chart draws it.
  * @property {string} id
- * @property {Date} time when the image was taken, else when its job arrived
+ * @property {Date} time when the picture was taken, else when its job arrived
  * @property {"clean"|"warning"|"drift"|"failed"|"running"} verdict
  * @property {number|null} distance
  * @property {number|null} driftDistance
@@ -15,7 +15,7 @@ import { isNumber, number, parseTime } from "./format.js";
  * @property {number|null} warningScore
  */
 
-/** What a verdict can rest on, and where a point has its value and its two thresholds. */
+/** The statistics that can decide, and the fields of a point with their values and thresholds. */
 export const STATISTICS = [
   { name: "distance", value: "distance", drift: "driftDistance", warning: "warningDistance" },
   { name: "lens score", value: "score", drift: "driftScore", warning: "warningScore" },
@@ -33,7 +33,7 @@ export function streamOf(record) {
   return typeof found === "string" ? found : "";
 }
 
-/** When the image was taken, else when its job arrived. */
+/** The time at which the picture was taken, else that at which its job arrived. */
 export function timeOf(record) {
   return parseTime(parametersOf(record).captured_at) ?? parseTime(record.created_at) ?? new Date(0);
 }
@@ -110,13 +110,13 @@ export function deciding(point) {
   return STATISTICS.filter((s) => exceeds(point[s.value], point[s[point.verdict]]));
 }
 
-/** What the node says has changed, the strongest first. @returns {string[]} */
+/** The names of the causes, the strongest first. @returns {string[]} */
 export function causeNames({ causes }) {
   if (!Array.isArray(causes)) return [];
   return causes.map((cause) => cause?.name).filter((name) => typeof name === "string" && name);
 }
 
-/** What to know of the thresholds, in the node's words: too little footage, out of reach. @returns {string[]} */
+/** The node's notes on the thresholds: too little footage, out of reach. @returns {string[]} */
 export function calibrationNotes({ calibrated, calibration_notes: notes }) {
   const found = Array.isArray(notes) ? notes.filter((note) => typeof note === "string" && note) : [];
   if (found.length > 0 || calibrated !== false) return found;
@@ -131,7 +131,7 @@ function comparison(point, { name, value, drift, warning }) {
   const [found, driftAt, warningAt] = [point[value], point[drift], point[warning]];
   if (found === null) return value === "distance" ? "There is no distance for this job." : "";
   const words = `${name[0].toUpperCase()}${name.slice(1)} ${number(found)}`;
-  if (driftAt === null) return `${words}; no drift threshold came with it.`;
+  if (driftAt === null) return `${words}; the job has no drift threshold.`;
   if (found > driftAt) {
     const times = driftAt > 0 ? `, ${(found / driftAt).toFixed(1)} times as much` : "";
     return `${words} is above the drift threshold ${number(driftAt)}${times}.`;
@@ -149,7 +149,7 @@ function comparison(point, { name, value, drift, warning }) {
 function noticed(point, p) {
   const names = causeNames(p);
   if (point.verdict !== "warning" || deciding(point).length > 0 || names.length === 0) return "";
-  return `Worth a look: ${names.join(", ")}.`;
+  return `Look at the picture: ${names.join(", ")}.`;
 }
 
 function alarmSentence({ verdict }, p) {
@@ -160,6 +160,6 @@ function alarmSentence({ verdict }, p) {
 function windowSentence(p) {
   const { filled, size } = p.window ?? {};
   if (!isNumber(filled) || !isNumber(size) || filled >= size) return "";
-  return `The window holds ${filled} of ${size} images.`;
+  return `The window holds ${filled} of ${size} pictures.`;
 }
 

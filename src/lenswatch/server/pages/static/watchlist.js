@@ -71,7 +71,7 @@ export class Watchlist {
       && !this.points.some((point) => point.id === id);
   }
 
-  /** With the record of the newest verdict, where later jobs failed: its causes are part of the sentence. */
+  /** Add the record of the newest verdict if later jobs failed: its causes are part of the sentence. */
   async #recall(state) {
     if (!state.judged || state.record) return state;
     const record = await this.api.job(state.judged.id).catch(() => null); // it may just have been deleted

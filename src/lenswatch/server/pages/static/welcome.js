@@ -1,4 +1,4 @@
-/** The command that sends a first image, with a button that copies it. */
+/** The command that sends a first picture, with a button that copies it. */
 
 import { byId } from "./dom.js";
 
