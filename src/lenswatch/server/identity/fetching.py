@@ -24,7 +24,7 @@ from lenswatch.server.values.loopback import is_loopback
 from lenswatch.server.values.refusals import Refusal
 
 __all__ = [
-    "DEFAULT_LIMITS",
+    "PROVIDER_LIMITS",
     "ProviderLimits",
     "fetch",
     "host_of",
@@ -51,7 +51,7 @@ class ProviderLimits:
     monotonic: Callable[[], float] = time.monotonic
 
 
-DEFAULT_LIMITS = ProviderLimits()
+PROVIDER_LIMITS = ProviderLimits()
 
 
 def tls_context() -> ssl.SSLContext:

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, select
 from starlette.requests import Request
 
 from lenswatch.server.db.tables import users
-from lenswatch.server.values.refusals import unauthorized
+from lenswatch.server.values.refusals import UNKNOWN_IDENTITY, unauthorized
 
 __all__ = [
     "LEVELS",
@@ -159,7 +159,7 @@ class TokenAuthenticator:
         for bearer in self.bearers:
             if bearer.knows(token):
                 return await bearer.identify(token)
-        raise unauthorized("User identity could not be determined")
+        raise unauthorized(UNKNOWN_IDENTITY)
 
 
 def find_caller(connection: Connection, identity: Identity | None) -> Caller | None:
