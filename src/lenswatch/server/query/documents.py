@@ -11,7 +11,6 @@ from typing import Any
 
 from sqlalchemy import (
     Boolean,
-    ColumnElement,
     and_,
     case,
     exists,
@@ -25,12 +24,11 @@ from sqlalchemy import (
 )
 
 from lenswatch.server.query import tree
-from lenswatch.server.query.dialects import Dialect, Place, Value
+from lenswatch.server.query.dialects import Dialect, Expression, Place, Value
 from lenswatch.server.query.regex import compile_regex
 
 __all__ = ["COMPARE", "Documents", "combine", "never_null"]
 
-Expression = ColumnElement[Any]
 COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "$gt": operator.gt,
     "$gte": operator.ge,
