@@ -40,7 +40,7 @@ __all__ = [
     "register",
 ]
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 MYTOKEN_SERVER = "https://mytok.eu"
 
@@ -202,7 +202,7 @@ def _warn_or_raise(error: TrackingUnavailable | TrackingRefused, keep_quiet: boo
     lapsed = isinstance(error, TrackingRefused) and error.status in {401, 403}
     if not (isinstance(error, TrackingUnavailable) or lapsed or keep_quiet):
         raise error
-    logger.warning("the drift job is not recorded: %s", error)
+    log.warning("the drift job is not recorded: %s", error)
 
 
 def _client() -> TrackingClient:

@@ -35,7 +35,7 @@ from lenswatch.wire import DriftJob, to_json
 
 __all__ = ["Answer", "Kind", "NodeStore", "StreamSummary", "Transaction"]
 
-WEEK = 7 * 24 * 3600.0  # seconds
+WEEK_SECONDS = 7 * 24 * 3600.0
 PRUNE_AT_MOST = 200  # answers at once
 
 Kind = Literal["judged", "refused", "too large"]
@@ -129,7 +129,7 @@ class NodeStore:
         busy_timeout: float = 30.0,
         keep_outbox: bool = True,
         durable: bool = True,
-        keep_answers: float = WEEK,
+        keep_answers: float = WEEK_SECONDS,
         prune_every: int = 100,
         clock: Callable[[], float] = time.time,
     ) -> None:
