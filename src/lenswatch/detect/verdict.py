@@ -16,15 +16,15 @@ from typing import Literal
 from lenswatch.detect.thresholds import Threshold
 
 __all__ = [
-    "CHART_SHARE",
-    "MMD_SHARE",
+    "CHART_FACTOR",
+    "MMD_FACTOR",
     "VOTING",
     "Alarm",
     "Rule",
     "Statistic",
     "Verdict",
     "combine",
-    "share",
+    "run_time_factor",
 ]
 
 Rule = Literal["either", "mmd", "chart"]
@@ -34,16 +34,16 @@ VOTING: dict[Rule, tuple[str, ...]] = {
     "chart": ("chart",),
 }
 
-# When either of two statistics may raise an alarm, each is calibrated for a longer run time, so that
-# both together have the one asked for.
-CHART_SHARE, MMD_SHARE = 1.2, 2.0
+# Either statistic may raise a false alarm, so each is calibrated for a longer run time; together they
+# have the one asked for.
+CHART_FACTOR, MMD_FACTOR = 1.2, 2.0
 
 
-def share(rule: Rule, statistic: Literal["mmd", "chart"]) -> float:
+def run_time_factor(rule: Rule, statistic: Literal["mmd", "chart"]) -> float:
     """Return the factor by which one statistic's expected run time is longer than the one asked for."""
     if rule != "either":
         return 1.0
-    return MMD_SHARE if statistic == "mmd" else CHART_SHARE
+    return MMD_FACTOR if statistic == "mmd" else CHART_FACTOR
 
 
 @dataclass(frozen=True)

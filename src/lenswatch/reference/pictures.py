@@ -22,10 +22,11 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch.nn.functional import interpolate
 
 from lenswatch.config import TransformConfig, UploadConfig
+from lenswatch.detect.arrays import Pixels
 from lenswatch.errors import ImageError, ImageTooLarge
 from lenswatch.reference.exif import capture_time
 
-__all__ = ["Picture", "Pixels", "check_size", "encoder_input", "read_picture", "read_picture_file"]
+__all__ = ["Picture", "check_size", "encoder_input", "read_picture", "read_picture_file"]
 
 # The formats that are read, and the limits of a picture apart from those in `UploadConfig`.
 # Raster formats that Pillow decodes by itself: no interpreters (EPS), no vector formats.
@@ -34,8 +35,6 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", "
 SMALLEST_SIDE = 16  # pixels; a smaller picture has too little to compare
 THUMBNAIL_SIDE = 512  # pixels; the tracking server keeps no larger pictures
 _SWAPPED = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
-
-Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
