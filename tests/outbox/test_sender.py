@@ -288,7 +288,7 @@ def test_a_series_of_refused_jobs_is_spoken_of_once(
     assert one.drain(60)
     assert one.counts().parked == 250
     (said,) = [record.message for record in caplog.records if record.levelname == "WARNING"]
-    assert "parked" in said
+    assert "not sent again" in said
     assert "Too long" in said
 
 

@@ -333,7 +333,10 @@ class _Tail:
     def of(cls, runs: Sequence[ArrayLike], tail: Tail, refractory: int) -> Self:
         pooled = _pooled(runs)
         if tail == "multiplicative" and pooled.min() < 0:
-            raise InputError(f"a negative score, {pooled.min():.4g}, has no multiplicative tail")
+            raise InputError(
+                f"the scores include {pooled.min():.4g}; a multiplicative tail needs positive scores: "
+                'use tail="additive"'
+            )
         k = math.floor(min(max(pooled.size / 60, 5), 15))
         level = level_with_events(runs, k, refractory)
         events = [decluster(run, level, refractory) for run in runs]

@@ -148,7 +148,7 @@ def _parse(file: Path, raw: bytes, digest: str) -> Calibration:
         whole = claimed == _digest(document)
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ArtefactError(
-            f"{file}: truncated or no calibration; calibrate this stream again"
+            f"{file}: truncated, or not a calibration; calibrate this stream again"
         ) from None
     if not whole:
         raise ArtefactError(

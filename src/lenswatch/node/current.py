@@ -92,7 +92,9 @@ class Current:
             calibration = fit_calibration(self._config, reference)
         except InputError as error:
             log.warning(
-                "no thresholds, only distances given by the caller or the settings: %s", error
+                "no thresholds could be found (%s); until `lenswatch calibrate` succeeds, "
+                "set alarm.drift_distance or send drift_distance",
+                error,
             )
             return Calibration(reference.digest, {})
         if self._keep_calibrations:

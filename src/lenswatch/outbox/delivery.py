@@ -44,7 +44,7 @@ class DeliveryLimits:
 
 
 class Delivery:
-    """Sends rows through a client, as long as `may_send` returns True."""
+    """A sender of due rows, active while `may_send` returns True."""
 
     def __init__(
         self,
@@ -153,7 +153,9 @@ class Delivery:
             else:
                 failed.append((row, f"{reply.status} {reply.reason}"))
         if not result:
-            raise TrackingUnavailable(f"{self._config.url}: accepted a batch, but none of its jobs")
+            raise TrackingUnavailable(
+                f"{self._config.url}: every job of a batch failed on the server; they are sent again later"
+            )
         for row, reason in failed:
             result.blame(row, reason)
         self._settle(result)
@@ -247,7 +249,11 @@ class Delivery:
         self._rows.settle(result)
         if result.parked and time.monotonic() > self._silent_until:  # thousands may be alike
             reason = next(iter(result.parked.values()))
-            log.warning("drift jobs are parked (see `lenswatch status`), such as: %s", reason)
+            log.warning(
+                "the server rejected drift jobs, which are kept and not sent again "
+                "(`lenswatch status` counts them); one reason: %s",
+                reason,
+            )
         if result.parked:
             self._silent_until = time.monotonic() + self._limits.silence_seconds
 

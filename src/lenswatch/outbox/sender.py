@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 class Sender:
-    """Sends due rows in order, in a thread of its own.
+    """A thread that sends due rows in order.
 
     Any number of processes may start a sender for one `node.db`: the one that holds the lease sends, and the
     others wait for the lease. A row of this process is sent at once. With an empty `config.url` nothing is
@@ -154,7 +154,7 @@ class Sender:
         except (TrackingError, StoreError) as error:
             self._back_off(error)
         except Exception as error:  # an error in our code must not end delivery
-            log.exception("the outbox sender failed")
+            log.exception("the outbox sender failed and tries again; this is an error in Lenswatch")
             self._back_off(error)
         else:
             self._notify_waiting()

@@ -162,15 +162,19 @@ def _explained() -> Iterator[None]:
             )  # about broken EXIF, and about sizes, which are checked here
             yield
     except Image.DecompressionBombError:
-        raise ImageTooLarge("the picture has more pixels than can be opened safely") from None
+        raise ImageTooLarge(
+            "the picture has too many pixels to be opened safely; send a smaller picture"
+        ) from None
     except ImageError:
         raise
     except UnidentifiedImageError:
         raise ImageError(
-            f"the file is no picture that can be read; send one of {', '.join(FORMATS)}"
+            f"the file is not a picture that can be read; send one of {', '.join(FORMATS)}"
         ) from None
     except MemoryError:
-        raise ImageTooLarge("the picture needs more memory than there is") from None
+        raise ImageTooLarge(
+            "there is not enough memory to decode the picture; send a smaller one or lower upload.max_pixels"
+        ) from None
     except Exception as error:  # decoders raise nearly anything on damaged input
         raise ImageError(f"the picture is damaged or cut off: {error}") from None
 

@@ -80,14 +80,16 @@ class Lease:
             with self._store.begin() as transaction:
                 transaction.connection.execute(sa.delete(lease).where(*mine))
         except StoreError as error:  # it expires then
-            log.warning("the lease cannot be given back: %s", error)
+            log.warning(
+                "the sender's lease could not be released (it expires by itself): %s", error
+            )
 
     def _keep(self) -> None:
         while not self._ended.is_set():
             try:
                 self._ask()
             except StoreError as error:
-                log.warning("the lease cannot be renewed: %s", error)
+                log.warning("the sender's lease could not be renewed (tried again): %s", error)
             self._ended.wait(self._seconds / 3 if self.held else self._look_every)
 
     def _ask(self) -> None:

@@ -154,7 +154,10 @@ class NodeStore:
     def begin(self) -> Iterator[Transaction]:
         """Open a write transaction: committed at the end, rolled back after an exception."""
         if not self._writing.acquire(timeout=self._busy_timeout):
-            raise StoreError(f"{self.path}: locked by another thread for too long")
+            raise StoreError(
+                f"{self.path}: another thread kept it locked for more than "
+                f"{self._busy_timeout:g} s; try again"
+            )
         try:
             with named_errors(self.path), self._writer.begin() as connection:
                 transaction = Transaction(connection, self.keep_outbox, self.clock)

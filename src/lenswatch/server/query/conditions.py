@@ -156,7 +156,9 @@ def _on_stamp(column: Expression, predicate: tree.Predicate, name: str) -> Expre
             moments = [_moment(w, name) for w in wanted if isinstance(w, str)]
             return column.in_(moments) if moments else false()
         case tree.Pattern():
-            raise invalid("json", {name: ["$regex does not work on moments."]})
+            raise invalid(
+                "json", {name: ["$regex does not apply to times; use $gt, $gte, $lt or $lte."]}
+            )
     return false()
 
 
