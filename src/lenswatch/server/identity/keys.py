@@ -238,7 +238,7 @@ class KeyBearer:
         self.database = database
         self._limiter = anyio.CapacityLimiter(8)
 
-    def knows(self, token: str) -> bool:
+    def recognises(self, token: str) -> bool:
         """Return whether `token` begins like a key."""
         return token.startswith(_PREFIX)
 
@@ -247,7 +247,7 @@ class KeyBearer:
         return await anyio.to_thread.run_sync(self.find, token, limiter=self._limiter)
 
     def find(self, token: str) -> Identity:
-        """Return what `identify` does, blocking the calling thread."""
+        """Blocking version of `identify`."""
         if not _KEY.match(token):
             raise unauthorized(UNKNOWN_IDENTITY)
         identity = self._find(api_keys.c.digest == digest(token))

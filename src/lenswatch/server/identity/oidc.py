@@ -175,7 +175,7 @@ class OidcBearer:
         self._cache: OrderedDict[str, tuple[float, Identity | Refusal]] = OrderedDict()
         self._limiter = anyio.CapacityLimiter(4)  # checking a signature is quick
 
-    def knows(self, token: str) -> bool:
+    def recognises(self, token: str) -> bool:
         """Return whether `token` has the form of a token; any text of that form may be one."""
         return bool(_TOKEN.match(token))
 
