@@ -193,7 +193,7 @@ def _outcome(
 
 
 class _Pool:
-    """Processes of one thread each. An error, or leaving with one, ends them at once."""
+    """A pool of processes with one thread each. After an error they are terminated."""
 
     def __init__(self, processes: int, scratch: Path, progress: Progress) -> None:
         context = multiprocessing.get_context("spawn")
@@ -248,7 +248,7 @@ def _one_thread_each() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Worker:
-    """One of the processes, as it sees itself.
+    """The connection of a pool process to its parent.
 
     Attributes:
         messages: Queue to the parent process.

@@ -29,7 +29,7 @@ __all__ = ["Node"]
 
 
 class Node:
-    """Judges pictures of any number of streams, in any number of threads and processes at once.
+    """The node: judges pictures of any number of streams, in any number of threads and processes.
 
     Args:
         config: The settings.

@@ -295,7 +295,7 @@ def fit_chart(clean: Measured, *, ert: float, factor: float = 1.0) -> ChartFit:
 
 
 def _run(clean: Measured, scales: Scales, fit: slice, run: slice) -> Floats:
-    """Return the parts over one half, less their centres, of a chart that was fitted to the other.
+    """Return the distances of one half's parts from the centres of the other half.
 
     Only the scatters are those of all the footage. Those of a half are smaller (one day where there are
     two), and the thresholds must be in the units that live images are measured in. The run half therefore

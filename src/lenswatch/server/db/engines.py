@@ -184,6 +184,6 @@ def _load(data: str | bytes) -> Any:
 
 
 def _read_whole(digits: str) -> int | float:
-    """Read whole numbers beyond 64 bits as floats, which they were: PostgreSQL writes 1e300 in full."""
+    """Parse integers beyond 64 bits as floats: PostgreSQL writes 1e300 with all its digits."""
     value = int(digits) if len(digits) < 400 else math.inf
     return value if -INT64 <= value < INT64 else float(digits)

@@ -168,7 +168,7 @@ def remove(connection: Connection, job: Job) -> None:
 
 
 def record(row: Job) -> dict[str, Any]:
-    """Return a row as the contract has it."""
+    """Return a row as a record of the contract."""
     return {
         "id": row["id"],
         "created_at": stamps.iso(row["created_at"]),

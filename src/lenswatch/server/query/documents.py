@@ -57,7 +57,7 @@ def never_null(condition: Expression) -> Expression:
 
 
 class Documents:
-    """Writes conditions on values within JSON documents.
+    """A writer of conditions on values in JSON documents.
 
     A path may lead through arrays, into each of their members. Few documents have such arrays, so `reach` and
     `absent` write a direct condition, and the general one only for rows that have an array on the way.
@@ -104,7 +104,7 @@ class Documents:
         return self.quick(on_the_way, last.type.is_(None), general)
 
     def ends_early(self, root: Value, path: tuple[str, ...]) -> Expression:
-        """Return what `absent` does, looking into every array on the way."""
+        """Return the general form of `absent`, for paths with arrays."""
         found = []
         ways: list[list[Place]] = [[]]
         at_positions: list[list[Place]] = []
@@ -141,7 +141,7 @@ class Documents:
         return self.within(root, match.path, match.predicate)
 
     def search(self, root: Value, path: tuple[str, ...], predicate: tree.Predicate) -> Expression:
-        """Return what `reach` does, looking into every array on the way."""
+        """Return the general form of `reach`, for paths with arrays."""
         ways: list[list[Place]] = [[]]
         for key in path:
             ways = [longer for way in ways for longer in self.onward(way, root, key)]
@@ -152,7 +152,7 @@ class Documents:
         return or_(*found)
 
     def onward(self, way: list[Place], root: Value, key: str) -> list[list[Place]]:
-        """Return `way` longer by `key`, as the name of a member and, if it can be one, as a position."""
+        """Extend a path by `key`: as a member's name and, if possible, as an array position."""
         value = way[-1].value if way else root
         outer = self.dialect.self_or_elements(value)
         ways = [[*way, outer, self.dialect.member(outer.value, key)]]

@@ -47,7 +47,7 @@ def _refuse(name: str, text: str) -> Refusal:
 
 
 class _QueryParser:
-    """Reads documents and counts what is in them, to refuse a query that would be too large."""
+    """A parser that counts what it reads and rejects queries that are too large."""
 
     def __init__(self) -> None:
         self.objects = self.tests = self.values = 0

@@ -46,7 +46,7 @@ def is_text(value: Any) -> bool:
 
 
 def digest(text: str) -> str:
-    """Return the SHA-256 in hexadecimal, which stands for text of any length in an index, and for secrets."""
+    """Return the SHA-256 in hexadecimal, used to index long text and to store secrets."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -86,7 +86,7 @@ class _TooLargeError(Exception):
 
 
 class _Walk:
-    """Walks through a JSON value, until it certainly needs more bytes than are `left`."""
+    """A walk through a JSON value that stops once it exceeds `left` bytes."""
 
     def __init__(self, left: float) -> None:
         self.left = left
