@@ -24,13 +24,7 @@ from lenswatch.detect.arrays import Floats
 from lenswatch.errors import EmbeddingError
 from lenswatch.evaluate.page import COLOURS, plot, render
 
-__all__ = [
-    "Comparison",
-    "compare",
-    "domain_classifier_auc",
-    "html_report",
-    "interleaved",
-]
+__all__ = ["Comparison", "compare", "domain_classifier_auc", "html_report", "interleaved"]
 
 
 _FOLDS = 2

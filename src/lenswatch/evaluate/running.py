@@ -297,10 +297,7 @@ def _assess(part: _Part) -> list[ThresholdAndRun]:
         detectors.append(with_encoder(maker(name), encoder)(first, plan.ert, plan.seed))
         total = part.of * len(part.names)
         _worker.tell(part.camera, "configuring", part.number, len(detectors), total)
-    totals = {
-        "clean footage": len(second),
-        "corrupted footage": len(all_cases(len(second), plan)),
-    }
+    totals = {"clean footage": len(second), "corrupted footage": len(all_cases(len(second), plan))}
 
     def tell(step: Step) -> None:
         _worker.tell(part.camera, step.task, part.number, step.done, totals[step.task])

@@ -33,14 +33,7 @@ from lenswatch.files import write_atomically
 from lenswatch.reference.autoencoder import Autoencoder
 from lenswatch.reference.paths import current_digest, model_version, reference_folder
 
-__all__ = [
-    "Reference",
-    "list_digest",
-    "load_lens",
-    "load_pair",
-    "load_reference",
-    "save_reference",
-]
+__all__ = ["Reference", "list_digest", "load_lens", "load_pair", "load_reference", "save_reference"]
 
 WEIGHTS, EMBEDDINGS = "autoencoder.pth", "clean_embeddings.pth"
 TRANSFORM, BANDWIDTH, MANIFEST = "transform.json", "bandwidth.json", "manifest.json"

@@ -9,19 +9,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import (
-    Boolean,
-    and_,
-    case,
-    exists,
-    false,
-    func,
-    literal,
-    not_,
-    or_,
-    select,
-    true,
-)
+from sqlalchemy import Boolean, and_, case, exists, false, func, literal, not_, or_, select, true
 
 from lenswatch.server.query import tree
 from lenswatch.server.query.dialects import Dialect, Expression, Place, Value
