@@ -163,7 +163,9 @@ async def _read_fields(request: web.Request) -> MultiMapping[Any]:
         else:
             given.extend(await request.post())
     except (ValueError, RecursionError) as error:
-        raise web.HTTPBadRequest(text=f"the form cannot be read: {error}") from None
+        raise web.HTTPBadRequest(
+            text=f"the form cannot be read: {error}; send multipart/form-data with the picture as input_file"
+        ) from None
     return given
 
 

@@ -176,7 +176,7 @@ def lens_chart(root: Path, runs: int = 200) -> Comparison:
     node = make_node(root, pictures)
     config, size = _config(root, verdict="either"), node.config.transform.resize
     calibrate_stream(config, node.reference)
-    judge = Current(config).judge(node.reference, "default")
+    judge = Current(config).judge_of(node.reference, "default")
     pixels = read_picture(pictures[0], size, config.upload).pixels(size)
     planes = encoder_input(pixels, config.transform)[None]
     state = StreamState(node.reference.detector(12).warm())

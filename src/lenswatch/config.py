@@ -351,7 +351,7 @@ def _override(document: dict[str, Any], environ: Mapping[str, str]) -> None:
         if variable not in keys:
             near = _nearest(variable, keys)
             hint = f"; did you mean {near}?" if near else ""
-            warnings.warn(f"{variable} is no setting of Lenswatch{hint}", stacklevel=3)
+            warnings.warn(f"{variable} is not a setting of Lenswatch{hint}", stacklevel=3)
             continue
         (*tables, name), kind = keys[variable]
         parts = [part.strip() for part in text.split(",") if part.strip()]

@@ -108,7 +108,7 @@ def encoded(image: Any, fmt: Any, **options: Any) -> Any:
 
 BAD_INPUT = {
     "empty": (b"", 422, "empty"),
-    "text": (b"hello", 422, "no picture"),
+    "text": (b"hello", 422, "not a picture"),
     "truncated": (encoded(Image.effect_noise((96, 64), 50), "JPEG")[:-500], 422, "cut off"),
     "100 megapixels": (huge_png(10_000, 10_000), 413, "10000 x 10000"),
     "too small": (encoded(Image.new("RGB", (4, 4)), "PNG"), 422, "4 x 4"),

@@ -52,7 +52,7 @@ def test_a_bad_picture_in_a_folder_is_named_and_the_others_are_judged(
     assert ended.exit_code == 1
     assert "a.jpg: the file is empty" in ended.output
     assert "b.jpg" in ended.output
-    assert "1 of 2 pictures were refused" in ended.output
+    assert "1 of 2 pictures could not be used" in ended.output
 
 
 def test_predict_without_a_tracking_server_keeps_the_jobs(

@@ -38,7 +38,7 @@ def test_train_makes_a_reference_and_its_thresholds(
     ("content", "reason"),
     [
         (b"", "the file is empty"),
-        (b"no picture", "the file is no picture"),
+        (b"no picture", "the file is not a picture"),
         (bytes(2_000_001), "the file has 2000001 bytes, the limit is 2000000"),
         (None, "the picture is damaged or cut off"),
     ],
@@ -76,7 +76,7 @@ def test_train_refuses_more_broken_pictures_and_lists_them(
         "lenswatch: 2 of 50 clean pictures cannot be read, more than 2 %; replace or remove them:"
     )
     assert empty.startswith(f"  {clean / '003.jpg'}: the file is empty")
-    assert text.startswith(f"  {clean / '007.jpg'}: the file is no picture")
+    assert text.startswith(f"  {clean / '007.jpg'}: the file is not a picture")
     assert current_digest(tmp_path / "storage") is None
 
 

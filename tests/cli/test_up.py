@@ -63,7 +63,7 @@ def ready(trained_root: Path, tmp_path: Path) -> Any:
 def test_it_serves_and_a_signal_ends_all_of_it(ready: Any, camera: Camera, number: Any) -> None:
     node_port, server_port = free_port(), free_port()
     with up(ready, node_port=node_port, server_port=server_port) as process:
-        wait_for_text(ready / "out.txt", "Ctrl-C ends it", process)
+        wait_for_text(ready / "out.txt", "Press Ctrl-C to stop", process)
         said = (ready / "out.txt").read_text()
         assert f"http://127.0.0.1:{server_port}/" in said
         assert f"http://127.0.0.1:{node_port}/api" in said
@@ -96,7 +96,7 @@ def test_a_busy_port_is_one_clear_line(ready: Any) -> None:
 @pytest.mark.slow
 def test_a_server_that_ends_takes_the_rest_along_and_says_so(ready: Any) -> None:
     with up(ready, node_port=free_port(), server_port=free_port()) as process:
-        wait_for_text(ready / "out.txt", "Ctrl-C ends it", process)
+        wait_for_text(ready / "out.txt", "Press Ctrl-C to stop", process)
         (server,) = [
             child
             for child in psutil.Process(process.pid).children()

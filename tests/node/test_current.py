@@ -26,36 +26,36 @@ def wider(config: Config, reference: Any) -> Any:
 
 def test_a_reference_is_loaded_once_until_another_is_made_current(trained: Config) -> None:
     current = Current(trained)
-    first = current.in_force()
-    assert current.in_force() is first
+    first = current.fitted_reference()
+    assert current.fitted_reference() is first
     made = wider(trained, first.reference)
-    second = current.in_force()
+    second = current.fitted_reference()
     assert second.reference.digest == made.digest != first.reference.digest
     assert second.fitted.window_size == first.fitted.window_size
-    assert current.in_force() is second
+    assert current.fitted_reference() is second
 
 
 def test_a_judge_belongs_to_the_reference_it_is_asked_for(trained: Config) -> None:
     """A picture may be half-way when another reference is made current."""
     current = Current(trained)
-    old = current.in_force().reference
+    old = current.fitted_reference().reference
     wider(trained, old)
-    new = current.in_force().reference
-    assert current.judge(old, "reef").calibration.digest == old.digest
-    assert current.judge(new, "reef").calibration.digest == new.digest
+    new = current.fitted_reference().reference
+    assert current.judge_of(old, "reef").calibration.digest == old.digest
+    assert current.judge_of(new, "reef").calibration.digest == new.digest
 
 
 def test_a_judge_is_kept_until_its_calibration_is_replaced(trained: Config) -> None:
     current = Current(trained)
-    reference = current.in_force().reference
-    kept = current.judge(reference, "reef")
-    assert current.judge(reference, "reef") is kept
+    reference = current.fitted_reference().reference
+    kept = current.judge_of(reference, "reef")
+    assert current.judge_of(reference, "reef") is kept
     folder = calibration_folder(trained.storage_path)
     found = load_calibration(folder, reference.digest, "reef")
     assert found
     changed = dataclasses.replace(found, created_at="2026-06-01T08:00:00Z")
     save_calibration(folder, "reef", changed)
-    assert current.judge(reference, "reef").calibration == changed
+    assert current.judge_of(reference, "reef").calibration == changed
 
 
 @pytest.mark.slow
@@ -66,8 +66,8 @@ def test_missing_thresholds_are_found_and_saved_unless_told_otherwise(
     folder = calibration_folder(trained.storage_path)
     shutil.rmtree(folder)
     current = Current(trained, keep_calibrations=keep)
-    reference = current.in_force().reference
-    found = current.judge(reference, "reef").calibration
+    reference = current.fitted_reference().reference
+    found = current.judge_of(reference, "reef").calibration
     assert (load_calibration(folder, reference.digest, "reef") == found) is keep
     shutil.rmtree(folder, ignore_errors=True)
     saved = calibrate_stream(trained, reference)
@@ -76,12 +76,12 @@ def test_missing_thresholds_are_found_and_saved_unless_told_otherwise(
 
 def test_a_damaged_new_reference_is_an_error_until_it_is_repaired(trained: Config) -> None:
     current = Current(trained)
-    made = wider(trained, current.in_force().reference)
+    made = wider(trained, current.fitted_reference().reference)
     file = trained.storage_path / "reference" / made.digest / "bandwidth.json"
     content = file.read_bytes()
     file.write_bytes(content[:-1])
     with pytest.raises(ArtefactError, match=r"bandwidth\.json"):
-        current.in_force()
+        current.fitted_reference()
     file.write_bytes(content)
-    assert current.in_force().reference.digest == made.digest
+    assert current.fitted_reference().reference.digest == made.digest
     assert load_reference(trained.storage_path).digest == made.digest

@@ -32,7 +32,7 @@ SPAWN = multiprocessing.get_context("spawn")
 QUICK: dict[str, Any] = {
     "poll": 0.02,
     "lease_seconds": 1.0,
-    "limits": DeliveryLimits(first_delay=0.02, longest_delay=0.1),
+    "limits": DeliveryLimits(first_delay_seconds=0.02, longest_delay_seconds=0.1),
 }
 
 

@@ -34,7 +34,7 @@ from support.ports import free_port
 from support.waiting import until
 
 SPAWN = multiprocessing.get_context("spawn")
-LIMITS = DeliveryLimits(first_delay=0.01, longest_delay=0.05)
+LIMITS = DeliveryLimits(first_delay_seconds=0.01, longest_delay_seconds=0.05)
 QUICK: dict[str, Any] = {"poll": 0.02, "lease_seconds": 2.0, "limits": LIMITS}
 
 
@@ -288,7 +288,7 @@ def test_a_series_of_refused_jobs_is_spoken_of_once(
     assert one.drain(60)
     assert one.counts().parked == 250
     (said,) = [record.message for record in caplog.records if record.levelname == "WARNING"]
-    assert "parked" in said
+    assert "not sent again" in said
     assert "Too long" in said
 
 
@@ -542,7 +542,9 @@ def test_no_job_waits_for_pictures_that_cannot_be_sent(
         return True
 
     stub.fault = no_pictures
-    one = sender(stub.url, limits=DeliveryLimits(first_delay=30.0, longest_delay=60.0))
+    one = sender(
+        stub.url, limits=DeliveryLimits(first_delay_seconds=30.0, longest_delay_seconds=60.0)
+    )
     post(store, "e1", picture=b"jpeg")
     assert not one.drain(10)
     for i in range(2, 5):

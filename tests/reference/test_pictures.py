@@ -117,9 +117,9 @@ def test_what_is_transparent_is_white() -> None:
     ("data", "says"),
     [
         (b"", "empty"),
-        (b"not a picture at all", "no picture"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "no picture"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\n", "no picture"),
+        (b"not a picture at all", "not a picture"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a picture"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\n", "not a picture"),
         (encoded(gradient(), "JPEG")[:-400], "cut off"),
         (encoded(gradient())[:-100], "cut off"),
         (encoded(Image.new("RGB", (8, 200))), "8 x 200"),

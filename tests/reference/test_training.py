@@ -167,7 +167,7 @@ def broken_pictures(good: Any) -> dict[str, Any]:
     return {
         "truncated": (good[: len(good) // 2], "the picture is damaged or cut off"),
         "empty": (b"", "the file is empty"),
-        "text": (b"no picture at all", "the file is no picture that can be read"),
+        "text": (b"no picture at all", "the file is not a picture that can be read"),
         "too large": (good + bytes(2_000_000), f"the file has {len(good) + 2_000_000} bytes"),
     }
 

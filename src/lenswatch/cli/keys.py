@@ -27,10 +27,7 @@ def keys() -> None:
     show_default=True,
 )
 @click.option(
-    "--experiment",
-    "experiments",
-    multiple=True,
-    help="Limit the key to this one, by name or id.",
+    "--experiment", "experiments", multiple=True, help="Limit the key to this one, by name or id."
 )
 @click.argument("name")
 def create(config: Config, level: str, experiments: tuple[str, ...], name: str) -> None:

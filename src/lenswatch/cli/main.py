@@ -55,7 +55,7 @@ class _Commands(click.Group):
 
 
 class _Stderr(logging.Handler):
-    """Writes to the standard error of the moment, which a progress bar may have replaced.
+    """A handler that looks up sys.stderr at each record, because a progress bar may replace it.
 
     `click.echo` would write past the bar: rich's replacement has no encoding, so click unwraps it.
     """

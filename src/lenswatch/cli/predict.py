@@ -64,7 +64,9 @@ def predict(
         say(json.dumps(answer) if as_json else _line(answer))
     _deliver(config, node)
     if refused:
-        raise InputError(f"{refused} of {len(pictures)} pictures were refused")
+        raise InputError(
+            f"{refused} of {len(pictures)} pictures could not be used; the lines above say why"
+        )
 
 
 def _line(answer: dict[str, Any]) -> str:

@@ -166,14 +166,14 @@ def await_healthy(
             )
         waiting = [url for url in waiting if not _answers(url)]
         progress(Step("starting servers", len(urls) - len(waiting), len(urls)))
-        time.sleep(POLL_SECONDS)
+        time.sleep(POLL_SECONDS)  # no event tells when the port answers
 
 
 def watch(children: Sequence[Child]) -> None:
     """Wait until a server ends, which is an error."""
     while True:
         _require_alive(children)
-        time.sleep(POLL_SECONDS)
+        time.sleep(POLL_SECONDS)  # no event tells when one of several processes ends
 
 
 def _answers(url: str) -> bool:

@@ -135,7 +135,7 @@ def _announce(config: Config, addresses: _Addresses) -> None:
     say(f"  Swagger UI   {addresses.node}/api")
     say(f"  One picture  curl -F input_file=@{picture} {addresses.predict}")
     say()
-    say("Ctrl-C ends it.")
+    say("Press Ctrl-C to stop.")
 
 
 @click.command()
@@ -146,4 +146,4 @@ def demo(folder: Path) -> None:
 
     with show_progress() as progress:
         draw_demo(folder, progress)
-    say(f"drawn: {folder}/clean, {folder}/later, {folder}/dirty")
+    say(f"sample footage is in {folder}/clean, {folder}/later and {folder}/dirty")

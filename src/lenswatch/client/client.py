@@ -77,7 +77,9 @@ class TrackingClient:
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ConfigError(f"{url!r} is no address of a tracking server; write http://HOST:PORT")
+            raise ConfigError(
+                f"{url!r} is not the address of a tracking server; write http://HOST:PORT"
+            )
         self.url = url.rstrip("/")
         self._base = f"{self.url}/api/{api_version}"
         # The environment's proxies are not for servers on this machine.

@@ -96,7 +96,9 @@ class Mytoken(Credentials):
         reply = self._ask("POST", self._find_endpoint(), body)
         token = reply.get("access_token")
         if not isinstance(token, str) or not token:
-            raise TrackingUnavailable(f"{self._server}: its answer holds no access_token")
+            raise TrackingUnavailable(
+                f"{self._server}: the answer has no access_token; check MYTOKEN_SERVER"
+            )
         lifetime = _lifetime(token, reply)
         self._token = token
         usable = max(self._shortest, lifetime - min(self._leeway, lifetime / 10))
@@ -108,8 +110,8 @@ class Mytoken(Credentials):
             endpoint = str(found.get("access_token_endpoint", ""))
             if urlsplit(endpoint).scheme not in {"https", urlsplit(self._server).scheme}:
                 raise TrackingUnavailable(
-                    f"{self._server}: names {endpoint!r} as its access_token_endpoint; "
-                    "is MYTOKEN_SERVER right?"
+                    f"{self._server}: its access_token_endpoint is {endpoint!r}, which is not https; "
+                    "check MYTOKEN_SERVER"
                 )
             self._endpoint = endpoint
         return self._endpoint

@@ -40,7 +40,7 @@ __all__ = [
     "register",
 ]
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 MYTOKEN_SERVER = "https://mytok.eu"
 
@@ -63,12 +63,16 @@ def client_for(config: TrackingConfig, environ: Mapping[str, str] | None = None)
     auth: Credentials | None = None
     if config.auth == "token":
         if not config.token:
-            raise ConfigError('tracking.auth = "token" needs tracking.token')
+            raise ConfigError(
+                'tracking.auth = "token", but tracking.token is empty; set LENSWATCH_TRACKING_TOKEN'
+            )
         auth = BearerToken(config.token)
     elif config.auth == "mytoken":
         mytoken = environ.get("DRIFT_MONITOR_MYTOKEN", "")
         if not mytoken:
-            raise ConfigError('tracking.auth = "mytoken" needs the variable DRIFT_MONITOR_MYTOKEN')
+            raise ConfigError(
+                'tracking.auth = "mytoken", but DRIFT_MONITOR_MYTOKEN is not set; set it to a mytoken'
+            )
         auth = Mytoken(environ.get("MYTOKEN_SERVER", MYTOKEN_SERVER), mytoken, config.timeout)
     return TrackingClient(config.url, config.api_version, auth, config.timeout)
 
@@ -158,7 +162,7 @@ class DriftMonitor:
     def __call__(self, detected: bool, parameters: Mapping[str, Any]) -> None:
         """Set the verdict and the parameters, which are sent at the end of the block."""
         if not self._active:
-            raise RuntimeError("a DriftMonitor is called inside its `with` block")
+            raise RuntimeError("this DriftMonitor is not active; call it inside its `with` block")
         self._detected = bool(detected)
         self._parameters = dict(parameters)
 
@@ -169,7 +173,9 @@ class DriftMonitor:
         traceback: TracebackType | None,
     ) -> None:
         if not self._active:
-            raise RuntimeError("a DriftMonitor ends with its `with` block")
+            raise RuntimeError(
+                "this DriftMonitor was not entered; use it as `with DriftMonitor(...) as monitor:`"
+            )
         self._active = False
         try:
             self._send("Failed" if exc_type else "Completed")
@@ -202,7 +208,7 @@ def _warn_or_raise(error: TrackingUnavailable | TrackingRefused, keep_quiet: boo
     lapsed = isinstance(error, TrackingRefused) and error.status in {401, 403}
     if not (isinstance(error, TrackingUnavailable) or lapsed or keep_quiet):
         raise error
-    logger.warning("the drift job is not recorded: %s", error)
+    log.warning("the drift job is not recorded: %s", error)
 
 
 def _client() -> TrackingClient:

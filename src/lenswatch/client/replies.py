@@ -23,11 +23,7 @@ __all__ = [
 
 Json = dict[str, Any]
 WORTH_ANOTHER_TRY = frozenset({408, 425, 429})  # and all from 500 on
-NEVER_SENT = (
-    requests.ConnectTimeout,
-    requests.exceptions.ProxyError,
-    requests.exceptions.SSLError,
-)
+NEVER_SENT = (requests.ConnectTimeout, requests.exceptions.ProxyError, requests.exceptions.SSLError)
 
 
 @dataclass(frozen=True)

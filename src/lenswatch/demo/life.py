@@ -48,7 +48,7 @@ FRESH, WORN = np.array([[62.0, 84.0, 36.0], [118.0, 98.0, 62.0]])
 
 
 def swimmers(scene: Scene, light: Light, seed: int, seconds: float) -> Iterator[Sprite]:
-    """Yield every fish in view at a time, each on a winding loop around its group's way."""
+    """Yield the fish in view at a time, each circling around the path of its group."""
     aspect = scene.camera.width / scene.camera.focal / 2.0
     for lane, (species, slot, chance, group, reach, crossing, low, high) in enumerate(TRAFFIC):
         number, into = divmod(seconds + 37.0 * lane, slot)

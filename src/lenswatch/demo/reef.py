@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from lenswatch.demo.noise import Array, Random, fractal, generator, pixels, sample, smoothstep
-from lenswatch.demo.solids import Camera, Solid, Vector, growth, nearest, see
+from lenswatch.demo.solids import Projection, Solid, Vector, growth, nearest, see
 
 __all__ = ["ATTENUATION", "FLOOR", "LAMP", "Scene", "render"]
 
@@ -33,7 +33,7 @@ PINK, ORANGE = np.array([[0.50, 0.29, 0.28], [0.74, 0.38, 0.12]], np.float32)
 class Scene:
     """The fixed layers, at the size of the picture."""
 
-    camera: Camera
+    camera: Projection
     ambient: Image.Image  # light from everywhere and the water's haze, RGB
     direct: Image.Image  # twice what full sunlight adds, RGB, to be multiplied by the caustics
     lamplit: Image.Image  # the scene at night in the camera's own lamps, RGB
@@ -45,7 +45,7 @@ class Scene:
 @lru_cache(maxsize=2)
 def render(width: int, height: int, seed: int) -> Scene:
     """Render the scene of a seed; kept, since every frame of a run needs it."""
-    camera = Camera(width * FINE, height * FINE)
+    camera = Projection(width * FINE, height * FINE)
     solids = [*_observatory(np.array([1.35, FLOOR, 5.4]), 0.42), *_rocks(generator(seed, 1))]
     skin = fractal(generator(seed, 3), (96, 96, 96), 7, 2.3)
     rays, (depth, normal, number) = camera.rays(), see(camera, solids, skin)
@@ -61,7 +61,7 @@ def render(width: int, height: int, seed: int) -> Scene:
     ambient, sunlit, lamplit = (_encoded(each, distance) for each in (ambient, sunlit, lamplit))
     layers = pixels(ambient), pixels(2.0 * (sunlit - ambient)), pixels(lamplit)
     rows, tenths = np.sqrt(water[::FINE].mean(1)), pixels(places[::FINE, ::FINE, 2] / 25.5)
-    return Scene(Camera(width, height), *layers, rows, tenths, places[:: 2 * FINE, :: 2 * FINE])
+    return Scene(Projection(width, height), *layers, rows, tenths, places[:: 2 * FINE, :: 2 * FINE])
 
 
 def _observatory(at: Vector, yaw: float) -> Iterator[Solid]:
@@ -173,7 +173,7 @@ def _lamplight(places: Array, distance: Array, normal: Array, colour: Array) -> 
     return np.asarray(colour * lit[..., None] + haze[..., None] * GLOW + np.float32(0.003))
 
 
-def _open_water(camera: Camera) -> Array:
+def _open_water(camera: Projection) -> Array:
     """Return endless water: light from above, dark below, brightest towards the sun."""
     x, y = (np.linspace(0.0, 1.0, n, dtype=np.float32) for n in camera)
     glow = np.exp(-(((x - 0.36) / 0.46) ** 2) - ((y[:, None] + 0.12) / 0.42) ** 2)[..., None]

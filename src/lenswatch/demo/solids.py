@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from lenswatch.demo.noise import Array, sample
 
-__all__ = ["Camera", "Point", "Solid", "Vector", "growth", "nearest", "see"]
+__all__ = ["Point", "Projection", "Solid", "Vector", "growth", "nearest", "see"]
 
 Vector: TypeAlias = NDArray[np.float64]
 Point: TypeAlias = tuple[float, float, float]
 
 
-class Camera(NamedTuple):
+class Projection(NamedTuple):
     """The pinhole projection of a picture of `width` x `height` pixels."""
 
     width: int
@@ -70,7 +70,7 @@ def nearest(solids: Sequence[Solid], points: Array) -> Array:
     return least
 
 
-def see(camera: Camera, solids: Sequence[Solid], skin: Array) -> tuple[Array, Array, Array]:
+def see(camera: Projection, solids: Sequence[Solid], skin: Array) -> tuple[Array, Array, Array]:
     """Find what each pixel shows; `skin` is the noise volume of the growth.
 
     Returns depth (h, w), infinite in open water; unit normals (h, w, 3); number of the solid or -1.

@@ -260,7 +260,9 @@ def _samples(X: Any) -> Floats:
     try:
         reference = np.array(X, np.float64)
     except (TypeError, ValueError) as error:
-        raise EmbeddingError(f"the reference embeddings are no array of numbers: {error}") from None
+        raise EmbeddingError(
+            f"the reference embeddings are not an array of numbers: {error}"
+        ) from None
     if reference.ndim == 1:
         reference = reference[:, None]
     if reference.ndim != 2 or len(reference) < 2 or reference.shape[1] < 1:
@@ -269,7 +271,10 @@ def _samples(X: Any) -> Floats:
         )
     if not np.isfinite(reference).all():
         bad = int(np.flatnonzero(~np.isfinite(reference).all(axis=1))[0])
-        raise EmbeddingError(f"reference embedding {bad} holds NaN or infinite values")
+        raise EmbeddingError(
+            f"reference embedding {bad} holds NaN or infinite values; "
+            "encode that picture again or leave it out"
+        )
     return reference
 
 
@@ -277,9 +282,12 @@ def _checked(embedding: Any, dimensions: int) -> Floats:
     try:
         row = np.array(embedding, np.float64)
     except (TypeError, ValueError) as error:
-        raise EmbeddingError(f"the embedding is no array of numbers: {error}") from None
+        raise EmbeddingError(f"the embedding is not an array of numbers: {error}") from None
     if row.shape not in ((dimensions,), (1, dimensions)) and (row.ndim, dimensions) != (0, 1):
-        raise EmbeddingError(f"the embedding has shape {row.shape}, the reference ({dimensions},)")
+        raise EmbeddingError(
+            f"the embedding has shape {row.shape}, the reference ({dimensions},); "
+            "encode it with the encoder of the reference"
+        )
     if not np.isfinite(row).all():
         raise EmbeddingError("the embedding holds NaN or infinite values; the window is unchanged")
     return row.reshape(dimensions)

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import gammaincinv
 
-from lenswatch.detect import notes as calibration_notes
 from lenswatch.detect.arrays import Floats
+from lenswatch.detect.notes import out_of_reach, provisional, too_short
 from lenswatch.errors import ArtefactError, InputError
 
 __all__ = [
@@ -333,7 +333,10 @@ class _Tail:
     def of(cls, runs: Sequence[ArrayLike], tail: Tail, refractory: int) -> Self:
         pooled = _pooled(runs)
         if tail == "multiplicative" and pooled.min() < 0:
-            raise InputError(f"a negative score, {pooled.min():.4g}, has no multiplicative tail")
+            raise InputError(
+                f"the scores include {pooled.min():.4g}; a multiplicative tail needs positive scores: "
+                'use tail="additive"'
+            )
         k = math.floor(min(max(pooled.size / 60, 5), 15))
         level = level_with_events(runs, k, refractory)
         events = [decluster(run, level, refractory) for run in runs]
@@ -380,9 +383,9 @@ def _notes(
 ) -> tuple[str, ...]:
     notes = []
     if not calibrated:
-        notes.append(calibration_notes.provisional(found.frames, missing))
+        notes.append(provisional(found.frames, missing))
     if ert > found.frames:
-        notes.append(calibration_notes.too_short(ert, found.frames, extended=calibrated))
+        notes.append(too_short(ert, found.frames, extended=calibrated))
     if reach is not None:
-        notes.append(calibration_notes.out_of_reach("This statistic", drift, reach))
+        notes.append(out_of_reach("This statistic", drift, reach))
     return tuple(notes)

@@ -16,15 +16,15 @@ from typing import Literal
 from lenswatch.detect.thresholds import Threshold
 
 __all__ = [
-    "CHART_SHARE",
-    "MMD_SHARE",
+    "CHART_FACTOR",
+    "MMD_FACTOR",
     "VOTING",
     "Alarm",
     "Rule",
     "Statistic",
     "Verdict",
     "combine",
-    "share",
+    "run_time_factor",
 ]
 
 Rule = Literal["either", "mmd", "chart"]
@@ -34,16 +34,16 @@ VOTING: dict[Rule, tuple[str, ...]] = {
     "chart": ("chart",),
 }
 
-# When either of two statistics may raise an alarm, each is calibrated for a longer run time, so that
-# both together have the one asked for.
-CHART_SHARE, MMD_SHARE = 1.2, 2.0
+# Either statistic may raise a false alarm, so each is calibrated for a longer run time; together they
+# have the one asked for.
+CHART_FACTOR, MMD_FACTOR = 1.2, 2.0
 
 
-def share(rule: Rule, statistic: Literal["mmd", "chart"]) -> float:
+def run_time_factor(rule: Rule, statistic: Literal["mmd", "chart"]) -> float:
     """Return the factor by which one statistic's expected run time is longer than the one asked for."""
     if rule != "either":
         return 1.0
-    return MMD_SHARE if statistic == "mmd" else CHART_SHARE
+    return MMD_FACTOR if statistic == "mmd" else CHART_FACTOR
 
 
 @dataclass(frozen=True)
@@ -69,12 +69,12 @@ class Statistic:
 
     @property
     def drifts(self) -> bool:
-        """Whether the value is above the drift threshold."""
+        """True if the value is above the drift threshold."""
         return _exceeds(self.value, self.drift)
 
     @property
     def warns(self) -> bool:
-        """Whether the value is above either threshold."""
+        """True if the value is above either threshold."""
         return self.drifts or _exceeds(self.value, self.warning)
 
     @property
@@ -90,7 +90,7 @@ class Alarm:
     """Alarm of a stream.
 
     Attributes:
-        raised: Whether the stream is in alarm.
+        raised: True if the stream is in alarm.
         quiet: Images in a row below the warning thresholds since then.
     """
 
@@ -115,8 +115,8 @@ class Verdict:
     """Verdict on one image.
 
     Attributes:
-        drift: Whether a statistic of the rule is above its drift threshold.
-        warning: Whether one is above its warning threshold, or something else deserves a look.
+        drift: True if a statistic of the rule is above its drift threshold.
+        warning: True if one is above its warning threshold, or something else deserves a look.
         ratio: Largest ratio of value to drift threshold among the statistics of the rule; None without
             any.
     """
@@ -133,7 +133,7 @@ def combine(rule: Rule, mmd: Statistic, chart: Statistic, *, look: bool = False)
         rule: `either`, or one statistic alone.
         mmd: Distance with its thresholds.
         chart: Lens chart's score with its thresholds.
-        look: Whether the chart's slow score is above its threshold, or the camera is frozen, dark or
+        look: True if the chart's slow score is above its threshold, or the camera is frozen, dark or
             moved. That is a warning, never drift.
     """
     voting = [{"mmd": mmd, "chart": chart}[name] for name in VOTING[rule]]

@@ -24,13 +24,7 @@ from lenswatch.detect.arrays import Floats
 from lenswatch.errors import EmbeddingError
 from lenswatch.evaluate.page import COLOURS, plot, render
 
-__all__ = [
-    "Comparison",
-    "compare",
-    "domain_classifier_auc",
-    "html_report",
-    "interleaved",
-]
+__all__ = ["Comparison", "compare", "domain_classifier_auc", "html_report", "interleaved"]
 
 
 _FOLDS = 2
@@ -50,7 +44,7 @@ class Comparison:
         alpha: Level asked for over all dimensions.
         critical_distance: Distance above which a dimension is drift, between the two possible distances
             where the p-value crosses alpha / dimensions; None when no distance is drift.
-        drift: Whether a p-value is below alpha / dimensions.
+        drift: True if a p-value is below alpha / dimensions.
         auc: Area under the ROC curve of the domain classifier, cross-validated.
     """
 
@@ -75,7 +69,7 @@ class Comparison:
 
     @property
     def conclusive(self) -> bool:
-        """Whether there are enough pictures for any difference to be drift."""
+        """True if there are enough pictures for any difference to be drift."""
         return self.critical_distance is not None
 
     @property
@@ -216,7 +210,7 @@ def _ks_test(a: Floats, b: Floats) -> Any:
 
 
 def _smallest_p_value(n: int, m: int, dimensions: int) -> float:
-    """Of the 2-sample test, corrected: 2 of all orders of n + m values keep the samples apart."""
+    """Return the smallest corrected p-value that samples of n and m values can have."""
     return min(1.0, dimensions * 2 / math.comb(n + m, n))
 
 
@@ -283,5 +277,7 @@ def _checked(name: str, values: ArrayLike) -> Floats:
             "needed"
         )
     if not np.isfinite(rows).all():
-        raise EmbeddingError(f"the {name} embeddings hold NaN or infinite values")
+        raise EmbeddingError(
+            f"the {name} embeddings hold NaN or infinite values; encode that picture again or leave it out"
+        )
     return rows

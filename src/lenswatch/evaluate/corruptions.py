@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as Pillow
+from PIL import Image
 from scipy import fft
 
 from lenswatch.detect.arrays import Floats32, Pixels
@@ -103,8 +103,8 @@ def _pixelate(_: np.random.Generator) -> Corruption:
         small = (max(1, round(width * factor)), max(1, round(height * factor)))
         if small[1] >= height:
             return image
-        picture = Pillow.fromarray(image).resize(small, Pillow.Resampling.BOX)
-        return np.asarray(picture.resize((width, height), Pillow.Resampling.NEAREST))
+        picture = Image.fromarray(image).resize(small, Image.Resampling.BOX)
+        return np.asarray(picture.resize((width, height), Image.Resampling.NEAREST))
 
     return corrupt
 

@@ -16,13 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from lenswatch.config import (
-    AlarmConfig,
-    Config,
-    EncoderConfig,
-    StorageConfig,
-    TrackingConfig,
-)
+from lenswatch.config import AlarmConfig, Config, EncoderConfig, StorageConfig, TrackingConfig
 from lenswatch.detect.arrays import Pixels
 from lenswatch.detect.chart.features import measure_all
 from lenswatch.detect.mmd import median_distance

@@ -45,14 +45,14 @@ from lenswatch.reference.training import Epoch
 
 __all__ = ["run"]
 
-Scores = tuple[float, Run]  # a detector's threshold and its scores
+ThresholdAndRun = tuple[float, Run]  # of one detector
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @dataclass(frozen=True)
-class _Footage:
-    """The pictures of a camera in a file.
+class _PictureFile:
+    """Pictures of a camera, decoded into one file.
 
     Attributes:
         file: (n, h, w, 3) uint8.
@@ -83,7 +83,7 @@ class _Part:
     number: int
     of: int
     camera: str
-    footage: _Footage
+    footage: _PictureFile
     names: tuple[str, ...]
     plan: Plan
     cases: tuple[Case, ...]
@@ -137,7 +137,7 @@ def run(
 
 def _keep(
     file: Path, camera: str, pictures: Sequence[Path], config: Config, progress: Progress
-) -> _Footage:
+) -> _PictureFile:
     """Decode the pictures into a file."""
     kept: Pixels | None = None
     for i, path in enumerate(pictures):
@@ -155,7 +155,7 @@ def _keep(
             )
         kept[i] = pixels
         progress(Step(f"{camera}: reading", i + 1, len(pictures)))
-    return _Footage(file, () if kept is None else kept.shape)
+    return _PictureFile(file, () if kept is None else kept.shape)
 
 
 def _size(pixels: Pixels) -> str:
@@ -163,7 +163,7 @@ def _size(pixels: Pixels) -> str:
 
 
 def _parts(
-    camera: str, footage: _Footage, names: Sequence[str], plan: Plan, processes: int
+    camera: str, footage: _PictureFile, names: Sequence[str], plan: Plan, processes: int
 ) -> list[_Part]:
     """Share out the cases, each to the part with the fewest images so far."""
     tested = half_of(footage.shape[0], plan)
@@ -181,7 +181,7 @@ def _parts(
 
 
 def _outcome(
-    name: str, k: int, camera: str, parts: Sequence[_Part], found: Sequence[Sequence[Scores]]
+    name: str, k: int, camera: str, parts: Sequence[_Part], found: Sequence[list[ThresholdAndRun]]
 ) -> Outcome:
     """Put the parts of a camera together for detector `k`, in the order of a single process."""
     own = [scores[k] for part, scores in zip(parts, found, strict=True) if part.camera == camera]
@@ -193,7 +193,7 @@ def _outcome(
 
 
 class _Pool:
-    """Processes of one thread each. An error, or leaving with one, ends them at once."""
+    """A pool of processes with one thread each. After an error they are terminated."""
 
     def __init__(self, processes: int, scratch: Path, progress: Progress) -> None:
         context = multiprocessing.get_context("spawn")
@@ -248,7 +248,7 @@ def _one_thread_each() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Worker:
-    """One of the processes, as it sees itself.
+    """The connection of a pool process to its parent.
 
     Attributes:
         messages: Queue to the parent process.
@@ -273,7 +273,7 @@ def _start(messages: Any, scratch: Path) -> None:
     logging.basicConfig(level=logging.WARNING, format="lenswatch: %(message)s", force=True)
 
 
-def _train(camera: str, footage: _Footage, plan: Plan, settings: EncoderConfig) -> None:
+def _train(camera: str, footage: _PictureFile, plan: Plan, settings: EncoderConfig) -> None:
     """Train the encoder that detectors share and write it beside the footage."""
     first, _ = halves(footage.images(), plan)
     stage, epochs = "training the encoder", settings.epochs
@@ -285,7 +285,7 @@ def _train(camera: str, footage: _Footage, plan: Plan, settings: EncoderConfig) 
     _worker.tell(camera, stage, 0, epochs, epochs)  # it may have stopped early
 
 
-def _assess(part: _Part) -> list[Scores]:
+def _assess(part: _Part) -> list[ThresholdAndRun]:
     """Return each detector's threshold and scores on one part."""
     # Only the first part logs warnings of a calibration: the others would repeat them.
     logging.getLogger("lenswatch").setLevel(logging.ERROR if part.number else logging.WARNING)
@@ -297,10 +297,7 @@ def _assess(part: _Part) -> list[Scores]:
         detectors.append(with_encoder(maker(name), encoder)(first, plan.ert, plan.seed))
         total = part.of * len(part.names)
         _worker.tell(part.camera, "configuring", part.number, len(detectors), total)
-    totals = {
-        "clean footage": len(second),
-        "corrupted footage": len(all_cases(len(second), plan)),
-    }
+    totals = {"clean footage": len(second), "corrupted footage": len(all_cases(len(second), plan))}
 
     def tell(step: Step) -> None:
         _worker.tell(part.camera, step.task, part.number, step.done, totals[step.task])

@@ -12,22 +12,21 @@ import numpy as np
 import numpy.typing as npt
 
 from lenswatch.config import Config
+from lenswatch.detect.arrays import Floats, Pixels
 from lenswatch.detect.chart.chart import ChartFit, fit_chart
 from lenswatch.detect.chart.features import Measured, measure_all
 from lenswatch.detect.mmd import FittedMMD
 from lenswatch.detect.thresholds import Threshold, calibrate_mmd, calibrate_scores, mmd_runs
-from lenswatch.detect.verdict import Rule, share
+from lenswatch.detect.verdict import Rule, run_time_factor
 from lenswatch.errors import InputError
 from lenswatch.node.calibration_file import DEFAULT_STREAM, Calibration, save_calibration
 from lenswatch.reference.artefact import Reference, load_lens
 from lenswatch.reference.autoencoder import encode
 from lenswatch.reference.paths import calibration_folder
-from lenswatch.reference.pictures import Pixels, encoder_input, read_picture_file
+from lenswatch.reference.pictures import encoder_input, read_picture_file
 from lenswatch.wire import check_stream
 
 __all__ = ["calibrate_stream", "clean_runs", "embed_picture", "embed_pictures", "fit_calibration"]
-
-Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class _Clean:
         is_reference: The embeddings are those of the reference itself.
     """
 
-    embeddings: Array
+    embeddings: Floats
     lens: Measured | None
     is_reference: bool
 
@@ -87,7 +86,7 @@ def fit_calibration(
     clean = _clean_footage(config, reference, pictures)
     chart = _chart(config, clean)
     rule: Rule = config.alarm.verdict if chart is not None else "mmd"
-    thresholds = {"mmd": _mmd(config, reference, clean, share(rule, "mmd"))}
+    thresholds = {"mmd": _mmd(config, reference, clean, run_time_factor(rule, "mmd"))}
     if chart is not None:
         thresholds |= {"chart": chart.threshold, "slow": chart.slow}
     return Calibration(
@@ -105,7 +104,7 @@ def fit_calibration(
 
 def clean_runs(
     config: Config, reference: Reference, pictures: Sequence[Path] = ()
-) -> dict[str, tuple[Array, ...]]:
+) -> dict[str, tuple[Floats, ...]]:
     """Return the out-of-sample scores that the thresholds come from, by statistic, to draw them."""
     clean = _clean_footage(config, reference, pictures)
     chart = _chart(config, clean)
@@ -124,7 +123,7 @@ def _clean_footage(config: Config, reference: Reference, pictures: Sequence[Path
     return _Clean(np.array(rows, np.float64), measure_all(pixels), is_reference=False)
 
 
-def embed_pictures(config: Config, reference: Reference, pictures: Sequence[Path]) -> Array:
+def embed_pictures(config: Config, reference: Reference, pictures: Sequence[Path]) -> Floats:
     """Return the embeddings (n, d) of picture files by a reference's encoder."""
     rows = [embed_picture(reference, one) for one in _read(config, reference, pictures)]
     return np.array(rows, np.float64)
@@ -147,13 +146,13 @@ def _chart(config: Config, clean: _Clean) -> ChartFit | None:
     if clean.lens is None or config.alarm.verdict == "mmd":
         return None
     try:
-        ert, part = config.alarm.expected_run_time, share(config.alarm.verdict, "chart")
-        return fit_chart(clean.lens, ert=ert, share=part)
+        factor = run_time_factor(config.alarm.verdict, "chart")
+        return fit_chart(clean.lens, ert=config.alarm.expected_run_time, factor=factor)
     except InputError:
         return None
 
 
-def _mmd(config: Config, reference: Reference, clean: _Clean, part: float) -> Threshold:
+def _mmd(config: Config, reference: Reference, clean: _Clean, factor: float) -> Threshold:
     """Return the thresholds of the distance.
 
     None is below the distance of a window that is filled with one clean picture. Otherwise footage in which
@@ -162,7 +161,7 @@ def _mmd(config: Config, reference: Reference, clean: _Clean, part: float) -> Th
     fitted = reference.detector(config.detector.window_size)
     asked: dict[str, Any] = {
         "ert": config.alarm.expected_run_time,
-        "ert_factor": part,
+        "ert_factor": factor,
         "reach": fitted.largest_distance,
         "least": fitted.one_picture_distance,
     }
@@ -176,7 +175,7 @@ def _mmd(config: Config, reference: Reference, clean: _Clean, part: float) -> Th
     )
 
 
-def _mmd_runs(config: Config, reference: Reference, clean: _Clean) -> tuple[Array, ...]:
+def _mmd_runs(config: Config, reference: Reference, clean: _Clean) -> tuple[Floats, ...]:
     size = config.detector.window_size
     if not clean.is_reference:
         return (reference.detector(size).distances(clean.embeddings),)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from lenswatch.detect import notes as calibration_notes
+from lenswatch.detect.notes import ALL_EXCLUDED, out_of_reach, provisional, too_short
 from lenswatch.detect.thresholds import Threshold
 from lenswatch.errors import ArtefactError
 from lenswatch.files import write_atomically
@@ -62,17 +62,17 @@ class Calibration:
         uncertain = [t for t in used.values() if not t.calibrated]
         if uncertain:
             worst = max(uncertain, key=lambda t: t.more_images)
-            found.append(calibration_notes.provisional(worst.frames, worst.more_images))
+            found.append(provisional(worst.frames, worst.more_images))
         shortest = min(used.values(), key=lambda t: t.frames, default=None)
         if shortest is not None and shortest.target_ert > shortest.frames:
             asked, scored = shortest.target_ert, shortest.frames
-            found.append(calibration_notes.too_short(asked, scored, extended=not uncertain))
+            found.append(too_short(asked, scored, extended=not uncertain))
         for name, t in used.items():
             if not t.votes and t.reach is not None:
                 what = f"The {_NAMES[name]}"
-                found.append(calibration_notes.out_of_reach(what, t.drift, t.reach))
+                found.append(out_of_reach(what, t.drift, t.reach))
         if not any(t.votes for t in used.values()):
-            found.append(calibration_notes.ALL_EXCLUDED)
+            found.append(ALL_EXCLUDED)
         return tuple(found)
 
     def lines(self) -> list[str]:
@@ -81,10 +81,10 @@ class Calibration:
         for name, what in _NAMES.items():
             threshold = self.thresholds.get(name)
             if threshold is not None:
-                provisional = "" if threshold.calibrated else " (provisional)"
+                suffix = "" if threshold.calibrated else " (provisional)"
                 lines.append(
                     f"{what}: drift above {threshold.drift:.4g}, "
-                    f"warning above {threshold.warning:.4g}{provisional}"
+                    f"warning above {threshold.warning:.4g}{suffix}"
                 )
                 lines += [f"  note: {note}" for note in threshold.notes]
         return lines
@@ -148,7 +148,7 @@ def _parse(file: Path, raw: bytes, digest: str) -> Calibration:
         whole = claimed == _digest(document)
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ArtefactError(
-            f"{file}: truncated or no calibration; calibrate this stream again"
+            f"{file}: truncated, or not a calibration; calibrate this stream again"
         ) from None
     if not whole:
         raise ArtefactError(

@@ -20,12 +20,12 @@ from lenswatch.node.judge import Judge
 from lenswatch.reference.artefact import Reference, load_reference
 from lenswatch.reference.paths import calibration_folder, current_digest, reference_folder
 
-__all__ = ["Current", "InForce"]
+__all__ = ["Current", "FittedReference"]
 
 log = logging.getLogger(__name__)
 
 
-class InForce(NamedTuple):
+class FittedReference(NamedTuple):
     """A reference and the MMD detector fitted to it."""
 
     reference: Reference
@@ -33,9 +33,9 @@ class InForce(NamedTuple):
 
 
 class Current:
-    """Reference, fitted detector and calibrations of one storage folder.
+    """The current reference, its detector and the calibrations of one storage folder.
 
-    Picks up a new reference or calibration without a restart. Any number of threads may share one.
+    A new reference or calibration is picked up without a restart. Any number of threads may share one.
 
     Args:
         config: The settings.
@@ -52,21 +52,21 @@ class Current:
         self._judges: dict[tuple[str, str], tuple[object, Judge]] = {}  # by digest and stream
         self._logged: dict[str, object] = {}  # each stream's calibration whose notes were logged
         self._stamp = _stamp(self._pointer)
-        self._in_force = self._load(current_digest(config.storage_path))
+        self._fitted_reference = self._load(current_digest(config.storage_path))
 
-    def in_force(self) -> InForce:
+    def fitted_reference(self) -> FittedReference:
         """Return the current reference and its detector, loaded again if it was replaced."""
         stamp = _stamp(self._pointer)
         if stamp != self._stamp:
             digest = current_digest(self._config.storage_path)
-            if digest is not None and digest != self._in_force.reference.digest:
-                self._in_force = self._load(digest)
+            if digest is not None and digest != self._fitted_reference.reference.digest:
+                self._fitted_reference = self._load(digest)
                 self._judges.clear()
             self._stamp = stamp
-        return self._in_force
+        return self._fitted_reference
 
-    def judge(self, reference: Reference, stream: str) -> Judge:
-        """Return the judge of a stream, made again if its calibration was replaced."""
+    def judge_of(self, reference: Reference, stream: str) -> Judge:
+        """Return the judge of a stream, made again when its calibration was replaced."""
         folder = calibration_folder(self._config.storage_path)
         stamp = _stamp(folder / reference.digest)  # replacing a file in it changes its time
         kept = self._judges.get((reference.digest, stream))
@@ -82,9 +82,9 @@ class Current:
             self._log_notes(stream, kept[1])
         return kept[1]
 
-    def _load(self, digest: str | None) -> InForce:
+    def _load(self, digest: str | None) -> FittedReference:
         reference = load_reference(self._config.storage_path, digest)
-        return InForce(reference, reference.detector(self._config.detector.window_size))
+        return FittedReference(reference, reference.detector(self._config.detector.window_size))
 
     def _calibrate(self, reference: Reference) -> Calibration:
         """Return thresholds from the reference's own pictures, or none if they are too few."""
@@ -92,7 +92,9 @@ class Current:
             calibration = fit_calibration(self._config, reference)
         except InputError as error:
             log.warning(
-                "no thresholds, only distances given by the caller or the settings: %s", error
+                "no thresholds could be found (%s); until `lenswatch calibrate` succeeds, "
+                "set alarm.drift_distance or send drift_distance",
+                error,
             )
             return Calibration(reference.digest, {})
         if self._keep_calibrations:

@@ -45,11 +45,11 @@ def explain(config: Config, file: Path, stream: str) -> Explanation:
         InputError: The picture cannot be used, or the stream's name is invalid.
     """
     current = Current(config, keep_calibrations=False)
-    reference, _ = current.in_force()
+    reference, _ = current.fitted_reference()
     size = reference.transform.resize
     picture = read_picture_file(file, size, config.upload)
     pixels = picture.pixels(size)
-    found, deviations = current.judge(reference, stream).single_picture(measure(view(pixels)))
+    found, deviations = current.judge_of(reference, stream).single_picture(measure(view(pixels)))
     name = reference.nearest(embed_picture(reference, pixels))
     clean_file = next(config.image_folder.rglob(name), None) if name else None
     clean = read_picture_file(clean_file, size, config.upload).image if clean_file else None

@@ -29,7 +29,7 @@ __all__ = ["Node"]
 
 
 class Node:
-    """Judges pictures of any number of streams, in any number of threads and processes at once.
+    """The node: judges pictures of any number of streams, in any number of threads and processes.
 
     Args:
         config: The settings.
@@ -48,7 +48,7 @@ class Node:
     @property
     def reference(self) -> Reference:
         """The reference in force."""
-        return self._current.in_force().reference
+        return self._current.fitted_reference().reference
 
     def observe(self, source: bytes | Path | Picture, request: Request) -> dict[str, Any]:
         """Judge one picture, record the verdict, and return the answer for the caller.
@@ -68,7 +68,7 @@ class Node:
         first = self.store.answer(request.event_id) if request.event_id else None
         if first is not None:
             return repeat(first)
-        reference, fitted = self._current.in_force()
+        reference, fitted = self._current.fitted_reference()
         try:
             request.check_distances()
             picture = self._read(source, reference)
@@ -78,7 +78,7 @@ class Node:
         except InputError as error:
             record_refusal(self.store, self.config, request, error)
             raise
-        judge = self._current.judge(reference, request.stream)
+        judge = self._current.judge_of(reference, request.stream)
         measured = None if judge.chart is None else measure(view(pixels))
         thumbnail = self._thumbnail(picture)
         about = _about(reference, request, picture, embedding)
@@ -103,7 +103,7 @@ class Node:
 
     def warm(self) -> None:
         """Load everything that the first picture of the default stream needs."""
-        self._current.judge(self.reference, DEFAULT_STREAM)
+        self._current.judge_of(self.reference, DEFAULT_STREAM)
 
     def _read(self, source: bytes | Path | Picture, reference: Reference) -> Picture:
         if isinstance(source, Picture):

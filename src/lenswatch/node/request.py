@@ -17,15 +17,7 @@ from lenswatch.node.store.store import Answer, Kind, NodeStore
 from lenswatch.reference.paths import current_digest, model_version, node_database
 from lenswatch.wire import DriftJob, check_event_id, check_stream, new_event_id
 
-__all__ = [
-    "Request",
-    "clean_name",
-    "iso_utc",
-    "kind_of",
-    "open_store",
-    "record_refusal",
-    "repeat",
-]
+__all__ = ["Request", "clean_name", "iso_utc", "kind_of", "open_store", "record_refusal", "repeat"]
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from lenswatch.outbox.rows import DeliveryResult, OutboxRows, PictureRow, Row
 
 __all__ = ["Delivery", "DeliveryLimits"]
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 REFUSALS = frozenset({400, 413, 415, 422})  # about the job; other statuses are about us
 
@@ -32,19 +32,19 @@ class DeliveryLimits:
     pictures: int = 5  # between two batches
     suspects: int = 3  # failures in a row after which the server is to blame, and not the job
     blocked: int = 5  # times that the same jobs may block the queue before others are tried
-    pause: float = 120.0  # seconds for which those jobs then wait
+    pause_seconds: float = 120.0  # for which those jobs then wait
     attempts: int = 5  # failures of a job, while others were accepted, after which it is parked
-    first_delay: float = 0.5  # seconds after the first failure; doubles with each further one
-    longest_delay: float = 60.0  # seconds
-    silence: float = 60.0  # seconds between two warnings about parked jobs
+    first_delay_seconds: float = 0.5  # after the first failure; doubles with each further one
+    longest_delay_seconds: float = 60.0
+    silence_seconds: float = 60.0  # between two warnings about parked jobs
 
     def delay(self, failures: int) -> float:
         """Return the seconds to wait after the first failure and `failures` further ones."""
-        return min(self.longest_delay, self.first_delay * 2.0 ** min(failures, 20))
+        return min(self.longest_delay_seconds, self.first_delay_seconds * 2.0 ** min(failures, 20))
 
 
 class Delivery:
-    """Sends rows through a client, as long as `may_send` returns True."""
+    """A sender of due rows, active while `may_send` returns True."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class Delivery:
             self._send_pictures(pictures)
         except TrackingError as error:
             if not self.picture_trouble:
-                logger.warning("pictures wait: %s", error)
+                log.warning("pictures wait: %s", error)
             self.picture_trouble = type(error).__name__
             self._pictures_due = time.monotonic() + self._limits.delay(self._picture_failures)
             self._picture_failures += 1
@@ -153,7 +153,9 @@ class Delivery:
             else:
                 failed.append((row, f"{reply.status} {reply.reason}"))
         if not result:
-            raise TrackingUnavailable(f"{self._config.url}: accepted a batch, but none of its jobs")
+            raise TrackingUnavailable(
+                f"{self._config.url}: every job of a batch failed on the server; they are sent again later"
+            )
         for row, reason in failed:
             result.blame(row, reason)
         self._settle(result)
@@ -203,7 +205,8 @@ class Delivery:
         self._blocked += 1
         if self._blocked >= self._limits.blocked:
             result = self._result()
-            result.delayed, result.blamed = {row.id: self._limits.pause for row in rows}, False
+            result.blamed = False
+            result.delayed = {row.id: self._limits.pause_seconds for row in rows}
             self._settle(result)
 
     def _send_pictures(self, rows: Sequence[PictureRow]) -> None:
@@ -246,9 +249,13 @@ class Delivery:
         self._rows.settle(result)
         if result.parked and time.monotonic() > self._silent_until:  # thousands may be alike
             reason = next(iter(result.parked.values()))
-            logger.warning("drift jobs are parked (see `lenswatch status`), such as: %s", reason)
+            log.warning(
+                "the server rejected drift jobs, which are kept and not sent again "
+                "(`lenswatch status` counts them); one reason: %s",
+                reason,
+            )
         if result.parked:
-            self._silent_until = time.monotonic() + self._limits.silence
+            self._silent_until = time.monotonic() + self._limits.silence_seconds
 
 
 def _may_be_the_jobs_fault(unavailable: TrackingUnavailable) -> bool:

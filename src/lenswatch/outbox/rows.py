@@ -17,7 +17,7 @@ from lenswatch.node.store.store import NodeStore
 
 __all__ = ["Counts", "DeliveryResult", "OutboxRows", "Parked", "PictureRow", "Row"]
 
-FARTHEST = 3600.0  # seconds; a row that is due later was written before the clock was set back
+FARTHEST_SECONDS = 3600.0  # a row that is due later was written before the clock was set back
 
 _has_picture = sa.exists().where(pictures.c.outbox_id == outbox.c.id).label("has_picture")
 _NOT_PARKED = outbox.c.parked_because.is_(None)
@@ -26,7 +26,7 @@ _PICTURES = (_NOT_PARKED, outbox.c.drift_id.is_not(None))
 _PARKED = outbox.c.parked_because.is_not(None)
 _IDS = outbox.c.id.in_(sa.bindparam("ids", expanding=True))
 _IS_DUE = sa.or_(
-    outbox.c.due_at <= sa.bindparam("now"), outbox.c.due_at > sa.bindparam("now") + FARTHEST
+    outbox.c.due_at <= sa.bindparam("now"), outbox.c.due_at > sa.bindparam("now") + FARTHEST_SECONDS
 )
 _DUE_JOBS = (
     sa.select(outbox.c.id, outbox.c.attempts, outbox.c.tried, outbox.c.job, _has_picture)

@@ -28,11 +28,11 @@ from lenswatch.outbox.rows import Counts, OutboxRows, Parked
 
 __all__ = ["Counts", "DeliveryLimits", "Parked", "Sender"]
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 class Sender:
-    """Sends due rows in order, in a thread of its own.
+    """A thread that sends due rows in order.
 
     Any number of processes may start a sender for one `node.db`: the one that holds the lease sends, and the
     others wait for the lease. A row of this process is sent at once. With an empty `config.url` nothing is
@@ -154,7 +154,7 @@ class Sender:
         except (TrackingError, StoreError) as error:
             self._back_off(error)
         except Exception as error:  # an error in our code must not end delivery
-            logger.exception("the outbox sender failed")
+            log.exception("the outbox sender failed and tries again; this is an error in Lenswatch")
             self._back_off(error)
         else:
             self._notify_waiting()
@@ -177,21 +177,21 @@ class Sender:
     def _back_off(self, error: Exception) -> None:
         kind = type(error).__name__
         if self._trouble != kind:
-            logger.warning("drift jobs wait in %s: %s", self._store.path, error)
+            log.warning("drift jobs wait in %s: %s", self._store.path, error)
         self._trouble = kind
         self._notify_waiting()
         limits = self._limits
         if isinstance(error, TrackingRefused):
-            limits = replace(limits, first_delay=10 * limits.first_delay)
+            limits = replace(limits, first_delay_seconds=10 * limits.first_delay_seconds)
         delay = limits.delay(self._failures) * random.uniform(0.5, 1.0)
         if isinstance(error, TrackingUnavailable):
-            delay = max(delay, min(error.retry_after, 10 * limits.longest_delay))
+            delay = max(delay, min(error.retry_after, 10 * limits.longest_delay_seconds))
         self._failures += 1
         self._stopping.wait(delay)
 
     def _recover(self) -> None:
         if self._trouble and self._client is not None:
-            logger.info("drift jobs are accepted again by %s", self._config.url)
+            log.info("drift jobs are accepted again by %s", self._config.url)
             self._client.look_again()
             self._trouble = ""
         self._failures = 0

@@ -33,14 +33,7 @@ from lenswatch.files import write_atomically
 from lenswatch.reference.autoencoder import Autoencoder
 from lenswatch.reference.paths import current_digest, model_version, reference_folder
 
-__all__ = [
-    "Reference",
-    "list_digest",
-    "load_lens",
-    "load_pair",
-    "load_reference",
-    "save_reference",
-]
+__all__ = ["Reference", "list_digest", "load_lens", "load_pair", "load_reference", "save_reference"]
 
 WEIGHTS, EMBEDDINGS = "autoencoder.pth", "clean_embeddings.pth"
 TRANSFORM, BANDWIDTH, MANIFEST = "transform.json", "bandwidth.json", "manifest.json"
@@ -276,7 +269,9 @@ def _torch_load(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise ArtefactError(f"{path}: no such file") from None
+        raise ArtefactError(
+            f"{path}: no such file; `lenswatch adopt` needs both files, otherwise train again"
+        ) from None
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ArtefactError(
@@ -293,7 +288,9 @@ def _load_embeddings(path: Path) -> npt.NDArray[np.float32]:
         )
         embeddings = rows.detach().to(torch.float32).numpy()
     except (TypeError, AttributeError, RuntimeError) as error:
-        raise ArtefactError(f"{path}: holds no embeddings: {error}") from None
+        raise ArtefactError(
+            f"{path}: holds no embeddings ({error}); give a tensor (n, d) or a list of (d,) tensors"
+        ) from None
     if embeddings.ndim != 2 or len(embeddings) < 2 or not np.isfinite(embeddings).all():
         raise ArtefactError(
             f"{path}: holds an array of shape {embeddings.shape}; it must hold two or more embeddings, "
@@ -312,6 +309,7 @@ def _load_autoencoder(path: Path, size: tuple[int, int]) -> Autoencoder:
         reason = " ".join(str(error).split())[:300]
         raise ArtefactError(
             f"{path}: holds the weights of another network than "
-            f"lenswatch.reference.autoencoder.Autoencoder for pictures of {size[0]} x {size[1]} ({reason})"
+            f"lenswatch.reference.autoencoder.Autoencoder for pictures of {size[0]} x {size[1]} ({reason}); "
+            "set [transform] resize to the size it was trained with"
         ) from None
     return autoencoder.eval()

@@ -22,10 +22,11 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch.nn.functional import interpolate
 
 from lenswatch.config import TransformConfig, UploadConfig
+from lenswatch.detect.arrays import Pixels
 from lenswatch.errors import ImageError, ImageTooLarge
 from lenswatch.reference.exif import capture_time
 
-__all__ = ["Picture", "Pixels", "check_size", "encoder_input", "read_picture", "read_picture_file"]
+__all__ = ["Picture", "check_size", "encoder_input", "read_picture", "read_picture_file"]
 
 # The formats that are read, and the limits of a picture apart from those in `UploadConfig`.
 # Raster formats that Pillow decodes by itself: no interpreters (EPS), no vector formats.
@@ -34,8 +35,6 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", "
 SMALLEST_SIDE = 16  # pixels; a smaller picture has too little to compare
 THUMBNAIL_SIDE = 512  # pixels; the tracking server keeps no larger pictures
 _SWAPPED = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
-
-Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -163,15 +162,19 @@ def _explained() -> Iterator[None]:
             )  # about broken EXIF, and about sizes, which are checked here
             yield
     except Image.DecompressionBombError:
-        raise ImageTooLarge("the picture has more pixels than can be opened safely") from None
+        raise ImageTooLarge(
+            "the picture has too many pixels to be opened safely; send a smaller picture"
+        ) from None
     except ImageError:
         raise
     except UnidentifiedImageError:
         raise ImageError(
-            f"the file is no picture that can be read; send one of {', '.join(FORMATS)}"
+            f"the file is not a picture that can be read; send one of {', '.join(FORMATS)}"
         ) from None
     except MemoryError:
-        raise ImageTooLarge("the picture needs more memory than there is") from None
+        raise ImageTooLarge(
+            "there is not enough memory to decode the picture; send a smaller one or lower upload.max_pixels"
+        ) from None
     except Exception as error:  # decoders raise nearly anything on damaged input
         raise ImageError(f"the picture is damaged or cut off: {error}") from None
 

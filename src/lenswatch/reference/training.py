@@ -23,13 +23,14 @@ import numpy.typing as npt
 import torch
 
 from lenswatch.config import Config, EncoderConfig, TransformConfig, UploadConfig
+from lenswatch.detect.arrays import Pixels
 from lenswatch.detect.chart.features import measure_all
 from lenswatch.detect.mmd import median_distance
 from lenswatch.errors import BlindKernelError, ConfigError, ImageError, InputError
 from lenswatch.progress import Progress, Step, no_progress
 from lenswatch.reference.artefact import Reference, list_digest, save_reference
 from lenswatch.reference.autoencoder import Autoencoder, encode
-from lenswatch.reference.pictures import SUFFIXES, Pixels, encoder_input, read_picture_file
+from lenswatch.reference.pictures import SUFFIXES, encoder_input, read_picture_file
 
 __all__ = ["Epoch", "build_reference", "embed", "find_pictures", "read_pictures", "train"]
 

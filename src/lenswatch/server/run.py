@@ -107,7 +107,7 @@ def _listen(host: str, port: int, stalled_seconds: float) -> socket.socket:
         listener = socket.create_server((host, port), family=family, backlog=2048)
         # Accepted connections inherit both options. Without the first, a body waits 40 ms for an ACK.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # Without the second, it waits for ever for a client that reads nothing.
+        # Without the second, it waits indefinitely for a client that reads nothing.
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             milliseconds = int(stalled_seconds * 1000)
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)

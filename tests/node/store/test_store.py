@@ -268,8 +268,8 @@ def _folder(path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "complaint"),
     [
-        (_no_database, "damaged or no database"),
-        (_cut, "damaged or no database"),
+        (_no_database, "damaged or is not a database"),
+        (_cut, "damaged or is not a database"),
         (_newer, "written by a newer Lenswatch"),
         (_foreign, "another program's database"),
         (_folder, "unable to open"),

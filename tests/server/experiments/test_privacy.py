@@ -45,8 +45,6 @@ def routes(found: list[BaseRoute], prefix: str = "") -> Iterator[tuple[str, str]
     for route in found:
         if isinstance(route, Mount):
             yield from routes(route.routes, prefix + route.path)
-        elif inner := getattr(route, "original_router", None):  # FastAPI's include_router
-            yield from routes(inner.routes, prefix)
         else:
             assert isinstance(route, Route)
             path = re.sub(r":\w+}", "}", route.path)

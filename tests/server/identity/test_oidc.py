@@ -9,7 +9,7 @@ import pytest
 from joserfc.jwk import RSAKey
 from starlette.testclient import TestClient
 
-from lenswatch.server.identity.fetching import DEFAULT_LIMITS
+from lenswatch.server.identity.fetching import PROVIDER_LIMITS
 from lenswatch.server.identity.oidc import LEEWAY, OidcBearer
 from lenswatch.server.values.refusals import Refusal
 from support.issuer import Clocks, limit_providers
@@ -104,7 +104,7 @@ def test_a_token_without_kid_is_believed_after_a_change_of_keys(
     ann: Any, issuer: Any, clocks: Clocks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(issuer, "key", RSAKey.generate_key(2048, {"kid": "three", "use": "sig"}))
-    clocks.passed = DEFAULT_LIMITS.refetch_seconds + 1
+    clocks.passed = PROVIDER_LIMITS.refetch_seconds + 1
     issuer.paths.clear()
     assert ann.as_(issuer.token("ann", header={"kid": None})).get("/user/self").status_code == 200
     assert issuer.paths == ["/jwks", "/userinfo"]

@@ -407,7 +407,7 @@ def test_an_expired_form_is_a_page_that_leads_to_a_fresh_one(
 ) -> None:
     log_in("Admin")
     page = browser.post(path, data={"form": "of yesterday"}, headers=OWN)
-    is_error_page(page, 403, "That did not work", "This form has expired; load the page again.")
+    is_error_page(page, 403, "The request failed", "This form has expired; load the page again.")
     assert again in leads_to(page)[2:]  # after those of the page's head
 
 
@@ -418,7 +418,7 @@ def test_a_form_without_its_session_leads_to_the_log_in(
     form = {"form": form_token(browser.get("/keys").text), "name": "a", "level": "Read"}
     revoke_key(config_for(database_url, tmp_path), "Admin")
     page = browser.post("/keys", data=form, headers=OWN)
-    is_error_page(page, 401, "That did not work", "You are no longer logged in.")
+    is_error_page(page, 401, "The request failed", "You are no longer logged in.")
     assert "/login" in leads_to(page)
 
 

@@ -39,7 +39,7 @@ FEWEST = 5 * WINDOW  # clean images: a gap, and two halves of two windows each
 _MEMORY = 200.0  # images: time constant with which a centre follows
 _REACH = 3.0  # times the wander: limit of a centre's shift
 _LEAST = 1.0  # deviations: smallest unit of a part
-_TAIL = 1.5  # times the expected run time, to which the tail of the scores is extended
+_TAIL_FACTOR = 1.5  # times the expected run time, to which the tail of the scores is extended
 _CHANNEL_ROWS = AGREEMENT + 1
 
 
@@ -251,7 +251,7 @@ class ChartFit:
     runs: tuple[Floats, ...]
 
 
-def fit_chart(clean: Measured, *, ert: float, share: float = 1.0) -> ChartFit:
+def fit_chart(clean: Measured, *, ert: float, factor: float = 1.0) -> ChartFit:
     """Fit the chart to clean pictures in time order and calibrate it by the half-split.
 
     >>> from lenswatch.detect.chart.features import measure, measure_all, view
@@ -270,7 +270,7 @@ def fit_chart(clean: Measured, *, ert: float, share: float = 1.0) -> ChartFit:
     Args:
         clean: Measurements of the pictures.
         ert: Expected run time asked for, in images.
-        share: Factor by which the run time of the chart alone is longer, since another statistic raises
+        factor: Factor by which the run time of the chart alone is longer, since another statistic raises
             false alarms too.
 
     Raises:
@@ -290,16 +290,16 @@ def fit_chart(clean: Measured, *, ert: float, share: float = 1.0) -> ChartFit:
     chart = replace(whole, spread=np.maximum(_spread(followed), _LEAST))
     runs = tuple(_padded(np.max(np.abs(run) / chart.spread, axis=1)) for run in followed)
     slow = [_padded(np.max(np.abs(run) / wander, axis=1)) for run in away]
-    factor = share * _TAIL
+    factor *= _TAIL_FACTOR
     return ChartFit(chart, _calibrate(runs, ert, factor), _calibrate(slow, ert, factor), runs)
 
 
 def _run(clean: Measured, scales: Scales, fit: slice, run: slice) -> Floats:
-    """Return the parts over one half, less their centres, of a chart that was fitted to the other.
+    """Return the distances of one half's parts from the centres of the other half.
 
     Only the scatters are those of all the footage. Those of a half are smaller (one day where there are
     two), and the thresholds must be in the units that live images are measured in. The run half therefore
-    contributes to its own units, which makes its scores somewhat too small; `_TAIL` compensates for that.
+    contributes to its own units, which makes its scores somewhat too small; `_TAIL_FACTOR` corrects that.
     """
     scene = median_scene(clean.thumbs[fit])
     half = scales.centred_on(clean.cells[fit])

@@ -101,7 +101,7 @@ class Scales:
         return replace(moved, modes=_modes(moved.deviations(cells)))
 
     def _left(self, first: Floats32, second: Floats32) -> Floats:
-        """Return the scatter of the residuals of each half, by the other's median and modes."""
+        """Return the scatter of residuals, each half measured with the other's median and modes."""
         pairs = (first, second), (second, first)
         left = np.concatenate([self.centred_on(fit).residuals(run) for fit, run in pairs])
         usual = 1.4826 * np.median(np.abs(left), axis=0)

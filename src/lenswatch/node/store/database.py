@@ -239,7 +239,9 @@ def named_errors(path: Path) -> Iterator[None]:
 def _advice(error: BaseException | None) -> str:
     name = getattr(error, "sqlite_errorname", "")
     if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
-        return "the file is damaged or no database: move it away and restart, or restore a copy"
+        return (
+            "the file is damaged or is not a database: move it away and restart, or restore a copy"
+        )
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return "another process kept it locked for too long: find out which one has it open"
     if name.startswith("SQLITE_FULL"):

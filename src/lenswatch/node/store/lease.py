@@ -18,9 +18,9 @@ from lenswatch.node.store.store import NodeStore
 
 __all__ = ["Lease"]
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
-LONGEST = 60.0  # seconds of a lease
+LONGEST_SECONDS = 60.0  # of a lease
 
 
 class Lease:
@@ -80,14 +80,16 @@ class Lease:
             with self._store.begin() as transaction:
                 transaction.connection.execute(sa.delete(lease).where(*mine))
         except StoreError as error:  # it expires then
-            logger.warning("the lease cannot be given back: %s", error)
+            log.warning(
+                "the sender's lease could not be released (it expires by itself): %s", error
+            )
 
     def _keep(self) -> None:
         while not self._ended.is_set():
             try:
                 self._ask()
             except StoreError as error:
-                logger.warning("the lease cannot be renewed: %s", error)
+                log.warning("the sender's lease could not be renewed (tried again): %s", error)
             self._ended.wait(self._seconds / 3 if self.held else self._look_every)
 
     def _ask(self) -> None:
@@ -109,7 +111,7 @@ class Lease:
         if row is None or row.holder == self.holder:
             return False
         now = self._clock()
-        return bool(now < row.expires_at <= now + LONGEST)
+        return bool(now < row.expires_at <= now + LONGEST_SECONDS)
 
     def _take(self, now: float) -> bool:
         row = {"name": self._name, "holder": self.holder, "expires_at": now + self._seconds}
@@ -119,7 +121,7 @@ class Lease:
             where=sa.or_(
                 lease.c.holder == self.holder,
                 lease.c.expires_at <= now,
-                lease.c.expires_at > now + LONGEST,
+                lease.c.expires_at > now + LONGEST_SECONDS,
             ),
         )
         with self._store.begin() as transaction:

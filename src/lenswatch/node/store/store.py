@@ -35,7 +35,7 @@ from lenswatch.wire import DriftJob, to_json
 
 __all__ = ["Answer", "Kind", "NodeStore", "StreamSummary", "Transaction"]
 
-WEEK = 7 * 24 * 3600.0  # seconds
+WEEK_SECONDS = 7 * 24 * 3600.0
 PRUNE_AT_MOST = 200  # answers at once
 
 Kind = Literal["judged", "refused", "too large"]
@@ -129,7 +129,7 @@ class NodeStore:
         busy_timeout: float = 30.0,
         keep_outbox: bool = True,
         durable: bool = True,
-        keep_answers: float = WEEK,
+        keep_answers: float = WEEK_SECONDS,
         prune_every: int = 100,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -154,7 +154,10 @@ class NodeStore:
     def begin(self) -> Iterator[Transaction]:
         """Open a write transaction: committed at the end, rolled back after an exception."""
         if not self._writing.acquire(timeout=self._busy_timeout):
-            raise StoreError(f"{self.path}: locked by another thread for too long")
+            raise StoreError(
+                f"{self.path}: another thread kept it locked for more than "
+                f"{self._busy_timeout:g} s; try again"
+            )
         try:
             with named_errors(self.path), self._writer.begin() as connection:
                 transaction = Transaction(connection, self.keep_outbox, self.clock)

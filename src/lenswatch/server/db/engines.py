@@ -18,7 +18,7 @@ import psycopg
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, OperationalError
 
-from lenswatch.server.values.storable import written
+from lenswatch.server.values.storable import INT64, written
 
 __all__ = ["MARGIN_SECONDS", "POOL_SIZE", "SILENCE_SECONDS", "STATEMENT_SECONDS", "make_engine"]
 
@@ -30,7 +30,6 @@ LOCK_SECONDS = 20.0  # for a lock on PostgreSQL
 MARGIN_SECONDS = 5.0  # in which PostgreSQL itself should report that time is up
 SILENCE_SECONDS = STATEMENT_SECONDS + MARGIN_SECONDS  # until PostgreSQL counts as frozen
 _ATTEMPT_MS = 500  # for one attempt at SQLite's lock, between checks whether the server stops
-_INT64 = 2**63
 
 
 class PatientConnection(psycopg.Connection[tuple[Any, ...]]):
@@ -48,6 +47,7 @@ class PatientConnection(psycopg.Connection[tuple[Any, ...]]):
         return super().wait(self._bounded(gen), *args, **options)
 
     def _bounded(self, gen: Any) -> Generator[Any, Any, Any]:
+        """Return what psycopg's generator returns, or raise when the time is up; psycopg drives it."""
         deadline = time.monotonic() + self.silence_seconds
         try:
             ready = yield next(gen)
@@ -184,6 +184,6 @@ def _load(data: str | bytes) -> Any:
 
 
 def _read_whole(digits: str) -> int | float:
-    """Read whole numbers beyond 64 bits as floats, which they were: PostgreSQL writes 1e300 in full."""
+    """Parse integers beyond 64 bits as floats: PostgreSQL writes 1e300 with all its digits."""
     value = int(digits) if len(digits) < 400 else math.inf
-    return value if -_INT64 <= value < _INT64 else float(digits)
+    return value if -INT64 <= value < INT64 else float(digits)

@@ -66,12 +66,7 @@ _JSON = JSON().with_variant(JSONB, "postgresql")
 def _experiment(*, primary_key: bool = False) -> Column[int]:
     owner = ForeignKey("experiments.number", ondelete="CASCADE")
     return Column(
-        "experiment",
-        _NUMBER,
-        owner,
-        primary_key=primary_key,
-        nullable=False,
-        autoincrement=False,
+        "experiment", _NUMBER, owner, primary_key=primary_key, nullable=False, autoincrement=False
     )
 
 

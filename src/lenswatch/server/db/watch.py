@@ -20,7 +20,7 @@ POLL_SECONDS = 0.5
 
 
 class Watch:
-    """Polls the cursors of all followed experiments together, as long as a listener waits.
+    """A shared poll of the cursors of all followed experiments.
 
     The listeners of a process share each poll, so their number makes no difference to the database.
     """

@@ -101,9 +101,7 @@ class ExperimentBody(Body):
     description = Text()
     public = fields.Boolean(load_default=False)
     permissions = Entries(
-        fields.Nested(Permission),
-        load_default=list,
-        validate=validate.Length(max=MAX_PERMISSIONS),
+        fields.Nested(Permission), load_default=list, validate=validate.Length(max=MAX_PERMISSIONS)
     )
 
 

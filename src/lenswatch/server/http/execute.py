@@ -78,7 +78,7 @@ async def _execute(operation: Operation, request: Request) -> Response:
     body = b""
     if operation.body or operation.accepts:
         body = await read_body(request, limit, services.limits.body_seconds)
-    run = _Run(operation, Call(request, services, identity, body, {}))
+    run = _Execution(operation, Call(request, services, identity, body, {}))
     if not operation.writes:
         limiter = services.searchers if operation.searches else services.readers
         return await in_thread(limiter, run.read)
@@ -89,7 +89,7 @@ async def _execute(operation: Operation, request: Request) -> Response:
     return await in_thread(services.writers, run.write)
 
 
-class _Run:
+class _Execution:
     """One call of an operation; each method runs in a thread."""
 
     def __init__(self, operation: Operation, call: Call) -> None:
@@ -115,7 +115,7 @@ class _Run:
             except Contended:
                 if attempt == _TRIES:
                     raise
-                time.sleep(random.uniform(0, 0.05 * attempt))
+                time.sleep(random.uniform(0, 0.05 * attempt))  # no event tells when the other ended
         raise AssertionError("unreachable")
 
     def check_request(self) -> None:

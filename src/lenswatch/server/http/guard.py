@@ -14,7 +14,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lenswatch.server.values.loopback import is_loopback
-from lenswatch.server.values.refusals import refusal
+from lenswatch.server.values.refusals import OTHER_SITE, refusal
 
 __all__ = ["LoopbackOnly"]
 
@@ -50,8 +50,8 @@ class LoopbackOnly:
             f"http://{host}",
             f"https://{host}",
         }:
-            return "Requests from other sites are refused."
+            return OTHER_SITE
         same_site = headers.get("sec-fetch-site") in (None, "same-origin", "same-site", "none")
         if not same_site and origin is None and scope["method"] not in ("GET", "HEAD"):
-            return "Requests from other sites are refused."
+            return OTHER_SITE
         return None

@@ -34,7 +34,7 @@ async def _healthz(_request: Request) -> Response:
 
 
 class _Readiness:
-    """Pings the database, once for all who ask at the same time."""
+    """A database ping shared by all who ask at the same time."""
 
     def __init__(self) -> None:
         self._ping: asyncio.Task[bool] | None = None

@@ -45,9 +45,4 @@ class ForeignLog(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record."""
         level = self.log.error if record.levelno >= logging.ERROR else self.log.warning
-        level(
-            "library",
-            logger=record.name,
-            message=record.getMessage(),
-            exc_info=record.exc_info,
-        )
+        level("library", logger=record.name, message=record.getMessage(), exc_info=record.exc_info)

@@ -17,7 +17,7 @@ from lenswatch.server.db.tables import experiments, tallies
 __all__ = ["CONTENT_TYPE", "Metrics"]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-MAX_STREAMS = 100  # of an experiment; further ones are counted together
+MAX_STREAM_LABELS = 100  # of an experiment; further ones are counted together
 OTHERS = "(others)"  # no stream can have this name
 _BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
@@ -72,7 +72,7 @@ class _Jobs(Collector):
         )
         place = func.dense_rank().over(partition_by=tallies.c.experiment, order_by=tallies.c.stream)
         ranked = select(tallies, place.label("place")).where(tallies.c.jobs > 0).subquery()
-        stream = case((ranked.c.place <= MAX_STREAMS, ranked.c.stream), else_=OTHERS)
+        stream = case((ranked.c.place <= MAX_STREAM_LABELS, ranked.c.stream), else_=OTHERS)
         kind = (experiments.c.id, stream, ranked.c.job_status, ranked.c.drift_detected)
         query = (
             select(*kind, func.sum(ranked.c.jobs)).join_from(experiments, ranked).group_by(*kind)

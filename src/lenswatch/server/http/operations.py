@@ -26,7 +26,7 @@ __all__ = ["Call", "Operation", "Operations", "Who", "reply"]
 class Who(enum.Enum):
     """Callers that an operation admits; its endpoint checks permissions on the experiment."""
 
-    ANYBODY = "anybody"  # a bad token counts as none
+    ANYBODY = "anybody"  # an invalid token is treated as no token
     KNOWN = "known"  # a valid token
     REGISTERED = "registered"  # a valid token and a user record
     ADMIN = "admin"  # a valid token with an admin entitlement

@@ -24,7 +24,7 @@ from lenswatch.server.values.loopback import is_loopback
 from lenswatch.server.values.refusals import Refusal
 
 __all__ = [
-    "DEFAULT_LIMITS",
+    "PROVIDER_LIMITS",
     "ProviderLimits",
     "fetch",
     "host_of",
@@ -51,7 +51,7 @@ class ProviderLimits:
     monotonic: Callable[[], float] = time.monotonic
 
 
-DEFAULT_LIMITS = ProviderLimits()
+PROVIDER_LIMITS = ProviderLimits()
 
 
 def tls_context() -> ssl.SSLContext:
@@ -70,7 +70,10 @@ def _tls_context(bundle: str | None) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=bundle)
     except OSError as error:
-        raise ServerError(f"{bundle}: no usable file of certificates: {error}") from None
+        raise ServerError(
+            f"{bundle}: cannot be used as a file of certificates "
+            f"(SSL_CERT_FILE or REQUESTS_CA_BUNDLE): {error}"
+        ) from None
 
 
 def over_tls(issuer: str, address: str) -> str:

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, select
 from starlette.requests import Request
 
 from lenswatch.server.db.tables import users
-from lenswatch.server.values.refusals import unauthorized
+from lenswatch.server.values.refusals import UNKNOWN_IDENTITY, unauthorized
 
 __all__ = [
     "LEVELS",
@@ -113,7 +113,7 @@ class Bearer(Protocol):
     def refresh(self, identity: Identity) -> Identity | None:
         """Return the present identity of a caller who logged in by browser; None if it is no longer valid."""
 
-    def knows(self, token: str) -> bool:
+    def recognises(self, token: str) -> bool:
         """Return whether `token` has the form of this kind."""
 
     async def identify(self, token: str) -> Identity:
@@ -157,9 +157,9 @@ class TokenAuthenticator:
         if scheme != "Bearer" or not token:
             raise unauthorized()
         for bearer in self.bearers:
-            if bearer.knows(token):
+            if bearer.recognises(token):
                 return await bearer.identify(token)
-        raise unauthorized("User identity could not be determined")
+        raise unauthorized(UNKNOWN_IDENTITY)
 
 
 def find_caller(connection: Connection, identity: Identity | None) -> Caller | None:

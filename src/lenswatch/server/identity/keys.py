@@ -26,7 +26,7 @@ from lenswatch.server.db.tables import api_keys, experiments, key_experiments, u
 from lenswatch.server.db.upgrade import prepare
 from lenswatch.server.identity.identity import LEVELS, Grant, Identity
 from lenswatch.server.values import stamps
-from lenswatch.server.values.refusals import unauthorized
+from lenswatch.server.values.refusals import UNKNOWN_IDENTITY, unauthorized
 from lenswatch.server.values.storable import digest, is_text
 
 __all__ = [
@@ -238,7 +238,7 @@ class KeyBearer:
         self.database = database
         self._limiter = anyio.CapacityLimiter(8)
 
-    def knows(self, token: str) -> bool:
+    def recognises(self, token: str) -> bool:
         """Return whether `token` begins like a key."""
         return token.startswith(_PREFIX)
 
@@ -247,12 +247,12 @@ class KeyBearer:
         return await anyio.to_thread.run_sync(self.find, token, limiter=self._limiter)
 
     def find(self, token: str) -> Identity:
-        """Return what `identify` does, blocking the calling thread."""
+        """Blocking version of `identify`."""
         if not _KEY.match(token):
-            raise unauthorized("User identity could not be determined")
+            raise unauthorized(UNKNOWN_IDENTITY)
         identity = self._find(api_keys.c.digest == digest(token))
         if identity is None:
-            raise unauthorized("User identity could not be determined")
+            raise unauthorized(UNKNOWN_IDENTITY)
         return identity
 
     def refresh(self, identity: Identity) -> Identity | None:

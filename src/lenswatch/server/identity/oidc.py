@@ -26,9 +26,9 @@ from joserfc.errors import JoseError
 from joserfc.jwk import Key, KeySet
 
 from lenswatch.config import AuthConfig
-from lenswatch.server.identity.fetching import DEFAULT_LIMITS, ProviderLimits, fetch, unavailable
+from lenswatch.server.identity.fetching import PROVIDER_LIMITS, ProviderLimits, fetch, unavailable
 from lenswatch.server.identity.identity import Identity, is_user
-from lenswatch.server.values.refusals import Refusal, forbidden, unauthorized
+from lenswatch.server.values.refusals import UNKNOWN_IDENTITY, Refusal, forbidden, unauthorized
 from lenswatch.server.values.storable import digest, is_text
 
 __all__ = ["Issuer", "OidcBearer", "identity_of"]
@@ -39,7 +39,6 @@ _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{16,16384}\Z")
 _MAX_CACHED = 10_000
 _MAX_SUBJECT = 1000  # bytes; an index entry of PostgreSQL holds 2,704, the issuer included
 LEEWAY = 5.0  # seconds that the provider's clock may differ from ours
-_UNKNOWN = "User identity could not be determined"
 
 
 class Issuer:
@@ -49,7 +48,7 @@ class Issuer:
     at once. A token whose key is already known waits for neither.
     """
 
-    def __init__(self, address: str, limits: ProviderLimits = DEFAULT_LIMITS) -> None:
+    def __init__(self, address: str, limits: ProviderLimits = PROVIDER_LIMITS) -> None:
         self.address = address.rstrip("/")
         self.limits = limits
         self.name = self.address  # later as the discovery document writes it
@@ -104,7 +103,7 @@ class Issuer:
         if code >= 500 or code == 429:
             raise self.unavailable()
         if not claims:
-            raise unauthorized(_UNKNOWN)
+            raise unauthorized(UNKNOWN_IDENTITY)
         return claims
 
     async def userinfo_of_opaque(self, token: str) -> dict[str, Any]:
@@ -169,14 +168,14 @@ def _by_kid(keys: list[Key], kid: str | None) -> list[Key]:
 class OidcBearer:
     """Access tokens of the configured issuers."""
 
-    def __init__(self, config: AuthConfig, limits: ProviderLimits = DEFAULT_LIMITS) -> None:
+    def __init__(self, config: AuthConfig, limits: ProviderLimits = PROVIDER_LIMITS) -> None:
         self.config = config
         self.limits = limits
         self.issuers = [Issuer(address, limits) for address in config.issuers]
         self._cache: OrderedDict[str, tuple[float, Identity | Refusal]] = OrderedDict()
         self._limiter = anyio.CapacityLimiter(4)  # checking a signature is quick
 
-    def knows(self, token: str) -> bool:
+    def recognises(self, token: str) -> bool:
         """Return whether `token` has the form of a token; any text of that form may be one."""
         return bool(_TOKEN.match(token))
 
@@ -197,14 +196,14 @@ class OidcBearer:
         """Return the claims of an ID token; 401 unless it is meant for us and this log-in."""
         header = _unverified(token.split(".")[0]) if token.count(".") == 2 else None
         if header is None:
-            raise unauthorized(_UNKNOWN)
+            raise unauthorized(UNKNOWN_IDENTITY)
         claims = await self._verified(token, header, issuer)
         _check_times(claims, self.limits.now())
         audience = claims.get("aud")
         meant = client_id in (audience if isinstance(audience, list) else [audience])
         known = str(claims.get("iss", "")).rstrip("/") == issuer.address
         if not (meant and known and claims.get("nonce") == nonce and claims.get("sub")):
-            raise unauthorized(_UNKNOWN)
+            raise unauthorized(UNKNOWN_IDENTITY)
         return claims
 
     def refresh(self, identity: Identity) -> Identity | None:
@@ -245,13 +244,13 @@ class OidcBearer:
     async def _user(self, token: str, issuer: Issuer, claims: Mapping[str, Any]) -> Identity:
         info = await issuer.userinfo(token)
         if "sub" in info and info["sub"] != claims.get("sub", info["sub"]):
-            raise unauthorized(_UNKNOWN)
+            raise unauthorized(UNKNOWN_IDENTITY)
         return identity_of(issuer, info, claims, self.config)
 
     async def _ask_everybody(self, token: str) -> Identity | Refusal:
         """Ask each provider about an opaque token, which only its own provider knows."""
         if self.config.audience:
-            raise unauthorized(_UNKNOWN)  # the audience of an opaque token is unknown
+            raise unauthorized(UNKNOWN_IDENTITY)  # the audience of an opaque token is unknown
         unavailable: Refusal | None = None
         for issuer in self.issuers:
             try:
@@ -264,20 +263,20 @@ class OidcBearer:
                     unavailable = refusal
         if unavailable:
             raise unavailable
-        return unauthorized(_UNKNOWN)
+        return unauthorized(UNKNOWN_IDENTITY)
 
     def _trusted(self, address: Any) -> Issuer:
         for issuer in self.issuers:
             if isinstance(address, str) and issuer.address == address.rstrip("/"):
                 return issuer
-        raise unauthorized(_UNKNOWN)
+        raise unauthorized(UNKNOWN_IDENTITY)
 
     async def _verified(
         self, token: str, header: Mapping[str, Any], issuer: Issuer
     ) -> dict[str, Any]:
         algorithm, kid = header.get("alg"), header.get("kid")
         if algorithm not in ALGORITHMS or not isinstance(kid, str | None) or "crit" in header:
-            raise unauthorized(_UNKNOWN)
+            raise unauthorized(UNKNOWN_IDENTITY)
         for anew in (False, True) if kid is None else (False,):
             keys = await issuer.keys(kid, anew=anew)
             usable = [key for key in keys if key.key_type == _KEY_TYPES[algorithm[:2]]]
@@ -286,13 +285,13 @@ class OidcBearer:
             )
             if claims is not None:
                 return claims
-        raise unauthorized(_UNKNOWN)
+        raise unauthorized(UNKNOWN_IDENTITY)
 
     def _check_audience(self, claims: Mapping[str, Any]) -> None:
         audience = claims.get("aud")
         audiences = audience if isinstance(audience, list) else [audience]
         if self.config.audience and self.config.audience not in audiences:
-            raise unauthorized(_UNKNOWN)
+            raise unauthorized(UNKNOWN_IDENTITY)
 
 
 def _decoded(token: str, keys: Sequence[Key], algorithm: str) -> dict[str, Any] | None:
@@ -309,7 +308,7 @@ def _check_times(claims: Mapping[str, Any], now: float) -> float:
     """Return the moment at which the token expires; 401 if it is not valid `now`."""
     end, start = _moment(claims.get("exp")), _moment(claims.get("nbf", 0))
     if not (math.isfinite(end) and start - LEEWAY <= now < end + LEEWAY):
-        raise unauthorized(_UNKNOWN)
+        raise unauthorized(UNKNOWN_IDENTITY)
     return end
 
 
@@ -342,7 +341,7 @@ def identity_of(
     if not short or info.get("email_verified") is not True:
         raise forbidden("The token lacks sub, email or a verified e-mail address.")
     if address.rstrip("/") != issuer.address:
-        raise unauthorized(_UNKNOWN)
+        raise unauthorized(UNKNOWN_IDENTITY)
     held = _entitlements({**claims, **info}, config.entitlements_path)
     return _with_rights(Identity(str(subject), issuer.name, str(email), held), config)
 

@@ -16,10 +16,10 @@ __all__ = ["MAX_PERMISSIONS", "may", "may_create", "readable", "with_manager"]
 
 MAX_PERMISSIONS = 1000  # entries of one experiment
 
-Entry = Mapping[str, str]
+PermissionEntry = Mapping[str, str]
 
 
-def rank(entries: Iterable[Entry], caller: Caller | None) -> int:
+def rank(entries: Iterable[PermissionEntry], caller: Caller | None) -> int:
     """Return what a permission list grants: 0 for nothing, 1 to 3 for Read, Edit, Manage."""
     entities = caller.entities if caller else frozenset()
     ranks = (LEVELS.index(e["level"]) + 1 for e in entries if e["entity"] in entities)

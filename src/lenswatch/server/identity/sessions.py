@@ -19,7 +19,7 @@ from lenswatch.server.db.database import Database, insert_into
 from lenswatch.server.db.tables import sessions, settings
 from lenswatch.server.identity.identity import Bearer, Identity
 from lenswatch.server.values import stamps
-from lenswatch.server.values.refusals import forbidden
+from lenswatch.server.values.refusals import OTHER_SITE, forbidden
 from lenswatch.server.values.storable import digest
 
 __all__ = ["COOKIE", "SessionStore", "from_here", "shared_secret"]
@@ -53,7 +53,7 @@ class SessionStore:
         if stored is None:
             return None
         if request.method not in _SAFE and not from_here(request):
-            raise forbidden("Requests from other sites are refused.")
+            raise forbidden(OTHER_SITE)
         identity = msgspec.convert(stored, Identity)
         return next(filter(None, (bearer.refresh(identity) for bearer in self.bearers)), None)
 

@@ -91,7 +91,7 @@ async def _events(call: Call, number: int, after: int) -> AsyncIterator[str]:
 
 
 async def _may_still_read(call: Call) -> bool:
-    """Return whether the sender of the request may still read; if not, a new request says why."""
+    """Return True while the listener may read the experiment. If not, a new request says why."""
     try:
         identity = await identify(call.services, call.request, Who.ANYBODY)
         await in_thread(call.services.readers, _require, call, identity)

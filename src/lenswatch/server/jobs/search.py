@@ -195,7 +195,7 @@ class _Search:
 
 
 def _outside(query: Query) -> list[tuple[Query, int, bool]]:
-    """Return what a query for a span of time leaves out; empty for any other query.
+    """Return the complement of a query for a span of time; empty for any other query.
 
     For each end: the complementary query, its bound, and whether that is the lower one.
     """

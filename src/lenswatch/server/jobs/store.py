@@ -168,7 +168,7 @@ def remove(connection: Connection, job: Job) -> None:
 
 
 def record(row: Job) -> dict[str, Any]:
-    """Return a row as the contract has it."""
+    """Return a row as a record of the contract."""
     return {
         "id": row["id"],
         "created_at": stamps.iso(row["created_at"]),
@@ -240,8 +240,7 @@ def _by_event(connection: Connection, experiment: int, events: list[str]) -> dic
     found: dict[str, Job] = {}
     for start in range(0, len(events), _CHUNK):
         query = select(drifts).where(
-            drifts.c.experiment == experiment,
-            drifts.c.event_id.in_(events[start : start + _CHUNK]),
+            drifts.c.experiment == experiment, drifts.c.event_id.in_(events[start : start + _CHUNK])
         )
         found |= {row["event_id"]: row for row in connection.execute(query).mappings()}
     return found

@@ -46,7 +46,9 @@ async def _form(request: Request) -> dict[str, list[str]]:
     try:
         form = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=1000)
     except ValueError:
-        raise Refusal(400, "Not a readable form.") from None
+        raise Refusal(
+            400, "The form could not be read; load the page again and send it once more."
+        ) from None
     _account(request).check_form(request, form)
     return form
 

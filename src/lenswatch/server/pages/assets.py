@@ -1,6 +1,6 @@
 """The dashboard's own files and plotly.js, each read and compressed once.
 
-The addresses of files contain a digest of all of them, so that browsers may cache them for ever and
+The addresses of files contain a digest of all of them, so that browsers may cache them indefinitely and
 still load the new ones after an upgrade. plotly.js comes from the plotly wheel.
 """
 

@@ -42,7 +42,7 @@ def experiment(request: Request) -> Response:
 
 
 def static(request: Request) -> Response:
-    """Send a file of the dashboard, which browsers cache for ever if the address has the current digest."""
+    """Send a dashboard file; browsers cache it indefinitely if its address has the current digest."""
     found = assets.asset(request.path_params["name"])
     if found is None:
         raise HTTPException(404, "File not found.")

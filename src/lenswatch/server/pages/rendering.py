@@ -123,7 +123,7 @@ def accepts(header: str, *names: str) -> bool:
 
 
 def _error_page(request: Request, refusal: Refusal) -> Response:
-    code, words, heading = refusal.code, refusal.message, "That did not work"
+    code, words, heading = refusal.code, refusal.message, "The request failed"
     log_in = _account(request) is not None and (code == 401 or _part(request) == "login")
     if request.method != "POST":
         heading = _HEADINGS.get(code, heading)
@@ -142,7 +142,7 @@ def _error_page(request: Request, refusal: Refusal) -> Response:
 
 
 def _visitor_of_failed(request: Request, code: int) -> Visitor:
-    """Return the visitor who sent a failed request; nobody in particular if the server failed."""
+    """Return the visitor of a failed request; an anonymous one if the server failed."""
     try:
         return Visitor() if code >= 500 else visitor_of(request)
     except (Outage, Refusal):

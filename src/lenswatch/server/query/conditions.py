@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, false, literal, or_, true
+from sqlalchemy import BigInteger, Connection, false, literal, or_, true
 
 from lenswatch.server.query import tree
-from lenswatch.server.query.dialects import Dialect, dialect_of
+from lenswatch.server.query.dialects import Dialect, Expression, dialect_of
 from lenswatch.server.query.documents import COMPARE, Documents, combine, never_null
 from lenswatch.server.query.language import parse_query
 from lenswatch.server.values import stamps
@@ -17,7 +17,6 @@ from lenswatch.server.values.refusals import invalid
 
 __all__ = ["Fields", "compile_query", "read_query"]
 
-Expression = ColumnElement[Any]
 CACHED_COST = 24  # of a query whose SQL SQLAlchemy keeps for the next; larger ones take megabytes
 
 
@@ -157,7 +156,9 @@ def _on_stamp(column: Expression, predicate: tree.Predicate, name: str) -> Expre
             moments = [_moment(w, name) for w in wanted if isinstance(w, str)]
             return column.in_(moments) if moments else false()
         case tree.Pattern():
-            raise invalid("json", {name: ["$regex does not work on moments."]})
+            raise invalid(
+                "json", {name: ["$regex does not apply to times; use $gt, $gte, $lt or $lte."]}
+            )
     return false()
 
 

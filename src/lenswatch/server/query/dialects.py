@@ -37,7 +37,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from lenswatch.server.query.regex import compile_regex
 
-__all__ = ["Dialect", "Place", "Value", "dialect_of"]
+__all__ = ["Dialect", "Expression", "Place", "Value", "dialect_of"]
 
 Expression = ColumnElement[Any]
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_ -]+\Z")

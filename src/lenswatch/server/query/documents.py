@@ -9,28 +9,14 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import (
-    Boolean,
-    ColumnElement,
-    and_,
-    case,
-    exists,
-    false,
-    func,
-    literal,
-    not_,
-    or_,
-    select,
-    true,
-)
+from sqlalchemy import Boolean, and_, case, exists, false, func, literal, not_, or_, select, true
 
 from lenswatch.server.query import tree
-from lenswatch.server.query.dialects import Dialect, Place, Value
+from lenswatch.server.query.dialects import Dialect, Expression, Place, Value
 from lenswatch.server.query.regex import compile_regex
 
 __all__ = ["COMPARE", "Documents", "combine", "never_null"]
 
-Expression = ColumnElement[Any]
 COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "$gt": operator.gt,
     "$gte": operator.ge,
@@ -59,7 +45,7 @@ def never_null(condition: Expression) -> Expression:
 
 
 class Documents:
-    """Writes conditions on values within JSON documents.
+    """A writer of conditions on values in JSON documents.
 
     A path may lead through arrays, into each of their members. Few documents have such arrays, so `reach` and
     `absent` write a direct condition, and the general one only for rows that have an array on the way.
@@ -106,7 +92,7 @@ class Documents:
         return self.quick(on_the_way, last.type.is_(None), general)
 
     def ends_early(self, root: Value, path: tuple[str, ...]) -> Expression:
-        """Return what `absent` does, looking into every array on the way."""
+        """Return the general form of `absent`, for paths with arrays."""
         found = []
         ways: list[list[Place]] = [[]]
         at_positions: list[list[Place]] = []
@@ -143,7 +129,7 @@ class Documents:
         return self.within(root, match.path, match.predicate)
 
     def search(self, root: Value, path: tuple[str, ...], predicate: tree.Predicate) -> Expression:
-        """Return what `reach` does, looking into every array on the way."""
+        """Return the general form of `reach`, for paths with arrays."""
         ways: list[list[Place]] = [[]]
         for key in path:
             ways = [longer for way in ways for longer in self.onward(way, root, key)]
@@ -154,7 +140,7 @@ class Documents:
         return or_(*found)
 
     def onward(self, way: list[Place], root: Value, key: str) -> list[list[Place]]:
-        """Return `way` longer by `key`, as the name of a member and, if it can be one, as a position."""
+        """Extend a path by `key`: as a member's name and, if possible, as an array position."""
         value = way[-1].value if way else root
         outer = self.dialect.self_or_elements(value)
         ways = [[*way, outer, self.dialect.member(outer.value, key)]]

@@ -13,7 +13,7 @@ from typing import Any
 from marshmallow import ValidationError
 
 from lenswatch.server.query import tree
-from lenswatch.server.query.regex import OPTIONS, RegexError, compile_regex
+from lenswatch.server.query.regex import OPTIONS, UNSUPPORTED_OPTIONS, RegexError, compile_regex
 from lenswatch.server.values.refusals import Refusal, invalid
 from lenswatch.server.values.storable import storable
 
@@ -47,7 +47,7 @@ def _refuse(name: str, text: str) -> Refusal:
 
 
 class _QueryParser:
-    """Reads documents and counts what is in them, to refuse a query that would be too large."""
+    """A parser that counts what it reads and rejects queries that are too large."""
 
     def __init__(self) -> None:
         self.objects = self.tests = self.values = 0
@@ -254,7 +254,7 @@ def _pattern(regex: Any, options: Any) -> tree.Pattern:
             raise _refuse(name, "Not a valid string.")
         _literal(name, value)
     if not set(options) <= OPTIONS:
-        raise _refuse("$options", 'Only the options "i" and "s" are supported.')
+        raise _refuse("$options", UNSUPPORTED_OPTIONS)
     try:
         compile_regex(regex, options)
     except RegexError as error:

@@ -27,9 +27,10 @@ from lenswatch.server.query.regex_tree import (
     parse_regex,
 )
 
-__all__ = ["OPTIONS", "Regex", "RegexError", "compile_regex"]
+__all__ = ["OPTIONS", "UNSUPPORTED_OPTIONS", "Regex", "RegexError", "compile_regex"]
 
 OPTIONS = frozenset("is")
+UNSUPPORTED_OPTIONS = 'Only the options "i" and "s" are supported.'
 MAX_LENGTH = 500  # characters of an expression
 MAX_STATES = 1000  # of an expression, its repeats written out
 MAX_WORK = 200_000_000  # instructions of RE2 times bytes of text: up to 3 s of processor time
@@ -130,5 +131,5 @@ def compile_regex(text: str, options: str = "") -> Regex:
     if len(text) > MAX_LENGTH:
         raise RegexError(f"Longer than {MAX_LENGTH} characters.")
     if not set(options) <= OPTIONS:
-        raise RegexError('Only the options "i" and "s" are supported.')
+        raise RegexError(UNSUPPORTED_OPTIONS)
     return Regex(text, options)

@@ -15,6 +15,8 @@ from lenswatch.server.values.storable import written
 
 __all__ = [
     "NO_DATABASE",
+    "OTHER_SITE",
+    "UNKNOWN_IDENTITY",
     "JsonAnswer",
     "Refusal",
     "conflict",
@@ -26,6 +28,8 @@ __all__ = [
 ]
 
 NO_DATABASE = "The database does not answer."
+OTHER_SITE = "Requests from other sites are refused."
+UNKNOWN_IDENTITY = "User identity could not be determined"
 
 
 class JsonAnswer(JSONResponse):

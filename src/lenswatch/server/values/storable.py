@@ -11,6 +11,7 @@ from typing import Any
 from marshmallow import ValidationError
 
 __all__ = [
+    "INT64",
     "MAX_COMPLAINTS",
     "digest",
     "each",
@@ -23,7 +24,7 @@ __all__ = [
 
 MAX_COMPLAINTS = 100  # about one body; checking stops there
 MAX_DEPTH = 64
-_INT64 = 2**63
+INT64 = 2**63
 _MOST_OF_LEAST = 25  # bytes that may be written for one counted byte: a number of 24 and a comma
 _EXACT_FROM = 1e16  # from here on PostgreSQL's jsonb writes a whole float as a whole number
 
@@ -45,7 +46,7 @@ def is_text(value: Any) -> bool:
 
 
 def digest(text: str) -> str:
-    """Return the SHA-256 in hexadecimal, which stands for text of any length in an index, and for secrets."""
+    """Return the SHA-256 in hexadecimal, used to index long text and to store secrets."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -85,7 +86,7 @@ class _TooLargeError(Exception):
 
 
 class _Walk:
-    """Walks through a JSON value, until it certainly needs more bytes than are `left`."""
+    """A walk through a JSON value that stops once it exceeds `left` bytes."""
 
     def __init__(self, left: float) -> None:
         self.left = left
@@ -152,8 +153,8 @@ def storable_text(text: str) -> str:
 def _storable_number(value: int | float) -> int | float:
     if isinstance(value, float) and not math.isfinite(value):
         raise ValidationError("Special numeric values (nan or infinity) are not permitted.")
-    if isinstance(value, int) and not -_INT64 <= value < _INT64:
+    if isinstance(value, int) and not -INT64 <= value < INT64:
         raise ValidationError("Number too large: a whole number must fit into 64 bits.")
-    if isinstance(value, float) and -_INT64 <= value < _INT64 and abs(value) >= _EXACT_FROM:
+    if isinstance(value, float) and -INT64 <= value < INT64 and abs(value) >= _EXACT_FROM:
         return int(value)
     return value + 0.0 if isinstance(value, float) else value  # PostgreSQL has no -0.0
