@@ -58,6 +58,7 @@ PositiveNumber = Annotated[float, Meta(gt=0, le=_MAX, description="a number grea
 NotNegativeNumber = Annotated[float, Meta(ge=0, le=_MAX, description="a number, 0 or more")]
 Images = Annotated[float, Meta(ge=1, le=_MAX, description="1 or more images")]
 Share = Annotated[float, Meta(gt=0, lt=1, description="a number between 0 and 1")]
+FolderPath = Annotated[str, Meta(pattern=r"\A[^\x00]+\Z", description="the path of a folder")]
 Secret = Annotated[str, Meta(description="a string", extra={"secret": True})]
 Host = Annotated[str, Meta(pattern=r"\A[!-~]+\Z", description="an IP address or a host name")]
 UrlPath = Annotated[
@@ -89,7 +90,7 @@ class TransformConfig:
 class CameraStateConfig:
     """Pictures that show the camera clean and dirty."""
 
-    folder: str = "images"  # under storage.path, unless absolute
+    folder: FolderPath = "images"  # under storage.path, unless absolute
     clean: tuple[str, ...] = ("clean/*",)
     dirty: tuple[str, ...] = ("dirty/*",)
 
@@ -140,7 +141,7 @@ class UploadConfig:
 class StorageConfig:
     """The node's own storage."""
 
-    path: str = "storage"
+    path: FolderPath = "storage"
     keep_images: bool = True
 
 

@@ -29,6 +29,25 @@ def test_compare_tells_folders_apart_and_writes_a_page(
     assert "plotly" in page.read_text().lower()
 
 
+def test_compare_names_the_folder_with_too_few_pictures(
+    trained: Config, run: Any, tmp_path: Path, camera: Camera
+) -> None:
+    (tmp_path / "few").mkdir()
+    (tmp_path / "few" / "one.jpg").write_bytes(camera(1))
+    ended = run("compare", tmp_path / "storage" / "images" / "clean", tmp_path / "few")
+    assert ended.exit_code == 1
+    assert "few: too few pictures to compare, 1; at least 4 are needed" in ended.output
+
+
+@pytest.mark.parametrize("option", ["--ert", "--onsets", "--processes"])
+def test_evaluate_refuses_zero_before_it_reads_pictures(
+    run: Any, tmp_path: Path, option: str
+) -> None:
+    ended = run("evaluate", option, "0", tmp_path)
+    assert ended.exit_code == 2
+    assert f"Invalid value for '{option}'" in ended.output
+
+
 def test_an_unknown_detector_is_named_with_the_known_ones(
     run: Any, tmp_path: Path, camera: Camera
 ) -> None:

@@ -82,3 +82,20 @@ def test_explain_draws_a_blurred_picture_and_names_the_cause(
     assert "times the threshold" in ended.output
     assert (tmp_path / "why.png").read_bytes().startswith(b"\x89PNG")
     assert "stream" not in run("status").output.splitlines()[-1]  # nothing was recorded
+
+
+@pytest.mark.parametrize("name", ["why.xyz", "why", "why.gif"])
+def test_explain_refuses_a_name_that_is_no_drawing(
+    trained: Config, run: Any, tmp_path: Path, camera: Camera, name: str
+) -> None:
+    (tmp_path / "one.jpg").write_bytes(camera(60))
+    ended = run("explain", "--output", tmp_path / name, tmp_path / "one.jpg")
+    assert ended.exit_code == 1
+    assert ended.output.endswith("use a name that ends in .png, .jpg or .webp\n")
+    assert not (tmp_path / name).exists()
+
+
+def test_explain_says_where(trained: Config, run: Any, tmp_path: Path, camera: Camera) -> None:
+    (tmp_path / "blurred.jpg").write_bytes(camera(60, blurred=True))
+    ended = run("explain", "--output", tmp_path / "why.png", tmp_path / "blurred.jpg")
+    assert "row,column of the cells: 1,1 " in ended.output

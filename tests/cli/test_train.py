@@ -61,6 +61,8 @@ def test_train_leaves_out_one_broken_picture_of_fifty(
     manifest = load_reference(tmp_path / "storage").manifest
     assert len(manifest["pictures"]) == 49
     assert "007.jpg" not in manifest["pictures"]
+    none = "lens score: none, since it needs 60 clean pictures and there are 49"
+    assert none in ended.output
 
 
 def test_train_refuses_more_broken_pictures_and_lists_them(

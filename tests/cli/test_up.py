@@ -16,8 +16,10 @@ from typing import Any
 import psutil
 import pytest
 import requests
+from click.testing import CliRunner
 
 from conftest import Camera, Served, write_settings
+from lenswatch.cli.main import main
 from lenswatch.cli.up import _prepare
 from lenswatch.config import Config
 from lenswatch.demo.replay import Frames, replay, replay_pictures
@@ -129,3 +131,10 @@ def test_pictures_that_are_there_are_never_drawn_over(ready: Any, config: Config
     _prepare(config)
     assert sorted(Path(config.image_folder).rglob("*.jpg")) == before
     assert not (config.image_folder / ".to-replay").exists()
+
+
+@pytest.mark.parametrize("option", ["--port", "--server-port"])
+def test_a_port_that_cannot_be_is_refused(option: str) -> None:
+    ended = CliRunner().invoke(main, ["up", option, "99999"])
+    assert ended.exit_code == 2
+    assert "1<=x<=65535" in ended.output

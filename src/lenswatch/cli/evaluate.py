@@ -13,6 +13,7 @@ import click
 from lenswatch.cli.console import say, show_progress
 from lenswatch.cli.options import FILE, FOLDER, with_config
 from lenswatch.config import Config
+from lenswatch.errors import InputError
 
 __all__ = ["compare", "evaluate"]
 
@@ -25,10 +26,22 @@ __all__ = ["compare", "evaluate"]
     multiple=True,
     help="Built-in name, or MODULE:FUNCTION of your own. May be repeated.",
 )
-@click.option("--ert", default=200.0, show_default=True, help="Expected run time, in images.")
-@click.option("--onsets", default=3, show_default=True, help="Trials for each corruption.")
+@click.option(
+    "--ert",
+    type=click.FloatRange(min=1),
+    default=200.0,
+    show_default=True,
+    help="Expected run time, in images.",
+)
+@click.option(
+    "--onsets",
+    type=click.IntRange(1),
+    default=3,
+    show_default=True,
+    help="Trials for each corruption.",
+)
 @click.option("--seed", default=0, show_default=True)
-@click.option("--processes", type=click.IntRange(min=1), help="Default: one for each core.")
+@click.option("--processes", type=click.IntRange(1), help="Default: one for each core.")
 @click.option("--json", "json_file", type=FILE, help="Write all figures to this file.")
 @click.option("--html", "html_file", type=FILE, help="Write a page with plots to this file.")
 @click.argument("folders", nargs=-1, required=True, type=FOLDER)
@@ -100,8 +113,8 @@ def compare(
     Pictures are encoded with the encoder of the current reference, which `lenswatch train` makes.
     Use it to look at sets of pictures, not as an alarm: neighbouring frames are not independent.
     """
+    from lenswatch.evaluate.compare import FEWEST, html_report
     from lenswatch.evaluate.compare import compare as run
-    from lenswatch.evaluate.compare import html_report
     from lenswatch.node.calibrate import embed_pictures
     from lenswatch.reference.artefact import load_reference
     from lenswatch.reference.training import find_pictures
@@ -109,7 +122,12 @@ def compare(
     reference = load_reference(config.storage_path)
 
     def embedded(folder: Path) -> Any:
-        return embed_pictures(config, reference, find_pictures(folder, ["*"], key="FOLDER"))
+        pictures = find_pictures(folder, ["*"], key="FOLDER")
+        if len(pictures) < FEWEST:
+            raise InputError(
+                f"{folder}: too few pictures to compare, {len(pictures)}; at least {FEWEST} are needed"
+            )
+        return embed_pictures(config, reference, pictures)
 
     clean = embedded(reference_folder)
     found = [(folder.name, run(clean, embedded(folder))) for folder in current_folders]

@@ -9,9 +9,10 @@ import click
 
 from lenswatch.config import Config, load_config
 
-__all__ = ["FILE", "FOLDER", "with_config"]
+__all__ = ["FILE", "FOLDER", "PORT", "with_config"]
 
 FILE = click.Path(dir_okay=False, path_type=Path)  # to be written
+PORT = click.IntRange(1, 65535)
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 

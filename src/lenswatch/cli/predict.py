@@ -104,10 +104,14 @@ def explain(config: Config, stream: str, output: Path, image: Path) -> None:
     """
     from lenswatch.node.explain import explain as explain_picture
 
+    if output.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
+        raise InputError(f"--output {output}: use a name that ends in .png, .jpg or .webp")
     explained = explain_picture(config, image, stream)
     explained.sheet.save(output)
     for cause in explained.causes:
-        say(f"{cause.name}: {cause.strength:.1f} times the threshold, cells {list(cause.cells)}")
+        cells = " ".join(f"{row + 1},{column + 1}" for row, column in cause.cells)
+        where = f"; row,column of the cells: {cells}" if cells else ""
+        say(f"{cause.name}: {cause.strength:.1f} times the threshold{where}")
     if not explained.causes:
         say("no cause exceeds its threshold")
     say(f"drawn: {output}")

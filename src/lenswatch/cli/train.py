@@ -68,8 +68,9 @@ def _check_on_dirty(config: Config, reference: Reference, calibration: Calibrati
 def calibrate(config: Config, stream: str, plot: Path | None, folder: Path | None) -> None:
     """Find the thresholds of a stream from clean pictures.
 
-    FOLDER holds clean pictures of the stream. Without it the thresholds of all streams are found
-    from the clean pictures of the reference. They aim at alarm.expected_run_time.
+    FOLDER holds clean pictures of the stream. Without it the clean pictures of the reference are
+    used. The thresholds of the stream "default" apply to all streams that have none of their own.
+    They aim at alarm.expected_run_time.
     """
     from lenswatch.reference.artefact import load_reference
     from lenswatch.reference.training import find_pictures

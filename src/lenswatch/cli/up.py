@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lenswatch.cli.console import say, show_progress
-from lenswatch.cli.options import with_config
+from lenswatch.cli.options import PORT, with_config
 from lenswatch.config import Config
 from lenswatch.reference.paths import current_digest
 
@@ -43,14 +43,20 @@ class _Addresses:
 
 @click.command()
 @with_config
-@click.option("--port", default=5000, show_default=True, help="Port of DEEPaaS.")
-@click.option("--server-port", type=int, help="Tracking server. Default: server.port.")
-@click.option("--workers", default=1, show_default=True, help="DEEPaaS worker processes.")
+@click.option("--port", type=PORT, default=5000, show_default=True, help="Port of DEEPaaS.")
+@click.option("--server-port", type=PORT, help="Tracking server. Default: server.port.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="DEEPaaS worker processes.",
+)
 def up(config: Config, port: int, server_port: int | None, workers: int) -> None:
     """Start everything on this machine.
 
     Draws sample footage if there are no pictures, trains, starts both servers, and replays footage.
-    Existing pictures, references and records are kept. Ctrl-C ends it.
+    Existing pictures, references and records are kept. Press Ctrl-C to stop.
     """
     from lenswatch.cli import processes
 

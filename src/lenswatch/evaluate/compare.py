@@ -24,10 +24,11 @@ from lenswatch.detect.arrays import Floats
 from lenswatch.errors import EmbeddingError
 from lenswatch.evaluate.page import COLOURS, plot, render
 
-__all__ = ["Comparison", "compare", "domain_classifier_auc", "html_report", "interleaved"]
+__all__ = ["FEWEST", "Comparison", "compare", "domain_classifier_auc", "html_report", "interleaved"]
 
 
 _FOLDS = 2
+FEWEST = 2 * _FOLDS  # pictures, or embeddings, of each side
 _SHARED = "#15242c"  # colour of a line that belongs to several folders
 _RIDGE = 0.1  # of the mean variance, added to the covariance
 
@@ -76,7 +77,7 @@ class Comparison:
     def fewest(self) -> int:
         """Pictures that the current sample needs for a conclusion."""
         n, d = self.reference, len(self.p_values)
-        return next(m for m in count(2 * _FOLDS) if _smallest_p_value(n, m, d) < self.alpha)
+        return next(m for m in count(FEWEST) if _smallest_p_value(n, m, d) < self.alpha)
 
     @property
     def verdict(self) -> str:
@@ -271,10 +272,9 @@ def _area(a: Floats, b: Floats) -> float:
 
 def _checked(name: str, values: ArrayLike) -> Floats:
     rows = np.asarray(values, dtype=np.float64)
-    if rows.ndim != 2 or len(rows) < 2 * _FOLDS:
+    if rows.ndim != 2 or len(rows) < FEWEST:
         raise EmbeddingError(
-            f"the {name} embeddings have shape {rows.shape}; (n, d) with n >= {2 * _FOLDS} is "
-            "needed"
+            f"the {name} embeddings have shape {rows.shape}; (n, d) with n >= {FEWEST} is needed"
         )
     if not np.isfinite(rows).all():
         raise EmbeddingError(

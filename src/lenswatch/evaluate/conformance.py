@@ -7,7 +7,8 @@ no files and takes the time that making the detector four times takes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from numbers import Real
 from typing import Any, NoReturn
 
@@ -83,15 +84,21 @@ def check_detector(make: MakeDetector, *, ert: float = 200.0, seed: int = 0) -> 
     _check_too_few(make, ert, seed)
     footage = drawn_footage(_CONFIGURE + _LATER)
     clean, later = footage[:_CONFIGURE], footage[_CONFIGURE:]
-    detector = _made(make, clean, ert, seed)
+    with _property("images"):
+        detector = _made(make, clean, ert, seed)
     _check_attributes(detector)
-    scores = _check_answers(detector, later)
-    _check_buffers(detector, later, scores)
-    _check_reset(detector, later, scores)
-    _check_reproducible(make, detector, clean, later, scores, (ert, seed))
-    _check_size(make, ert, seed)
+    with _property("answers"):
+        scores = _check_answers(detector, later)
+    with _property("reset"):
+        _check_buffers(detector, later, scores)
+        _check_reset(detector, later, scores)
+    with _property("reproducible"):
+        _check_reproducible(make, detector, clean, later, scores, (ert, seed))
+    with _property("size"):
+        _check_size(make, ert, seed)
     _check_clean(detector, scores)
-    _check_faults(detector, later)
+    with _property("faults"):
+        _check_faults(detector, later)
 
 
 def drawn_footage(count: int, shape: tuple[int, int] = (128, 160), seed: int = 0) -> list[Pixels]:
@@ -112,6 +119,17 @@ def _fail(name: str, message: str, cause: Exception | None = None) -> NoReturn:
     raise ConformanceError(f"{name}: {message}") from cause
 
 
+@contextmanager
+def _property(name: str) -> Iterator[None]:
+    """Report an exception of the detector itself as a breach of the property that is being checked."""
+    try:
+        yield
+    except ConformanceError:
+        raise
+    except Exception as error:
+        _fail(name, f"the detector raises {error!r}", error)
+
+
 def _made(make: MakeDetector, clean: Sequence[Pixels], ert: float, seed: int) -> Detector:
     """Make a detector and check that the images were left alone."""
     given = [image.copy() for image in clean]
@@ -127,6 +145,11 @@ def _check_too_few(make: MakeDetector, ert: float, seed: int) -> None:
         make([], ert, seed)
     except InputError:
         return
+    except TypeError as error:
+        call = "it is called as make(clean_images, ert, seed)"
+        _fail(
+            "too few images", f"make raises {error!r} without images; {call}, and {advice}", error
+        )
     except Exception as error:
         _fail("too few images", f"make raises {error!r} without images; {advice}", error)
     _fail("too few images", f"make returns a detector without any clean image; {advice}")
@@ -246,16 +269,10 @@ def _side_by_side(detector: Detector, other: Detector, later: Sequence[Pixels]) 
 
 
 def _check_size(make: MakeDetector, ert: float, seed: int) -> None:
-    shape = (91, 133)
-    images = drawn_footage(_CONFIGURE + 3, shape)
-    try:
-        detector = make(images[:_CONFIGURE], ert, seed)
-        for i, image in enumerate(images[_CONFIGURE:]):
-            _answer(detector, image, i)
-    except ConformanceError:
-        raise
-    except Exception as error:
-        _fail("size", f"images of {shape} pixels end in {error!r}", error)
+    images = drawn_footage(_CONFIGURE + 3, shape=(91, 133))
+    detector = make(images[:_CONFIGURE], ert, seed)
+    for i, image in enumerate(images[_CONFIGURE:]):
+        _answer(detector, image, i)
 
 
 def _check_clean(detector: Detector, scores: Scores) -> None:

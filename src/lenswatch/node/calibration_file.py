@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from lenswatch.detect.chart.chart import FEWEST
 from lenswatch.detect.notes import ALL_EXCLUDED, out_of_reach, provisional, too_short
 from lenswatch.detect.thresholds import Threshold
 from lenswatch.errors import ArtefactError
@@ -87,6 +88,13 @@ class Calibration:
                     f"warning above {threshold.warning:.4g}{suffix}"
                 )
                 lines += [f"  note: {note}" for note in threshold.notes]
+        clean = self.details.get("clean_pictures", 0)
+        if self.chart is None and clean < FEWEST:
+            lines.append(
+                f"lens score: none, since it needs {FEWEST} clean pictures and there are {clean}"
+            )
+        if not any(t.votes for t in self.thresholds.values()):
+            lines.append(f"warning: {ALL_EXCLUDED}")
         return lines
 
     @classmethod
