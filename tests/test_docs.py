@@ -95,7 +95,7 @@ def test_a_list_begins_after_an_empty_line(page: Path) -> None:
 
 
 def continues_an_item(page: Path, number: int) -> bool:
-    """Whether the line of that number belongs to a list's item that begins above, without a gap."""
+    """Return True if the line belongs to a list item that begins above, without a gap."""
     for line in reversed(page.read_text(encoding="utf-8").splitlines()[:number]):
         if not line.startswith(" "):
             return bool(re.match(r"([-*]|\d+\.) ?", line))

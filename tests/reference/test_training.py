@@ -81,7 +81,7 @@ def test_the_best_weights_are_kept_and_not_the_last(pixels: Any) -> None:
 
 
 def test_the_held_out_pictures_are_the_last_in_time(pixels: Any) -> None:
-    """What comes last changes the validation loss and no weight of the first epoch."""
+    """The last pictures change the validation loss, and no weight of the first epoch."""
     settings = EncoderConfig(latent_dim=8, epochs=1, batch_size=8)
     other = pixels.copy()
     other[-8:] = 255 - other[-8:]
