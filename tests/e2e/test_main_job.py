@@ -70,6 +70,6 @@ def test_the_picture_and_a_failed_job_arrive_too(
     by_event = {job["parameters"]["event_id"]: job for job in until(arrived)}
     assert by_event["arrive-1"]["job_status"] == "Completed"
     assert by_event["arrive-2"]["job_status"] == "Failed"
-    assert "no picture" in by_event["arrive-2"]["parameters"]["error"]
+    assert "not a picture" in by_event["arrive-2"]["parameters"]["error"]
     image = f"{url}/{by_event['arrive-1']['id']}/image"
     until(lambda: requests.get(image, timeout=60).status_code == 200)
