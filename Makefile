@@ -22,8 +22,8 @@ BIOME_VERSION := 2.6.8
 BIOME := build/biome-$(BIOME_VERSION)/node_modules/.bin/biome
 
 # Tests run on every core. What they share (a trained reference, servers, a database) is made once a process and
-# often once a file, so a file stays with one process. In their order: the slow files (cli, e2e) come early.
-SPREAD := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# often once a file, so a file stays with one process.
+SPREAD := -n logical --maxprocesses 4 --dist loadfile
 # Coverage takes half as much time again on Python 3.11; `make test COVERAGE=` leaves it out.
 COVERAGE := --cov --cov-report=term
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SPREAD)
