@@ -40,6 +40,7 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run those files in a pytest of its own, without the plugins of ours that take time to load."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    pytester.makeini("[pytest]")  # settings in a folder above do not count
     for name, source in (SKIPS | ALLOWED).items():
         pytester.makepyfile(**{f"test_{name}": f"import pytest\n{source}\n"})
 
