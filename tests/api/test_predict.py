@@ -61,7 +61,7 @@ def test_the_answer_is_the_promised_json(deepaas: Served, camera: Camera) -> Non
     }
     assert answer["stream"] == "promised"
     assert answer["image_name"] == "reef 1.jpg"
-    assert answer["window"] == {"filled": 12, "size": 12}
+    assert answer["window"] == {"filled": 1, "size": 12}
 
 
 def test_two_workers_share_the_window(

@@ -36,7 +36,7 @@ def test_training_makes_a_new_reference_and_serves_with_it(
         assert after != before
         answer = served.predict(camera(61)).json()
     assert answer["model"] == made["model"] == f"lenswatch@{after}"
-    assert answer["window"]["filled"] == 12
+    assert answer["window"]["filled"] == 1
     assert answer["calibration_notes"] == made["calibration_notes"]
 
 

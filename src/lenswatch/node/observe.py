@@ -87,9 +87,11 @@ class Node:
             if first is not None:
                 return repeat(first)
             state = self._state(transaction, fitted, request.stream, reference.digest)
-            state = replace(state, window=state.window.push(entry, fitted.window_size))
+            pushed = state.window.push(entry, fitted.window_size)
+            state = replace(state, window=pushed, pictures=state.pictures + 1)
             state, verdict = judge.judge(fitted, judge.update_chart(state, measured), request)
-            window = {"filled": len(state.window), "size": fitted.window_size}
+            filled = min(state.pictures, fitted.window_size)
+            window = {"filled": filled, "size": fitted.window_size}
             body = verdict | about | {"window": window}
             transaction.put_window(request.stream, reference.digest, state.to_bytes())
             transaction.put_answer(body["event_id"], Answer("judged", body))

@@ -1,9 +1,10 @@
-"""The state of a stream between two pictures: window, chart and alarm, as one value."""
+"""The state of a stream between two pictures: window, chart, alarm and time, as one value."""
 
 from __future__ import annotations
 
-import struct
+import json
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Self
 
 from lenswatch.detect.chart.chart import ChartState
@@ -13,10 +14,7 @@ from lenswatch.errors import StoreError
 
 __all__ = ["StreamState"]
 
-_HEADER = struct.Struct(
-    "<4sBIQ"
-)  # format, alarm raised, images since the last warning, bytes of the window
-_FORMAT = b"LWS1"
+_FORMAT = b"LWS2\n"
 
 
 @dataclass(frozen=True)
@@ -27,17 +25,28 @@ class StreamState:
         window: The window of the MMD detector.
         chart: The state of the lens chart; None without one.
         alarm: The state of the alarm.
+        pictures: Pictures since the state was started, clean embeddings of a warm start not counted.
+        newest: Capture time of the newest picture; None before the first.
     """
 
     window: Window
     chart: ChartState | None = None
     alarm: Alarm = field(default_factory=Alarm)
+    pictures: int = 0
+    newest: datetime | None = None
 
     def to_bytes(self) -> bytes:
-        """Return header, window and chart as bytes, under 64 KiB for a window of 12."""
+        """Return a line with the format, a line of JSON, the window and the chart: under 64 KiB."""
         window = self.window.to_bytes()
-        header = _HEADER.pack(_FORMAT, self.alarm.raised, self.alarm.quiet, len(window))
-        return header + window + (b"" if self.chart is None else self.chart.to_bytes())
+        header = {
+            "raised": self.alarm.raised,
+            "quiet": self.alarm.quiet,
+            "pictures": self.pictures,
+            "newest": None if self.newest is None else self.newest.astimezone(UTC).isoformat(),
+            "window": len(window),
+        }
+        chart = b"" if self.chart is None else self.chart.to_bytes()
+        return _FORMAT + json.dumps(header).encode() + b"\n" + window + chart
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
@@ -46,11 +55,18 @@ class StreamState:
         Raises:
             StoreError: The data is damaged.
         """
-        if len(data) < _HEADER.size or not data.startswith(_FORMAT):
+        header, _, body = data.removeprefix(_FORMAT).partition(b"\n")
+        try:
+            if not data.startswith(_FORMAT):
+                raise ValueError("another format")
+            kept = json.loads(header)
+            end, stamp = kept["window"], kept["newest"]
+            alarm = Alarm(kept["raised"], kept["quiet"])
+            newest = None if stamp is None else datetime.fromisoformat(stamp)
+            pictures = kept["pictures"]
+        except (ValueError, KeyError, TypeError):
             raise StoreError(
                 "a stream's stored state cannot be read; clear it with `lenswatch reset STREAM`"
-            )
-        _, raised, quiet, length = _HEADER.unpack_from(data)
-        end = _HEADER.size + length
-        chart = ChartState.from_bytes(data[end:]) if len(data) > end else None
-        return cls(Window.from_bytes(data[_HEADER.size : end]), chart, Alarm(bool(raised), quiet))
+            ) from None
+        chart = ChartState.from_bytes(body[end:]) if len(body) > end else None
+        return cls(Window.from_bytes(body[:end]), chart, alarm, pictures, newest)
