@@ -142,7 +142,9 @@ def _flag(description: str) -> fields.Bool:
 class WindowSchema(Schema):
     """Fill level of the sliding window."""
 
-    filled = fields.Int(required=True, metadata=_about("Pictures in the window, without those of a warm start."))
+    filled = fields.Int(
+        required=True, metadata=_about("Pictures in the window, without those of a warm start.")
+    )
     size = fields.Int(required=True, metadata=_about("Pictures in a full window."))
 
 

@@ -25,6 +25,7 @@ import torch
 from lenswatch.config import Config, EncoderConfig, TransformConfig, UploadConfig
 from lenswatch.detect.arrays import Pixels
 from lenswatch.detect.chart.features import measure_all
+from lenswatch.detect.chart.fitting import FEWEST
 from lenswatch.detect.mmd import median_distance
 from lenswatch.errors import BlindKernelError, ConfigError, ImageError, InputError
 from lenswatch.progress import Progress, Step, no_progress
@@ -173,11 +174,14 @@ def _check_unreadable(unreadable: Mapping[Path, str], total: int, kind: str) -> 
 
 
 def _check_number(count: int, config: Config) -> None:
-    fewest = 3 * config.detector.window_size + 4  # a window in each half, and one between them
+    for_distance = (
+        3 * config.detector.window_size + 4
+    )  # a window in each half, and one between them
+    fewest = for_distance if config.alarm.verdict == "mmd" else FEWEST
     if count < fewest:
         raise InputError(
             f"{count} clean pictures are too few to learn from; give {fewest} or more "
-            "(some hundreds, over a whole day, are better)"
+            "(pictures spread over some days are better)"
         )
 
 
