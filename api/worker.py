@@ -90,7 +90,7 @@ def train(epochs: int, learning_rate: float, seed: int) -> dict[str, Any]:
     threshold = calibration.thresholds["mmd"]
     return {
         "model": reference.model,
-        "pictures": len(reference.names),
+        "pictures": len(reference.pictures),
         "metrics": dict(reference.manifest["metrics"]),
         "drift_distance": threshold.drift,
         "warning_distance": threshold.warning,

@@ -60,7 +60,7 @@ def test_train_leaves_out_one_broken_picture_of_fifty(
     assert f"007.jpg: {reason}" in caplog.text
     manifest = load_reference(tmp_path / "storage").manifest
     assert len(manifest["pictures"]) == 49
-    assert "007.jpg" not in manifest["pictures"]
+    assert "clean/007.jpg" not in [picture["path"] for picture in manifest["pictures"]]
     none = "lens score: none, since it needs 60 clean pictures and there are 49"
     assert none in ended.output
 

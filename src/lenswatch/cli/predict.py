@@ -114,4 +114,6 @@ def explain(config: Config, stream: str, output: Path, image: Path) -> None:
         say(f"{cause.name}: {cause.strength:.1f} times the threshold{where}")
     if not explained.causes:
         say("no cause exceeds its threshold")
+    if explained.nearest:
+        say(explained.nearest)
     say(f"drawn: {output}")

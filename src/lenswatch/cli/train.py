@@ -33,7 +33,7 @@ def train(config: Config) -> None:
     pictures = find_pictures(config.image_folder, config.camera_state.clean)
     with show_progress() as progress:
         reference = build_reference(config, pictures, progress)
-    say(f"reference {reference.digest} from {len(reference.names)} clean pictures")
+    say(f"reference {reference.digest} from {len(reference.pictures)} clean pictures")
     calibration = _calibrate(config, reference, "default", ())
     _check_on_dirty(config, reference, calibration)
 
@@ -45,18 +45,18 @@ def _check_on_dirty(config: Config, reference: Reference, calibration: Calibrati
     try:
         found = find_pictures(config.image_folder, config.camera_state.dirty)
         size, limits = config.transform.resize, config.upload
-        pixels, pictures = read_pictures(found, size, limits, kind="dirty pictures")
+        footage = read_pictures(found, size, limits, kind="dirty pictures")
     except ConfigError:
         return
     except InputError as error:
         click.echo(f"lenswatch: warning: {error}", err=True)
         return
-    embeddings = embed(reference.autoencoder, pixels, reference.transform)
+    embeddings = embed(reference.autoencoder, footage.pixels, reference.transform)
     distances = reference.detector(config.detector.window_size).distances(embeddings)
     drifted = int((distances > calibration.thresholds["mmd"].drift).sum())
-    full = max(0, len(pictures) - config.detector.window_size + 1)
+    full = max(0, len(footage.files) - config.detector.window_size + 1)
     say(
-        f"dirty pictures: {len(pictures)}; by the distance alone, drift in {drifted} of {full} windows"
+        f"dirty pictures: {len(footage.files)}; by the distance alone, drift in {drifted} of {full} windows"
     )
 
 

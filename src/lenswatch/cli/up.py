@@ -91,7 +91,7 @@ def _prepare(config: Config, frames: Frames | None = None) -> None:
     pictures = find_pictures(images, config.camera_state.clean)
     with show_progress() as progress:
         reference = build_reference(config, pictures, progress)
-    say(f"reference {reference.digest} from {len(reference.names)} clean pictures")
+    say(f"reference {reference.digest} from {len(reference.pictures)} clean pictures")
     for line in calibrate_stream(config, reference).lines():
         say(line)
 

@@ -15,8 +15,8 @@ from lenswatch.config import Config
 from lenswatch.detect.chart.features import measure, view
 from lenswatch.detect.mmd import FittedMMD, Window
 from lenswatch.errors import InputError
-from lenswatch.node.calibrate import embed_picture
 from lenswatch.node.calibration_file import DEFAULT_STREAM
+from lenswatch.node.clean_footage import embed_picture
 from lenswatch.node.current import Current
 from lenswatch.node.request import Request, clean_name, iso_utc, open_store, record_refusal, repeat
 from lenswatch.node.store.store import Answer, NodeStore, Transaction
