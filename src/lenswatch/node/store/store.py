@@ -65,6 +65,12 @@ _WINDOW = _Statement(
         windows.c.stream == sa.bindparam("stream"), windows.c.digest == sa.bindparam("digest")
     )
 )
+_NEWEST = _Statement(
+    sa.select(windows.c.digest, windows.c.state)
+    .where(windows.c.stream == sa.bindparam("stream"))
+    .order_by(windows.c.updated_at.desc())
+    .limit(1)
+)
 _new_window = insert(windows).values(images=1)
 _PUT_WINDOW = _Statement(
     _new_window.on_conflict_do_update(
@@ -225,6 +231,11 @@ class Transaction:
     def window(self, stream: str, digest: str) -> bytes | None:
         """Return the stored state of `stream` under the reference `digest`, or None."""
         return _window(self.connection, stream, digest)
+
+    def newest_window(self, stream: str) -> tuple[str, bytes] | None:
+        """Return the stream's state that was written last, with the digest of its reference, or None."""
+        row = _NEWEST(self.connection, {"stream": stream}).fetchone()
+        return None if row is None else (row[0], bytes(row[1]))
 
     def put_window(self, stream: str, digest: str, state: bytes) -> None:
         """Replace a stream's state, and count one more image."""
