@@ -184,8 +184,8 @@ def test_one_stream_that_fails_does_not_stop_the_others(trained: Config, tmp_pat
         own(trained, name, tmp_path / name)
     folder = calibration_folder(trained.storage_path)
     few = found(trained, "pier")
-    footage = dict(few.details["footage"]["pictures"])
-    few.details["footage"]["pictures"] = dict(list(footage.items())[:3])  # type: ignore[index]
+    footage = few.details["footage"]
+    footage["pictures"] = dict(list(footage["pictures"].items())[:3])
     save_calibration(folder, "pier", few)
     broken = next((folder / few.digest).glob("dock.json"))
     broken.write_text(broken.read_text()[:-20])

@@ -97,6 +97,7 @@ class Node:
             window = {"filled": filled, "size": fitted.window_size}
             body = verdict | about | {"window": window}
             transaction.put_window(request.stream, reference.digest, state.to_bytes())
+            transaction.delete_other_windows(request.stream, reference.digest)
             transaction.put_answer(body["event_id"], Answer("judged", body))
             transaction.post(self._job(body), thumbnail)
         return body
@@ -125,7 +126,7 @@ class Node:
     def _state(
         self, transaction: Transaction, fitted: FittedMMD, stream: str, digest: str
     ) -> StreamState:
-        """Return the stream's state under the reference `digest`; that under another one ends."""
+        """Return the stream's state, or what follows on its state under another reference."""
         stored = transaction.newest_window(stream)
         if stored is not None and stored[0] == digest:
             return StreamState.from_bytes(stored[1])
@@ -133,7 +134,6 @@ class Node:
         start = fitted.warm() if warm else Window.empty(fitted.dimensions)
         if stored is None:
             return StreamState(start)
-        transaction.delete_windows(stream)
         try:
             return StreamState.from_bytes(stored[1]).restarted(start)
         except StoreError:

@@ -63,6 +63,9 @@ def test_the_newest_state_of_a_stream_is_the_one_written_last(path: Path) -> Non
         now[0] = 104.0
         transaction.put_window("reef", "ab", b"again")
         assert transaction.newest_window("reef") == ("ab", b"again")
+        transaction.delete_other_windows("reef", "cd")
+        assert transaction.newest_window("reef") == ("cd", b"cd")
+        assert transaction.newest_window("pier") == ("ab", b"other")
 
 
 def test_what_was_put_in_one_transaction_is_read_back(store: NodeStore, path: Path) -> None:

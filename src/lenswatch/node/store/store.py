@@ -84,6 +84,11 @@ _PUT_WINDOW = _Statement(
     ("stream", "digest", "state", "updated_at"),
 )
 _DELETE_WINDOWS = sa.delete(windows).where(windows.c.stream == sa.bindparam("of_stream"))
+_DELETE_OTHERS = _Statement(
+    sa.delete(windows).where(
+        windows.c.stream == sa.bindparam("of_stream"), windows.c.digest != sa.bindparam("but")
+    )
+)
 _PUT_ANSWER = _Statement(insert(answers), ("event_id", "answered_at", "kind", "body"))
 _PRUNE = sa.delete(answers).where(
     answers.c.id.in_(sa.select(answers.c.id).order_by(answers.c.id).limit(PRUNE_AT_MOST)),
@@ -242,6 +247,10 @@ class Transaction:
         now = self._clock()
         row = {"stream": stream, "digest": digest, "state": state, "updated_at": now}
         _PUT_WINDOW(self.connection, row)
+
+    def delete_other_windows(self, stream: str, digest: str) -> None:
+        """Delete the stream's states under all references but `digest`."""
+        _DELETE_OTHERS(self.connection, {"of_stream": stream, "but": digest})
 
     def delete_windows(self, stream: str) -> int:
         """Delete the stream's states under all references, and return their number."""
