@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +44,10 @@ def own(config: Config, stream: str, folder: Path, count: int = 30) -> Calibrati
 
 def found(config: Config, stream: str) -> Calibration:
     """Return the calibration in force."""
-    digest = str(current_digest(config.storage_path))
+    return found_under(config, str(current_digest(config.storage_path)), stream)
+
+
+def found_under(config: Config, digest: str, stream: str = "pier") -> Calibration:
     calibration = load_calibration(calibration_folder(config.storage_path), digest, stream)
     assert calibration is not None
     return calibration
@@ -212,6 +217,34 @@ def test_the_old_reference_is_in_use_until_all_streams_are_calibrated(
     take_up(trained, new, look)
     assert seen == {before}
     assert current_digest(trained.storage_path) == new.digest != before
+
+
+def test_a_node_that_judges_meanwhile_never_lacks_thresholds(
+    trained: Config, tmp_path: Path, camera: Camera
+) -> None:
+    old = own(trained, "pier", tmp_path / "clean")
+    new = trained_again(trained)
+    node, answers, ended = Node(trained), list[Any](), threading.Event()
+
+    def judge() -> None:
+        while not ended.is_set():
+            answers.append(node.observe(camera(len(answers)), Request(stream="pier")))
+        answers.append(node.observe(camera(0), Request(stream="pier")))
+
+    with ThreadPoolExecutor(1) as pool:
+        judging = pool.submit(judge)
+        try:
+            take_up(trained, new)
+        finally:
+            ended.set()
+        judging.result()
+    assert answers[-1]["model"] == new.model
+    thresholds = {answer["model"]: answer["drift_distance"] for answer in answers}
+    own_thresholds = {
+        f"lenswatch@{found.digest}": found.thresholds["mmd"].drift
+        for found in (old, found_under(trained, new.digest))
+    }
+    assert thresholds.items() <= own_thresholds.items()
 
 
 def test_training_the_same_again_keeps_thresholds_whose_pictures_are_gone(

@@ -18,7 +18,7 @@ from lenswatch.errors import InputError
 from lenswatch.node.clean_footage import embed_picture
 from lenswatch.node.current import Current
 from lenswatch.reference.artefact import Reference
-from lenswatch.reference.identity import PictureFile, find_contents, path_below
+from lenswatch.reference.identity import PictureFile, file_digest, find_contents, path_below
 from lenswatch.reference.pictures import SUFFIXES, read_picture_file
 
 __all__ = ["Explanation", "draw_explanation", "explain"]
@@ -82,8 +82,10 @@ def _nearest(config: Config, reference: Reference, row: int) -> tuple[Image.Imag
 def _by_content(images: Path, picture: PictureFile) -> Path | None:
     """Find a picture by its digest: at its path, else anywhere below the folder."""
     at_its_path = images / picture.path
+    if file_digest(at_its_path) == picture.sha256:
+        return at_its_path
     others = sorted(_pictures(images), key=lambda file: (file.name != at_its_path.name, file))
-    return find_contents([picture.sha256], [at_its_path, *others]).get(picture.sha256)
+    return find_contents([picture.sha256], others).get(picture.sha256)
 
 
 def _by_look(config: Config, reference: Reference, row: int) -> Path | None:
