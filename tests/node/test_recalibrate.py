@@ -20,6 +20,7 @@ from lenswatch.node.calibration_file import (
     load_calibration,
     save_calibration,
 )
+from lenswatch.node.explain import explain
 from lenswatch.node.observe import Node
 from lenswatch.node.recalibrate import take_up
 from lenswatch.node.request import Request
@@ -108,6 +109,19 @@ def test_a_stream_whose_pictures_are_gone_is_judged_by_no_threshold(
     assert node.observe(camera(20), Request(stream="quay"))["drift_distance"] is not None
 
 
+def test_an_explanation_says_that_a_stream_is_not_calibrated(
+    trained: Config, tmp_path: Path, camera: Camera
+) -> None:
+    own(trained, "pier", tmp_path / "clean")
+    shutil.rmtree(tmp_path / "clean")
+    take_up(trained, trained_again(trained))
+    (tmp_path / "one.jpg").write_bytes(camera(60, blurred=True))
+    explained = explain(trained, tmp_path / "one.jpg", "pier")
+    assert explained.causes == ()
+    assert "lenswatch calibrate --stream pier FOLDER" in explained.notes[0]
+    assert explain(trained, tmp_path / "one.jpg", "reef").notes == ()
+
+
 def test_pictures_are_remembered_across_a_training_at_which_they_were_away(
     trained: Config, tmp_path: Path
 ) -> None:
@@ -126,7 +140,7 @@ def test_a_few_missing_pictures_are_named_and_remembered(trained: Config, tmp_pa
     (tmp_path / "clean" / "003.jpg").rename(tmp_path / "003.jpg")
     (line,) = take_up(trained, trained_again(trained, 2)).lines
     assert "recalibrated from 29 pictures" in line
-    assert line.endswith("; 1 of its 30 clean pictures are missing (003.jpg)")
+    assert line.endswith("; 1 of its 30 clean pictures is missing (003.jpg)")
     (tmp_path / "003.jpg").rename(tmp_path / "clean" / "003.jpg")
     (line,) = take_up(trained, trained_again(trained, 3)).lines
     assert "recalibrated from 30 pictures" in line

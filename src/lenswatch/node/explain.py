@@ -40,11 +40,13 @@ class Explanation:
         causes: The strongest first.
         nearest: A line that names the nearest clean picture, and says if it is not there any more; empty
             for an adopted pair.
+        notes: Sentences on why there are no causes, when the stream is not calibrated.
     """
 
     sheet: Image.Image
     causes: tuple[Cause, ...]
     nearest: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def explain(config: Config, file: Path, stream: str) -> Explanation:
@@ -61,12 +63,14 @@ def explain(config: Config, file: Path, stream: str) -> Explanation:
     size = reference.transform.resize
     picture = read_picture_file(file, size, config.upload)
     pixels = picture.pixels(size)
-    found, deviations = current.judge_of(reference, stream).single_picture(measure(view(pixels)))
+    judge = current.judge_of(reference, stream)
+    found, deviations = judge.single_picture(measure(view(pixels)))
     row = reference.nearest_row(embed_picture(reference, pixels))
     clean, caption = (None, "") if row is None else _nearest(config, reference, row)
     shown = np.zeros(MAP) if deviations is None else deviations
     sheet = draw_explanation(picture.image, clean, shown, found, caption)
-    return Explanation(sheet, found, caption)
+    notes = () if judge.calibration.thresholds else judge.notes
+    return Explanation(sheet, found, caption, notes)
 
 
 def _nearest(config: Config, reference: Reference, row: int) -> tuple[Image.Image | None, str]:

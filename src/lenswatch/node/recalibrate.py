@@ -41,7 +41,7 @@ class TakenUp:
 
     Attributes:
         default: Calibration of the streams that have none of their own.
-        lines: A line for each stream that has its own calibration, and on its pictures.
+        lines: A line for each stream that has had its own calibration, on how it is calibrated now.
     """
 
     default: Calibration
@@ -193,5 +193,6 @@ def _line(error: Exception) -> str:
 def _missing(found: Found) -> str:
     named = ", ".join(found.missing[:_NAMED])
     more = ", ..." if len(found.missing) > _NAMED else ""
-    total = len(found.files) + len(found.missing)
-    return f"{len(found.missing)} of its {total} clean pictures are missing ({named}{more})"
+    count, total = len(found.missing), len(found.files) + len(found.missing)
+    verb = "is" if count == 1 else "are"
+    return f"{count} of its {total} clean pictures {verb} missing ({named}{more})"

@@ -326,10 +326,9 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _pictures(
     folder: Path, manifest: Mapping[str, Any], embeddings: int
 ) -> tuple[PictureFile, ...]:
-    listed = manifest.get("pictures", ())
     try:
-        pictures = tuple(PictureFile.from_json(each) for each in listed)
-    except (ArtefactError, TypeError) as error:
+        pictures = PictureFile.all_from_json(manifest.get("pictures", []))
+    except ArtefactError as error:
         raise ArtefactError(f"{folder / MANIFEST}: {error}") from None
     if 0 < len(pictures) < embeddings:
         raise ArtefactError(

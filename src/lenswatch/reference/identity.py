@@ -49,6 +49,17 @@ class PictureFile:
             f"a picture is listed as {document!r}, without path and sha256; train again"
         )
 
+    @classmethod
+    def all_from_json(cls, documents: Any) -> tuple[Self, ...]:
+        """Return the pictures of a list.
+
+        Raises:
+            ArtefactError: It is no list, or holds something else.
+        """
+        if not isinstance(documents, list):
+            raise ArtefactError(f"{documents!r:.40} is no list of pictures; train again")
+        return tuple(map(cls.from_json, documents))
+
 
 def content_digest(data: bytes) -> str:
     """Return the SHA-256 of a file's bytes, hexadecimal."""
