@@ -23,11 +23,14 @@ def references(config: Config) -> None:
 
     folder = calibration_folder(config.storage_path)
     table = Table("in use", "reference", "made (UTC)", "pictures", "calibrated streams")
+    for column in table.columns[:4]:
+        column.no_wrap = True
     for each in list_references(config.storage_path):
-        made = each.created_at if each.readable else "its manifest is damaged"
+        made = each.created_at.replace("T", " ").removesuffix("Z")
         pictures = "" if each.pictures is None else str(each.pictures)
         streams = ", ".join(calibrated_streams(folder, each.digest))
-        table.add_row("yes" if each.current else "", each.digest, made, pictures, streams)
+        cells = [made if each.readable else "manifest damaged", pictures, streams]
+        table.add_row("yes" if each.current else "", each.digest, *cells)
     if table.row_count:
         Console().print(table)
     else:
