@@ -13,6 +13,7 @@ import pytest
 
 from conftest import Camera
 from lenswatch.config import Config
+from lenswatch.node import calibration_file
 from lenswatch.node.calibrate import calibrate_stream
 from lenswatch.node.calibration_file import (
     Calibration,
@@ -282,6 +283,19 @@ def test_a_reference_used_again_keeps_what_was_calibrated_under_it(
     assert lines[0] == "stream pier: calibrated under this reference before"
     assert lines[1].startswith("stream quay: recalibrated from 30 pictures")
     assert found(trained, "pier") == before
+
+
+def test_a_calibration_of_an_earlier_format_is_made_again_with_its_pictures(
+    trained: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = own(trained, "pier", tmp_path / "clean")
+    monkeypatch.setattr(calibration_file, "FORMAT", calibration_file.FORMAT + 1)
+    assert found(trained, "pier").thresholds == {}
+    reference = load_reference(trained.storage_path)
+    (line,) = take_up(trained, reference, again=False).lines
+    assert line.startswith("stream pier: recalibrated from 30 pictures")
+    assert found(trained, "pier").thresholds == before.thresholds
+    assert found(trained, "else").thresholds
 
 
 def test_too_few_embeddings_for_thresholds_do_not_keep_a_reference_from_use(
