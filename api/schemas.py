@@ -189,7 +189,10 @@ class ModelPredictionResponse(Schema):
             "Deviation from clean footage in each cell of a grid of 4 rows and 5 columns."
         ),
     )
-    nearest = _text("File name of the most similar clean picture.", allow_none=True)
+    nearest = _text(
+        "Path of the most similar clean picture, below the folder of clean and dirty pictures.",
+        allow_none=True,
+    )
     calibrated = _flag(
         "False: the thresholds are provisional, because there is too little footage."
     )

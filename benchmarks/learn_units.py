@@ -2,8 +2,8 @@
 
 Each folder holds clean pictures of one fixed camera. Charts are fitted to the first half of each, and to a
 few pictures of it, in a row and spread over it. How far the parts then move in the second half, in units of
-their spreads, is averaged over the cameras. Nothing is corrupted, and nothing else is learnt here: a unit says
-what to expect of clean footage that is still to come.
+their spreads, is averaged over the cameras. Nothing is corrupted: a unit says what to expect of clean footage
+that is still to come.
 """
 
 from __future__ import annotations
@@ -45,8 +45,7 @@ def main(folders: list[str]) -> None:
 
 def _measured(folder: Path) -> Measured:
     pictures = find_pictures(folder, ["*"], key="FOLDER")
-    pixels, _ = read_pictures(pictures, VIEW, UploadConfig())
-    return measure_all(pixels)
+    return measure_all(read_pictures(pictures, VIEW, UploadConfig()).pixels)
 
 
 def _small_sets(clean: Measured) -> Iterator[Measured]:

@@ -79,7 +79,7 @@ def up(config: Config, port: int, server_port: int | None, workers: int) -> None
 def _prepare(config: Config, frames: Frames | None = None) -> None:
     """Draw sample footage unless there are pictures, then make a reference and its thresholds."""
     from lenswatch.demo.replay import draw_demo
-    from lenswatch.node.calibrate import calibrate_stream
+    from lenswatch.node.recalibrate import take_up
     from lenswatch.reference.training import build_reference, find_pictures
 
     images = config.image_folder
@@ -90,9 +90,10 @@ def _prepare(config: Config, frames: Frames | None = None) -> None:
         _replay_mark(config).touch()
     pictures = find_pictures(images, config.camera_state.clean)
     with show_progress() as progress:
-        reference = build_reference(config, pictures, progress)
-    say(f"reference {reference.digest} from {len(reference.names)} clean pictures")
-    for line in calibrate_stream(config, reference).lines():
+        reference = build_reference(config, pictures, progress, make_current=False)
+        taken_up = take_up(config, reference, progress)
+    say(f"reference {reference.digest} from {len(reference.pictures)} clean pictures")
+    for line in (*taken_up.default.lines(), *taken_up.lines):
         say(line)
 
 

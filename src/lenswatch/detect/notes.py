@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
-__all__ = ["ALL_EXCLUDED", "capped", "out_of_reach", "provisional", "too_short"]
+__all__ = [
+    "ALL_EXCLUDED",
+    "capped",
+    "not_calibrated",
+    "out_of_reach",
+    "provisional",
+    "too_short",
+]
 
 ALL_EXCLUDED = "Every statistic is excluded from the verdict, so no picture is called drift."
+
+
+def not_calibrated(stream: str, reason: str) -> str:
+    """Return the note for a stream without thresholds, with a clause that says why it has none."""
+    return (
+        f"Not calibrated under this reference, since {reason}, so no picture is called drift. "
+        f"Run `lenswatch calibrate --stream {stream} FOLDER` with clean pictures of this camera."
+    )
 
 
 def provisional(clean: int, span: str = "") -> str:

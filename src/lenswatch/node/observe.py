@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,9 +15,9 @@ import numpy.typing as npt
 from lenswatch.config import Config
 from lenswatch.detect.chart.features import measure, view
 from lenswatch.detect.mmd import FittedMMD, Window
-from lenswatch.errors import InputError
-from lenswatch.node.calibrate import embed_picture
+from lenswatch.errors import InputError, StoreError
 from lenswatch.node.calibration_file import DEFAULT_STREAM
+from lenswatch.node.clean_footage import embed_picture
 from lenswatch.node.current import Current
 from lenswatch.node.request import Request, clean_name, iso_utc, open_store, record_refusal, repeat
 from lenswatch.node.store.store import Answer, NodeStore, Transaction
@@ -26,6 +27,8 @@ from lenswatch.reference.pictures import Picture, read_picture, read_picture_fil
 from lenswatch.wire import DriftJob, new_event_id
 
 __all__ = ["Node"]
+
+log = logging.getLogger(__name__)
 
 
 class Node:
@@ -94,6 +97,7 @@ class Node:
             window = {"filled": filled, "size": fitted.window_size}
             body = verdict | about | {"window": window}
             transaction.put_window(request.stream, reference.digest, state.to_bytes())
+            transaction.delete_other_windows(request.stream, reference.digest)
             transaction.put_answer(body["event_id"], Answer("judged", body))
             transaction.post(self._job(body), thumbnail)
         return body
@@ -122,11 +126,23 @@ class Node:
     def _state(
         self, transaction: Transaction, fitted: FittedMMD, stream: str, digest: str
     ) -> StreamState:
-        stored = transaction.window(stream, digest)
-        if stored is not None:
-            return StreamState.from_bytes(stored)
+        """Return the stream's state, or what follows on its state under another reference."""
+        stored = transaction.newest_window(stream)
+        if stored is not None and stored[0] == digest:
+            return StreamState.from_bytes(stored[1])
         warm = self.config.detector.warm_start
-        return StreamState(fitted.warm() if warm else Window.empty(fitted.dimensions))
+        start = fitted.warm() if warm else Window.empty(fitted.dimensions)
+        if stored is None:
+            return StreamState(start)
+        try:
+            return StreamState.from_bytes(stored[1]).restarted(start)
+        except StoreError:
+            log.warning(
+                "stream %s: its state under reference %s is damaged, so an alarm it may have had is lost",
+                stream,
+                stored[0],
+            )
+            return StreamState(start)
 
     def _job(self, body: Mapping[str, Any]) -> DriftJob:
         parameters = {key: value for key, value in body.items() if key not in ("drift", "model")}
