@@ -22,11 +22,13 @@ import msgspec
 import tomli
 from msgspec import Meta
 
+from lenswatch.durations import DURATION, DURATION_RULE
 from lenswatch.errors import ConfigError
 
 __all__ = [
     "AlarmConfig",
     "AuthConfig",
+    "CameraConfig",
     "CameraStateConfig",
     "Config",
     "DetectorConfig",
@@ -59,6 +61,9 @@ NotNegativeNumber = Annotated[float, Meta(ge=0, le=_MAX, description="a number, 
 Images = Annotated[float, Meta(ge=1, le=_MAX, description="1 or more images")]
 Share = Annotated[float, Meta(gt=0, lt=1, description="a number between 0 and 1")]
 FolderPath = Annotated[str, Meta(pattern=r"\A[^\x00]+\Z", description="the path of a folder")]
+Duration = Annotated[
+    str, Meta(pattern=rf"\A({DURATION})?\Z", description=f"empty or {DURATION_RULE}")
+]
 Secret = Annotated[str, Meta(description="a string", extra={"secret": True})]
 Host = Annotated[str, Meta(pattern=r"\A[!-~]+\Z", description="an IP address or a host name")]
 UrlPath = Annotated[
@@ -84,6 +89,13 @@ class TransformConfig:
     resize: tuple[Side, Side] = (216, 384)  # height, width
     mean: tuple[Number, Number, Number] = (0.485, 0.456, 0.406)
     std: tuple[PositiveNumber, PositiveNumber, PositiveNumber] = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class CameraConfig:
+    """The cameras whose pictures arrive."""
+
+    collect: Duration = ""  # a node without a reference collects clean pictures for so long
 
 
 @dataclass(frozen=True)
@@ -199,6 +211,7 @@ class Config:
     """
 
     transform: TransformConfig = field(default_factory=TransformConfig)
+    camera: CameraConfig = field(default_factory=CameraConfig)
     camera_state: CameraStateConfig = field(default_factory=CameraStateConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     detector: DetectorConfig = field(default_factory=DetectorConfig)
