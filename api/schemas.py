@@ -142,7 +142,9 @@ def _flag(description: str) -> fields.Bool:
 class WindowSchema(Schema):
     """Fill level of the sliding window."""
 
-    filled = fields.Int(required=True, metadata=_about("Pictures in the window, without those of a warm start."))
+    filled = fields.Int(
+        required=True, metadata=_about("Pictures in the window, without those of a warm start.")
+    )
     size = fields.Int(required=True, metadata=_about("Pictures in a full window."))
 
 
@@ -158,6 +160,21 @@ class CauseSchema(Schema):
         metadata=_about(
             "Row and column of the cells that show it, in a grid of 4 rows and 5 columns."
         ),
+    )
+
+
+class CollectingSchema(Schema):
+    """State of a collection of clean pictures."""
+
+    kept = fields.Int(required=True, metadata=_about("Pictures kept so far."))
+    wanted = fields.Int(required=True, metadata=_about("Most pictures that are kept."))
+    least = fields.Int(required=True, metadata=_about("Fewest pictures that are needed."))
+    left_out = fields.Int(
+        required=True, metadata=_about("Pictures left out, because they were in drift or alarm.")
+    )
+    until = _text(
+        "Time at which it ends if pictures keep arriving (UTC, ISO 8601); null once that time is over.",
+        allow_none=True,
     )
 
 
@@ -188,11 +205,18 @@ class ModelPredictionResponse(Schema):
         ),
     )
     nearest = _text("File name of the most similar clean picture.", allow_none=True)
+    can_alarm = _flag(
+        "False: no picture of the stream can be called drift at present; calibration_notes say why."
+    )
     calibrated = _flag(
         "False: the thresholds are provisional, because there is too little footage."
     )
     calibration_notes = fields.List(
         fields.Str(), metadata=_about("Limits of the thresholds; absent when there are none.")
+    )
+    collecting = fields.Nested(
+        CollectingSchema,
+        metadata=_about("State of the collection of clean pictures; absent when there is none."),
     )
     window = fields.Nested(
         WindowSchema, required=True, metadata=_about("Fill level of the sliding window.")

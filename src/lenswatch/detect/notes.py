@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["ALL_EXCLUDED", "out_of_reach", "provisional", "too_short"]
+__all__ = ["ALL_EXCLUDED", "NO_THRESHOLDS", "out_of_reach", "provisional", "too_short"]
 
 ALL_EXCLUDED = "Every statistic is excluded from the verdict, so no picture is called drift."
+NO_THRESHOLDS = (
+    "There are no thresholds for what decides here, so no picture is called drift. More clean pictures "
+    "would give them."
+)
 
 
 def provisional(scored: int, missing: int) -> str:

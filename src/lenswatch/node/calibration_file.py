@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from lenswatch.detect.chart.chart import FEWEST
-from lenswatch.detect.notes import ALL_EXCLUDED, out_of_reach, provisional, too_short
+from lenswatch.detect.notes import ALL_EXCLUDED, NO_THRESHOLDS, out_of_reach, provisional, too_short
 from lenswatch.detect.thresholds import Threshold
 from lenswatch.errors import ArtefactError
 from lenswatch.files import write_atomically
@@ -52,6 +52,14 @@ class Calibration:
             "details": dict(self.details),
         }
 
+    def can_alarm(self, voting: Collection[str]) -> bool:
+        """Return True when a statistic that decides has a threshold that it can exceed.
+
+        Args:
+            voting: The statistics that the verdict uses.
+        """
+        return any(t.votes for name, t in self.thresholds.items() if name in voting)
+
     def notes(self, voting: Collection[str]) -> tuple[str, ...]:
         """Return notes for users on the statistics that decide, one for each kind of weakness.
 
@@ -72,7 +80,9 @@ class Calibration:
             if not t.votes and t.reach is not None:
                 what = f"The {_NAMES[name]}"
                 found.append(out_of_reach(what, t.drift, t.reach))
-        if not any(t.votes for t in used.values()):
+        if not used:
+            found.append(NO_THRESHOLDS)
+        elif not self.can_alarm(voting):
             found.append(ALL_EXCLUDED)
         return tuple(found)
 

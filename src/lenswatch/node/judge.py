@@ -42,6 +42,13 @@ class Judge:
     alarm: AlarmConfig
     notes: tuple[str, ...] = ()
 
+    @property
+    def can_alarm(self) -> bool:
+        """True if a picture can be called drift: a statistic of the verdict has a threshold."""
+        return self.alarm.drift_distance is not None or self.calibration.can_alarm(
+            VOTING[self.alarm.verdict]
+        )
+
     @classmethod
     def of(cls, calibration: Calibration, alarm: AlarmConfig) -> Judge:
         """Return the judge that a calibration and the settings make."""
@@ -146,6 +153,7 @@ class Judge:
             "score": chart.value,
             "drift_score": chart.drift,
             "warning_score": chart.warning,
+            "can_alarm": fixed or self.can_alarm,
             "calibrated": fixed or (bool(used) and all(t.calibrated for t in used)),
             "causes": [cause.to_json() for cause in found],
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from lenswatch.detect.mmd import FittedMMD, Window
 from lenswatch.errors import InputError
 from lenswatch.node.calibrate import embed_picture
 from lenswatch.node.calibration_file import DEFAULT_STREAM
+from lenswatch.node.collect import Collector
 from lenswatch.node.current import Current
 from lenswatch.node.request import Request, clean_name, iso_utc, open_store, record_refusal, repeat
 from lenswatch.node.store.store import Answer, NodeStore, Transaction
@@ -36,19 +37,20 @@ class Node:
         store: The node's database; None opens the one in the storage folder.
 
     Raises:
-        ArtefactError: There is no reference yet, or it is damaged.
+        ArtefactError: There is no reference yet and none is being collected for, or it is damaged.
         StoreError: The database cannot be used.
     """
 
     def __init__(self, config: Config, store: NodeStore | None = None) -> None:
         self.config = config
         self.store = store or open_store(config)
-        self._current = Current(config)
+        self._collector = Collector(config, self.store)
+        self._loaded = None if self._collector.waits() else Current(config)
 
     @property
     def reference(self) -> Reference:
         """The reference in force."""
-        return self._current.fitted_reference().reference
+        return self._current().fitted_reference().reference
 
     def observe(self, source: bytes | Path | Picture, request: Request) -> dict[str, Any]:
         """Judge one picture, record the verdict, and return the answer for the caller.
@@ -68,20 +70,23 @@ class Node:
         first = self.store.answer(request.event_id) if request.event_id else None
         if first is not None:
             return repeat(first)
-        reference, fitted = self._current.fitted_reference()
+        if self._collector.takes(request.stream):
+            return self._collect(source, request)
+        current = self._current()
+        reference, fitted = current.fitted_reference()
         try:
             request.check_distances()
-            picture = self._read(source, reference)
+            picture = self._read(source, reference.transform.resize)
             pixels = picture.pixels(reference.transform.resize)
             embedding = embed_picture(reference, pixels)
             entry = fitted.entry(embedding)
         except InputError as error:
             record_refusal(self.store, self.config, request, error)
             raise
-        judge = self._current.judge_of(reference, request.stream)
+        judge = current.judge_of(reference, request.stream)
         measured = None if judge.chart is None else measure(view(pixels))
         thumbnail = self._thumbnail(picture)
-        about = _about(reference, request, picture, embedding)
+        about = _about(reference, request, picture, embedding, self._collector.now())
         with self.store.begin() as transaction:
             first = transaction.answer(request.event_id) if request.event_id else None
             if first is not None:
@@ -93,6 +98,7 @@ class Node:
             filled = min(state.pictures, fitted.window_size)
             window = {"filled": filled, "size": fitted.window_size}
             body = verdict | about | {"window": window}
+            body |= self._collector.take_judged(transaction.connection, source, body)
             transaction.put_window(request.stream, reference.digest, state.to_bytes())
             transaction.put_answer(body["event_id"], Answer("judged", body))
             transaction.post(self._job(body), thumbnail)
@@ -105,12 +111,45 @@ class Node:
 
     def warm(self) -> None:
         """Load everything that the first picture of the default stream needs."""
-        self._current.judge_of(self.reference, DEFAULT_STREAM)
+        if not self._collector.waits():
+            self._current().judge_of(self.reference, DEFAULT_STREAM)
 
-    def _read(self, source: bytes | Path | Picture, reference: Reference) -> Picture:
+    def _current(self) -> Current:
+        """Return the reference in force, which may have been made since the node began."""
+        if self._loaded is None:
+            self._loaded = Current(self.config)
+        return self._loaded
+
+    def _collect(self, source: bytes | Path | Picture, request: Request) -> dict[str, Any]:
+        """Take a picture of a stream that is not judged as a clean one, and answer without a verdict.
+
+        Raises:
+            InputError: The picture or the request cannot be used; that is recorded.
+        """
+        try:
+            request.check_distances()
+            picture = self._read(source, self.config.transform.resize)
+        except InputError as error:
+            record_refusal(self.store, self.config, request, error)
+            raise
+        taken = request.captured_at or picture.captured_at or self._collector.now()
+        incoming = self._collector.incoming(request.stream, source, taken)
+        with self.store.begin() as transaction:
+            first = transaction.answer(request.event_id) if request.event_id else None
+            if first is not None:
+                return repeat(first)
+            told = self._collector.take(transaction.connection, incoming)
+            if told is not None:
+                body = told | _identity(request, taken)
+                transaction.put_answer(body["event_id"], Answer("judged", body))
+                transaction.post(self._job(body), self._thumbnail(picture))
+                return body
+        return self.observe(source, request)  # the collection has ended meanwhile
+
+    def _read(self, source: bytes | Path | Picture, size: tuple[int, int]) -> Picture:
         if isinstance(source, Picture):
             return source
-        size, limits = reference.transform.resize, self.config.upload
+        limits = self.config.upload
         if isinstance(source, Path):
             return read_picture_file(source, size, limits)
         return read_picture(source, size, limits)
@@ -136,15 +175,22 @@ class Node:
 
 
 def _about(
-    reference: Reference, request: Request, picture: Picture, embedding: npt.NDArray[np.float32]
+    reference: Reference,
+    request: Request,
+    picture: Picture,
+    embedding: npt.NDArray[np.float32],
+    arrival: datetime,
 ) -> dict[str, Any]:
     """Return the part of the answer that identifies the picture."""
-    captured_at = request.captured_at or picture.captured_at or datetime.now(UTC)
+    captured_at = request.captured_at or picture.captured_at or arrival
+    about = {"model": reference.model, "nearest": reference.nearest(embedding)}
+    return _identity(request, captured_at) | about
+
+
+def _identity(request: Request, captured_at: datetime) -> dict[str, Any]:
     return {
         "stream": request.stream,
         "event_id": request.event_id or new_event_id(),
-        "model": reference.model,
         "image_name": clean_name(request.image_name),
         "captured_at": iso_utc(captured_at),
-        "nearest": reference.nearest(embedding),
     }

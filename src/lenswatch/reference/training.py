@@ -28,6 +28,7 @@ from lenswatch.detect.chart.features import measure_all
 from lenswatch.detect.mmd import median_distance
 from lenswatch.errors import BlindKernelError, ConfigError, ImageError, InputError
 from lenswatch.progress import Progress, Step, no_progress
+from lenswatch.reference.amount import fewest_pictures
 from lenswatch.reference.artefact import Reference, list_digest, save_reference
 from lenswatch.reference.autoencoder import Autoencoder, encode
 from lenswatch.reference.pictures import SUFFIXES, encoder_input, read_picture_file
@@ -173,7 +174,7 @@ def _check_unreadable(unreadable: Mapping[Path, str], total: int, kind: str) -> 
 
 
 def _check_number(count: int, config: Config) -> None:
-    fewest = 3 * config.detector.window_size + 4  # a window in each half, and one between them
+    fewest = fewest_pictures(config.detector.window_size)
     if count < fewest:
         raise InputError(
             f"{count} clean pictures are too few to learn from; give {fewest} or more "
