@@ -21,7 +21,8 @@ from lenswatch.node.judge import Judge
 from lenswatch.node.observe import Node
 from lenswatch.node.request import Request
 from lenswatch.progress import Step
-from lenswatch.reference.training import build_reference, find_pictures
+from lenswatch.reference.clean import find_clean
+from lenswatch.reference.training import build_reference
 
 __all__ = ["predict", "train", "warm"]
 
@@ -75,13 +76,13 @@ def predict(
 
 
 def train(epochs: int, learning_rate: float, seed: int) -> dict[str, Any]:
-    """Train on `camera_state.clean`, make the new reference current, and return a summary."""
+    """Train on the clean pictures, make the new reference current, and return a summary."""
     config = load_config()
     encoder = dataclasses.replace(
         config.encoder, epochs=epochs, learning_rate=learning_rate, seed=seed
     )
     config = dataclasses.replace(config, encoder=encoder)
-    pictures = find_pictures(config.image_folder, config.camera_state.clean)
+    pictures = find_clean(config)
     reference = build_reference(config, pictures, _log_step)
     calibration = calibrate_stream(config, reference)
     notes = Judge.of(calibration, config.alarm).notes

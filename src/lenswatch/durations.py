@@ -6,7 +6,7 @@ import re
 
 from lenswatch.errors import InputError
 
-__all__ = ["DURATION", "DURATION_RULE", "parse_duration", "say_duration"]
+__all__ = ["DURATION", "DURATION_RULE", "parse_duration"]
 
 # A number above 0 of at most four digits before the point, so that no date overflows.
 DURATION = r"(?=[0-9.]*[1-9])[0-9]{1,4}(\.[0-9]{1,3})? ?(second|minute|hour|day|week)s?"
@@ -28,17 +28,3 @@ def parse_duration(text: str) -> float:
     if found is None:
         raise InputError(f"{text!r}: no duration; write {DURATION_RULE}")
     return float(text[: found.start(2)]) * _UNITS[found[2]]
-
-
-def say_duration(seconds: float) -> str:
-    """Return a duration in the largest unit of which it is at least 1.5, rounded.
-
-    >>> say_duration(259_200), say_duration(5400), say_duration(40)
-    ('3 days', '90 minutes', '40 seconds')
-    """
-    for unit, length in reversed(_UNITS.items()):
-        count = seconds / length
-        if unit != "week" and count >= 1.5:
-            return f"{round(count)} {unit}s"
-    whole = max(1, round(seconds))
-    return f"{whole} second{'' if whole == 1 else 's'}"

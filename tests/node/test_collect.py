@@ -146,7 +146,7 @@ def test_at_the_end_it_trains_and_the_same_node_goes_on_judging(
     assert answer["calibration_notes"][0].startswith("Training with ")
     said: list[str] = []
     assert finish_due(collecting, node.store, said.append)
-    assert current_digest(collecting.storage_path) in said[0]
+    assert str(current_digest(collecting.storage_path)) in said[0]
     assert "stream reef: calibrated from " in said[1]
     live = send(node, clock, camera(61), timedelta(hours=1), stream="reef")
     assert live["distance"] is not None

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from lenswatch import __version__
+from lenswatch.cli.collect import collect
 from lenswatch.cli.evaluate import compare, evaluate
 from lenswatch.cli.keys import keys
 from lenswatch.cli.predict import explain, predict
@@ -75,7 +76,7 @@ def main() -> None:
 
 for command in (
     *(up, demo, server, keys),
-    *(train, calibrate, adopt, evaluate, compare),
+    *(train, calibrate, collect, adopt, evaluate, compare),
     *(predict, explain, status, reset),
 ):
     main.add_command(command)

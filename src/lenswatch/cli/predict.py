@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lenswatch.cli.collect import finish_collections
 from lenswatch.cli.console import say
 from lenswatch.cli.options import FILE, with_config
 from lenswatch.config import Config
@@ -62,6 +63,7 @@ def predict(
             click.echo(f"lenswatch: {picture.name}: {error}", err=True)
             continue
         say(json.dumps(answer) if as_json else _line(answer))
+    finish_collections(config, node.store)
     _deliver(config, node)
     if refused:
         raise InputError(
@@ -71,6 +73,8 @@ def predict(
 
 def _line(answer: dict[str, Any]) -> str:
     verdict = "drift" if answer["drift"] else "warning" if answer["warning"] else "clean"
+    if not answer["can_alarm"] and verdict == "clean":
+        verdict = "not judged" if "collecting" in answer else "cannot alarm"
     distance = "window filling" if answer["distance"] is None else f"{answer['distance']:.4f}"
     score = "" if answer["score"] is None else f"{answer['score']:.2f}"
     causes = ", ".join(cause["name"] for cause in answer["causes"])

@@ -28,9 +28,10 @@ def train(config: Config) -> None:
     The new reference becomes the current one. Up to 2 % of the pictures may be unreadable; they are
     listed and left out.
     """
-    from lenswatch.reference.training import build_reference, find_pictures
+    from lenswatch.reference.clean import find_clean
+    from lenswatch.reference.training import build_reference
 
-    pictures = find_pictures(config.image_folder, config.camera_state.clean)
+    pictures = find_clean(config)
     with show_progress() as progress:
         reference = build_reference(config, pictures, progress)
     say(f"reference {reference.digest} from {len(reference.names)} clean pictures")
@@ -86,11 +87,14 @@ def _calibrate(
     config: Config, reference: Reference, stream: str, pictures: Sequence[Path]
 ) -> Calibration:
     from lenswatch.node.calibrate import calibrate_stream
+    from lenswatch.node.judge import Judge
 
     say(f"stream {stream}:")
     calibration = calibrate_stream(config, reference, stream, pictures)
     for line in calibration.lines():
         say(f"  {line}")
+    if not Judge.of(calibration, config.alarm).can_alarm:
+        say(f"  warning: nothing can alarm with alarm.verdict = {config.alarm.verdict!r}")
     return calibration
 
 

@@ -56,7 +56,8 @@ def up(config: Config, port: int, server_port: int | None, workers: int) -> None
     """Start everything on this machine.
 
     Draws sample footage if there are no pictures, trains, starts both servers, and replays footage.
-    Existing pictures, references and records are kept. Press Ctrl-C to stop.
+    Existing pictures, references and records are kept. With camera.collect the node collects clean
+    pictures of the camera instead of drawing and training. Press Ctrl-C to stop.
     """
     from lenswatch.cli import processes
 
@@ -64,7 +65,7 @@ def up(config: Config, port: int, server_port: int | None, workers: int) -> None
     with processes.stopping_on_signals():
         for each in (addresses.node_port, addresses.server_port):
             processes.require_free(addresses.host, each)
-        if current_digest(config.storage_path) is None:
+        if current_digest(config.storage_path) is None and not config.camera.collect:
             _prepare(config)
         with processes.running(_commands(config, addresses, workers)) as children:
             urls = [f"{base}/healthz" for base in (addresses.server, addresses.node)]
@@ -80,7 +81,8 @@ def _prepare(config: Config, frames: Frames | None = None) -> None:
     """Draw sample footage unless there are pictures, then make a reference and its thresholds."""
     from lenswatch.demo.replay import draw_demo
     from lenswatch.node.calibrate import calibrate_stream
-    from lenswatch.reference.training import build_reference, find_pictures
+    from lenswatch.reference.clean import find_clean
+    from lenswatch.reference.training import build_reference
 
     images = config.image_folder
     if not any(path.is_file() for path in images.rglob("*")):
@@ -88,7 +90,7 @@ def _prepare(config: Config, frames: Frames | None = None) -> None:
         with show_progress() as progress:
             draw_demo(images, progress, frames)
         _replay_mark(config).touch()
-    pictures = find_pictures(images, config.camera_state.clean)
+    pictures = find_clean(config)
     with show_progress() as progress:
         reference = build_reference(config, pictures, progress)
     say(f"reference {reference.digest} from {len(reference.names)} clean pictures")

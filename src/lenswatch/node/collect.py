@@ -17,12 +17,12 @@ from PIL import Image
 from lenswatch.config import Config
 from lenswatch.errors import WriteError
 from lenswatch.files import write_atomically
-from lenswatch.node.collecting import COLLECTED, NO_VERDICT, configured, report
+from lenswatch.node.collecting import NO_VERDICT, configured, report
 from lenswatch.node.collection import Collection
 from lenswatch.node.store import collections as rows
 from lenswatch.node.store.collections import Kept
 from lenswatch.node.store.store import NodeStore
-from lenswatch.reference.paths import current_digest, model_version
+from lenswatch.reference.paths import COLLECTED, current_digest, model_version
 from lenswatch.reference.pictures import FORMATS, Picture
 
 __all__ = ["Collector", "Incoming", "keep", "refuse"]
@@ -163,7 +163,7 @@ def keep(
         incoming: The picture.
         free_bytes: Function that returns the free bytes of a folder's disk.
     """
-    collection = collection.after(incoming.arrival.timestamp())
+    collection = collection.after(incoming.arrival.timestamp(), incoming.taken.timestamp())
     if not collection.finishing:
         collection = _chosen(connection, folder, collection, incoming, free_bytes)
     rows.put(connection, incoming.stream, collection)
@@ -172,7 +172,7 @@ def keep(
 
 def refuse(connection: sa.Connection, collection: Collection, incoming: Incoming) -> Collection:
     """Count a picture that is not kept, since it was in drift or its stream in alarm."""
-    collection = collection.after(incoming.arrival.timestamp())
+    collection = collection.after(incoming.arrival.timestamp(), incoming.taken.timestamp())
     left_out = collection.left_out + (not collection.finishing)
     collection = dataclasses.replace(collection, left_out=left_out)
     kept = rows.kept_of(connection, incoming.stream)

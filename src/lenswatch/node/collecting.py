@@ -11,9 +11,7 @@ from lenswatch.node.collection import MOST, Collection
 from lenswatch.node.request import iso_utc
 from lenswatch.reference.amount import fewest_pictures
 
-__all__ = ["COLLECTED", "NO_VERDICT", "begin", "configured", "note_of", "report"]
-
-COLLECTED = "collected"  # folder below that of all pictures, with a folder for each stream
+__all__ = ["NO_VERDICT", "begin", "configured", "note_of", "report"]
 
 
 # The part of an answer that gives no verdict.

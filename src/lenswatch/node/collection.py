@@ -49,7 +49,8 @@ class Collection:
         judged: The pictures are judged as well, and those in drift or alarm are left out.
         step: Seconds between two kept pictures, at least.
         passed: Seconds that have passed, see `after`.
-        last_at: Arrival of the newest picture, seconds since 1970; None before the first.
+        last_at: Arrival of the last picture, seconds since 1970; None before the first.
+        newest: Latest capture time so far, seconds since 1970; None before the first.
         left_out: Pictures that were in drift or alarm.
         finishing: It is over: no more pictures are kept, and training is due.
         note: Reason why it went on after its time was over; empty without one.
@@ -63,6 +64,7 @@ class Collection:
     step: float
     passed: float = 0.0
     last_at: float | None = None
+    newest: float | None = None
     left_out: int = 0
     finishing: bool = False
     note: str = ""
@@ -79,15 +81,23 @@ class Collection:
         """Seconds until it is over."""
         return max(0.0, self.seconds - self.passed)
 
-    def after(self, arrival: float) -> Self:
-        """Return the collection after a picture arrived (seconds since 1970).
+    def after(self, arrival: float, taken: float) -> Self:
+        """Return the collection after one more picture.
 
-        A gap counts for at most a quarter of the whole time, and a clock that was set back for nothing.
+        The time that passed is that between arrivals or between capture times, whichever is longer, so
+        that pictures that were stored on the way count like others. A gap counts for at most a quarter of
+        the whole time, and a clock that was set back for nothing.
+
+        Args:
+            arrival: Time of arrival, seconds since 1970.
+            taken: Capture time, seconds since 1970.
         """
-        if self.last_at is None:
-            return dataclasses.replace(self, last_at=arrival)
-        gap = min(max(0.0, arrival - self.last_at), LONGEST_GAP * self.seconds)
-        return dataclasses.replace(self, passed=self.passed + gap, last_at=arrival)
+        if self.last_at is None or self.newest is None:
+            return dataclasses.replace(self, last_at=arrival, newest=taken)
+        gap = max(0.0, arrival - self.last_at, taken - self.newest)
+        passed = self.passed + min(gap, LONGEST_GAP * self.seconds)
+        newest = max(taken, self.newest)
+        return dataclasses.replace(self, passed=passed, last_at=arrival, newest=newest)
 
     def choose(self, kept: Sequence[float], taken: float) -> Choice:
         """Decide about a picture.
