@@ -49,6 +49,12 @@ class Judge:
             VOTING[self.alarm.verdict]
         )
 
+    @property
+    def calibrated(self) -> bool:
+        """True if no threshold is provisional."""
+        used = [t for t in map(self._threshold, ("mmd", "chart")) if t is not None]
+        return bool(used) and all(t.calibrated for t in used)
+
     @classmethod
     def of(cls, calibration: Calibration, alarm: AlarmConfig) -> Judge:
         """Return the judge that a calibration and the settings make."""
@@ -142,7 +148,6 @@ class Judge:
         found: tuple[Cause, ...],
         fixed: bool,
     ) -> dict[str, Any]:
-        used = [t for t in map(self._threshold, ("mmd", "chart")) if t is not None]
         answer: dict[str, Any] = {
             "drift": verdict.drift,
             "warning": verdict.warning,
@@ -154,7 +159,7 @@ class Judge:
             "drift_score": chart.drift,
             "warning_score": chart.warning,
             "can_alarm": fixed or self.can_alarm,
-            "calibrated": fixed or (bool(used) and all(t.calibrated for t in used)),
+            "calibrated": fixed or self.calibrated,
             "causes": [cause.to_json() for cause in found],
         }
         if self.chart is not None and state.chart is not None:
