@@ -6,7 +6,8 @@ import { isNumber, number, parseTime } from "./format.js";
  * @typedef {Object} Point One job as the chart draws it.
  * @property {string} id
  * @property {Date} time when the picture was taken, else when its job arrived
- * @property {"clean"|"warning"|"drift"|"failed"|"running"} verdict
+ * @property {"clean"|"warning"|"drift"|"unwatched"|"failed"|"running"} verdict unwatched: the stream
+ *   cannot alarm at present, so that nothing says it is clean
  * @property {number|null} distance
  * @property {number|null} driftDistance
  * @property {number|null} warningDistance
@@ -53,6 +54,7 @@ export function pointsOf(columns) {
       drift_distance: columns.drift_distance[i],
       warning_distance: columns.warning_distance[i],
       warning: columns.warning[i],
+      can_alarm: columns.can_alarm[i],
       score: columns.score[i],
       drift_score: columns.drift_score[i],
       warning_score: columns.warning_score[i],
@@ -73,14 +75,15 @@ function makePoint(id, time, status, drift, values) {
     driftScore: known(values.drift_score),
     warningScore: known(values.warning_score),
   };
-  return { ...point, verdict: judge(status, drift, values.warning, point) };
+  return { ...point, verdict: judge(status, drift, values, point) };
 }
 
-function judge(status, drift, warning, point) {
+function judge(status, drift, { warning, can_alarm: canAlarm }, point) {
   if (status === "Failed") return "failed";
   if (status === "Running") return "running";
   if (drift === true) return "drift";
   if (warning === true) return "warning";
+  if (canAlarm === false) return "unwatched";
   const above = exceeds(point.distance, point.warningDistance);
   return above && typeof warning !== "boolean" ? "warning" : "clean";
 }
@@ -96,12 +99,25 @@ export function explain(record) {
     return [typeof p.error === "string" && p.error ? p.error : "The job failed without giving a reason."];
   }
   if (point.verdict === "running") return ["The job has started and has not finished yet."];
+  if (point.verdict === "unwatched") return unwatched(p);
   const [distance, score] = STATISTICS.map((statistic) => comparison(point, statistic));
   const byScore = deciding(point)[0]?.value === "score";
   const reasons = byScore ? [score, distance] : [distance, score];
   return [
     noticed(point, p), ...reasons, windowSentence(p), alarmSentence(point, p), ...calibrationNotes(p),
   ].filter(Boolean);
+}
+
+/** Why a stream cannot alarm. */
+function unwatched(p) {
+  const alarm = p.alarm === true ? "The alarm from before stays on." : "";
+  return ["No picture of this stream can be called drift at present.", alarm, ...calibrationNotes(p)]
+    .filter(Boolean);
+}
+
+/** True while the node collects clean pictures of the stream. */
+export function isCollecting({ collecting }) {
+  return isNumber(collecting?.kept);
 }
 
 /** The statistics over the threshold of the job's verdict; none where something else decided. */
@@ -117,9 +133,9 @@ export function causeNames({ causes }) {
 }
 
 /** The node's notes on the thresholds: too little footage, out of reach. @returns {string[]} */
-export function calibrationNotes({ calibrated, calibration_notes: notes }) {
+export function calibrationNotes({ calibrated, calibration_notes: notes, can_alarm: canAlarm }) {
   const found = Array.isArray(notes) ? notes.filter((note) => typeof note === "string" && note) : [];
-  if (found.length > 0 || calibrated !== false) return found;
+  if (found.length > 0 || calibrated !== false || canAlarm === false) return found;
   return ["The thresholds are provisional: there was too little clean footage to calibrate them."];
 }
 
