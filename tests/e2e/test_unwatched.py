@@ -140,3 +140,5 @@ def test_the_line_fits(server: Server, page: Page, experiment: str, width: int) 
     expect(line(page, "reef")).to_contain_text(NOTE)
     expect(page.locator("#plot .point").first).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    cell = page.locator("#jobs td.verdict", has_text="unwatched").first
+    assert cell.evaluate("cell => cell.scrollWidth <= cell.clientWidth")

@@ -63,7 +63,13 @@ export function layoutFor(points, node, zoomKey) {
   const panels = panelsOf(points);
   const narrow = node.clientWidth < NARROW;
   const axis = { gridcolor: ink.grid, linecolor: ink.line, zerolinecolor: ink.line, tickcolor: ink.line };
-  const across = (panel) => ({ ...axis, domain: panel.domain, nticks: 6, zeroline: true });
+  const across = (panel) => ({
+    ...axis,
+    domain: panel.domain,
+    nticks: 6,
+    zeroline: true,
+    showticklabels: points.some((point) => point[panel.value] !== null), // else they mean nothing
+  });
   return {
     uirevision: zoomKey, // keeps the viewer's zoom while points arrive
     margin: { l: 48, r: 14, t: panels.length > 1 ? 24 : 12, b: 36 },
