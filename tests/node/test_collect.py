@@ -271,3 +271,13 @@ def test_a_judged_stream_is_calibrated_at_the_end(
     after = send(node, clock, camera(115), timedelta(hours=1), stream="reef")
     assert "collecting" not in after
     assert after["can_alarm"]
+
+
+def test_a_folder_that_cannot_be_written_keeps_no_picture_and_says_so(
+    collecting: Config, clock: Clock, camera: Camera
+) -> None:
+    collecting.storage_path.mkdir(parents=True)
+    collecting.image_folder.write_text("a file where the folder should be")
+    answer = send(node_of(collecting, clock), clock, camera(0), timedelta())
+    assert answer["collecting"]["kept"] == 0
+    assert str(collecting.image_folder) in answer["calibration_notes"][0]

@@ -75,7 +75,8 @@ def _line(answer: dict[str, Any]) -> str:
     verdict = "drift" if answer["drift"] else "warning" if answer["warning"] else "clean"
     if not answer["can_alarm"] and verdict == "clean":
         verdict = "not judged" if "collecting" in answer else "cannot alarm"
-    distance = "window filling" if answer["distance"] is None else f"{answer['distance']:.4f}"
+    missing = "" if "collecting" in answer else "window filling"
+    distance = missing if answer["distance"] is None else f"{answer['distance']:.4f}"
     score = "" if answer["score"] is None else f"{answer['score']:.2f}"
     causes = ", ".join(cause["name"] for cause in answer["causes"])
     return f"{answer['image_name']:<32} {distance:>14} {score:>8}  {verdict:<8} {causes}".rstrip()

@@ -195,18 +195,18 @@ def _chosen(
     taken = incoming.taken.timestamp()
     choice = collection.choose([picture.taken for picture in kept], taken)
     collection = dataclasses.replace(collection, step=choice.step)
-    for i in choice.drop:
-        (folder / kept[i].file).unlink(missing_ok=True)
-        rows.drop(connection, kept[i])
     count = len(kept) - len(choice.drop)
-    if choice.keep:
-        file = _file(incoming, digest)
-        try:
+    try:
+        for i in choice.drop:
+            (folder / kept[i].file).unlink(missing_ok=True)
+            rows.drop(connection, kept[i])
+        if choice.keep:
+            file = _file(incoming, digest)
             _write(folder, file, incoming.data, free_bytes)
-        except WriteError as error:
-            return _ended(dataclasses.replace(collection, trouble=str(error)), count)
-        rows.keep(connection, Kept(incoming.stream, digest, taken, file))
-        collection, count = dataclasses.replace(collection, trouble=""), count + 1
+            rows.keep(connection, Kept(incoming.stream, digest, taken, file))
+            collection, count = dataclasses.replace(collection, trouble=""), count + 1
+    except (OSError, WriteError) as error:
+        collection = dataclasses.replace(collection, trouble=str(error))
     return _ended(collection, count)
 
 
