@@ -64,7 +64,7 @@ def test_two_workers_collect_train_once_and_go_live_without_a_restart(
     with deepaas_running(root, workers=2) as served:
         assert requests.get(f"{served.url}/healthz", timeout=60).json()["reference"] is False
         send_until_over(served, camera, iter(range(10_000)))
-        answers = []
+        answers: list[dict[str, Any]] = []
 
         def live() -> bool:  # answers go on while the training runs
             answers.append(served.predict(camera(20_000 + len(answers)), stream="reef").json())

@@ -65,8 +65,8 @@ def up(config: Config, port: int, server_port: int | None, workers: int) -> None
     with processes.stopping_on_signals():
         for each in (addresses.node_port, addresses.server_port):
             processes.require_free(addresses.host, each)
-        if current_digest(config.storage_path) is None and not config.camera.collect:
-            _prepare(config)
+        if current_digest(config.storage_path) is None:
+            _collect_or_prepare(config)
         with processes.running(_commands(config, addresses, workers)) as children:
             urls = [f"{base}/healthz" for base in (addresses.server, addresses.node)]
             with show_progress() as progress:
@@ -75,6 +75,14 @@ def up(config: Config, port: int, server_port: int | None, workers: int) -> None
             _announce(config, addresses)
             processes.watch(children)
     say("stopped")
+
+
+def _collect_or_prepare(config: Config) -> None:
+    """Make a reference, unless the node is to collect the pictures for it."""
+    if config.camera.collect:
+        say(f"the node collects clean pictures for {config.camera.collect}, then trains by itself")
+    else:
+        _prepare(config)
 
 
 def _prepare(config: Config, frames: Frames | None = None) -> None:
