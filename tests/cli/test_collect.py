@@ -9,6 +9,7 @@ import pytest
 
 from conftest import Camera, small_config
 from lenswatch.config import Config
+from lenswatch.reference.amount import fewest_pictures
 from lenswatch.reference.paths import calibration_folder, current_digest
 
 
@@ -80,7 +81,7 @@ def test_predict_collects_and_finish_trains_with_what_there_is(
     assert "not judged" in judged.output
     config = small_config(tmp_path)
     kept = len(collected(config, "default"))
-    assert kept >= 40
+    assert kept >= fewest_pictures(12)
     assert current_digest(config.storage_path) is not None  # it was over, so it trained at the end
     assert f"from {kept} pictures of default" in judged.output
     assert "not judged" not in run("predict", footage).output
@@ -120,6 +121,17 @@ def test_a_folder_calibrates_a_stream_where_there_is_a_reference(
     assert len(collected(trained, "reef")) == 90
     run("collect", "--stream", "reef", footage)
     assert len(collected(trained, "reef")) == 90
+
+
+def test_training_by_hand_names_the_streams_that_go_on_collecting(
+    trained: Config, run: Any
+) -> None:
+    run("collect", "--stream", "pier", "--new-camera")
+    run("collect", "--stream", "reef")
+    for command in (("calibrate",), ("train",)):
+        said = run(*command).output
+        assert "stream pier: goes on collecting" in said
+        assert "stream reef: goes on" not in said
 
 
 def test_footage_below_the_nodes_pictures_is_used_where_it_is(trained: Config, run: Any) -> None:

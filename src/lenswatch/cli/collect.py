@@ -22,7 +22,7 @@ from lenswatch.wire import check_stream
 if TYPE_CHECKING:
     from lenswatch.node.store.store import NodeStore
 
-__all__ = ["collect", "finish_collections"]
+__all__ = ["collect", "finish_collections", "mention_collections"]
 
 
 @click.command()
@@ -154,6 +154,24 @@ def finish_collections(config: Config, store: NodeStore) -> None:
         done = finish_due(config, store, say, progress)
     if not done:
         say("another process trains with the collected pictures already")
+
+
+def mention_collections(config: Config) -> None:
+    """Print which streams are not judged, because clean pictures are collected for them."""
+    from lenswatch.node.store import collections as rows
+    from lenswatch.node.store.reading import open_to_read
+    from lenswatch.reference.paths import node_database
+
+    with open_to_read(node_database(config.storage_path)) as store:
+        if store is None:
+            return
+        with store.read() as connection:
+            running = rows.all_collections(connection)
+    for stream in (name for name, each in running.items() if not each.judged):
+        say(
+            f"stream {stream}: goes on collecting clean pictures, and is not judged meanwhile; "
+            f"`lenswatch collect --stream {stream} --stop` ends that"
+        )
 
 
 def _none(stream: str) -> InputError:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from lenswatch.cli.collect import mention_collections
 from lenswatch.cli.console import say, show_progress
 from lenswatch.cli.options import FILE, FOLDER, with_config
 from lenswatch.config import Config
@@ -37,6 +38,7 @@ def train(config: Config) -> None:
     say(f"reference {reference.digest} from {len(reference.names)} clean pictures")
     calibration = _calibrate(config, reference, "default", ())
     _check_on_dirty(config, reference, calibration)
+    mention_collections(config)
 
 
 def _check_on_dirty(config: Config, reference: Reference, calibration: Calibration) -> None:
@@ -79,6 +81,7 @@ def calibrate(config: Config, stream: str, plot: Path | None, folder: Path | Non
     pictures = find_pictures(folder, ["*"], key="FOLDER") if folder else []
     reference = load_reference(config.storage_path)
     calibration = _calibrate(config, reference, stream, pictures)
+    mention_collections(config)
     if plot is not None:
         _plot(config, reference, calibration, pictures, plot)
 

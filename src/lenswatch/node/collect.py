@@ -153,7 +153,8 @@ def keep(
 ) -> Collection:
     """Keep a picture if it is needed, and return the collection after it.
 
-    A file whose content is kept already (a frozen camera) is not kept again. Files are written before and
+    A file whose content is kept already (a frozen camera) is not kept again. A picture with the capture
+    time of the one before (a clock that stands still) counts by its arrival. Files are written before and
     deleted before the transaction ends, so a crash leaves a file too many or too few, never a wrong one.
 
     Args:
@@ -163,7 +164,10 @@ def keep(
         incoming: The picture.
         free_bytes: Function that returns the free bytes of a folder's disk.
     """
+    stands_still = incoming.taken.timestamp() == collection.newest
     collection = collection.after(incoming.arrival.timestamp(), incoming.taken.timestamp())
+    if stands_still:  # the camera's clock
+        incoming = dataclasses.replace(incoming, taken=incoming.arrival)
     if not collection.finishing:
         collection = _chosen(connection, folder, collection, incoming, free_bytes)
     rows.put(connection, incoming.stream, collection)
