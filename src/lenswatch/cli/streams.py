@@ -61,9 +61,10 @@ def _show_store(config: Config, store: NodeStore) -> None:
     if states:
         Console().print(table)
     for each in states:
-        blind = "" if each.can_alarm else "nothing can alarm. "
-        if blind or each.note:
-            say(f"{each.stream}: {blind}{each.note}".rstrip())
+        said = each.can_alarm or "othing can alarm" in each.note
+        note = each.note if said else f"nothing can alarm. {each.note}"
+        if note:
+            say(f"{each.stream}: {note}".rstrip())
 
 
 def _cells(status: StreamStatus, size: int) -> tuple[str, ...]:

@@ -15,8 +15,8 @@ from lenswatch.config import Config
 from lenswatch.errors import BlindKernelError, InputError
 from lenswatch.node.calibrate import calibrate_stream
 from lenswatch.node.calibration_file import DEFAULT_STREAM, Calibration, load_calibration
-from lenswatch.node.collection import Collection
 from lenswatch.node.store import collections as rows
+from lenswatch.node.store.collections import Kept
 from lenswatch.node.store.lease import Lease
 from lenswatch.node.store.store import NodeStore
 from lenswatch.progress import Progress, no_progress
@@ -85,28 +85,28 @@ def _finish(
     with store.begin() as transaction:
         connection = transaction.connection
         running = rows.all_collections(connection)
-        files = {stream: _files(config, connection, stream) for stream in running}
+        kept = {stream: _kept(config, connection, stream) for stream in running}
     try:
-        reference = _reference(config, running, files, say, progress)
+        reference = _reference(config, kept, say, progress)
     except UNUSABLE as error:
         for stream in (s for s, each in running.items() if each.finishing):
             _go_on(store, stream, str(error), say)
         return
     for stream, each in running.items():
-        if each.is_nearly_over(len(files[stream])):
-            _calibrate(config, store, reference, stream, files[stream], say)
+        if each.is_nearly_over(len(kept[stream])):
+            pictures = [config.image_folder / picture.file for picture in kept[stream]]
+            _calibrate(config, store, reference, stream, pictures, say)
 
 
-def _files(config: Config, connection: sa.Connection, stream: str) -> list[Path]:
+def _kept(config: Config, connection: sa.Connection, stream: str) -> list[Kept]:
     """Return the collected pictures of a stream in the order of their capture times.
 
     The rows of pictures that are missing or were changed are deleted.
     """
     found = []
     for picture in rows.kept_of(connection, stream):
-        path = config.image_folder / picture.file
-        if _digest(path) == picture.digest:
-            found.append(path)
+        if _digest(config.image_folder / picture.file) == picture.digest:
+            found.append(picture)
         else:
             rows.drop(connection, picture)
     return found
@@ -122,17 +122,18 @@ def _digest(path: Path) -> str:
 
 def _reference(
     config: Config,
-    running: Mapping[str, Collection],
-    files: Mapping[str, Sequence[Path]],
+    kept: Mapping[str, Sequence[Kept]],
     say: Callable[[str], None],
     progress: Progress,
 ) -> Reference:
     if current_digest(config.storage_path) is not None:
         return load_reference(config.storage_path)
-    pictures = [path for stream in running for path in files[stream]]
-    pictures.sort(key=lambda path: path.name)  # their names begin with the capture time
-    reference = build_reference(config, pictures, progress)
-    streams = ", ".join(running)
+    pictures = sorted(
+        (each for some in kept.values() for each in some), key=lambda each: each.taken
+    )
+    paths = [config.image_folder / each.file for each in pictures]
+    reference = build_reference(config, paths, progress)
+    streams = ", ".join(stream for stream in kept if kept[stream])
     say(f"reference {reference.digest} from {len(reference.names)} pictures of {streams}")
     return reference
 
