@@ -81,7 +81,7 @@ def test_predict_collects_and_finish_trains_with_what_there_is(
     assert "not judged" in judged.output
     config = small_config(tmp_path)
     kept = len(collected(config, "default"))
-    assert kept >= fewest_pictures(12)
+    assert kept >= fewest_pictures(Config())
     assert current_digest(config.storage_path) is not None  # it was over, so it trained at the end
     assert f"from {kept} pictures of default" in judged.output
     assert "not judged" not in run("predict", footage).output

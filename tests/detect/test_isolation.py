@@ -26,7 +26,8 @@ import numpy as np
 import pytest
 
 from lenswatch.detect.chart.causes import causes
-from lenswatch.detect.chart.chart import ChartState, fit_chart
+from lenswatch.detect.chart.chart import ChartState
+from lenswatch.detect.chart.fitting import fit_chart
 from lenswatch.detect.chart.features import measure, measure_all, view
 from lenswatch.detect.mmd import MMDStreaming
 from lenswatch.detect.thresholds import calibrate_mmd

@@ -27,7 +27,7 @@ from lenswatch.outbox.rows import OutboxRows
 from lenswatch.reference.amount import fewest_pictures
 from lenswatch.reference.paths import current_digest, node_database
 
-LEAST = fewest_pictures(12)
+LEAST = fewest_pictures(Config())
 START = datetime(2026, 6, 1, tzinfo=UTC)
 
 

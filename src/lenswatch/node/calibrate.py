@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from lenswatch.config import Config
 from lenswatch.detect.arrays import Floats, Pixels
-from lenswatch.detect.chart.chart import ChartFit, fit_chart
 from lenswatch.detect.chart.features import Measured, measure_all
+from lenswatch.detect.chart.fitting import ChartFit, fit_chart
 from lenswatch.detect.mmd import FittedMMD
 from lenswatch.detect.thresholds import Threshold, calibrate_mmd, calibrate_scores, mmd_runs
 from lenswatch.detect.verdict import Rule, run_time_factor
@@ -86,7 +86,9 @@ def fit_calibration(
     clean = _clean_footage(config, reference, pictures)
     chart = _chart(config, clean)
     rule: Rule = config.alarm.verdict if chart is not None else "mmd"
-    thresholds = {"mmd": _mmd(config, reference, clean, run_time_factor(rule, "mmd"))}
+    thresholds = {}
+    if chart is None or _enough_for_distance(config, clean):
+        thresholds["mmd"] = _mmd(config, reference, clean, run_time_factor(rule, "mmd"))
     if chart is not None:
         thresholds |= {"chart": chart.threshold, "slow": chart.slow}
     return Calibration(
@@ -102,13 +104,20 @@ def fit_calibration(
     )
 
 
+def _enough_for_distance(config: Config, clean: _Clean) -> bool:
+    """Return whether there is a window in each half of the clean footage, and one between them."""
+    return len(clean.embeddings) >= 3 * config.detector.window_size + 4
+
+
 def clean_runs(
     config: Config, reference: Reference, pictures: Sequence[Path] = ()
 ) -> dict[str, tuple[Floats, ...]]:
     """Return the out-of-sample scores that the thresholds come from, by statistic, to draw them."""
     clean = _clean_footage(config, reference, pictures)
     chart = _chart(config, clean)
-    runs = {"mmd": _mmd_runs(config, reference, clean)}
+    runs = {}
+    if chart is None or _enough_for_distance(config, clean):
+        runs["mmd"] = _mmd_runs(config, reference, clean)
     return runs if chart is None else runs | {"chart": chart.runs}
 
 

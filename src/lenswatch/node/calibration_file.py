@@ -9,8 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from lenswatch.detect.chart.chart import FEWEST
-from lenswatch.detect.notes import ALL_EXCLUDED, NO_THRESHOLDS, out_of_reach, provisional, too_short
+from lenswatch.detect.chart.fitting import FEWEST
+from lenswatch.detect.notes import (
+    ALL_EXCLUDED,
+    NO_THRESHOLDS,
+    capped,
+    out_of_reach,
+    provisional,
+    too_short,
+)
 from lenswatch.detect.thresholds import Threshold
 from lenswatch.errors import ArtefactError
 from lenswatch.files import write_atomically
@@ -71,11 +78,12 @@ class Calibration:
         uncertain = [t for t in used.values() if not t.calibrated]
         if uncertain:
             worst = max(uncertain, key=lambda t: t.more_images)
-            found.append(provisional(worst.frames, worst.more_images))
+            found.append(provisional(worst.frames, self.details.get("span", "")))
         shortest = min(used.values(), key=lambda t: t.frames, default=None)
-        if shortest is not None and shortest.target_ert > shortest.frames:
-            asked, scored = shortest.target_ert, shortest.frames
-            found.append(too_short(asked, scored, extended=not uncertain))
+        if shortest is not None and shortest.target_ert > shortest.used_ert:
+            found.append(capped(shortest.target_ert, shortest.used_ert, shortest.frames))
+        elif shortest is not None and not uncertain and shortest.target_ert > shortest.frames:
+            found.append(too_short(shortest.target_ert, shortest.frames))
         for name, t in used.items():
             if not t.votes and t.reach is not None:
                 what = f"The {_NAMES[name]}"

@@ -25,7 +25,7 @@ NO_VERDICT: dict[str, Any] = {
 
 def begin(config: Config, seconds: float, *, judged: bool, wanted: int = MOST) -> Collection:
     """Return a new collection that keeps as many pictures as training needs, or more."""
-    least = fewest_pictures(config.detector.window_size)
+    least = fewest_pictures(config)
     return Collection.begin(seconds, wanted, least, judged=judged)
 
 

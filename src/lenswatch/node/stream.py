@@ -55,10 +55,9 @@ class StreamState:
         Raises:
             StoreError: The data is damaged.
         """
-        header, _, body = data.removeprefix(_FORMAT).partition(b"\n")
+        _, _, rest = data.partition(_FORMAT)
+        header, _, body = rest.partition(b"\n")
         try:
-            if not data.startswith(_FORMAT):
-                raise ValueError("another format")
             kept = json.loads(header)
             end, stamp = kept["window"], kept["newest"]
             alarm = Alarm(kept["raised"], kept["quiet"])

@@ -174,11 +174,11 @@ def _check_unreadable(unreadable: Mapping[Path, str], total: int, kind: str) -> 
 
 
 def _check_number(count: int, config: Config) -> None:
-    fewest = fewest_pictures(config.detector.window_size)
+    fewest = fewest_pictures(config)
     if count < fewest:
         raise InputError(
             f"{count} clean pictures are too few to learn from; give {fewest} or more "
-            "(some hundreds, over a whole day, are better)"
+            "(pictures spread over some days are better)"
         )
 
 
