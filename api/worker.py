@@ -21,7 +21,8 @@ from lenswatch.node.judge import Judge
 from lenswatch.node.observe import Node
 from lenswatch.node.request import Request
 from lenswatch.progress import Step
-from lenswatch.reference.training import build_reference, find_pictures
+from lenswatch.reference.order import find_in_order
+from lenswatch.reference.training import build_reference
 
 __all__ = ["predict", "train", "warm"]
 
@@ -81,8 +82,11 @@ def train(epochs: int, learning_rate: float, seed: int) -> dict[str, Any]:
         config.encoder, epochs=epochs, learning_rate=learning_rate, seed=seed
     )
     config = dataclasses.replace(config, encoder=encoder)
-    pictures = find_pictures(config.image_folder, config.camera_state.clean)
-    reference = build_reference(config, pictures, _log_step)
+    ordered = find_in_order(config.image_folder, config.camera_state.clean, config.camera.zone)
+    log.info("%s", ordered.told())
+    for note in ordered.notes:
+        log.warning("%s", note)
+    reference = build_reference(config, ordered.pictures, _log_step)
     calibration = calibrate_stream(config, reference)
     notes = Judge.of(calibration, config.alarm).notes
     for note in notes:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lenswatch.cli.console import say, show_progress
+from lenswatch.cli.footage import find_told
 from lenswatch.cli.options import FILE, FOLDER, with_config
 from lenswatch.config import Config
 from lenswatch.errors import ConfigError, InputError
@@ -28,9 +29,9 @@ def train(config: Config) -> None:
     The new reference becomes the current one. Up to 2 % of the pictures may be unreadable; they are
     listed and left out.
     """
-    from lenswatch.reference.training import build_reference, find_pictures
+    from lenswatch.reference.training import build_reference
 
-    pictures = find_pictures(config.image_folder, config.camera_state.clean)
+    pictures = find_told(config, config.image_folder, config.camera_state.clean).pictures
     with show_progress() as progress:
         reference = build_reference(config, pictures, progress)
     say(f"reference {reference.digest} from {len(reference.names)} clean pictures")
@@ -73,9 +74,8 @@ def calibrate(config: Config, stream: str, plot: Path | None, folder: Path | Non
     They aim at alarm.expected_run_time.
     """
     from lenswatch.reference.artefact import load_reference
-    from lenswatch.reference.training import find_pictures
 
-    pictures = find_pictures(folder, ["*"], key="FOLDER") if folder else []
+    pictures = find_told(config, folder, ["*"], key="FOLDER").pictures if folder else ()
     reference = load_reference(config.storage_path)
     calibration = _calibrate(config, reference, stream, pictures)
     if plot is not None:

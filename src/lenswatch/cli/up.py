@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lenswatch.cli.console import say, show_progress
+from lenswatch.cli.footage import find_told
 from lenswatch.cli.options import PORT, with_config
 from lenswatch.config import Config
 from lenswatch.reference.paths import current_digest
@@ -80,7 +81,7 @@ def _prepare(config: Config, frames: Frames | None = None) -> None:
     """Draw sample footage unless there are pictures, then make a reference and its thresholds."""
     from lenswatch.demo.replay import draw_demo
     from lenswatch.node.calibrate import calibrate_stream
-    from lenswatch.reference.training import build_reference, find_pictures
+    from lenswatch.reference.training import build_reference
 
     images = config.image_folder
     if not any(path.is_file() for path in images.rglob("*")):
@@ -88,7 +89,7 @@ def _prepare(config: Config, frames: Frames | None = None) -> None:
         with show_progress() as progress:
             draw_demo(images, progress, frames)
         _replay_mark(config).touch()
-    pictures = find_pictures(images, config.camera_state.clean)
+    pictures = find_told(config, images, config.camera_state.clean).pictures
     with show_progress() as progress:
         reference = build_reference(config, pictures, progress)
     say(f"reference {reference.digest} from {len(reference.names)} clean pictures")
