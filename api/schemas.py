@@ -99,7 +99,7 @@ def predict_fields() -> dict[str, fields.Field]:
             load_default=None,
             metadata=_about(
                 "Time at which the picture was taken (ISO 8601; UTC if no offset is given).",
-                "Default: the time in the file, else the time of arrival.",
+                "Default: the time in the file, else the one in its name, else the time of arrival.",
             ),
         ),
     }
@@ -225,4 +225,13 @@ class ModelPredictionResponse(Schema):
     event_id = _text("Identifies this call.")
     model = _text("Version of the reference with which the picture was compared.")
     image_name = _text("File name of the picture.")
-    captured_at = _text("Time at which the picture was taken (UTC, ISO 8601).")
+    captured_at = _text("Time at which the picture was taken, else arrived (UTC, ISO 8601).")
+    camera_time = fields.Str(
+        metadata=_about(
+            "Time of a camera's clock that cannot be right (UTC, ISO 8601); absent otherwise."
+        )
+    )
+    late = _flag(
+        "The picture is older than the newest one of its stream. It is judged by itself, and does not change "
+        "window and alarm."
+    )

@@ -82,8 +82,11 @@ def train(epochs: int, learning_rate: float, seed: int) -> dict[str, Any]:
         config.encoder, epochs=epochs, learning_rate=learning_rate, seed=seed
     )
     config = dataclasses.replace(config, encoder=encoder)
-    pictures = find_clean(config)
-    reference = build_reference(config, pictures, _log_step)
+    ordered = find_clean(config)
+    log.info("%s", ordered.told())
+    for note in ordered.notes:
+        log.warning("%s", note)
+    reference = build_reference(config, ordered.pictures, _log_step)
     calibration = calibrate_stream(config, reference)
     notes = Judge.of(calibration, config.alarm).notes
     for note in notes:

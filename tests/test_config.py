@@ -243,6 +243,19 @@ def test_a_variable_has_the_limits_of_its_key(
     assert str(refusal.value) == f"LENSWATCH_{variable} = {text!r}: must be {wanted}"
 
 
+def test_a_time_zone_is_one_that_exists(tmp_path: Path) -> None:
+    assert load_config(write(tmp_path, "")).camera.zone is None
+    text = '[camera]\ntimezone = "{}"'
+    zone = load_config(write(tmp_path, text.format("Europe/Lisbon")), {}).camera.zone
+    assert zone is not None
+    assert zone.key == "Europe/Lisbon"
+    for name in ("Europe/Lissabon", "Europe", "../etc", "/etc/localtime", "Zürich", "+02:00"):
+        with pytest.raises(ConfigError, match=r"^camera\.timezone = .*: no such time zone"):
+            load_config(write(tmp_path, text.format(name)), {})
+    with pytest.raises(ConfigError, match="did you mean 'Europe/Berlin'"):
+        load_config(write(tmp_path, text.format("Europe/berlin ")), {})
+
+
 def test_secrets_are_not_shown(tmp_path: Path) -> None:
     text = """
     [tracking]

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import msgspec
 import tomli
@@ -93,9 +94,15 @@ class TransformConfig:
 
 @dataclass(frozen=True)
 class CameraConfig:
-    """The cameras whose pictures arrive."""
+    """The cameras whose pictures arrive, and their clocks."""
 
     collect: Duration = ""  # a node without a reference collects clean pictures for so long
+    timezone: str = ""  # an IANA name; "" for the zone of this machine
+
+    @property
+    def zone(self) -> ZoneInfo | None:
+        """The zone of stamps without offset; None for that of this machine."""
+        return ZoneInfo(self.timezone) if self.timezone else None
 
 
 @dataclass(frozen=True)
@@ -260,6 +267,7 @@ def load_config(path: str | Path | None = None, environ: Mapping[str, str] | Non
         file=file.resolve() if file.is_file() else None,
     )
     _check_distances(config.alarm)
+    _check_timezone(config.camera.timezone)
     return config
 
 
@@ -297,6 +305,18 @@ def _check_distances(alarm: AlarmConfig) -> None:
             f"alarm.warning_distance = {warning} is above alarm.drift_distance = {drift}; "
             "a warning comes first, so make it the smaller one"
         )
+
+
+def _check_timezone(name: str) -> None:
+    try:
+        ZoneInfo(name or "UTC")
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # the last for the name of a folder
+        known = available_timezones()
+        near = _nearest(name, known)
+        hint = f"did you mean {near!r}?" if near else "use a name such as Europe/Lisbon or UTC"
+        if not known:
+            hint = "this machine has no time zones; install its package tzdata"
+        raise ConfigError(f"camera.timezone = {name!r}: no such time zone; {hint}") from None
 
 
 def _types(table: type) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lenswatch.cli.console import say, show_progress
+from lenswatch.cli.footage import find_told
 from lenswatch.cli.options import FOLDER, with_config
 from lenswatch.config import Config
 from lenswatch.durations import parse_duration
@@ -195,7 +196,9 @@ def _from_folder(config: Config, stream: str, folder: Path, wanted: int) -> None
     from lenswatch.reference.artefact import load_reference
     from lenswatch.reference.training import build_reference
 
-    pictures = choose_from(folder, config.image_folder, stream, wanted)
+    pictures = choose_from(
+        find_told(config, folder, ["*"], key="FOLDER"), config.image_folder, stream, wanted
+    )
     say(f"{len(pictures)} pictures, spread over {folder}, are kept below {config.image_folder}")
     if current_digest(config.storage_path) is None:
         with show_progress() as progress:

@@ -10,6 +10,7 @@ import click
 
 from lenswatch.cli.collect import mention_collections
 from lenswatch.cli.console import say, show_progress
+from lenswatch.cli.footage import find_told, tell_order
 from lenswatch.cli.options import FILE, FOLDER, with_config
 from lenswatch.config import Config
 from lenswatch.errors import ConfigError, InputError
@@ -32,7 +33,7 @@ def train(config: Config) -> None:
     from lenswatch.reference.clean import find_clean
     from lenswatch.reference.training import build_reference
 
-    pictures = find_clean(config)
+    pictures = tell_order(config.image_folder, find_clean(config)).pictures
     with show_progress() as progress:
         reference = build_reference(config, pictures, progress)
     say(f"reference {reference.digest} from {len(reference.names)} clean pictures")
@@ -76,9 +77,8 @@ def calibrate(config: Config, stream: str, plot: Path | None, folder: Path | Non
     They aim at alarm.expected_run_time.
     """
     from lenswatch.reference.artefact import load_reference
-    from lenswatch.reference.training import find_pictures
 
-    pictures = find_pictures(folder, ["*"], key="FOLDER") if folder else []
+    pictures = find_told(config, folder, ["*"], key="FOLDER").pictures if folder else ()
     reference = load_reference(config.storage_path)
     calibration = _calibrate(config, reference, stream, pictures)
     mention_collections(config)

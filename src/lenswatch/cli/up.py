@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lenswatch.cli.console import say, show_progress
+from lenswatch.cli.footage import tell_order
 from lenswatch.cli.options import PORT, with_config
 from lenswatch.config import Config
 from lenswatch.reference.paths import current_digest
@@ -98,7 +99,7 @@ def _prepare(config: Config, frames: Frames | None = None) -> None:
         with show_progress() as progress:
             draw_demo(images, progress, frames)
         _replay_mark(config).touch()
-    pictures = find_clean(config)
+    pictures = tell_order(images, find_clean(config)).pictures
     with show_progress() as progress:
         reference = build_reference(config, pictures, progress)
     say(f"reference {reference.digest} from {len(reference.names)} clean pictures")

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 
 from lenswatch.errors import WriteError
 from lenswatch.node.collection import spread
+from lenswatch.reference.order import Ordered
 from lenswatch.reference.paths import COLLECTED
-from lenswatch.reference.training import find_pictures
 
 __all__ = ["choose_from"]
 
 
-def choose_from(folder: Path, images: Path, stream: str, wanted: int) -> list[Path]:
-    """Choose pictures that are spread over a folder, and copy them below the folder `images`.
+def choose_from(found: Ordered, images: Path, stream: str, wanted: int) -> list[Path]:
+    """Choose pictures that are spread over the time, and copy them below the folder `images`.
 
-    A folder that is below `images` already is used where it is. A file that is there is never replaced.
+    Pictures that are below `images` already are used where they are. A file that is there is never replaced.
 
     Args:
-        folder: The footage.
+        found: The footage.
         images: The folder of all pictures of the node.
         stream: The stream that the pictures belong to.
         wanted: Most pictures that are chosen.
@@ -31,12 +29,10 @@ def choose_from(folder: Path, images: Path, stream: str, wanted: int) -> list[Pa
         The pictures below `images`, in time order.
 
     Raises:
-        ConfigError: The folder holds no picture.
         WriteError: A picture cannot be copied.
     """
-    found = find_pictures(folder, ["*"], key="FOLDER")
-    chosen = [found[i] for i in spread(_moments(found), wanted)]
-    if folder.resolve().is_relative_to(images.resolve()):
+    chosen = [found.pictures[i] for i in spread(_moments(found), wanted)]
+    if all(path.resolve().is_relative_to(images.resolve()) for path in chosen):
         return chosen
     try:
         return [_copied(path, images / COLLECTED / stream) for path in chosen]
@@ -47,10 +43,10 @@ def choose_from(folder: Path, images: Path, stream: str, wanted: int) -> list[Pa
         ) from error
 
 
-def _moments(found: Sequence[Path], taken: Sequence[datetime | None] = ()) -> list[float]:
+def _moments(found: Ordered) -> list[float]:
     """Return the capture times in seconds where all are known, else the places in the order."""
-    known = [time.timestamp() for time in taken if time is not None]
-    return known if len(known) == len(found) else [float(i) for i in range(len(found))]
+    known = [time.timestamp() for time in found.times if time is not None]
+    return known if len(known) == len(found.pictures) else list(range(len(found.pictures)))
 
 
 def _copied(path: Path, folder: Path) -> Path:

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import io
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,10 @@ from PIL import Image
 from lenswatch.config import Config
 from lenswatch.errors import WriteError
 from lenswatch.files import write_atomically
+from lenswatch.node.clock import Newest, Place, place
 from lenswatch.node.collecting import NO_VERDICT, configured, report
 from lenswatch.node.collection import Collection
+from lenswatch.node.request import Request
 from lenswatch.node.store import collections as rows
 from lenswatch.node.store.collections import Kept
 from lenswatch.node.store.store import NodeStore
@@ -88,19 +90,36 @@ class Collector:
         with self._store.read() as connection:
             return self._unjudged(connection, stream) is not None
 
-    def take(self, connection: sa.Connection, incoming: Incoming) -> dict[str, Any] | None:
+    def take(
+        self,
+        connection: sa.Connection,
+        source: bytes | Path | Picture,
+        request: Request,
+        moments: Sequence[datetime],
+    ) -> tuple[dict[str, Any], Place] | None:
         """Take a picture that is not judged, and return what the answer says instead of a verdict.
 
-        Returns None when the stream is judged by now.
+        Args:
+            connection: A write transaction.
+            source: The picture.
+            request: The caller's arguments.
+            moments: Moments at which it may have been taken, as `place` takes them.
+
+        Returns:
+            The part of the answer, and the place of the picture; None when the stream is judged by now.
         """
-        collection = self._unjudged(connection, incoming.stream)
+        collection = self._unjudged(connection, request.stream)
         if collection is None:
             return None
+        at, now = collection.newest, self.now()
+        newest = None if at is None else Newest(datetime.fromtimestamp(at, UTC))
+        placed = place(moments, now, newest, backlog=request.backlog)
+        incoming = Incoming.of(request.stream, source, placed.captured_at, now)
         collection = keep(connection, self._config.image_folder, collection, incoming)
         model = model_version(current_digest(self._config.storage_path))
         window = {"filled": 0, "size": self._config.detector.window_size}
         told = self._told(connection, incoming.stream, collection)
-        return NO_VERDICT | told | {"model": model, "window": window}
+        return NO_VERDICT | told | {"model": model, "window": window}, placed
 
     def take_judged(
         self, connection: sa.Connection, source: bytes | Path | Picture, answer: Mapping[str, Any]
@@ -110,7 +129,8 @@ class Collector:
         collection = rows.collection_of(connection, stream)
         if collection is None:
             return {}
-        incoming = self.incoming(stream, source, datetime.fromisoformat(answer["captured_at"]))
+        taken = datetime.fromisoformat(answer["captured_at"])
+        incoming = Incoming.of(stream, source, taken, self.now())
         if answer["drift"] or answer["alarm"]:
             collection = refuse(connection, collection, incoming)
         else:
@@ -118,10 +138,6 @@ class Collector:
         told = self._told(connection, stream, collection)
         notes = [*answer.get("calibration_notes", ()), *told["calibration_notes"]]
         return told | {"calibration_notes": notes}
-
-    def incoming(self, stream: str, source: bytes | Path | Picture, taken: datetime) -> Incoming:
-        """Return a picture that arrived now, with its file."""
-        return Incoming.of(stream, source, taken, self.now())
 
     def now(self) -> datetime:
         """Return the time by the clock of the store, in UTC."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,22 @@ from lenswatch.detect.mmd import FittedMMD, Window
 from lenswatch.errors import InputError
 from lenswatch.node.calibrate import embed_picture
 from lenswatch.node.calibration_file import DEFAULT_STREAM
+from lenswatch.node.clock import Place, place
 from lenswatch.node.collect import Collector
 from lenswatch.node.current import Current
 from lenswatch.node.request import Request, clean_name, iso_utc, open_store, record_refusal, repeat
 from lenswatch.node.store.store import Answer, NodeStore, Transaction
 from lenswatch.node.stream import StreamState
 from lenswatch.reference.artefact import Reference
+from lenswatch.reference.capture import time_in_name
 from lenswatch.reference.pictures import Picture, read_picture, read_picture_file
 from lenswatch.wire import DriftJob, new_event_id
 
 __all__ = ["Node"]
+
+log = logging.getLogger(__name__)
+
+CAMERA_CLOCK = {"name": "camera clock", "strength": 1.0, "cells": []}  # the cause of a wrong clock
 
 
 class Node:
@@ -46,6 +53,7 @@ class Node:
         self.store = store or open_store(config)
         self._collector = Collector(config, self.store)
         self._loaded = None if self._collector.waits() else Current(config)
+        self._wrong_clocks: set[str] = set()  # the streams whose camera's clock was logged as wrong
 
     @property
     def reference(self) -> Reference:
@@ -57,6 +65,7 @@ class Node:
 
         The picture is decoded and encoded first. Then one transaction reads the stream's window, computes
         the distance, and writes the new window, the answer and the drift job. Nothing waits for the network.
+        A picture that is older than the stream's newest one is judged by itself; the stream stays as it is.
 
         Args:
             source: The picture as the bytes of a file, a file, or decoded.
@@ -86,22 +95,29 @@ class Node:
         judge = current.judge_of(reference, request.stream)
         measured = None if judge.chart is None else measure(view(pixels))
         thumbnail = self._thumbnail(picture)
-        about = _about(reference, request, picture, embedding, self._collector.now())
+        about = _about(reference, request, embedding)
+        moments = self._moments(request, picture)
         with self.store.begin() as transaction:
             first = transaction.answer(request.event_id) if request.event_id else None
             if first is not None:
                 return repeat(first)
-            state = self._state(transaction, fitted, request.stream, reference.digest)
+            live = self._state(transaction, fitted, request.stream, reference.digest)
+            placed = place(moments, self._now(), live.newest, backlog=request.backlog)
+            state = self._new_state(fitted) if placed.late else replace(live, newest=placed.newest)
             pushed = state.window.push(entry, fitted.window_size)
             state = replace(state, window=pushed, pictures=state.pictures + 1)
             state, verdict = judge.judge(fitted, judge.update_chart(state, measured), request)
             filled = min(state.pictures, fitted.window_size)
             window = {"filled": filled, "size": fitted.window_size}
-            body = verdict | about | {"window": window}
+            body = self._placed(verdict, placed, request) | about | {"window": window}
+            if placed.late:
+                body["alarm"] = live.alarm.raised
+            else:
+                transaction.put_window(request.stream, reference.digest, state.to_bytes())
             body |= self._collector.take_judged(transaction.connection, source, body)
-            transaction.put_window(request.stream, reference.digest, state.to_bytes())
             transaction.put_answer(body["event_id"], Answer("judged", body))
             transaction.post(self._job(body), thumbnail)
+        self._log_clock(request.stream, placed)
         return body
 
     def reset(self, stream: str) -> int:
@@ -132,19 +148,21 @@ class Node:
         except InputError as error:
             record_refusal(self.store, self.config, request, error)
             raise
-        taken = request.captured_at or picture.captured_at or self._collector.now()
-        incoming = self._collector.incoming(request.stream, source, taken)
+        moments = self._moments(request, picture)
         with self.store.begin() as transaction:
             first = transaction.answer(request.event_id) if request.event_id else None
             if first is not None:
                 return repeat(first)
-            told = self._collector.take(transaction.connection, incoming)
-            if told is not None:
-                body = told | _identity(request, taken)
+            taken = self._collector.take(transaction.connection, source, request, moments)
+            if taken is not None:
+                told, placed = taken
+                body = self._placed(told, placed, request) | _identity(request)
                 transaction.put_answer(body["event_id"], Answer("judged", body))
                 transaction.post(self._job(body), self._thumbnail(picture))
-                return body
-        return self.observe(source, request)  # the collection has ended meanwhile
+        if taken is None:
+            return self.observe(source, request)  # the collection has ended meanwhile
+        self._log_clock(request.stream, placed)
+        return body
 
     def _read(self, source: bytes | Path | Picture, size: tuple[int, int]) -> Picture:
         if isinstance(source, Picture):
@@ -153,6 +171,45 @@ class Node:
         if isinstance(source, Path):
             return read_picture_file(source, size, limits)
         return read_picture(source, size, limits)
+
+    def _moments(self, request: Request, picture: Picture) -> tuple[datetime, ...]:
+        """Return the moments at which a picture may have been taken; none if nothing tells."""
+        if request.captured_at is not None:
+            return (_milliseconds(request.captured_at),)
+        reading = picture.taken or time_in_name(request.image_name, self._now())
+        found = () if reading is None else reading.moments(self.config.camera.zone)
+        return tuple(map(_milliseconds, found))
+
+    def _now(self) -> datetime:
+        return _milliseconds(datetime.fromtimestamp(self.store.clock(), UTC))
+
+    def _placed(
+        self, verdict: Mapping[str, Any], placed: Place, request: Request
+    ) -> dict[str, Any]:
+        """Return the verdict with the picture's times; a wrong clock is a cause, and worth a warning."""
+        times = {"captured_at": iso_utc(placed.captured_at), "late": placed.late}
+        if placed.camera_time is None:
+            return {**verdict, **times}
+        fixed = request.drift_distance is not None or self.config.alarm.drift_distance is not None
+        told = {
+            "warning": verdict["warning"] or not fixed,
+            "causes": [*verdict["causes"], CAMERA_CLOCK],
+            "camera_time": iso_utc(placed.camera_time),
+        }
+        return {**verdict, **times, **told}
+
+    def _log_clock(self, stream: str, placed: Place) -> None:
+        """Log that a camera's clock is wrong, once until it is right again."""
+        if placed.camera_time is None:
+            self._wrong_clocks.discard(stream)
+        elif stream not in self._wrong_clocks:
+            self._wrong_clocks.add(stream)
+            log.warning(
+                "stream %s: the camera's clock shows %s, which cannot be right; pictures get the time of "
+                "their arrival until the clock, or camera.timezone, is set",
+                stream,
+                iso_utc(placed.camera_time),
+            )
 
     def _thumbnail(self, picture: Picture) -> bytes | None:
         wanted = self.config.storage.keep_images and self.config.tracking.url
@@ -164,6 +221,9 @@ class Node:
         stored = transaction.window(stream, digest)
         if stored is not None:
             return StreamState.from_bytes(stored)
+        return self._new_state(fitted)
+
+    def _new_state(self, fitted: FittedMMD) -> StreamState:
         warm = self.config.detector.warm_start
         return StreamState(fitted.warm() if warm else Window.empty(fitted.dimensions))
 
@@ -175,22 +235,22 @@ class Node:
 
 
 def _about(
-    reference: Reference,
-    request: Request,
-    picture: Picture,
-    embedding: npt.NDArray[np.float32],
-    arrival: datetime,
+    reference: Reference, request: Request, embedding: npt.NDArray[np.float32]
 ) -> dict[str, Any]:
     """Return the part of the answer that identifies the picture."""
-    captured_at = request.captured_at or picture.captured_at or arrival
     about = {"model": reference.model, "nearest": reference.nearest(embedding)}
-    return _identity(request, captured_at) | about
+    return _identity(request) | about
 
 
-def _identity(request: Request, captured_at: datetime) -> dict[str, Any]:
+def _identity(request: Request) -> dict[str, Any]:
     return {
         "stream": request.stream,
         "event_id": request.event_id or new_event_id(),
         "image_name": clean_name(request.image_name),
-        "captured_at": iso_utc(captured_at),
     }
+
+
+def _milliseconds(moment: datetime) -> datetime:
+    """Return a time in UTC as exactly as answers have it."""
+    moment = moment.astimezone(UTC)
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)

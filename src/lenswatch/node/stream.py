@@ -11,10 +11,12 @@ from lenswatch.detect.chart.chart import ChartState
 from lenswatch.detect.mmd import Window
 from lenswatch.detect.verdict import Alarm
 from lenswatch.errors import StoreError
+from lenswatch.node.clock import Newest
 
 __all__ = ["StreamState"]
 
 _FORMAT = b"LWS2\n"
+_DAMAGED = "a stream's stored state cannot be read; clear it with `lenswatch reset STREAM`"
 
 
 @dataclass(frozen=True)
@@ -26,14 +28,14 @@ class StreamState:
         chart: The state of the lens chart; None without one.
         alarm: The state of the alarm.
         pictures: Pictures since the state was started, clean embeddings of a warm start not counted.
-        newest: Capture time of the newest picture; None before the first.
+        newest: Time of the newest picture; None before the first.
     """
 
     window: Window
     chart: ChartState | None = None
     alarm: Alarm = field(default_factory=Alarm)
     pictures: int = 0
-    newest: datetime | None = None
+    newest: Newest | None = None
 
     def to_bytes(self) -> bytes:
         """Return a line with the format, a line of JSON, the window and the chart: under 64 KiB."""
@@ -42,7 +44,8 @@ class StreamState:
             "raised": self.alarm.raised,
             "quiet": self.alarm.quiet,
             "pictures": self.pictures,
-            "newest": None if self.newest is None else self.newest.astimezone(UTC).isoformat(),
+            "newest": None if self.newest is None else self.newest.at.astimezone(UTC).isoformat(),
+            "arrived": self.newest is not None and self.newest.arrived,
             "window": len(window),
         }
         chart = b"" if self.chart is None else self.chart.to_bytes()
@@ -55,17 +58,18 @@ class StreamState:
         Raises:
             StoreError: The data is damaged.
         """
-        _, _, rest = data.partition(_FORMAT)
-        header, _, body = rest.partition(b"\n")
+        if not data.startswith(_FORMAT):
+            raise StoreError(_DAMAGED)
+        header, _, body = data.removeprefix(_FORMAT).partition(b"\n")
         try:
             kept = json.loads(header)
             end, stamp = kept["window"], kept["newest"]
             alarm = Alarm(kept["raised"], kept["quiet"])
-            newest = None if stamp is None else datetime.fromisoformat(stamp)
+            newest = None
+            if stamp is not None:
+                newest = Newest(datetime.fromisoformat(stamp), bool(kept.get("arrived")))
             pictures = kept["pictures"]
         except (ValueError, KeyError, TypeError):
-            raise StoreError(
-                "a stream's stored state cannot be read; clear it with `lenswatch reset STREAM`"
-            ) from None
+            raise StoreError(_DAMAGED) from None
         chart = ChartState.from_bytes(body[end:]) if len(body) > end else None
         return cls(Window.from_bytes(body[:end]), chart, alarm, pictures, newest)

@@ -26,12 +26,13 @@ from lenswatch.config import Config, EncoderConfig, TransformConfig, UploadConfi
 from lenswatch.detect.arrays import Pixels
 from lenswatch.detect.chart.features import measure_all
 from lenswatch.detect.mmd import median_distance
-from lenswatch.errors import BlindKernelError, ConfigError, ImageError, InputError
+from lenswatch.errors import BlindKernelError, ImageError, InputError
 from lenswatch.progress import Progress, Step, no_progress
 from lenswatch.reference.amount import fewest_pictures
 from lenswatch.reference.artefact import Reference, list_digest, save_reference
 from lenswatch.reference.autoencoder import Autoencoder, encode
-from lenswatch.reference.pictures import SUFFIXES, encoder_input, read_picture_file
+from lenswatch.reference.order import find_in_order
+from lenswatch.reference.pictures import encoder_input, read_picture_file
 
 __all__ = ["Epoch", "build_reference", "embed", "find_pictures", "read_pictures", "train"]
 
@@ -67,9 +68,7 @@ class Epoch:
 def find_pictures(
     folder: Path, patterns: Sequence[str], key: str = "camera_state.clean"
 ) -> list[Path]:
-    """Return the pictures that match `patterns`, in the order of their names.
-
-    The order of the names is taken as the order in time, so name pictures by date.
+    """Return the pictures that match `patterns` in time order, as `find_in_order` does.
 
     Args:
         folder: The folder that the patterns start from.
@@ -79,15 +78,7 @@ def find_pictures(
     Raises:
         ConfigError: A pattern is absolute or matches no picture.
     """
-    found: set[Path] = set()
-    for pattern in patterns:
-        if Path(pattern).is_absolute():
-            raise ConfigError(f"{key}: {pattern!r}: give a name or pattern below {folder}")
-        matches = {path for path in folder.glob(pattern) if path.suffix.lower() in SUFFIXES}
-        if not matches:
-            raise ConfigError(f"{key}: {pattern!r} names no picture below {folder}")
-        found |= matches
-    return sorted(found, key=lambda path: (path.parent, path.name))
+    return list(find_in_order(folder, patterns, key=key).pictures)
 
 
 def build_reference(
