@@ -204,7 +204,10 @@ class ModelPredictionResponse(Schema):
             "Deviation from clean footage in each cell of a grid of 4 rows and 5 columns."
         ),
     )
-    nearest = _text("File name of the most similar clean picture.", allow_none=True)
+    nearest = _text(
+        "Path of the most similar clean picture, below the folder of clean and dirty pictures.",
+        allow_none=True,
+    )
     can_alarm = _flag(
         "False: no picture of the stream can be called drift at present; calibration_notes say why."
     )

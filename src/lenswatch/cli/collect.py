@@ -193,6 +193,7 @@ _ACTIONS: dict[str, Callable[[Config, str], None]] = {
 def _from_folder(config: Config, stream: str, folder: Path, wanted: int) -> None:
     from lenswatch.node.calibrate import calibrate_stream
     from lenswatch.node.choose import choose_from
+    from lenswatch.node.recalibrate import take_up
     from lenswatch.reference.artefact import load_reference
     from lenswatch.reference.training import build_reference
 
@@ -202,10 +203,11 @@ def _from_folder(config: Config, stream: str, folder: Path, wanted: int) -> None
     say(f"{len(pictures)} pictures, spread over {folder}, are kept below {config.image_folder}")
     if current_digest(config.storage_path) is None:
         with show_progress() as progress:
-            reference = build_reference(config, pictures, progress)
-        say(f"reference {reference.digest} from {len(reference.names)} clean pictures")
+            reference = build_reference(config, pictures, progress, make_current=False)
+            taken_up = take_up(config, reference, progress)
+        say(f"reference {reference.digest} from {len(reference.pictures)} clean pictures")
         say("stream default:")
-        for line in calibrate_stream(config, reference).lines():
+        for line in taken_up.default.lines():
             say(f"  {line}")
         if stream == "default":
             return

@@ -197,6 +197,10 @@ def explain(config: Config, stream: str, output: Path, image: Path) -> None:
         cells = " ".join(f"{row + 1},{column + 1}" for row, column in cause.cells)
         where = f"; row,column of the cells: {cells}" if cells else ""
         say(f"{cause.name}: {cause.strength:.1f} times the threshold{where}")
-    if not explained.causes:
+    for note in explained.notes:
+        say(note)
+    if not explained.causes and not explained.notes:
         say("no cause exceeds its threshold")
+    if explained.nearest:
+        say(explained.nearest)
     say(f"drawn: {output}")

@@ -89,7 +89,7 @@ def _collect_or_prepare(config: Config) -> None:
 def _prepare(config: Config, frames: Frames | None = None) -> None:
     """Draw sample footage unless there are pictures, then make a reference and its thresholds."""
     from lenswatch.demo.replay import draw_demo
-    from lenswatch.node.calibrate import calibrate_stream
+    from lenswatch.node.recalibrate import take_up
     from lenswatch.reference.clean import find_clean
     from lenswatch.reference.training import build_reference
 
@@ -101,9 +101,10 @@ def _prepare(config: Config, frames: Frames | None = None) -> None:
         _replay_mark(config).touch()
     pictures = tell_order(images, find_clean(config)).pictures
     with show_progress() as progress:
-        reference = build_reference(config, pictures, progress)
-    say(f"reference {reference.digest} from {len(reference.names)} clean pictures")
-    for line in calibrate_stream(config, reference).lines():
+        reference = build_reference(config, pictures, progress, make_current=False)
+        taken_up = take_up(config, reference, progress)
+    say(f"reference {reference.digest} from {len(reference.pictures)} clean pictures")
+    for line in (*taken_up.default.lines(), *taken_up.lines):
         say(line)
 
 

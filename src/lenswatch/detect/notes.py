@@ -6,6 +6,7 @@ __all__ = [
     "ALL_EXCLUDED",
     "NO_THRESHOLDS",
     "capped",
+    "not_calibrated",
     "out_of_reach",
     "provisional",
     "too_short",
@@ -16,6 +17,14 @@ NO_THRESHOLDS = (
     "There are no thresholds for what decides here, so no picture is called drift. More clean pictures "
     "would give them."
 )
+
+
+def not_calibrated(stream: str, reason: str) -> str:
+    """Return the note for a stream without thresholds, with a clause that says why it has none."""
+    return (
+        f"Not calibrated under this reference, since {reason}, so no picture is called drift. "
+        f"Run `lenswatch calibrate --stream {stream} FOLDER` with clean pictures of this camera."
+    )
 
 
 def provisional(clean: int, span: str = "") -> str:

@@ -14,14 +14,15 @@ import sqlalchemy as sa
 from lenswatch.config import Config
 from lenswatch.errors import BlindKernelError, InputError
 from lenswatch.node.calibrate import calibrate_stream
-from lenswatch.node.calibration_file import DEFAULT_STREAM, Calibration, load_calibration
+from lenswatch.node.calibration_file import Calibration
+from lenswatch.node.recalibrate import take_up
 from lenswatch.node.store import collections as rows
 from lenswatch.node.store.collections import Kept
 from lenswatch.node.store.lease import Lease
 from lenswatch.node.store.store import NodeStore
 from lenswatch.progress import Progress, no_progress
 from lenswatch.reference.artefact import Reference, load_reference
-from lenswatch.reference.paths import calibration_folder, current_digest
+from lenswatch.reference.paths import current_digest
 from lenswatch.reference.training import build_reference
 
 __all__ = ["finish_due", "is_due"]
@@ -47,8 +48,8 @@ def finish_due(
     """Train and calibrate from all collections that are over.
 
     Without a reference one is made of the pictures of all streams. Then each stream whose collection is over,
-    or nearly, gets thresholds from its own pictures, and its collection is deleted; the files stay. When
-    the process is killed in between, the next call begins again.
+    or nearly, gets thresholds from its own pictures. Then the reference is taken into use, and these
+    collections are deleted; the files stay. After a crash in between, the next call begins again.
 
     Args:
         config: The settings.
@@ -86,16 +87,23 @@ def _finish(
         connection = transaction.connection
         running = rows.all_collections(connection)
         kept = {stream: _kept(config, connection, stream) for stream in running}
+    is_first = current_digest(config.storage_path) is None
     try:
         reference = _reference(config, kept, say, progress)
     except UNUSABLE as error:
         for stream in (s for s, each in running.items() if each.finishing):
             _go_on(store, stream, str(error), say)
         return
+    done = []
     for stream, each in running.items():
         if each.is_nearly_over(len(kept[stream])):
             pictures = [config.image_folder / picture.file for picture in kept[stream]]
-            _calibrate(config, store, reference, stream, pictures, say)
+            done += _calibrated(config, store, reference, stream, pictures, say)
+    if is_first:
+        take_up(config, reference, progress, again=False)
+    with store.begin() as transaction:
+        for stream in done:
+            rows.delete(transaction.connection, stream)
 
 
 def _kept(config: Config, connection: sa.Connection, stream: str) -> list[Kept]:
@@ -132,40 +140,33 @@ def _reference(
         (each for some in kept.values() for each in some), key=lambda each: each.taken
     )
     paths = [config.image_folder / each.file for each in pictures]
-    reference = build_reference(config, paths, progress)
+    reference = build_reference(config, paths, progress, make_current=False)
     streams = ", ".join(stream for stream in kept if kept[stream])
-    say(f"reference {reference.digest} from {len(reference.names)} pictures of {streams}")
+    say(f"reference {reference.digest} from {len(reference.pictures)} pictures of {streams}")
     return reference
 
 
-def _calibrate(
+def _calibrated(
     config: Config,
     store: NodeStore,
     reference: Reference,
     stream: str,
     pictures: Sequence[Path],
     say: Callable[[str], None],
-) -> None:
+) -> list[str]:
+    """Return the stream if it could be calibrated; its collection goes on if not."""
     try:
-        if not _has_default(config, reference) and stream != DEFAULT_STREAM:
-            calibrate_stream(config, reference)
         calibration = calibrate_stream(config, reference, stream, pictures)
     except UNUSABLE as error:
         _go_on(store, stream, str(error), say)
-        return
-    with store.begin() as transaction:
-        rows.delete(transaction.connection, stream)
+        return []
     say(_done(stream, calibration, len(pictures)))
+    return [stream]
 
 
 def _done(stream: str, calibration: Calibration, pictures: int) -> str:
     lines = [f"stream {stream}: calibrated from {pictures} collected pictures"]
     return "\n  ".join(lines + calibration.lines())
-
-
-def _has_default(config: Config, reference: Reference) -> bool:
-    folder = calibration_folder(config.storage_path)
-    return load_calibration(folder, reference.digest, DEFAULT_STREAM) is not None
 
 
 def _go_on(store: NodeStore, stream: str, note: str, say: Callable[[str], None]) -> None:

@@ -85,9 +85,10 @@ class Judge:
         if request.warning_distance is not None and fixed is None:
             mmd = replace(mmd, warning=request.warning_distance)
             verdict = replace(verdict, warning=verdict.warning or mmd.warns)
-        quiet = _QUIET_FAR_APART if self._far_apart else fitted.window_size
-        alarm = state.alarm.after(verdict.drift, verdict.warning, quiet)
-        state = replace(state, alarm=alarm)
+        if verdict.warning or any(one.decides for one in (mmd, chart)):  # else nothing was judged
+            quiet = _QUIET_FAR_APART if self._far_apart else fitted.window_size
+            alarm = state.alarm.after(verdict.drift, verdict.warning, quiet)
+            state = replace(state, alarm=alarm)
         return state, self._answer(state, mmd, chart, verdict, found, fixed is not None)
 
     def single_picture(

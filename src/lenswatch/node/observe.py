@@ -15,9 +15,9 @@ import numpy.typing as npt
 from lenswatch.config import Config
 from lenswatch.detect.chart.features import measure, view
 from lenswatch.detect.mmd import FittedMMD, Window
-from lenswatch.errors import InputError
-from lenswatch.node.calibrate import embed_picture
+from lenswatch.errors import InputError, StoreError
 from lenswatch.node.calibration_file import DEFAULT_STREAM
+from lenswatch.node.clean_footage import embed_picture
 from lenswatch.node.clock import Place, place
 from lenswatch.node.collect import Collector
 from lenswatch.node.current import Current
@@ -114,6 +114,7 @@ class Node:
                 body["alarm"] = live.alarm.raised
             else:
                 transaction.put_window(request.stream, reference.digest, state.to_bytes())
+                transaction.delete_other_windows(request.stream, reference.digest)
             body |= self._collector.take_judged(transaction.connection, source, body)
             transaction.put_answer(body["event_id"], Answer("judged", body))
             transaction.post(self._job(body), thumbnail)
@@ -218,10 +219,22 @@ class Node:
     def _state(
         self, transaction: Transaction, fitted: FittedMMD, stream: str, digest: str
     ) -> StreamState:
-        stored = transaction.window(stream, digest)
-        if stored is not None:
-            return StreamState.from_bytes(stored)
-        return self._new_state(fitted)
+        """Return the stream's state, or what follows on its state under another reference."""
+        stored = transaction.newest_window(stream)
+        if stored is not None and stored[0] == digest:
+            return StreamState.from_bytes(stored[1])
+        start = self._new_state(fitted)
+        if stored is None:
+            return start
+        try:
+            return StreamState.from_bytes(stored[1]).restarted(start.window)
+        except StoreError:
+            log.warning(
+                "stream %s: its state under reference %s is damaged, so an alarm it may have had is lost",
+                stream,
+                stored[0],
+            )
+            return start
 
     def _new_state(self, fitted: FittedMMD) -> StreamState:
         warm = self.config.detector.warm_start

@@ -121,5 +121,5 @@ def _with_window(status: StreamStatus, store: NodeStore, summary: StreamSummary)
         return replace(status, alarm=None, pictures=None, note=f"{error}. {status.note}".strip())
     if kept is None:
         return status
-    newest = kept.newest or newest
-    return replace(status, alarm=kept.alarm.raised, pictures=kept.pictures, newest=newest)
+    latest = newest if kept.newest is None else kept.newest.at
+    return replace(status, alarm=kept.alarm.raised, pictures=kept.pictures, newest=latest)

@@ -65,6 +65,12 @@ _WINDOW = Statement(
         windows.c.stream == sa.bindparam("stream"), windows.c.digest == sa.bindparam("digest")
     )
 )
+_NEWEST = Statement(
+    sa.select(windows.c.digest, windows.c.state)
+    .where(windows.c.stream == sa.bindparam("stream"))
+    .order_by(windows.c.updated_at.desc())
+    .limit(1)
+)
 _new_window = insert(windows).values(images=1)
 _PUT_WINDOW = Statement(
     _new_window.on_conflict_do_update(
@@ -78,6 +84,11 @@ _PUT_WINDOW = Statement(
     ("stream", "digest", "state", "updated_at"),
 )
 _DELETE_WINDOWS = sa.delete(windows).where(windows.c.stream == sa.bindparam("of_stream"))
+_DELETE_OTHERS = Statement(
+    sa.delete(windows).where(
+        windows.c.stream == sa.bindparam("of_stream"), windows.c.digest != sa.bindparam("but")
+    )
+)
 _PUT_ANSWER = Statement(insert(answers), ("event_id", "answered_at", "kind", "body"))
 _PRUNE = sa.delete(answers).where(
     answers.c.id.in_(sa.select(answers.c.id).order_by(answers.c.id).limit(PRUNE_AT_MOST)),
@@ -226,11 +237,20 @@ class Transaction:
         """Return the stored state of `stream` under the reference `digest`, or None."""
         return _window(self.connection, stream, digest)
 
+    def newest_window(self, stream: str) -> tuple[str, bytes] | None:
+        """Return the stream's state that was written last, with the digest of its reference, or None."""
+        row = _NEWEST(self.connection, {"stream": stream}).fetchone()
+        return None if row is None else (row[0], bytes(row[1]))
+
     def put_window(self, stream: str, digest: str, state: bytes) -> None:
         """Replace a stream's state, and count one more image."""
         now = self._clock()
         row = {"stream": stream, "digest": digest, "state": state, "updated_at": now}
         _PUT_WINDOW(self.connection, row)
+
+    def delete_other_windows(self, stream: str, digest: str) -> None:
+        """Delete the stream's states under all references but `digest`."""
+        _DELETE_OTHERS(self.connection, {"of_stream": stream, "but": digest})
 
     def delete_windows(self, stream: str) -> int:
         """Delete the stream's states under all references, and return their number."""
