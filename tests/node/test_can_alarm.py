@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,11 +17,15 @@ from lenswatch.config import AlarmConfig, Config
 from lenswatch.detect.notes import ALL_EXCLUDED, NO_THRESHOLDS
 from lenswatch.detect.thresholds import Threshold
 from lenswatch.detect.verdict import VOTING, Rule, Statistic, combine
+from lenswatch.node.calibrate import calibrate_stream
 from lenswatch.node.calibration_file import Calibration, load_calibration, save_calibration
 from lenswatch.node.observe import Node
+from lenswatch.node.recalibrate import take_up
 from lenswatch.node.request import Request
 from lenswatch.outbox.rows import OutboxRows
+from lenswatch.reference.artefact import load_reference, save_reference
 from lenswatch.reference.paths import calibration_folder, current_digest
+from support.second_camera import write_frames
 
 Thresholds = Mapping[str, Threshold]
 
@@ -117,3 +122,19 @@ def threshold(votes: bool) -> Threshold:
     return Threshold(
         **{**numbers, "drift": 1.0, "warning": 1.0, "votes": votes, "tail": "additive"}
     )
+
+
+def test_a_stream_whose_thresholds_belong_to_another_reference_cannot_alarm(
+    trained: Config, camera: Camera, tmp_path: Path
+) -> None:
+    before = load_reference(trained.storage_path)
+    files = write_frames(tmp_path / "clean", [f"{i:03}.jpg" for i in range(30)])
+    calibrate_stream(trained, before, "reef", files)
+    for file in files:
+        file.unlink()
+    moved = dataclasses.replace(before, sigma=before.sigma * 1.01)
+    take_up(trained, save_reference(trained.storage_path, moved, {}, make_current=False))
+    answer = answer_of(trained, camera, stream="reef")
+    assert answer["can_alarm"] is False
+    assert answer["calibration_notes"][0].startswith("Not calibrated under this reference, since ")
+    assert answer_of(trained, camera, stream="pier")["can_alarm"] is True

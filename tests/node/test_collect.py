@@ -344,3 +344,18 @@ def test_a_folder_that_cannot_be_written_keeps_no_picture_and_says_so(
     answer = send(node_of(collecting, clock), clock, camera(0), timedelta())
     assert answer["collecting"]["kept"] == 0
     assert str(collecting.image_folder) in answer["calibration_notes"][0]
+
+
+def test_a_wrong_camera_clock_is_named_and_its_pictures_are_kept_by_arrival(
+    collecting: Config, clock: Clock, camera: Camera
+) -> None:
+    node = node_of(collecting, clock)
+    wrong = datetime(2000, 1, 1, tzinfo=UTC)
+    for i in range(5):
+        taken = wrong + timedelta(seconds=i)
+        answer = send(node, clock, camera(i), timedelta(hours=1), captured_at=taken)
+    assert answer["collecting"]["kept"] == 5
+    assert answer["captured_at"] == "2026-06-01T05:00:00.000Z"
+    assert answer["camera_time"] == "2000-01-01T00:00:04.000Z"
+    assert [cause["name"] for cause in answer["causes"]] == ["camera clock"]
+    assert all(path.name.startswith("20260601T") for path in files(collecting))
