@@ -99,7 +99,7 @@ def predict_fields() -> dict[str, fields.Field]:
             load_default=None,
             metadata=_about(
                 "Time at which the picture was taken (ISO 8601; UTC if no offset is given).",
-                "Default: the time in the file, else the time of arrival.",
+                "Default: the time in the file, else the one in its name, else the time of arrival.",
             ),
         ),
     }
@@ -163,6 +163,21 @@ class CauseSchema(Schema):
     )
 
 
+class CollectingSchema(Schema):
+    """State of a collection of clean pictures."""
+
+    kept = fields.Int(required=True, metadata=_about("Pictures kept so far."))
+    wanted = fields.Int(required=True, metadata=_about("Most pictures that are kept."))
+    least = fields.Int(required=True, metadata=_about("Fewest pictures that are needed."))
+    left_out = fields.Int(
+        required=True, metadata=_about("Pictures left out, because they were in drift or alarm.")
+    )
+    until = _text(
+        "Time at which it ends if pictures keep arriving (UTC, ISO 8601); null once that time is over.",
+        allow_none=True,
+    )
+
+
 class ModelPredictionResponse(Schema):
     """The answer of `predict`. deepaas_ui looks for a definition of this name."""
 
@@ -193,11 +208,18 @@ class ModelPredictionResponse(Schema):
         "Path of the most similar clean picture, below the folder of clean and dirty pictures.",
         allow_none=True,
     )
+    can_alarm = _flag(
+        "False: no picture of the stream can be called drift at present; calibration_notes say why."
+    )
     calibrated = _flag(
         "False: the thresholds are provisional, because there is too little footage."
     )
     calibration_notes = fields.List(
         fields.Str(), metadata=_about("Limits of the thresholds; absent when there are none.")
+    )
+    collecting = fields.Nested(
+        CollectingSchema,
+        metadata=_about("State of the collection of clean pictures; absent when there is none."),
     )
     window = fields.Nested(
         WindowSchema, required=True, metadata=_about("Fill level of the sliding window.")
@@ -206,4 +228,13 @@ class ModelPredictionResponse(Schema):
     event_id = _text("Identifies this call.")
     model = _text("Version of the reference with which the picture was compared.")
     image_name = _text("File name of the picture.")
-    captured_at = _text("Time at which the picture was taken (UTC, ISO 8601).")
+    captured_at = _text("Time at which the picture was taken, else arrived (UTC, ISO 8601).")
+    camera_time = fields.Str(
+        metadata=_about(
+            "Time of a camera's clock that cannot be right (UTC, ISO 8601); absent otherwise."
+        )
+    )
+    late = _flag(
+        "The picture is older than the newest one of its stream. It is judged by itself, and does not change "
+        "window and alarm."
+    )

@@ -21,7 +21,8 @@ from lenswatch.node.observe import Node
 from lenswatch.node.recalibrate import alarm_lines, take_up
 from lenswatch.node.request import Request
 from lenswatch.progress import Step
-from lenswatch.reference.training import build_reference, find_pictures
+from lenswatch.reference.clean import find_clean
+from lenswatch.reference.training import build_reference
 
 __all__ = ["predict", "train", "warm"]
 
@@ -75,14 +76,17 @@ def predict(
 
 
 def train(epochs: int, learning_rate: float, seed: int) -> dict[str, Any]:
-    """Train on `camera_state.clean`, make the new reference current, and return a summary."""
+    """Train on the clean pictures, make the new reference current, and return a summary."""
     config = load_config()
     encoder = dataclasses.replace(
         config.encoder, epochs=epochs, learning_rate=learning_rate, seed=seed
     )
     config = dataclasses.replace(config, encoder=encoder)
-    pictures = find_pictures(config.image_folder, config.camera_state.clean)
-    reference = build_reference(config, pictures, _log_step, make_current=False)
+    ordered = find_clean(config)
+    log.info("%s", ordered.told())
+    for note in ordered.notes:
+        log.warning("%s", note)
+    reference = build_reference(config, ordered.pictures, _log_step, make_current=False)
     taken_up = take_up(config, reference, _log_step)
     notes = Judge.of(taken_up.default, config.alarm).notes
     for note in notes:

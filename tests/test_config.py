@@ -86,6 +86,12 @@ def test_a_named_file_must_exist(tmp_path: Path) -> None:
         ("[encoder]\nlearning_rate = nan", "encoder.learning_rate = nan: must be a number"),
         ("detector = 3", "detector = 3: must be a table"),
         (
+            "[camera]\ncollect = '3'",
+            "camera.collect = '3': must be empty or a number and a unit, such as \"90 minutes\"",
+        ),
+        ("[camera]\ncollect = '0 days'", "camera.collect = '0 days'"),
+        ("[camera]\ncollect = 3", "camera.collect = 3"),
+        (
             "[camera_state]\nclean = 'a.jpg'",
             "camera_state.clean = 'a.jpg': must be a list, each a string",
         ),
@@ -235,6 +241,19 @@ def test_a_variable_has_the_limits_of_its_key(
     with pytest.raises(ConfigError) as refusal:
         load_config(write(tmp_path, ""), {f"LENSWATCH_{variable}": text})
     assert str(refusal.value) == f"LENSWATCH_{variable} = {text!r}: must be {wanted}"
+
+
+def test_a_time_zone_is_one_that_exists(tmp_path: Path) -> None:
+    assert load_config(write(tmp_path, "")).camera.zone is None
+    text = '[camera]\ntimezone = "{}"'
+    zone = load_config(write(tmp_path, text.format("Europe/Lisbon")), {}).camera.zone
+    assert zone is not None
+    assert zone.key == "Europe/Lisbon"
+    for name in ("Europe/Lissabon", "Europe", "../etc", "/etc/localtime", "Zürich", "+02:00"):
+        with pytest.raises(ConfigError, match=r"^camera\.timezone = .*: no such time zone"):
+            load_config(write(tmp_path, text.format(name)), {})
+    with pytest.raises(ConfigError, match="did you mean 'Europe/Berlin'"):
+        load_config(write(tmp_path, text.format("Europe/berlin ")), {})
 
 
 def test_secrets_are_not_shown(tmp_path: Path) -> None:

@@ -17,16 +17,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import msgspec
 import tomli
 from msgspec import Meta
 
+from lenswatch.durations import DURATION, DURATION_RULE
 from lenswatch.errors import ConfigError
 
 __all__ = [
     "AlarmConfig",
     "AuthConfig",
+    "CameraConfig",
     "CameraStateConfig",
     "Config",
     "DetectorConfig",
@@ -59,6 +62,9 @@ NotNegativeNumber = Annotated[float, Meta(ge=0, le=_MAX, description="a number, 
 Images = Annotated[float, Meta(ge=1, le=_MAX, description="1 or more images")]
 Share = Annotated[float, Meta(gt=0, lt=1, description="a number between 0 and 1")]
 FolderPath = Annotated[str, Meta(pattern=r"\A[^\x00]+\Z", description="the path of a folder")]
+Duration = Annotated[
+    str, Meta(pattern=rf"\A({DURATION})?\Z", description=f"empty or {DURATION_RULE}")
+]
 Secret = Annotated[str, Meta(description="a string", extra={"secret": True})]
 Host = Annotated[str, Meta(pattern=r"\A[!-~]+\Z", description="an IP address or a host name")]
 UrlPath = Annotated[
@@ -84,6 +90,19 @@ class TransformConfig:
     resize: tuple[Side, Side] = (216, 384)  # height, width
     mean: tuple[Number, Number, Number] = (0.485, 0.456, 0.406)
     std: tuple[PositiveNumber, PositiveNumber, PositiveNumber] = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class CameraConfig:
+    """The cameras whose pictures arrive, and their clocks."""
+
+    collect: Duration = ""  # a node without a reference collects clean pictures for so long
+    timezone: str = ""  # an IANA name; "" for the zone of this machine
+
+    @property
+    def zone(self) -> ZoneInfo | None:
+        """The zone of stamps without offset; None for that of this machine."""
+        return ZoneInfo(self.timezone) if self.timezone else None
 
 
 @dataclass(frozen=True)
@@ -199,6 +218,7 @@ class Config:
     """
 
     transform: TransformConfig = field(default_factory=TransformConfig)
+    camera: CameraConfig = field(default_factory=CameraConfig)
     camera_state: CameraStateConfig = field(default_factory=CameraStateConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     detector: DetectorConfig = field(default_factory=DetectorConfig)
@@ -247,6 +267,7 @@ def load_config(path: str | Path | None = None, environ: Mapping[str, str] | Non
         file=file.resolve() if file.is_file() else None,
     )
     _check_distances(config.alarm)
+    _check_timezone(config.camera.timezone)
     return config
 
 
@@ -284,6 +305,18 @@ def _check_distances(alarm: AlarmConfig) -> None:
             f"alarm.warning_distance = {warning} is above alarm.drift_distance = {drift}; "
             "a warning comes first, so make it the smaller one"
         )
+
+
+def _check_timezone(name: str) -> None:
+    try:
+        ZoneInfo(name or "UTC")
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # the last for the name of a folder
+        known = available_timezones()
+        near = _nearest(name, known)
+        hint = f"did you mean {near!r}?" if near else "use a name such as Europe/Lisbon or UTC"
+        if not known:
+            hint = "this machine has no time zones; install its package tzdata"
+        raise ConfigError(f"camera.timezone = {name!r}: no such time zone; {hint}") from None
 
 
 def _types(table: type) -> dict[str, Any]:

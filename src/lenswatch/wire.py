@@ -13,11 +13,14 @@ import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from lenswatch.errors import InputError
 
 __all__ = [
+    "CLOCK_ERROR",
+    "EARLIEST_CAPTURE",
     "EVENT_ID",
     "EVENT_ID_RULE",
     "JOB_STATUSES",
@@ -40,6 +43,10 @@ SCHEMA_VERSION = "1.0.0"
 TAG_LENGTH = 20  # characters, at least 1
 STREAM = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}\Z")
 STREAM_RULE = "use 1 to 64 of a-z, 0-9, '.', '_', '-', beginning with a letter or digit"
+# Clocks without a battery begin at 1970, 1980, 2000 or another year before this one, and a GPS receiver whose
+# count of weeks wrapped is 19.6 years behind, which ends before it until 2029.
+EARLIEST_CAPTURE = datetime(2010, 1, 1, tzinfo=UTC)
+CLOCK_ERROR = timedelta(minutes=5)  # by which the clocks of camera, node and server may differ
 EVENT_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}\Z")
 EVENT_ID_RULE = "use 1 to 64 of A-Z, a-z, 0-9, '.', '_', ':', '-'"
 

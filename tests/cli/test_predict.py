@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 import requests
 from click.testing import CliRunner
+from PIL import ExifTags, Image
 
-from conftest import Camera, write_settings
+from conftest import Camera, camera_pixels, jpeg, write_settings
 from lenswatch.cli.main import main
 from lenswatch.config import Config
+from lenswatch.node.request import open_store
 from support.ports import free_port
 
 
@@ -36,7 +38,8 @@ def test_predict_judges_a_folder_in_order_as_json(
     for i in (62, 60, 61):
         (folder / f"{i}.jpg").write_bytes(camera(i))
     ended = run("predict", "--json", "--stream", "reef", folder)
-    answers = [json.loads(line) for line in ended.output.splitlines()]
+    answers = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert "3 pictures, ordered by name" in ended.stderr
     assert [answer["image_name"] for answer in answers] == ["60.jpg", "61.jpg", "62.jpg"]
     assert {answer["stream"] for answer in answers} == {"reef"}
 
@@ -53,6 +56,93 @@ def test_a_bad_picture_in_a_folder_is_named_and_the_others_are_judged(
     assert "a.jpg: the file is empty" in ended.output
     assert "b.jpg" in ended.output
     assert "1 of 2 pictures could not be used" in ended.output
+
+
+@pytest.fixture
+def timed(tmp_path: Path) -> Path:
+    """A folder with pictures of 8:00, 9:00 and 10:00, the last one a copy of the second."""
+    folder = tmp_path / "timed"
+    folder.mkdir()
+    for number, (hour, frame) in {10: (8, 60), 2: (9, 61), 3: (10, 61)}.items():
+        exif = Image.Exif()
+        exif.get_ifd(ExifTags.IFD.Exif)[0x9003] = f"2026:06:01 {hour:02}:00:00"
+        exif.get_ifd(ExifTags.IFD.Exif)[0x9011] = "+00:00"
+        (folder / f"{number}.jpg").write_bytes(jpeg(camera_pixels(frame), exif=exif))
+    (folder / "3.jpg").write_bytes((folder / "2.jpg").read_bytes())
+    return folder
+
+
+def answers_of(ended: Any) -> list[dict[str, Any]]:
+    assert ended.exit_code == 0, ended.output
+    return [json.loads(line) for line in ended.stdout.splitlines()]
+
+
+def test_a_folder_is_judged_in_the_order_in_which_it_was_taken(
+    trained: Config, run: Any, timed: Path
+) -> None:
+    ended = run("predict", "--json", timed)
+    found = [(answer["image_name"], answer["captured_at"][11:16]) for answer in answers_of(ended)]
+    assert found == [("10.jpg", "08:00"), ("2.jpg", "09:00"), ("3.jpg", "09:00")]
+    assert "ordered by EXIF time: 2026-06-01 08:00 to 2026-06-01 09:00 UTC" in ended.stderr
+    assert "3.jpg (2026-06-01 09:00) comes before 10.jpg" in ended.stderr
+
+
+def test_the_same_folder_again_counts_nothing_twice(trained: Config, run: Any, timed: Path) -> None:
+    """Copies are pictures of their own: a frozen camera writes the same file again and again."""
+    first = answers_of(run("predict", "--json", timed))
+    assert len({answer["event_id"] for answer in first}) == 3
+    (timed / "20.jpg").write_bytes((timed / "10.jpg").read_bytes())
+    again = run("predict", "--json", timed)
+    repeated = {answer["image_name"]: answer for answer in answers_of(again)}
+    assert [repeated[answer["image_name"]] for answer in first] == first
+    assert "3 of 4 pictures were judged before" in again.stderr
+    assert "1 of 4 pictures are older than the newest of stream default" in again.stderr
+    assert repeated["20.jpg"]["late"] is True
+    assert [stream.images for stream in open_store(trained).streams()] == [3]
+    anew = answers_of(run("predict", "--json", "--again", timed))
+    assert not {a["event_id"] for a in anew} & {a["event_id"] for a in first}
+
+
+def test_another_stream_or_rule_is_another_verdict(trained: Config, run: Any, timed: Path) -> None:
+    runs = [(), ("--stream", "reef"), ("--drift-distance", "0.5"), ("--warning-distance", "0.5")]
+    found = [answers_of(run("predict", "--json", *options, timed)) for options in runs]
+    assert len({answer["event_id"] for answers in found for answer in answers}) == 12
+
+
+def test_an_interrupted_folder_is_continued(trained: Config, run: Any, timed: Path) -> None:
+    whole = answers_of(run("predict", "--json", "--stream", "whole", timed))
+    (timed / "3.jpg").rename(timed.parent / "3.jpg")
+    run("predict", "--stream", "part", timed)
+    (timed.parent / "3.jpg").rename(timed / "3.jpg")
+    continued = answers_of(run("predict", "--json", "--stream", "part", timed))
+    same = ("image_name", "distance", "score", "window", "captured_at", "late")
+    assert [[a[name] for name in same] for a in continued] == [
+        [a[name] for name in same] for a in whole
+    ]
+
+
+def test_a_folder_of_years_ago_leaves_the_live_stream_alone(
+    trained: Config, run: Any, timed: Path, tmp_path: Path, camera: Camera
+) -> None:
+    answers_of(run("predict", "--json", timed))
+    old = tmp_path / "old"
+    old.mkdir()
+    for hour in (8, 9):
+        (old / f"20230728-{hour:02}0000.jpg").write_bytes(camera(60, blurred=True))
+    ended = run("predict", old)
+    assert [line.split()[-1] for line in ended.stdout.splitlines()] == ["(late)"] * 2
+    assert [stream.images for stream in open_store(trained).streams()] == [3]
+
+
+def test_one_picture_is_judged_each_time(
+    trained: Config, run: Any, tmp_path: Path, camera: Camera
+) -> None:
+    (tmp_path / "latest.jpg").write_bytes(camera(60))
+    ids = {
+        answers_of(run("predict", "--json", tmp_path / "latest.jpg"))[0]["event_id"]
+        for _ in range(2)
+    }
+    assert len(ids) == 2
 
 
 def test_predict_without_a_tracking_server_keeps_the_jobs(

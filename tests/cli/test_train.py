@@ -125,11 +125,11 @@ def test_calibrate_with_the_names_of_the_references_pictures_uses_the_folder(
     write_frames(tmp_path / "same", names)
     write_frames(tmp_path / "own", [f"pier_{name}" for name in names])
     same, own = (
-        run("calibrate", "--stream", stream, tmp_path / folder).output.splitlines()[1:]
+        run("calibrate", "--stream", stream, tmp_path / folder).output.splitlines()[2:]
         for stream, folder in (("pier", "same"), ("pier2", "own"))
     )
     assert same == own
-    assert same != run("calibrate").output.splitlines()[1:]
+    assert same != run("calibrate").output.splitlines()[2:]
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ import pytest
 from conftest import Camera
 from lenswatch.config import Config
 from lenswatch.node.calibrate import calibrate_stream
+from lenswatch.node.clock import Newest
 from lenswatch.node.observe import Node
 from lenswatch.node.recalibrate import alarm_lines, take_up
 from lenswatch.node.request import Request
@@ -90,12 +91,12 @@ def test_a_picture_half_way_through_the_old_reference_does_not_end_a_new_alarm(
 ) -> None:
     """A worker may still judge by the old reference when another one has taken up the new."""
     late = Node(trained)
-    before = late._current.fitted_reference()
+    before = late._current().fitted_reference()
     late.observe(camera(60), CLEAN)
     another(trained)
     assert Node(trained).observe(camera(61), DRIFT)["alarm"] is True
     with monkeypatch.context() as patched:
-        patched.setattr(late._current, "fitted_reference", lambda: before)
+        patched.setattr(late._current(), "fitted_reference", lambda: before)
         assert late.observe(camera(62), CLEAN)["model"] == before.reference.model
     assert late.observe(camera(63), CLEAN)["alarm"] is True
 
@@ -132,15 +133,15 @@ def test_a_reset_ends_it_also_under_a_new_reference(
 def test_the_time_of_the_newest_picture_goes_on(
     trained: Config, node: Node, camera: Camera
 ) -> None:
-    newest = datetime(2026, 6, 1, 8, 0, tzinfo=UTC)
+    newest = Newest(datetime(2026, 6, 1, 8, 0, tzinfo=UTC))
     put = dataclasses.replace(state(node), newest=newest)
     with node.store.begin() as transaction:
         transaction.put_window("reef", node.reference.digest, put.to_bytes())
     another(trained)
-    node.observe(camera(61), dataclasses.replace(CLEAN, captured_at=newest))
+    node.observe(camera(61), dataclasses.replace(CLEAN, captured_at=newest.at))
     kept = state(node).newest
     assert kept is not None
-    assert kept >= newest
+    assert kept.at >= newest.at
 
 
 def store_bytes(node: Node, digest: str, data: bytes) -> None:

@@ -19,10 +19,11 @@ from lenswatch.detect.chart.scene import SceneState
 from lenswatch.detect.mmd import Window
 from lenswatch.detect.verdict import Alarm
 from lenswatch.errors import StoreError
+from lenswatch.node.clock import Newest
 from lenswatch.node.stream import StreamState
 
 FINITE = {"allow_nan": False, "allow_infinity": False}
-NEWEST = datetime(2026, 6, 1, 8, 0, tzinfo=UTC)
+NEWEST = Newest(datetime(2026, 6, 1, 8, 0, tzinfo=UTC))
 
 
 def window(m: int, fill: float = 0.5) -> Window:
@@ -48,10 +49,10 @@ def equal(one: StreamState, other: StreamState) -> bool:
     raised=st.booleans(),
     quiet=st.integers(0, 11),
     pictures=st.integers(0, 10**6),
-    newest=st.none() | st.datetimes(timezones=st.just(UTC)),
+    newest=st.none() | st.builds(Newest, st.datetimes(timezones=st.just(UTC)), st.booleans()),
 )
 def test_a_state_is_read_as_it_was_written(
-    rows: Any, raised: bool, quiet: int, pictures: int, newest: datetime | None
+    rows: Any, raised: bool, quiet: int, pictures: int, newest: Newest | None
 ) -> None:
     state = StreamState(
         Window(rows[:, :3], rows[:, 3]), CHART, Alarm(raised, quiet), pictures, newest

@@ -70,16 +70,17 @@ def test_the_capture_time_comes_from_exif_with_its_offset() -> None:
     detail = exif.get_ifd(0x8769)
     detail[36867], detail[36881] = "2026:06:01 08:30:00", "+02:00"
     picture = read_picture(encoded(gradient(), "JPEG", exif=exif), SIZE, LIMITS)
-    assert picture.captured_at == datetime(2026, 6, 1, 6, 30, tzinfo=UTC)
+    assert picture.taken is not None
+    assert picture.taken.moments(None) == (datetime(2026, 6, 1, 6, 30, tzinfo=UTC),)
 
 
-@pytest.mark.parametrize("stamp", ["", "yesterday", "0000:00:00 00:00:00", "9999:12:31 23:59:59"])
+@pytest.mark.parametrize("stamp", ["", "yesterday", "0000:00:00 00:00:00"])
 def test_a_useless_capture_time_is_left_out_and_never_an_error(stamp: str) -> None:
     exif = Image.Exif()
     detail = exif.get_ifd(0x8769)
     detail[36867], detail[36881] = stamp, "-23:00"
     picture = read_picture(encoded(gradient(), "JPEG", exif=exif), SIZE, LIMITS)
-    assert picture.captured_at is None
+    assert picture.taken is None
 
 
 def test_sixteen_bits_keep_their_shades() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from lenswatch.cli.console import say, show_progress
+from lenswatch.cli.footage import find_told
 from lenswatch.cli.options import FILE, FOLDER, with_config
 from lenswatch.config import Config
 from lenswatch.errors import InputError
@@ -68,12 +69,11 @@ def evaluate(
     from lenswatch.evaluate.makers import BUILT_IN
     from lenswatch.evaluate.report import html_page, table
     from lenswatch.evaluate.running import run
-    from lenswatch.reference.training import find_pictures
 
     plan = Plan(ert=ert, onsets=onsets, seed=seed)
     chosen = list(dict.fromkeys(names or BUILT_IN))
     cameras = {
-        camera: find_pictures(folder, ["*"], key="FOLDER")
+        camera: find_told(config, folder, ["*"], key="FOLDER").pictures
         for camera, folder in _cameras(folders).items()
     }
     with show_progress() as progress:

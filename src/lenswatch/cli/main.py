@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from lenswatch import __version__
+from lenswatch.cli.collect import collect
 from lenswatch.cli.evaluate import compare, evaluate
 from lenswatch.cli.keys import keys
 from lenswatch.cli.predict import explain, predict
@@ -76,7 +77,7 @@ def main() -> None:
 
 for command in (
     *(up, demo, server, keys),
-    *(train, calibrate, adopt, references, use, evaluate, compare),
+    *(train, calibrate, collect, adopt, references, use, evaluate, compare),
     *(predict, explain, status, reset),
 ):
     main.add_command(command)

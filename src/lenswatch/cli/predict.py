@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from lenswatch.cli.collect import finish_collections
 from lenswatch.cli.console import say
+from lenswatch.cli.footage import find_told
 from lenswatch.cli.options import FILE, with_config
 from lenswatch.config import Config
 from lenswatch.errors import InputError
+from lenswatch.reference.paths import current_digest
 
 if TYPE_CHECKING:
     from lenswatch.node.observe import Node
+    from lenswatch.node.request import Request
+    from lenswatch.reference.order import Ordered
 
 __all__ = ["explain", "predict"]
 
@@ -27,6 +36,7 @@ __all__ = ["explain", "predict"]
 )
 @click.option("--warning-distance", type=float, help="Warning above this distance.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each picture.")
+@click.option("--again", is_flag=True, help="Judge pictures of a folder that were judged before.")
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 def predict(
     config: Config,
@@ -34,47 +44,122 @@ def predict(
     drift_distance: float | None,
     warning_distance: float | None,
     as_json: bool,
+    again: bool,
     path: Path,
 ) -> None:
     """Judge a picture, or all pictures of a folder.
 
-    The order of the names is the order in time. Drift jobs are sent to the tracking server.
+    The pictures of a folder are judged in the order in which they were taken. A picture that was
+    judged before gets its first answer and counts nothing twice. Drift jobs are sent to the
+    tracking server.
     """
     from lenswatch.node.observe import Node
     from lenswatch.node.request import Request
-    from lenswatch.reference.training import find_pictures
 
-    pictures = find_pictures(path, ["*"], key="PATH") if path.is_dir() else [path]
-    node, refused = Node(config), 0
-    for picture in pictures:
-        request = Request(
-            stream=stream,
-            drift_distance=drift_distance,
-            warning_distance=warning_distance,
+    request = Request(
+        stream=stream, drift_distance=drift_distance, warning_distance=warning_distance
+    )
+
+    def show(answer: dict[str, Any]) -> None:
+        say(json.dumps(answer) if as_json else _line(answer))
+
+    if not path.is_dir():
+        node = Node(config)
+        show(node.observe(path, replace(request, image_name=path.name)))
+        _deliver(config, node)
+        return
+    pictures = find_told(config, path, ["*"], key="PATH")
+    node = Node(config)
+    _predict_folder(node, request, path, pictures, show, again=again)
+
+
+def _predict_folder(
+    node: Node,
+    request: Request,
+    folder: Path,
+    pictures: Ordered,
+    show: Callable[[dict[str, Any]], None],
+    *,
+    again: bool,
+) -> None:
+    """Judge the pictures of a folder in their order.
+
+    Raises:
+        InputError: Some could not be used; the others were judged.
+    """
+    refused = repeated = late = 0
+    for picture, time in zip(pictures.pictures, pictures.times, strict=True):
+        event_id = None if again else _event_id(node, request, folder, picture)
+        known = event_id is not None and node.store.answer(event_id) is not None
+        asked = replace(
+            request,
             image_name=picture.name,
+            event_id=event_id,
+            captured_at=time or datetime.now(UTC),
+            backlog=True,
         )
         try:
-            answer = node.observe(picture, request)
+            answer = node.observe(picture, asked)
         except InputError as error:
-            if not path.is_dir():
-                raise
             refused += 1
             click.echo(f"lenswatch: {picture.name}: {error}", err=True)
             continue
-        say(json.dumps(answer) if as_json else _line(answer))
-    _deliver(config, node)
+        repeated += known
+        late += bool(answer.get("late"))  # absent in answers of earlier versions
+        show(answer)
+    finish_collections(node.config, node.store)
+    _deliver(node.config, node)
+    _summarize(request.stream, len(pictures.pictures), repeated, late)
     if refused:
         raise InputError(
-            f"{refused} of {len(pictures)} pictures could not be used; the lines above say why"
+            f"{refused} of {len(pictures.pictures)} pictures could not be used; the lines above say why"
+        )
+
+
+def _event_id(node: Node, request: Request, folder: Path, picture: Path) -> str | None:
+    """Return the id of a picture's verdict: one for each stream, reference, rule, file and content.
+
+    Copies of a picture have ids of their own, since a frozen camera writes the same file again and again.
+    """
+    try:
+        with picture.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None  # `observe` says what is wrong
+    rule = f"{request.drift_distance} {request.warning_distance}"
+    name = picture.relative_to(folder).as_posix()
+    reference = current_digest(node.config.storage_path) or "none"
+    parts = (request.stream, reference, rule, name, content)
+    digest = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape"))
+    return f"folder-{digest.hexdigest()[:48]}"
+
+
+def _summarize(stream: str, pictures: int, repeated: int, late: int) -> None:
+    if repeated:
+        click.echo(
+            f"lenswatch: {repeated} of {pictures} pictures were judged before; these are their first "
+            "answers, and --again judges them anew",
+            err=True,
+        )
+    if late:
+        click.echo(
+            f"lenswatch: {late} of {pictures} pictures are older than the newest of stream {stream}, so "
+            "each was judged by itself; --stream with a new name judges them as a sequence",
+            err=True,
         )
 
 
 def _line(answer: dict[str, Any]) -> str:
     verdict = "drift" if answer["drift"] else "warning" if answer["warning"] else "clean"
-    distance = "window filling" if answer["distance"] is None else f"{answer['distance']:.4f}"
+    if not answer["can_alarm"] and verdict == "clean":
+        verdict = "not judged" if "collecting" in answer else "cannot alarm"
+    missing = "" if "collecting" in answer else "window filling"
+    distance = missing if answer["distance"] is None else f"{answer['distance']:.4f}"
     score = "" if answer["score"] is None else f"{answer['score']:.2f}"
     causes = ", ".join(cause["name"] for cause in answer["causes"])
-    return f"{answer['image_name']:<32} {distance:>14} {score:>8}  {verdict:<8} {causes}".rstrip()
+    late = "(late)" if answer.get("late") else ""
+    figures = f"{answer['image_name']:<32} {distance:>14} {score:>8}"
+    return f"{figures}  {verdict:<8} {' '.join(filter(None, (causes, late)))}".rstrip()
 
 
 def _deliver(config: Config, node: Node) -> None:

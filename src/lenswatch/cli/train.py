@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from lenswatch.cli.collect import mention_collections
 from lenswatch.cli.console import say, show_progress
+from lenswatch.cli.footage import find_told, tell_order
 from lenswatch.cli.options import FILE, FOLDER, with_config
 from lenswatch.config import Config
 from lenswatch.errors import ConfigError, InputError
@@ -29,18 +31,21 @@ def train(config: Config) -> None:
     the new reference becomes the current one. Up to 2 % of the pictures may be unreadable; they are
     listed and left out.
     """
-    from lenswatch.reference.training import build_reference, find_pictures
+    from lenswatch.reference.clean import find_clean
+    from lenswatch.reference.training import build_reference
 
-    pictures = find_pictures(config.image_folder, config.camera_state.clean)
+    pictures = tell_order(config.image_folder, find_clean(config)).pictures
     with show_progress() as progress:
         reference = build_reference(config, pictures, progress, make_current=False)
     say(f"reference {reference.digest} from {len(reference.pictures)} clean pictures")
     calibration = _take_up(config, reference)
     _check_on_dirty(config, reference, calibration)
+    mention_collections(config)
 
 
 def _take_up(config: Config, reference: Reference) -> Calibration:
     """Calibrate all streams under a new reference, make it the current one, and say what was done."""
+    from lenswatch.node.judge import Judge
     from lenswatch.node.recalibrate import alarm_lines, take_up
 
     with show_progress() as progress:
@@ -48,6 +53,8 @@ def _take_up(config: Config, reference: Reference) -> Calibration:
     say("stream default:")
     for line in taken_up.default.lines():
         say(f"  {line}")
+    if not Judge.of(taken_up.default, config.alarm).can_alarm:
+        say(f"  warning: nothing can alarm with alarm.verdict = {config.alarm.verdict!r}")
     for line in (*taken_up.lines, *alarm_lines(config)):
         say(line)
     return taken_up.default
@@ -92,15 +99,18 @@ def calibrate(config: Config, stream: str, plot: Path | None, folder: Path | Non
     They aim at alarm.expected_run_time.
     """
     from lenswatch.node.calibrate import calibrate_stream
+    from lenswatch.node.judge import Judge
     from lenswatch.reference.artefact import load_reference
-    from lenswatch.reference.training import find_pictures
 
-    pictures = find_pictures(folder, ["*"], key="FOLDER") if folder else []
+    pictures = find_told(config, folder, ["*"], key="FOLDER").pictures if folder else ()
     reference = load_reference(config.storage_path)
     say(f"stream {stream}:")
     calibration = calibrate_stream(config, reference, stream, pictures)
     for line in calibration.lines():
         say(f"  {line}")
+    if not Judge.of(calibration, config.alarm).can_alarm:
+        say(f"  warning: nothing can alarm with alarm.verdict = {config.alarm.verdict!r}")
+    mention_collections(config)
     if plot is not None:
         _plot(config, reference, calibration, pictures, plot)
 

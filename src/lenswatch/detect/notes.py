@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = [
     "ALL_EXCLUDED",
+    "NO_THRESHOLDS",
     "capped",
     "not_calibrated",
     "out_of_reach",
@@ -12,6 +13,10 @@ __all__ = [
 ]
 
 ALL_EXCLUDED = "Every statistic is excluded from the verdict, so no picture is called drift."
+NO_THRESHOLDS = (
+    "There are no thresholds for what decides here, so no picture is called drift. More clean pictures "
+    "would give them."
+)
 
 
 def not_calibrated(stream: str, reason: str) -> str:

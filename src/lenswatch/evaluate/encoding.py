@@ -97,4 +97,4 @@ def encoder_for(clean: Sequence[Pixels], seed: int, shared: Encoder | None) -> E
 def scaled(image: Pixels, transform: TransformConfig) -> Pixels:
     """Return an image of any size at the encoder's size, scaled as `predict` scales it."""
     height, width = image.shape[:2]
-    return Picture(Image.fromarray(image), width, height, None).pixels(transform.resize)
+    return Picture(Image.fromarray(image), width, height).pixels(transform.resize)

@@ -55,7 +55,7 @@ class Ours:
     def update(self, image: Pixels) -> tuple[float | None, bool, bool]:
         """Take one more image and return (score, warning, drift)."""
         height, width = image.shape[:2]
-        picture = Picture(Image.fromarray(image), width, height, None)
+        picture = Picture(Image.fromarray(image), width, height)
         answer = self._node.observe(picture, Request(stream=_STREAM))
         return self._ratio(answer), bool(answer["warning"]), bool(answer["drift"])
 

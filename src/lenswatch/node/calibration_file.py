@@ -14,6 +14,7 @@ from typing import Any, Self
 from lenswatch.detect.chart.fitting import FEWEST
 from lenswatch.detect.notes import (
     ALL_EXCLUDED,
+    NO_THRESHOLDS,
     capped,
     not_calibrated,
     out_of_reach,
@@ -91,6 +92,14 @@ class Calibration:
             "details": dict(self.details),
         }
 
+    def can_alarm(self, voting: Collection[str]) -> bool:
+        """Return True when a statistic that decides has a threshold that it can exceed.
+
+        Args:
+            voting: The statistics that the verdict uses.
+        """
+        return any(t.votes for name, t in self.thresholds.items() if name in voting)
+
     def notes(self, voting: Collection[str]) -> tuple[str, ...]:
         """Return notes for users on the statistics that decide, one for each kind of weakness.
 
@@ -116,7 +125,9 @@ class Calibration:
             if not t.votes and t.reach is not None:
                 what = f"The {_NAMES[name]}"
                 found.append(out_of_reach(what, t.drift, t.reach))
-        if not any(t.votes for t in used.values()):
+        if not used:
+            found.append(NO_THRESHOLDS)
+        elif not self.can_alarm(voting):
             found.append(ALL_EXCLUDED)
         return tuple(found)
 

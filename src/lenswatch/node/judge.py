@@ -43,6 +43,19 @@ class Judge:
     alarm: AlarmConfig
     notes: tuple[str, ...] = ()
 
+    @property
+    def can_alarm(self) -> bool:
+        """True if a picture can be called drift: a statistic of the verdict has a threshold."""
+        return self.alarm.drift_distance is not None or self.calibration.can_alarm(
+            VOTING[self.alarm.verdict]
+        )
+
+    @property
+    def calibrated(self) -> bool:
+        """True if no threshold is provisional."""
+        used = [t for t in map(self._threshold, ("mmd", "chart")) if t is not None]
+        return bool(used) and all(t.calibrated for t in used)
+
     @classmethod
     def of(cls, calibration: Calibration, alarm: AlarmConfig) -> Judge:
         """Return the judge that a calibration and the settings make."""
@@ -141,7 +154,6 @@ class Judge:
         found: tuple[Cause, ...],
         fixed: bool,
     ) -> dict[str, Any]:
-        used = [t for t in map(self._threshold, ("mmd", "chart")) if t is not None]
         answer: dict[str, Any] = {
             "drift": verdict.drift,
             "warning": verdict.warning,
@@ -152,7 +164,8 @@ class Judge:
             "score": chart.value,
             "drift_score": chart.drift,
             "warning_score": chart.warning,
-            "calibrated": fixed or (bool(used) and all(t.calibrated for t in used)),
+            "can_alarm": fixed or self.can_alarm,
+            "calibrated": fixed or self.calibrated,
             "causes": [cause.to_json() for cause in found],
         }
         if self.chart is not None and state.chart is not None:

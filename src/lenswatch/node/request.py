@@ -27,7 +27,9 @@ class Request:
     Attributes:
         stream: The camera.
         event_id: Identifies this call; a retry with the same id returns the first answer.
-        captured_at: Time with its offset. None: the picture's own timestamp or the time of its arrival.
+        captured_at: Time with its offset. None: the picture's own time, the one in its file's name, or
+            the time of its arrival.
+        backlog: The picture belongs to a folder in time order, where years ago is no wrong clock.
         drift_distance: Use the fixed rule `distance > drift_distance` for this call.
         warning_distance: The same for the warning.
         image_name: The picture's file name.
@@ -39,12 +41,21 @@ class Request:
     drift_distance: float | None = None
     warning_distance: float | None = None
     image_name: str = ""
+    backlog: bool = False
 
     def check_names(self) -> None:
-        """Raise InputError when the stream or the event id is invalid: it cannot be recorded then."""
+        """Raise InputError when stream, event id or time is invalid: the call cannot be recorded then."""
         check_stream(self.stream)
         if self.event_id is not None:
             check_event_id(self.event_id)
+        try:
+            if self.captured_at is not None:
+                self.captured_at.astimezone(UTC)
+        except OverflowError:
+            raise InputError(
+                f"captured_at {self.captured_at}: beyond the years 1 to 9999 in UTC; send the time at "
+                "which the picture was taken, or leave it out"
+            ) from None
 
     def check_distances(self) -> None:
         """Raise InputError when a distance is not finite, or the warning comes after the drift."""

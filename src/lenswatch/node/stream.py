@@ -12,6 +12,7 @@ from lenswatch.detect.chart.chart import ChartState
 from lenswatch.detect.mmd import Window
 from lenswatch.detect.verdict import Alarm
 from lenswatch.errors import StoreError
+from lenswatch.node.clock import Newest
 
 __all__ = ["StreamState"]
 
@@ -30,14 +31,14 @@ class StreamState:
         chart: The state of the lens chart; None without one.
         alarm: The state of the alarm.
         pictures: Pictures since the state was started, clean embeddings of a warm start not counted.
-        newest: Capture time of the newest picture; None before the first.
+        newest: Time of the newest picture; None before the first.
     """
 
     window: Window
     chart: ChartState | None = None
     alarm: Alarm = field(default_factory=Alarm)
     pictures: int = 0
-    newest: datetime | None = None
+    newest: Newest | None = None
 
     def to_bytes(self) -> bytes:
         """Return a line with the format, a line of JSON, the window and the chart: under 64 KiB."""
@@ -46,7 +47,8 @@ class StreamState:
             "raised": self.alarm.raised,
             "quiet": self.alarm.quiet,
             "pictures": self.pictures,
-            "newest": None if self.newest is None else self.newest.astimezone(UTC).isoformat(),
+            "newest": None if self.newest is None else self.newest.at.astimezone(UTC).isoformat(),
+            "arrived": self.newest is not None and self.newest.arrived,
             "window": len(window),
         }
         chart = b"" if self.chart is None else self.chart.to_bytes()
@@ -80,7 +82,9 @@ class StreamState:
             kept = json.loads(header)
             end, stamp = kept["window"], kept["newest"]
             alarm = Alarm(kept["raised"], kept["quiet"])
-            newest = None if stamp is None else datetime.fromisoformat(stamp)
+            newest = None
+            if stamp is not None:
+                newest = Newest(datetime.fromisoformat(stamp), bool(kept.get("arrived")))
             pictures = kept["pictures"]
         except (ValueError, KeyError, TypeError):
             raise StoreError(_DAMAGED) from None

@@ -12,7 +12,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +23,7 @@ from torch.nn.functional import interpolate
 from lenswatch.config import TransformConfig, UploadConfig
 from lenswatch.detect.arrays import Pixels
 from lenswatch.errors import ImageError, ImageTooLarge
-from lenswatch.reference.exif import capture_time
+from lenswatch.reference.capture import Reading, exif_reading
 
 __all__ = [
     "Picture",
@@ -52,13 +51,13 @@ class Picture:
         image: RGB, 8 bits, already reduced to little more than the requested size.
         width: Width of the original, upright, in pixels.
         height: Height of the original, upright, in pixels.
-        captured_at: Time stamp of the camera (EXIF), in UTC, if there is one.
+        taken: What the camera's clock showed, by the metadata, if there is such a time.
     """
 
     image: Image.Image
     width: int
     height: int
-    captured_at: datetime | None
+    taken: Reading | None = None
 
     def pixels(self, size: tuple[int, int]) -> Pixels:
         """Return the picture scaled to `size` (height, width), as (height, width, 3) uint8.
@@ -144,7 +143,7 @@ def read_picture(data: bytes, size: tuple[int, int], limits: UploadConfig) -> Pi
         image=upright,
         width=height if turned else width,
         height=width if turned else height,
-        captured_at=capture_time(exif),
+        taken=exif_reading(exif),
     )
 
 

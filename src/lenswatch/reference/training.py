@@ -25,14 +25,15 @@ import torch
 from lenswatch.config import Config, EncoderConfig, TransformConfig, UploadConfig
 from lenswatch.detect.arrays import Pixels
 from lenswatch.detect.chart.features import measure_all
-from lenswatch.detect.chart.fitting import FEWEST
 from lenswatch.detect.mmd import median_distance
-from lenswatch.errors import BlindKernelError, ConfigError, ImageError, InputError
+from lenswatch.errors import BlindKernelError, ImageError, InputError
 from lenswatch.progress import Progress, Step, no_progress
+from lenswatch.reference.amount import fewest_pictures
 from lenswatch.reference.artefact import Reference, list_digest, save_reference
 from lenswatch.reference.autoencoder import Autoencoder, encode
 from lenswatch.reference.identity import PictureFile, content_digest, path_below
-from lenswatch.reference.pictures import SUFFIXES, encoder_input, read_bytes, read_picture
+from lenswatch.reference.order import find_in_order
+from lenswatch.reference.pictures import encoder_input, read_bytes, read_picture
 
 __all__ = [
     "Epoch",
@@ -91,9 +92,7 @@ class Footage:
 def find_pictures(
     folder: Path, patterns: Sequence[str], key: str = "camera_state.clean"
 ) -> list[Path]:
-    """Return the pictures that match `patterns`, in the order of their names.
-
-    The order of the names is taken as the order in time, so name pictures by date.
+    """Return the pictures that match `patterns` in time order, as `find_in_order` does.
 
     Args:
         folder: The folder that the patterns start from.
@@ -103,15 +102,7 @@ def find_pictures(
     Raises:
         ConfigError: A pattern is absolute or matches no picture.
     """
-    found: set[Path] = set()
-    for pattern in patterns:
-        if Path(pattern).is_absolute():
-            raise ConfigError(f"{key}: {pattern!r}: give a name or pattern below {folder}")
-        matches = {path for path in folder.glob(pattern) if path.suffix.lower() in SUFFIXES}
-        if not matches:
-            raise ConfigError(f"{key}: {pattern!r} names no picture below {folder}")
-        found |= matches
-    return sorted(found, key=lambda path: (path.parent, path.name))
+    return list(find_in_order(folder, patterns, key=key).pictures)
 
 
 def build_reference(
@@ -205,10 +196,7 @@ def _check_unreadable(unreadable: Mapping[Path, str], total: int, kind: str) -> 
 
 
 def _check_number(count: int, config: Config) -> None:
-    for_distance = (
-        3 * config.detector.window_size + 4
-    )  # a window in each half, and one between them
-    fewest = for_distance if config.alarm.verdict == "mmd" else FEWEST
+    fewest = fewest_pictures(config)
     if count < fewest:
         raise InputError(
             f"{count} clean pictures are too few to learn from; give {fewest} or more "

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from lenswatch.errors import StoreError
+from lenswatch.node.store.database import MIGRATIONS
 from lenswatch.node.store.store import Answer, NodeStore
 from support.node_processes import count_up, drift_job, stop_in_the_middle
 
@@ -236,7 +237,7 @@ def test_a_database_of_the_first_version_is_taken_over(path: Path) -> None:
         transaction.put_answer("fine", Answer("judged", {}))
     with store.begin() as transaction:
         transaction.put_answer("new", Answer("refused", {}))
-    assert rows(path, "PRAGMA user_version") == [(2,)]
+    assert rows(path, "PRAGMA user_version") == [(len(MIGRATIONS),)]
 
 
 def test_workers_that_start_together_take_a_database_over_once(path: Path) -> None:

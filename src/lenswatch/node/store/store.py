@@ -33,7 +33,7 @@ from lenswatch.node.store.database import (
 )
 from lenswatch.wire import DriftJob, to_json
 
-__all__ = ["Answer", "Kind", "NodeStore", "StreamSummary", "Transaction"]
+__all__ = ["Answer", "Kind", "NodeStore", "Statement", "StreamSummary", "Transaction"]
 
 WEEK_SECONDS = 7 * 24 * 3600.0
 PRUNE_AT_MOST = 200  # answers at once
@@ -41,7 +41,7 @@ PRUNE_AT_MOST = 200  # answers at once
 Kind = Literal["judged", "refused", "too large"]
 
 
-class _Statement:
+class Statement:
     """A statement that is compiled once, since building SQL takes longer than running it."""
 
     def __init__(self, statement: sa.ClauseElement, columns: Sequence[str] | None = None) -> None:
@@ -57,22 +57,22 @@ class _Statement:
         return driver.execute(self._sql, {**self._fixed, **row})
 
 
-_ANSWER = _Statement(
+_ANSWER = Statement(
     sa.select(answers.c.kind, answers.c.body).where(answers.c.event_id == sa.bindparam("event_id"))
 )
-_WINDOW = _Statement(
+_WINDOW = Statement(
     sa.select(windows.c.state).where(
         windows.c.stream == sa.bindparam("stream"), windows.c.digest == sa.bindparam("digest")
     )
 )
-_NEWEST = _Statement(
+_NEWEST = Statement(
     sa.select(windows.c.digest, windows.c.state)
     .where(windows.c.stream == sa.bindparam("stream"))
     .order_by(windows.c.updated_at.desc())
     .limit(1)
 )
 _new_window = insert(windows).values(images=1)
-_PUT_WINDOW = _Statement(
+_PUT_WINDOW = Statement(
     _new_window.on_conflict_do_update(
         index_elements=["stream", "digest"],
         set_={
@@ -84,18 +84,18 @@ _PUT_WINDOW = _Statement(
     ("stream", "digest", "state", "updated_at"),
 )
 _DELETE_WINDOWS = sa.delete(windows).where(windows.c.stream == sa.bindparam("of_stream"))
-_DELETE_OTHERS = _Statement(
+_DELETE_OTHERS = Statement(
     sa.delete(windows).where(
         windows.c.stream == sa.bindparam("of_stream"), windows.c.digest != sa.bindparam("but")
     )
 )
-_PUT_ANSWER = _Statement(insert(answers), ("event_id", "answered_at", "kind", "body"))
+_PUT_ANSWER = Statement(insert(answers), ("event_id", "answered_at", "kind", "body"))
 _PRUNE = sa.delete(answers).where(
     answers.c.id.in_(sa.select(answers.c.id).order_by(answers.c.id).limit(PRUNE_AT_MOST)),
     answers.c.answered_at < sa.bindparam("before"),
 )
-_POST = _Statement(insert(outbox).values(due_at=0.0, attempts=0, tried=False), ("posted_at", "job"))
-_PUT_PICTURE = _Statement(insert(pictures), ("outbox_id", "data"))
+_POST = Statement(insert(outbox).values(due_at=0.0, attempts=0, tried=False), ("posted_at", "job"))
+_PUT_PICTURE = Statement(insert(pictures), ("outbox_id", "data"))
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -131,6 +132,8 @@ drifts = Table(
     Column("drift_detected", Boolean, nullable=False),
     Column("stream", _STREAM),
     Column("event_id", _STREAM),
+    # Whether the job is older than one that its stream already had. Late jobs do not make the stream's state.
+    Column("late", Boolean, nullable=False, server_default=false()),
     Column("tags", _JSON, nullable=False),
     Column("parameters", _JSON, nullable=False),
     CheckConstraint("job_status IN ('Running', 'Completed', 'Failed')", name="job_status"),
@@ -140,6 +143,17 @@ drifts = Table(
     Index(None, "experiment", "job_status", "created_at", "number"),
     Index(None, "experiment", "drift_detected", "created_at", "number"),
     Index(None, "experiment", "stream", "created_at", "number"),
+)
+_ON_TIME = drifts.c.late.is_(False)
+# Finds a stream's last job that is on time, however many late ones came after it.
+Index(
+    "ix_drifts_on_time",
+    drifts.c.experiment,
+    drifts.c.stream,
+    drifts.c.created_at,
+    drifts.c.number,
+    sqlite_where=_ON_TIME,
+    postgresql_where=_ON_TIME,
 )
 
 # WITHOUT ROWID, since the primary key is the index that finds the newest jobs with a tag.

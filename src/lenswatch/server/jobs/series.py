@@ -28,7 +28,7 @@ operations = Operations()
 _newest = drifts.alias("newest")
 _DISTANCE = ("distance", "drift_distance", "warning_distance")
 _SCORE = ("score", "drift_score", "warning_score")
-_DRAWN = ("captured_at", "warning", *_DISTANCE, *_SCORE)
+_DRAWN = ("captured_at", "warning", "can_alarm", *_DISTANCE, *_SCORE)
 
 
 def _is_moment(text: str) -> None:
@@ -55,7 +55,7 @@ class StreamRecord(Record):
 
 
 class SeriesRecord(Record):
-    """Jobs as columns of equal length, in time order."""
+    """Jobs as columns of equal length, in the order of their arrival."""
 
     id = fields.List(fields.UUID())
     created_at = fields.List(fields.DateTime())
@@ -64,7 +64,9 @@ class SeriesRecord(Record):
     status = fields.List(fields.String(validate=validate.OneOf(JOB_STATUSES)))
     stream = fields.List(fields.String(allow_none=True))
     image = fields.List(fields.Boolean())
+    late = fields.List(fields.Boolean())
     warning = fields.List(fields.Boolean(allow_none=True))
+    can_alarm = fields.List(fields.Boolean(allow_none=True))
     distance = fields.List(fields.Float(allow_none=True))
     drift_distance = fields.List(fields.Float(allow_none=True))
     warning_distance = fields.List(fields.Float(allow_none=True))
@@ -82,7 +84,10 @@ class SeriesRecord(Record):
     refusals=(403, 404, 422),
 )
 def read_streams(call: Call) -> Response:
-    """Return the first 1,000 streams of an experiment by name, with the counts and the last of their jobs."""
+    """Return the first 1,000 streams of an experiment by name, with counts and the job that is their state.
+
+    That is the last one to arrive that was not late.
+    """
     number = require("Read", call)["number"]
     failed = case((tallies.c.job_status == "Failed", tallies.c.jobs), else_=0)
     drifted = case((tallies.c.drift_detected.is_(True), tallies.c.jobs), else_=0)
@@ -110,8 +115,9 @@ def read_streams(call: Call) -> Response:
 
 
 def _last(number: int, of_stream: ColumnElement[bool]) -> ScalarSelect[int]:
-    """Return the query for the number of a stream's newest job, which an index answers."""
-    query = select(_newest.c.number).where(_newest.c.experiment == number, of_stream)
+    """Return the query for the number of a stream's last job on time, which an index answers."""
+    on_time = _newest.c.late.is_(False)
+    query = select(_newest.c.number).where(_newest.c.experiment == number, of_stream, on_time)
     order = (_newest.c.created_at.desc(), _newest.c.number.desc())
     return query.order_by(*order).limit(1).scalar_subquery()
 
@@ -136,7 +142,7 @@ def _stream(row: RowMapping) -> dict[str, Any]:
     refusals=(403, 404, 422),
 )
 def read_series(call: Call) -> Response:
-    """Return the newest jobs as columns, in time order, with the values that a chart needs."""
+    """Return the jobs that arrived last as columns, in that order, with the values that a chart needs."""
     number = require("Read", call)["number"]
     conditions = [drifts.c.experiment == number]
     if "stream" in call.args:
@@ -150,6 +156,7 @@ def read_series(call: Call) -> Response:
             drifts.c.drift_detected,
             drifts.c.job_status,
             drifts.c.stream,
+            drifts.c.late,
             pictures.c.drift.label("picture"),
             _drawn(call.services.database.sqlite).label("drawn"),
         )
@@ -187,7 +194,9 @@ def _columns(rows: list[Any]) -> dict[str, list[Any]]:
         "status": [row["job_status"] for row in rows],
         "stream": [row["stream"] for row in rows],
         "image": [row["picture"] is not None for row in rows],
+        "late": [row["late"] for row in rows],
         "warning": [_boolean(values["warning"]) for values in drawn],
+        "can_alarm": [_boolean(values["can_alarm"]) for values in drawn],
     }
     for name in _DISTANCE + _SCORE:
         series[name] = [_number(values[name]) for values in drawn]

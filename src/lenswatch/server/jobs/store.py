@@ -35,6 +35,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from lenswatch.server.db.tables import cursors, drift_tags, drifts, tag_tallies, tallies
 from lenswatch.server.http.bodies import JsonObject
 from lenswatch.server.http.records import Record
+from lenswatch.server.jobs.lateness import late_after, mark_late
 from lenswatch.server.values import stamps
 from lenswatch.server.values.refusals import not_found
 from lenswatch.wire import EVENT_ID, JOB_STATUSES, SCHEMA_VERSION, STREAM, TAG_LENGTH
@@ -69,6 +70,7 @@ def store(connection: Connection, experiment: int, jobs: Sequence[Job]) -> list[
     rows = [_row(experiment, seq + i, job) for i, job in enumerate(jobs)]
     for earlier, later in itertools.pairwise(rows):
         later["created_at"] = max(later["created_at"], earlier["created_at"] + 1)
+    mark_late(connection, experiment, rows)
     numbers = _insert(connection, rows)
     fresh = {
         row["id"]: row | {"number": numbers[row["id"]]} for row in rows if row["id"] in numbers
@@ -144,6 +146,7 @@ def change(connection: Connection, old: Job, job: Job) -> Job:
     old = now
     values = _row(experiment, seq, job)
     del values["id"], values["created_at"]
+    values["late"] = late_after(connection, values, old)
     new = (
         connection.execute(update(drifts).where(here).values(values).returning(drifts))
         .mappings()
@@ -199,6 +202,7 @@ def _row(experiment: int, seq: int, job: Job) -> dict[str, Any]:
         "experiment": experiment,
         "seq": seq,
         "created_at": stamps.now(),
+        "late": False,
         "stream": _fitting(STREAM, job["parameters"].get("stream")),
         "event_id": _event_key(job["parameters"].get("event_id")),
         **job,

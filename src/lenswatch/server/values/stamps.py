@@ -6,9 +6,13 @@ import re
 import time
 from datetime import UTC, datetime, timedelta
 
-__all__ = ["iso", "microseconds", "now"]
+from lenswatch.wire import CLOCK_ERROR, EARLIEST_CAPTURE
+
+__all__ = ["capture", "iso", "microseconds", "now"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_EARLIEST = (EARLIEST_CAPTURE - _EPOCH) // _MICROSECOND
 _DATE = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?\Z", re.ASCII)
 
 
@@ -31,6 +35,19 @@ def microseconds(text: str) -> int | None:
         else:
             moment = datetime.fromisoformat(text)
             moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return (moment - _EPOCH) // timedelta(microseconds=1)
+        return (moment - _EPOCH) // _MICROSECOND
     except (ValueError, OverflowError):
         return None
+
+
+def capture(text: object, arrival: int) -> int | None:
+    """Return the moment that a job's `captured_at` names, or None if it cannot be right.
+
+    Args:
+        text: The parameter, whatever a client put there.
+        arrival: The moment at which the job arrived.
+    """
+    moment = microseconds(text) if isinstance(text, str) else None
+    if moment is None or not _EARLIEST <= moment <= arrival + CLOCK_ERROR // _MICROSECOND:
+        return None
+    return moment

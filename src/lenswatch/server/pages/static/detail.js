@@ -3,9 +3,10 @@
 import { h, put, shape } from "./dom.js";
 import { localTime, number, parseTime, timeElement, utcTime } from "./format.js";
 import { pictureOf, whereIn } from "./picture.js";
+import { parametersOf, streamOf, timeOf } from "./record.js";
 import { tagsOf } from "./table.js";
 import { nameOf } from "./streams.js";
-import { explain, parametersOf, pointOf, streamOf, timeOf } from "./verdict.js";
+import { explain, pointOf } from "./verdict.js";
 
 const DRAWN_ELSEWHERE = new Set(["deviations", "causes", "calibration_notes"]);
 

@@ -38,8 +38,9 @@ function between(from, to) {
     ...(to && { $lt: to + suffix }),
   });
   if (!from && !to) return {};
-  const arrived = { "parameters.captured_at": null, created_at: range("Z") };
-  return { $or: [{ "parameters.captured_at": range("") }, arrived] };
+  const taken = "parameters.captured_at";
+  const arrived = { $or: [{ [taken]: null }, { [taken]: { $lt: "2010" } }], created_at: range("Z") };
+  return { $or: [{ [taken]: range("") }, arrived] };
 }
 
 export class Filters {

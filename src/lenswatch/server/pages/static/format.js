@@ -4,14 +4,16 @@ import { h } from "./dom.js";
 
 const two = (value) => String(value).padStart(2, "0");
 
+const NO_OFFSET = /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?$/;
+
 /**
- * A point in time, or null where there is none that can be read.
+ * A point in time, or null where there is none that can be read. Without an offset it is UTC.
  * @param {unknown} value
  * @returns {Date|null}
  */
 export function parseTime(value) {
   if (typeof value !== "string") return null;
-  const date = new Date(value);
+  const date = new Date(NO_OFFSET.test(value) ? `${value.replace(" ", "T")}Z` : value);
   return Number.isNaN(date.getTime()) ? null : date;
 }
 

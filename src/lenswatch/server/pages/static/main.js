@@ -9,9 +9,9 @@ import { count } from "./format.js";
 import { Jobs } from "./jobs.js";
 import { watch } from "./live.js";
 import { report } from "./notice.js";
+import { streamOf } from "./record.js";
 import { nameOf, showStreams } from "./streams.js";
 import { titleOf } from "./title.js";
-import { streamOf } from "./verdict.js";
 import { Watchlist } from "./watchlist.js";
 import { wireCopyButton } from "./welcome.js";
 

@@ -2,7 +2,7 @@
 
 import { h, put } from "./dom.js";
 import { isNumber, number, parseTime } from "./format.js";
-import { parametersOf, streamOf } from "./verdict.js";
+import { parametersOf, streamOf } from "./record.js";
 
 const RETRIES = [700, 1500, 3000]; // milliseconds: a picture follows its job shortly after
 const FRESH = 15_000;

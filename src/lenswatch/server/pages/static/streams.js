@@ -2,22 +2,25 @@
 
 import { arrange, h, put, shape } from "./dom.js";
 import { ago, counted, number, parseTime, shortTime } from "./format.js";
-import { calibrationNotes, causeNames, deciding, parametersOf, pointOf, STATISTICS } from "./verdict.js";
+import { isLate, parametersOf } from "./record.js";
+import {
+  byArrival, calibrationNotes, causeNames, deciding, isCollecting, pointOf, STATISTICS,
+} from "./verdict.js";
 
 /**
  * @typedef {Object} StreamSummary
  * @property {string} stream
  * @property {number} total
  * @property {number} failed
- * @property {Object|null} last the newest job by time, a drift record
- * @property {import("./verdict.js").Point|null} judged the newest point with a verdict on a picture
+ * @property {Object|null} last the last job to arrive that was not late, a drift record
+ * @property {import("./verdict.js").Point|null} judged the last such point with a verdict on a picture
  * @property {Object|null} record the drift record of that point, where it is known
  * @property {Date|null} since when that verdict began
  * @property {boolean} earlier true if it began before the oldest point at hand
  */
 
 const CAUSES_NAMED = 2;
-const JUDGED = new Set(["clean", "warning", "drift"]);
+const JUDGED = new Set(["clean", "warning", "drift", "unwatched"]);
 
 /** The state that one entry of the streams reply tells. @returns {StreamSummary} */
 export function stateOf({ stream, total, failed, last }) {
@@ -34,7 +37,7 @@ export function needsPoints(state) {
 
 /** Look through a stream's points for when its present verdict began. */
 export function withPoints(state, points) {
-  const judged = points.filter((point) => JUDGED.has(point.verdict));
+  const judged = byArrival(points.filter((point) => JUDGED.has(point.verdict) && !point.late));
   const newest = judged.at(-1) ?? null;
   let first = judged.length;
   while (first > 0 && judged[first - 1].verdict === newest?.verdict) first -= 1;
@@ -48,8 +51,10 @@ export function withRecord(state, record, isNew) {
   const point = pointOf(record);
   const next = { ...state, total: state.total + (isNew ? 1 : 0) };
   if (isNew && point.verdict === "failed") next.failed += 1;
-  if (!state.last || point.time >= pointOf(state.last).time) next.last = record;
-  if (!JUDGED.has(point.verdict) || (state.judged && point.time < state.judged.time)) return next;
+  if (isLate(record, state.last)) return next;
+  if (!state.last || point.arrived >= state.last.created_at) next.last = record;
+  const earlier = state.judged && point.arrived < state.judged.arrived;
+  if (!JUDGED.has(point.verdict) || earlier) return next;
   const changed = state.judged?.verdict !== point.verdict;
   return { ...next, judged: point, record, ...(changed && { since: point.time, earlier: false }) };
 }
@@ -66,10 +71,20 @@ export function sentence(state, now = new Date()) {
   const began = since ? ` since ${earlier ? "before " : ""}${shortTime(since, now)}` : "";
   const verdict = judged.verdict === "clean" ? "clean" : judged.verdict + began;
   const p = parametersOf(state.record ?? {});
+  if (judged.verdict === "unwatched") return unwatched(p, began, last);
   const causes = judged.verdict === "clean" ? [] : causeNames(p).slice(0, CAUSES_NAMED);
   const decided = [verdict, figures(judged, p, causes)].filter(Boolean).join(", ");
+  const blind = p.can_alarm === false ? "; nothing can alarm" : "";
   const failed = pointOf(last).verdict === "failed" ? "; the last picture failed" : "";
-  return [decided, causes.join(", ")].filter(Boolean).join(": ") + failed;
+  return [decided, causes.join(", ")].filter(Boolean).join(": ") + blind + failed;
+}
+
+/** "collecting clean pictures; nothing can alarm since 10:42" */
+function unwatched(p, began, last) {
+  const alarm = p.alarm === true && "the alarm from before stays on";
+  const failed = pointOf(last).verdict === "failed" && "the last picture failed";
+  const words = [isCollecting(p) && "collecting clean pictures", `nothing can alarm${began}`, alarm, failed];
+  return words.filter(Boolean).join("; ");
 }
 
 /** The values that decided, each with its threshold; "" where only the causes tell. */
@@ -93,10 +108,12 @@ function unjudged({ last, total, failed }) {
   return failed >= total ? "every picture so far failed" : "the last picture failed";
 }
 
+const URGENCY = ["drift", "warning", "failed", "unwatched"];
+
 /** Drifting streams first, then by name. */
 export function byUrgency(a, b) {
-  const rank = (state) => ["drift", "warning", "failed"].indexOf(verdictOf(state));
-  const order = (state) => (rank(state) < 0 ? 3 : rank(state));
+  const rank = (state) => URGENCY.indexOf(verdictOf(state));
+  const order = (state) => (rank(state) < 0 ? URGENCY.length : rank(state));
   return order(a) - order(b) || a.stream.localeCompare(b.stream);
 }
 

@@ -2,7 +2,8 @@
 
 import { arrange, h, shape } from "./dom.js";
 import { aligned, localTime, number, timeElement } from "./format.js";
-import { pointOf, STATISTICS, streamOf, timeOf } from "./verdict.js";
+import { streamOf, timeOf } from "./record.js";
+import { pointOf, STATISTICS } from "./verdict.js";
 
 export class JobTable {
   /**
@@ -57,7 +58,7 @@ export class JobTable {
       h("td", { class: "wide" }, record.job_status),
       h("td", { class: "number" }, distance(4), point.score !== null && under("score ", score(2))),
       h("td", { class: "number score" }, score(2)),
-      h("td", { class: "verdict", dataset: { verdict } }, shape(verdict), verdict),
+      h("td", { class: "verdict", dataset: { verdict } }, shape(verdict), verdict, lateMark(point)),
       h("td", { class: "wider cut model", title: record.model }, record.model),
       h("td", { class: "wide" }, h("span", { class: "tags" }, ...tagsOf(record).map(tagChip))),
     ];
@@ -80,6 +81,11 @@ function shownValue(point, { value, drift, warning }) {
 /** On a narrow page, what would otherwise be a column of its own. */
 function under(label, value) {
   return h("span", { class: "under" }, label, value);
+}
+
+/** The word for a job that came late. */
+function lateMark({ late }) {
+  return late && h("span", { class: "quiet", title: "older than the newest job of its stream" }, " late");
 }
 
 /** The tags of a record, as texts. */

@@ -1,12 +1,16 @@
 /** A drift job as the page shows it. Nothing here touches the page. */
 
-import { isNumber, number, parseTime } from "./format.js";
+import { isNumber, number, parseTime, utcTime } from "./format.js";
+import { parametersOf, timeOf } from "./record.js";
 
 /**
  * @typedef {Object} Point One job as the chart draws it.
  * @property {string} id
  * @property {Date} time when the picture was taken, else when its job arrived
- * @property {"clean"|"warning"|"drift"|"failed"|"running"} verdict
+ * @property {string} arrived when its job arrived, as text to compare
+ * @property {boolean} late true if it is older than one that its stream already had
+ * @property {"clean"|"warning"|"drift"|"unwatched"|"failed"|"running"} verdict unwatched: the stream
+ *   cannot alarm at present, so that nothing says it is clean
  * @property {number|null} distance
  * @property {number|null} driftDistance
  * @property {number|null} warningDistance
@@ -21,51 +25,40 @@ export const STATISTICS = [
   { name: "lens score", value: "score", drift: "driftScore", warning: "warningScore" },
 ];
 
-/** The parameters of a record, whatever a client left there. */
-export function parametersOf(record) {
-  const found = record.parameters;
-  return found && typeof found === "object" && !Array.isArray(found) ? found : {};
-}
-
-/** The stream of a record; "" where it names none. */
-export function streamOf(record) {
-  const found = parametersOf(record).stream;
-  return typeof found === "string" ? found : "";
-}
-
-/** The time at which the picture was taken, else that at which its job arrived. */
-export function timeOf(record) {
-  return parseTime(parametersOf(record).captured_at) ?? parseTime(record.created_at) ?? new Date(0);
-}
+// The parameters that a series reply has as columns.
+const SERIES = [
+  "captured_at", "warning", "can_alarm", "distance", "drift_distance", "warning_distance", "score",
+  "drift_score", "warning_score",
+];
 
 /** @returns {Point} */
 export function pointOf(record) {
-  const p = parametersOf(record);
-  return makePoint(record.id, timeOf(record), record.job_status, record.drift_detected, p);
+  return makePoint(record, parametersOf(record), parametersOf(record).late === true);
 }
 
 /** The points of a series reply, oldest first. @returns {Point[]} */
 export function pointsOf(columns) {
   const points = columns.id.map((id, i) => {
-    const time = parseTime(columns.captured_at[i]) ?? parseTime(columns.created_at[i]) ?? new Date(0);
-    return makePoint(id, time, columns.status[i], columns.drift[i], {
-      distance: columns.distance[i],
-      drift_distance: columns.drift_distance[i],
-      warning_distance: columns.warning_distance[i],
-      warning: columns.warning[i],
-      score: columns.score[i],
-      drift_score: columns.drift_score[i],
-      warning_score: columns.warning_score[i],
-    });
+    const parameters = Object.fromEntries(SERIES.map((name) => [name, columns[name][i]]));
+    const [status, drift] = [columns.status[i], columns.drift[i]];
+    const job = { id, created_at: columns.created_at[i], job_status: status, drift_detected: drift };
+    return makePoint({ ...job, parameters }, parameters, columns.late[i]);
   });
   return points.sort((a, b) => a.time - b.time);
 }
 
-function makePoint(id, time, status, drift, values) {
+/** Points in the order in which their jobs arrived. */
+export function byArrival(points) {
+  return [...points].sort((a, b) => Number(a.arrived > b.arrived) - Number(a.arrived < b.arrived));
+}
+
+function makePoint(record, values, late) {
   const known = (value) => (isNumber(value) ? value : null);
   const point = {
-    id,
-    time,
+    id: record.id,
+    time: timeOf(record),
+    arrived: record.created_at,
+    late,
     distance: known(values.distance),
     driftDistance: known(values.drift_distance),
     warningDistance: known(values.warning_distance),
@@ -73,14 +66,16 @@ function makePoint(id, time, status, drift, values) {
     driftScore: known(values.drift_score),
     warningScore: known(values.warning_score),
   };
-  return { ...point, verdict: judge(status, drift, values.warning, point) };
+  const verdict = judge(record.job_status, record.drift_detected, values, point);
+  return { ...point, verdict };
 }
 
-function judge(status, drift, warning, point) {
+function judge(status, drift, { warning, can_alarm: canAlarm }, point) {
   if (status === "Failed") return "failed";
   if (status === "Running") return "running";
   if (drift === true) return "drift";
   if (warning === true) return "warning";
+  if (canAlarm === false) return "unwatched";
   const above = exceeds(point.distance, point.warningDistance);
   return above && typeof warning !== "boolean" ? "warning" : "clean";
 }
@@ -96,12 +91,26 @@ export function explain(record) {
     return [typeof p.error === "string" && p.error ? p.error : "The job failed without giving a reason."];
   }
   if (point.verdict === "running") return ["The job has started and has not finished yet."];
+  if (point.verdict === "unwatched") return unwatched(p);
   const [distance, score] = STATISTICS.map((statistic) => comparison(point, statistic));
   const byScore = deciding(point)[0]?.value === "score";
   const reasons = byScore ? [score, distance] : [distance, score];
   return [
-    noticed(point, p), ...reasons, windowSentence(p), alarmSentence(point, p), ...calibrationNotes(p),
+    noticed(point, p), ...reasons, windowSentence(p), alarmSentence(point, p), ...timeSentences(p),
+    ...calibrationNotes(p),
   ].filter(Boolean);
+}
+
+/** Why a stream cannot alarm. */
+function unwatched(p) {
+  const alarm = p.alarm === true ? "The alarm from before stays on." : "";
+  return ["No picture of this stream can be called drift at present.", alarm, ...calibrationNotes(p)]
+    .filter(Boolean);
+}
+
+/** True while the node collects clean pictures of the stream. */
+export function isCollecting({ collecting }) {
+  return isNumber(collecting?.kept);
 }
 
 /** The statistics over the threshold of the job's verdict; none where something else decided. */
@@ -117,9 +126,9 @@ export function causeNames({ causes }) {
 }
 
 /** The node's notes on the thresholds: too little footage, out of reach. @returns {string[]} */
-export function calibrationNotes({ calibrated, calibration_notes: notes }) {
+export function calibrationNotes({ calibrated, calibration_notes: notes, can_alarm: canAlarm }) {
   const found = Array.isArray(notes) ? notes.filter((note) => typeof note === "string" && note) : [];
-  if (found.length > 0 || calibrated !== false) return found;
+  if (found.length > 0 || calibrated !== false || canAlarm === false) return found;
   return ["The thresholds are provisional: there was too little clean footage to calibrate them."];
 }
 
@@ -150,6 +159,14 @@ function noticed(point, p) {
   const names = causeNames(p);
   if (point.verdict !== "warning" || deciding(point).length > 0 || names.length === 0) return "";
   return `Look at the picture: ${names.join(", ")}.`;
+}
+
+function timeSentences({ late, camera_time: cameraTime }) {
+  const shown = parseTime(cameraTime);
+  return [
+    late === true && "The picture came late: it was judged by itself, and the stream's state is not changed.",
+    shown && `The camera's clock showed ${utcTime(shown)}; the time of arrival is used instead.`,
+  ];
 }
 
 function alarmSentence({ verdict }, p) {

@@ -1,7 +1,8 @@
 /** The streams of one experiment and the points of the one on the chart, kept up to date. */
 
+import { streamOf, timeOf } from "./record.js";
 import { byUrgency, needsPoints, stateOf, withPoints, withRecord } from "./streams.js";
-import { pointOf, pointsOf, streamOf, timeOf } from "./verdict.js";
+import { pointOf, pointsOf } from "./verdict.js";
 
 const CHARTED = 2000; // points of the stream on the chart
 const LOOKED_AT = 500; // points of another stream, to find since when its verdict holds

@@ -1,0 +1,252 @@
+"""Pictures of a folder in the order in which they were taken.
+
+The order comes from the first kind of time that all pictures have: EXIF time, time in the name, date in the
+name, file time. Without any it is that of the names, with numbers by their value.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from PIL import Image
+
+from lenswatch.errors import ConfigError
+from lenswatch.reference.capture import (
+    Reading,
+    Source,
+    date_in_name,
+    exif_reading,
+    time_in_name,
+)
+from lenswatch.reference.pictures import FORMATS, SUFFIXES
+from lenswatch.wire import CLOCK_ERROR, EARLIEST_CAPTURE
+
+__all__ = ["Ordered", "find_in_order", "in_order", "natural_key"]
+
+# Files whose times are less than this apart on average were copied or unpacked, not taken, then.
+LEAST_FILE_INTERVAL = timedelta(seconds=2)
+ANOTHER_DAY = timedelta(
+    hours=26
+)  # between two times of one picture, beyond any difference of zones
+
+_Key = tuple[tuple[str | int, ...], str]
+
+
+@dataclass(frozen=True)
+class Ordered:
+    """Pictures of a folder in time order.
+
+    Attributes:
+        pictures: The n files.
+        times: Time of capture of each in UTC; None where no time could be relied on.
+        by: Kind of time that the order comes from; None for the order of the names.
+        notes: Sentences on what speaks against that order.
+    """
+
+    pictures: tuple[Path, ...]
+    times: tuple[datetime | None, ...]
+    by: Source | None
+    notes: tuple[str, ...] = ()
+
+    def told(self) -> str:
+        """Return the order in words: "60 pictures, ordered by EXIF time: 2026-06-01 to 2026-06-03"."""
+        pictures = f"{len(self.pictures)} picture{'s' * (len(self.pictures) != 1)}"
+        if self.by is None:
+            return f"{pictures}, ordered by name: nothing tells when they were taken"
+        known = [time for time in self.times if time is not None]
+        return f"{pictures}, ordered by {self.by}: {_shown(min(known))} to {_shown(max(known))} UTC"
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """One kind of time, and the reading of it that a picture has."""
+
+    source: Source
+    read: Callable[[Path], Reading | None]
+
+
+def find_in_order(
+    folder: Path,
+    patterns: Sequence[str],
+    zone: ZoneInfo | None = None,
+    key: str = "camera_state.clean",
+) -> Ordered:
+    """Return the pictures that match `patterns` in time order.
+
+    Args:
+        folder: The folder that the patterns start from.
+        patterns: File names or globs.
+        zone: Zone of times without offset; None for that of this machine.
+        key: Setting that the patterns come from, for messages.
+
+    Raises:
+        ConfigError: A pattern is absolute or matches no picture.
+    """
+    found: set[Path] = set()
+    for pattern in patterns:
+        if Path(pattern).is_absolute():
+            raise ConfigError(f"{key}: {pattern!r}: give a name or pattern below {folder}")
+        matches = {path for path in folder.glob(pattern) if path.suffix.lower() in SUFFIXES}
+        if not matches:
+            raise ConfigError(f"{key}: {pattern!r} names no picture below {folder}")
+        found |= matches
+    return in_order(found, zone, datetime.now(UTC))
+
+
+def in_order(files: set[Path], zone: ZoneInfo | None, now: datetime) -> Ordered:
+    """Return picture files in time order; times after `now` or too long ago are none."""
+    pictures = sorted(files, key=_by_name)
+    exif, unreadable = _exif_readings(pictures)
+    kinds = (
+        _Kind("EXIF time", exif.get),
+        _Kind("time in the name", lambda path: time_in_name(path.name, now)),
+        _Kind("date in the name", lambda path: date_in_name(path.name)),
+        _Kind("file time", _file_reading),
+    )
+    notes: list[str] = []
+    for kind in kinds:
+        skipped = unreadable if kind.source == "EXIF time" else set()
+        times = _times(pictures, kind, zone, now)
+        missing = [p for p, time in zip(pictures, times, strict=True) if not time]
+        lacking = [path for path in missing if path not in skipped]
+        if lacking or len(missing) == len(pictures):
+            if len(missing) < len(pictures):
+                notes.append(_incomplete(kind.source, lacking, len(pictures)))
+            continue
+        if kind.source == "file time" and not _spread(times):
+            continue
+        notes += _against(pictures, times, kind.source)
+        if kind.source == "EXIF time":
+            notes += _other_days(pictures, times, zone, now)
+        return _sorted(pictures, times, kind.source, notes)
+    return Ordered(tuple(pictures), (None,) * len(pictures), None, tuple(notes))
+
+
+def natural_key(text: str) -> tuple[str | int, ...]:
+    """Return a sort key in which numbers count by their value: `a2` before `a10`."""
+    parts = re.split("([0-9]+)", text)
+    return tuple(int(part) if at % 2 else part for at, part in enumerate(parts))
+
+
+def _by_name(path: Path) -> tuple[_Key, _Key]:
+    parent, name = str(path.parent), path.name
+    return (natural_key(parent), parent), (natural_key(name), name)
+
+
+def _exif_readings(pictures: Sequence[Path]) -> tuple[dict[Path, Reading], set[Path]]:
+    """Return the EXIF times of pictures, and the pictures that cannot be read."""
+    found: dict[Path, Reading] = {}
+    unreadable: set[Path] = set()
+    with warnings.catch_warnings(
+        action="ignore"
+    ):  # about sizes, which are checked when it is decoded
+        for path in pictures:
+            try:
+                with Image.open(path, formats=FORMATS) as image:
+                    reading = exif_reading(image.getexif())
+            except Exception:  # decoders raise nearly anything on damaged input
+                unreadable.add(path)
+                continue
+            if reading is not None:
+                found[path] = reading
+    return found, unreadable
+
+
+def _file_reading(path: Path) -> Reading | None:
+    try:
+        return Reading(datetime.fromtimestamp(path.stat().st_mtime, UTC), "file time")
+    except (OSError, OverflowError, ValueError):
+        return None
+
+
+def _times(
+    pictures: Sequence[Path], kind: _Kind, zone: ZoneInfo | None, now: datetime
+) -> list[datetime | None]:
+    """Return the plausible time of each picture; in a repeated hour, that which continues the names."""
+    times: list[datetime | None] = []
+    before = EARLIEST_CAPTURE
+    for path in pictures:
+        reading = kind.read(path)
+        moments = () if reading is None else reading.moments(zone)
+        known = [m for m in moments if EARLIEST_CAPTURE <= m <= now + CLOCK_ERROR]
+        following = [moment for moment in known if moment >= before]
+        times.append(next(iter(following or known), None))
+        before = times[-1] or before
+    return times
+
+
+def _spread(times: Sequence[datetime | None]) -> bool:
+    known = [time for time in times if time is not None]
+    span = max(known) - min(known)
+    return len(known) > 1 and span >= (len(known) - 1) * LEAST_FILE_INTERVAL
+
+
+def _sorted(
+    pictures: Sequence[Path], times: Sequence[datetime | None], by: Source, notes: Sequence[str]
+) -> Ordered:
+    """Return the pictures by time; one without a time stays behind its neighbour by name."""
+    filled, before = [], next(time for time in times if time is not None)
+    for time in times:
+        before = time or before
+        filled.append(before)
+    order = sorted(range(len(pictures)), key=lambda i: (filled[i], i))
+    return Ordered(
+        tuple(pictures[i] for i in order), tuple(times[i] for i in order), by, tuple(notes)
+    )
+
+
+def _incomplete(source: Source, lacking: Sequence[Path], total: int) -> str:
+    return (
+        f"{len(lacking)} of {total} pictures have no {source} that can be right, such as "
+        f"{lacking[0].name}; so it is not used"
+    )
+
+
+def _against(
+    pictures: Sequence[Path], times: Sequence[datetime | None], source: Source
+) -> list[str]:
+    """Return a note if the names, read as people do, are in another order than the times."""
+    known = [(path, time) for path, time in zip(pictures, times, strict=True) if time is not None]
+    wrong = [(a, b) for a, b in itertools.pairwise(known) if b[1] < a[1]]
+    if not wrong:
+        return []
+    (first, earlier), (second, later) = wrong[0]
+    places = "in 1 place" if len(wrong) == 1 else f"in {len(wrong)} places"
+    return [
+        f"the names are in another order than the {source} {places}: {first.name} "
+        f"({_shown(earlier)}) comes before {second.name} ({_shown(later)}) by name; "
+        f"the {source} decides"
+    ]
+
+
+def _other_days(
+    pictures: Sequence[Path],
+    times: Sequence[datetime | None],
+    zone: ZoneInfo | None,
+    now: datetime,
+) -> list[str]:
+    """Return a note if a picture's name and its EXIF data name different days."""
+    wrong = []
+    for path, time in zip(pictures, times, strict=True):
+        reading = time_in_name(path.name, now) or date_in_name(path.name)
+        moments = () if reading is None or time is None else reading.moments(zone)
+        if moments and time is not None and abs(moments[0] - time) > ANOTHER_DAY:
+            wrong.append((path, moments[0], time))
+    if not wrong:
+        return []
+    path, named, time = wrong[0]
+    return [
+        f"{len(wrong)} of {len(pictures)} names have another date than the EXIF time, such as "
+        f"{path.name} ({_shown(named)} by name, {_shown(time)} by EXIF time); the EXIF time decides"
+    ]
+
+
+def _shown(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M}"

@@ -1,0 +1,175 @@
+"""One order of pictures for node, server and page, whatever the clocks say."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from playwright.sync_api import Page, expect
+
+from conftest import camera_pixels, jpeg
+from lenswatch.config import Config
+from lenswatch.node.observe import Node
+from lenswatch.node.request import Request
+from lenswatch.node.store.store import NodeStore
+from lenswatch.outbox.rows import OutboxRows
+from support.tracking_server import Server
+
+MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
+AXIS = "node => node.layout.xaxis.range.map((text) => Number(text.slice(0, 4)))"
+
+# What the page's scripts make of the jobs of one stream: job by job as they came, and after a reload.
+STATES = """async ([root, experiment]) => {
+    const { stateOf, withPoints, withRecord } = await import(`${root}/static/x/streams.js`);
+    const { pointsOf } = await import(`${root}/static/x/verdict.js`);
+    const url = `${root}/api/latest/experiment/${experiment}`;
+    const [entry] = await (await fetch(`${url}/streams`)).json();
+    const series = await (await fetch(`${url}/series`)).json();
+    const search = `${url}/drift/search?order_by=asc&page_size=100`;
+    const headers = { "Content-Type": "application/json" };
+    const records = await (await fetch(search, { method: "POST", body: "{}", headers })).json();
+    let live = stateOf({ stream: "reef", total: 0, failed: 0, last: null });
+    for (const record of records) live = withRecord(live, record, true);
+    const loaded = withPoints(stateOf(entry), pointsOf(series));
+    const told = (state) => state.judged && [state.judged.id, state.judged.verdict];
+    return [entry.last?.id ?? null, told(live), told(loaded), live.last?.id ?? null, loaded.last?.id ?? null];
+}"""
+
+
+def opened(page: Page, address: str) -> Page:
+    page.goto(address)
+    expect(page.locator("#live")).to_have_text("live")
+    return page
+
+
+def test_a_camera_whose_clock_starts_at_2000_shows_its_drift(server: Server, page: Page) -> None:
+    """Jobs of another program, or of a node of an earlier version, which sends what the camera shows."""
+    experiment = server.experiment()
+    clean = [server.body(minute) for minute in range(13)]
+    blurred = [
+        server.body(0, 0.5, captured_at=f"2000-01-01T00:{minute:02}:00Z") for minute in range(29)
+    ]
+    server.jobs(experiment, clean + blurred)
+    opened(page, server.page_of(experiment))
+    server.job(experiment, distance=0.6, captured_at="2000-01-01T00:30:00Z")
+    for _ in range(2):
+        stream = page.get_by_role("button", name=re.compile("^demo"))
+        expect(stream).to_contain_text("demo: drift since")
+        expect(stream).to_contain_text("distance 0.6, threshold 0.12")
+        expect(stream).to_contain_text("43 jobs")
+        expect(page.locator("#plot .points path")).to_have_count(43)
+        assert page.locator("#plot").evaluate(AXIS)[0] >= 2026
+        page.reload()
+
+
+def test_late_jobs_do_not_make_the_state_of_their_stream(server: Server, page: Page) -> None:
+    experiment = server.experiment()
+    server.jobs(experiment, [server.body(minute, late=False) for minute in range(30, 40)])
+    opened(page, server.page_of(experiment))
+    server.jobs(experiment, [server.body(minute, 0.5, late=True) for minute in range(10)])
+    server.jobs(experiment, [server.body(minute, 0.5) for minute in range(10, 20)])
+    for _ in range(2):
+        expect(page.locator("#plot .points path")).to_have_count(30)
+        expect(page.locator("#streams")).to_contain_text("demo: clean")
+        expect(page.locator("#detail")).to_contain_text("frame_0039.jpg")
+        page.reload()
+    first = page.locator("#jobs tbody tr").nth(12)
+    expect(first).to_contain_text("drift late")
+    first.click()
+    expect(page.locator("#detail")).to_contain_text("The picture came late")
+
+
+def test_the_panel_tells_what_a_wrong_clock_showed(server: Server, page: Page) -> None:
+    experiment = server.experiment()
+    causes = [{"name": "camera clock", "strength": 1.0, "cells": []}]
+    server.job(
+        experiment, late=False, warning=True, causes=causes, camera_time="2000-01-01T00:03:00.000Z"
+    )
+    opened(page, server.page_of(experiment))
+    expect(page.locator("#streams")).to_contain_text("demo: warning since")
+    expect(page.locator("#streams")).to_contain_text("camera clock")
+    expect(page.locator("#detail")).to_contain_text(
+        "The camera's clock showed 2000-01-01 00:03:00 UTC; the time of arrival is used instead."
+    )
+
+
+TAKEN = (
+    st.none()
+    | st.timedeltas(-30 * MINUTE, timedelta(0))
+    | st.sampled_from([-DAY, -400 * DAY, -12_000 * DAY, 4 * MINUTE, 20 * DAY])
+)
+
+
+@pytest.mark.slow
+@settings(max_examples=20)
+@given(
+    pictures=st.lists(st.tuples(TAKEN, st.booleans()), min_size=1, max_size=8),
+    stepped=st.sampled_from([timedelta(0), -2 * DAY, 2 * DAY, 9000 * DAY]),
+    batch=st.integers(1, 8),
+)
+def test_node_server_and_page_agree_on_the_newest_picture_and_the_state(
+    server: Server, page: Page, tracked: Config, pictures: Any, stepped: timedelta, batch: int
+) -> None:
+    """The node's clock is wrong at first by `stepped`; cameras have any times, or none."""
+    experiment = server.experiment()
+    now, answers = datetime.now(UTC) - len(pictures) * MINUTE, []
+    clock = [now + stepped]
+    store = NodeStore(tracked.storage_path / "node.db", clock=lambda: clock[0].timestamp())
+    node = Node(tracked, store)
+    node.reset("reef")
+    before = len(OutboxRows(store).due(10_000))
+    for number, (taken, blurred) in enumerate(pictures):
+        moment = now + number * MINUTE
+        clock[0] = moment + (stepped if number < 2 else timedelta(0))
+        captured = None if taken is None else moment + taken
+        frame = jpeg(camera_pixels(60 + number, blurred=blurred))
+        answers.append(node.observe(frame, Request("reef", captured_at=captured)))
+    sent = [row.job for row in OutboxRows(store).due(10_000)][before:]
+    store.close()
+    ids: list[str] = []
+    for start in range(0, len(sent), batch):
+        ids += server.jobs(experiment, sent[start : start + batch])
+    newest = max(i for i, answer in enumerate(answers) if not answer["late"])
+    state = answers[newest]
+    verdict = "drift" if state["drift"] else "warning" if state["warning"] else "clean"
+    if page.url == "about:blank":
+        opened(page, server.page_of(experiment))
+    told = [ids[newest], verdict]
+    found = page.evaluate(STATES, [server.root, experiment])
+    assert found == [ids[newest], told, told, ids[newest], ids[newest]]
+
+
+@pytest.mark.slow
+@settings(max_examples=20)
+@given(
+    st.lists(
+        st.tuples(
+            st.none() | st.integers(-50, 0) | st.sampled_from([-9_000_000, 40_000]),
+            st.sampled_from([None, True, False]),
+            st.sampled_from([0.01, 0.08, 0.5]),
+        ),
+        min_size=1,
+        max_size=10,
+    )
+)
+def test_server_and_page_agree_on_jobs_of_any_client(server: Server, page: Page, jobs: Any) -> None:
+    experiment, now = server.experiment(), datetime.now(UTC)
+    sent = []
+    for minutes, late, distance in jobs:
+        body = server.body(0, distance, stream="reef")
+        parameters = body["parameters"] | ({} if late is None else {"late": late})
+        del parameters["captured_at"]
+        if minutes is not None:
+            parameters["captured_at"] = (now + minutes * MINUTE).isoformat()
+        sent.append(body | {"parameters": parameters})
+    server.jobs(experiment, sent)
+    if page.url == "about:blank":
+        opened(page, server.page_of(experiment))
+    last, live, loaded, *newest = page.evaluate(STATES, [server.root, experiment])
+    assert live == loaded
+    assert newest == [last, last]
+    assert (live and live[0]) == last
