@@ -11,11 +11,9 @@ from hypothesis import strategies as st
 from lenswatch.detect.thresholds import (
     USUAL_RUN_TIME,
     Threshold,
-    calibrate_mmd,
     calibrate_scores,
     decluster,
     false_alarm_rate_interval,
-    half_split,
 )
 from lenswatch.errors import ArtefactError, InputError
 
@@ -189,35 +187,6 @@ def test_a_stream_that_stays_in_alarm_has_an_event_every_refractory_time() -> No
 @given(st.lists(st.floats(-5, 5), min_size=1, max_size=120), st.floats(-5, 5), st.floats(0, 3))
 def test_a_higher_threshold_never_has_more_events(scores: Any, threshold: Any, more: Any) -> None:
     assert len(decluster(scores, threshold + more, 5)) <= len(decluster(scores, threshold, 5))
-
-
-@pytest.mark.parametrize("n", [30, 31, 400])
-def test_the_halves_share_nothing_and_keep_the_gap(n: int) -> None:
-    (fit, run), (fit_back, run_back) = half_split(n, 12)
-    assert (fit, run) == (run_back, fit_back)
-    assert run.start - fit.stop >= 12
-    assert fit.stop - fit.start == run.stop - run.start
-    assert (fit.start, run.stop) == (0, n)
-
-
-def test_too_few_images_to_split_are_refused() -> None:
-    with pytest.raises(InputError, match="give at least 16"):
-        half_split(15, 12)
-
-
-def test_embeddings_are_never_scored_against_a_reference_that_holds_them() -> None:
-    embeddings = np.arange(100, dtype=float)[:, None]
-    seen = []
-
-    def scores(reference: Any, run: Any) -> Any:
-        seen.append((set(reference.ravel()), list(run.ravel())))
-        return run.ravel()
-
-    calibrate_mmd(embeddings, window_size=12, ert=200, scores=scores)
-    assert len(seen) == 2
-    for reference, run in seen:
-        assert not reference & set(run)
-        assert run == sorted(run)
 
 
 @pytest.mark.parametrize(("events", "low", "high"), [(0, 0.0, 3.689), (4, 1.090, 10.242)])

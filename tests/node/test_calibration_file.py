@@ -45,28 +45,24 @@ def test_there_is_nothing_to_say_of_enough_footage() -> None:
     assert Calibration(DIGEST, thresholds(600)).notes(("mmd", "chart")) == ()
 
 
-def test_a_provisional_calibration_says_once_how_many_pictures_are_missing() -> None:
-    (note,) = Calibration(DIGEST, thresholds(220)).notes(("mmd", "chart"))
-    assert note == (
-        "The thresholds are provisional: 220 clean pictures could be scored, and about 20 more are "
-        "needed to calibrate."
-    )
+def test_a_provisional_calibration_says_once_what_is_missing() -> None:
+    details = {"clean_pictures": 230, "span": "4 hours"}
+    (note,) = Calibration(DIGEST, thresholds(220), details=details).notes(("mmd", "chart"))
+    assert "they come from 230 clean pictures over 4 hours," in note
+    assert "What is missing is time rather than number" in note
 
 
-def test_footage_too_short_for_the_run_time_asked_is_said_in_the_users_terms() -> None:
+def test_a_run_time_beyond_the_footage_is_said_in_the_users_terms() -> None:
     found = Calibration(DIGEST, thresholds(600, ert=1000, ert_factor=2))
     (note,) = found.notes(("mmd",))
-    assert (
-        "too short for the one false alarm in 1000 pictures that was asked for: 600 could" in note
-    )
-    assert note.endswith("extended beyond what was seen.")
+    assert "in 1000 pictures was asked for, but 600 clean pictures" in note
+    assert "aim at one in 600" in note
     assert found.notes(("chart",)) == ()
 
 
-def test_too_short_and_provisional_are_two_things() -> None:
-    first, second = Calibration(DIGEST, thresholds(100)).notes(("mmd", "chart"))
-    assert "provisional" in first
-    assert second.endswith("asked for: 100 could be scored.")
+def test_provisional_thresholds_say_nothing_of_a_usual_run_time() -> None:
+    (note,) = Calibration(DIGEST, thresholds(100)).notes(("mmd", "chart"))
+    assert "provisional" in note
 
 
 def test_a_statistic_out_of_reach_is_named() -> None:

@@ -355,7 +355,7 @@ def test_provisional_thresholds_are_said_in_the_log_once_and_in_every_job(
 ) -> None:
     node = Node(tracked)
     answers = [node.observe(camera(i), Request()) for i in range(60, 63)]
-    short = "more are needed to calibrate."
+    short = "What is missing is time rather than number"
     assert [line.count(short) for line in caplog.messages] == [1]
     assert caplog.messages[0].startswith("stream default: The thresholds are provisional")
     for answer, job in zip(answers, jobs(node.store), strict=True):

@@ -13,6 +13,7 @@ import pytest
 
 from conftest import Camera
 from lenswatch.config import Config
+from lenswatch.node import calibration_file
 from lenswatch.node.calibrate import calibrate_stream
 from lenswatch.node.calibration_file import (
     Calibration,
@@ -106,7 +107,7 @@ def test_a_stream_whose_pictures_are_gone_is_judged_by_no_threshold(
     assert "lenswatch calibrate --stream pier FOLDER" in note
     assert reason in note
     assert caplog.text.count(f"stream pier: {note}") == 1
-    assert node.observe(camera(20), Request(stream="quay"))["drift_distance"] is not None
+    assert node.observe(camera(20), Request(stream="quay"))["drift_score"] is not None
 
 
 def test_an_explanation_says_that_a_stream_is_not_calibrated(
@@ -164,15 +165,15 @@ def test_a_reference_taken_up_by_other_means_leaves_the_stream_uncalibrated(
     """For example by an earlier version's training."""
     own(trained, "pier", tmp_path / "clean")
     node = Node(trained)
-    assert node.observe(camera(60), Request(stream="pier"))["drift_distance"] is not None
+    assert node.observe(camera(60), Request(stream="pier"))["drift_score"] is not None
     new = trained_again(trained)
     (trained.storage_path / "reference" / "current").write_text(new.digest)
     answer = node.observe(camera(61), Request(stream="pier"))
-    assert (answer["drift_distance"], answer["calibrated"]) == (None, False)
+    assert (answer["drift_score"], answer["calibrated"]) == (None, False)
     assert "lenswatch calibrate --stream pier" in answer["calibration_notes"][0]
-    assert node.observe(camera(61), Request(stream="reef"))["drift_distance"] is not None
+    assert node.observe(camera(61), Request(stream="reef"))["drift_score"] is not None
     calibrate_stream(trained, new, "pier", sorted((tmp_path / "clean").iterdir()))
-    assert node.observe(camera(62), Request(stream="pier"))["drift_distance"] is not None
+    assert node.observe(camera(62), Request(stream="pier"))["drift_score"] is not None
 
 
 def test_a_stream_that_chose_the_references_own_pictures_gets_them_again(trained: Config) -> None:
@@ -253,9 +254,9 @@ def test_a_node_that_judges_meanwhile_never_lacks_thresholds(
             ended.set()
         judging.result()
     assert answers[-1]["model"] == new.model
-    thresholds = {answer["model"]: answer["drift_distance"] for answer in answers}
+    thresholds = {answer["model"]: answer["drift_score"] for answer in answers}
     own_thresholds = {
-        f"lenswatch@{found.digest}": found.thresholds["mmd"].drift
+        f"lenswatch@{found.digest}": found.thresholds["chart"].drift
         for found in (old, found_under(trained, new.digest))
     }
     assert thresholds.items() <= own_thresholds.items()
@@ -282,6 +283,19 @@ def test_a_reference_used_again_keeps_what_was_calibrated_under_it(
     assert lines[0] == "stream pier: calibrated under this reference before"
     assert lines[1].startswith("stream quay: recalibrated from 30 pictures")
     assert found(trained, "pier") == before
+
+
+def test_a_calibration_of_an_earlier_format_is_made_again_with_its_pictures(
+    trained: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = own(trained, "pier", tmp_path / "clean")
+    monkeypatch.setattr(calibration_file, "FORMAT", calibration_file.FORMAT + 1)
+    assert found(trained, "pier").thresholds == {}
+    reference = load_reference(trained.storage_path)
+    (line,) = take_up(trained, reference, again=False).lines
+    assert line.startswith("stream pier: recalibrated from 30 pictures")
+    assert found(trained, "pier").thresholds == before.thresholds
+    assert found(trained, "else").thresholds
 
 
 def test_too_few_embeddings_for_thresholds_do_not_keep_a_reference_from_use(

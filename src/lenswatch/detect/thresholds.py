@@ -32,13 +32,10 @@ __all__ = [
     "Prior",
     "Tail",
     "Threshold",
-    "calibrate_mmd",
     "calibrate_scores",
     "decluster",
     "false_alarm_rate_interval",
-    "half_split",
     "level_with_events",
-    "mmd_runs",
 ]
 
 Tail = Literal["additive", "multiplicative"]
@@ -129,26 +126,6 @@ class Threshold:
         for name in ("run_events", "notes"):
             values[name] = tuple(values[name])
         return cls(**values)
-
-
-def half_split(n: int, gap: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Return (fit, run) twice: fit the first half and run the second, and the other way round.
-
-    Args:
-        n: Number of clean images, in time order.
-        gap: Images left out between the halves, at least a window, so that they share no window.
-
-    Raises:
-        InputError: fewer than two images a half.
-    """
-    half = (n - gap) // 2
-    if half < 2:
-        raise InputError(
-            f"{n} clean images are too few to calibrate with a gap of {gap}; "
-            f"give at least {gap + 4}"
-        )
-    first, second = slice(0, half), slice(n - half, n)
-    return (first, second), (second, first)
 
 
 def decluster(scores: ArrayLike, threshold: float, refractory: int = REFRACTORY) -> list[Event]:
@@ -270,49 +247,6 @@ def calibrate_scores(
         more_images=missing,
         notes=_notes(found, calibrated, (ert, used_ert), drift, None if votes else reach),
     )
-
-
-def calibrate_mmd(
-    embeddings: ArrayLike,
-    *,
-    window_size: int,
-    ert: float,
-    scores: Callable[[Floats, Floats], ArrayLike],
-    ert_factor: float = 1.0,
-    reach: float | None = None,
-    least: float | None = None,
-) -> Threshold:
-    """Calibrate thresholds of the MMD distance.
-
-    Args:
-        embeddings: (n, d), of all clean images in time order.
-        window_size: Window of the detector; also the gap between the halves.
-        ert: Expected run time asked for, in images.
-        scores: Function of (reference, run) that returns the distance after each embedding of the run,
-            NaN while the window fills.
-        ert_factor: Factor by which the tail is extended further.
-        reach: 1 plus the mean kernel between reference embeddings.
-        least: Lower bound of both thresholds.
-
-    Raises:
-        InputError: too few embeddings.
-    """
-    runs = mmd_runs(embeddings, window_size, scores)
-    return calibrate_scores(
-        runs, ert=ert, tail="additive", ert_factor=ert_factor, reach=reach, least=least
-    )
-
-
-def mmd_runs(
-    embeddings: ArrayLike, window_size: int, scores: Callable[[Floats, Floats], ArrayLike]
-) -> tuple[Floats, Floats]:
-    """Return the distances of both runs of the half-split, for thresholds and for the figure."""
-    values = np.asarray(embeddings, dtype=np.float64)
-    first, second = (
-        np.asarray(scores(values[fit], values[run]), dtype=np.float64)
-        for fit, run in half_split(len(values), window_size)
-    )
-    return first, second
 
 
 def level_with_events(

@@ -37,7 +37,7 @@ __all__ = [
     "streams_of_their_own",
 ]
 
-FORMAT = 1
+FORMAT = 2
 OTHER_REFERENCE = "its thresholds were made for another reference"
 EARLIER_FORMAT = "its thresholds were made by an earlier version of Lenswatch"
 _NAMES = {"mmd": "distance", "chart": "lens score"}
@@ -113,8 +113,9 @@ class Calibration:
         found = []
         uncertain = [t for t in used.values() if not t.calibrated]
         if uncertain:
-            worst = max(uncertain, key=lambda t: t.more_images)
-            found.append(provisional(worst.frames, self.details.get("span", "")))
+            fewest = min(t.frames for t in uncertain)
+            clean = self.details.get("clean_pictures", fewest)
+            found.append(provisional(clean, self.details.get("span", "")))
         shortest = min(used.values(), key=lambda t: t.frames, default=None)
         if shortest is not None and shortest.target_ert > shortest.used_ert:
             found.append(capped(shortest.target_ert, shortest.used_ert, shortest.frames))

@@ -129,7 +129,7 @@ def distance_runs(
 
 
 def _parts(known: list[int], n: int, gap: int) -> list[tuple[slice, slice]]:
-    """Return (run, excluded) twice. With all pictures known they are those of `half_split`."""
+    """Return (run, excluded) twice. With all pictures known these are its halves."""
     middle = known[(len(known) - 1) // 2] + known[len(known) // 2] + 1  # twice the position
     low = (middle - gap) // 2
     high = min(middle - low, n)

@@ -1,8 +1,9 @@
 """The lens chart: a control chart on image statistics, the second statistic beside the MMD distance.
 
 Everything here is a pure function of a fitted `LensChart`, which never changes, and a `ChartState`, which is
-given and returned. The score of an image is the largest of the chart's parts (`chart.parts`), each less its
-clean centre and in units of its variation in clean footage that it was not fitted to (`chart.fitting`).
+given and returned. The score of an image is the mean of the three largest of the chart's parts
+(`chart.parts`), each less its clean centre and in units of its variation in clean footage that it was not
+fitted to (`chart.fitting`). A fault moves several parts, and one part alone is often a passer-by.
 
 A stream has a score from its first image on. The parts of the first 11 come from the images that there are,
 with centres and units of their own, so that one threshold holds for all.
@@ -35,9 +36,10 @@ from lenswatch.detect.chart.scene import SceneState, SceneWatch
 from lenswatch.detect.chart.signatures import signatures
 from lenswatch.errors import ArtefactError, StoreError
 
-__all__ = ["ChartState", "LensChart"]
+__all__ = ["ChartState", "LensChart", "scores"]
 
 _REACH = 3.0  # times the wander: limit of a centre's shift
+_COUNTED = 3  # parts that make the score
 _CHANNEL_ROWS = AGREEMENT + 1
 
 
@@ -130,12 +132,12 @@ class LensChart:
         return np.asarray(state.away / self.slow_spread)
 
     def score(self, state: ChartState) -> float | None:
-        """Return the largest excess; None before the first image."""
-        return _largest(self.excesses(state))
+        """Return the mean of the three largest excesses; None before the first image."""
+        return _score(self.excesses(state))
 
     def slow_score(self, state: ChartState) -> float | None:
-        """Return the largest excess without re-centring; None before the window is full."""
-        return _largest(self.slow_excesses(state))
+        """Return the score without re-centring; None before the window is full."""
+        return _score(self.slow_excesses(state))
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object that `from_json` reads: the arrays in NumPy's format, as base64."""
@@ -258,5 +260,11 @@ def _unpacked(shapes: Mapping[str, list[Any]], body: bytes) -> dict[str, NDArray
     return found
 
 
-def _largest(excesses: Floats | None) -> float | None:
-    return None if excesses is None else float(np.max(np.abs(excesses)))
+def scores(excesses: Floats) -> Floats:
+    """Return the mean of the three largest excesses of (..., 42)."""
+    largest = np.partition(np.abs(excesses), -_COUNTED, axis=-1)[..., -_COUNTED:]
+    return np.asarray(largest.mean(axis=-1))
+
+
+def _score(excesses: Floats | None) -> float | None:
+    return None if excesses is None else float(scores(excesses))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lenswatch.detect.arrays import Floats, Floats32, Pixels
-from lenswatch.detect.chart.chart import LensChart
+from lenswatch.detect.chart.chart import LensChart, scores
 from lenswatch.detect.chart.features import Measured, agreement, median_scene
 from lenswatch.detect.chart.folds import Fold, folds_of
 from lenswatch.detect.chart.parts import WINDOW, Scales, parts_of_windows
@@ -21,7 +21,7 @@ __all__ = ["FEWEST", "ChartFit", "fit_chart", "rhythm"]
 
 FEWEST = 10  # clean images: ten days of one a day
 _MEMORY = 200.0  # images: time constant with which a centre follows
-_SHORTEST_MEMORY = 20.0  # images
+_SHORTEST_MEMORY = 60.0  # images
 _FOLLOWED = (
     50 * 3600.0
 )  # seconds: time constant of pictures that are more than a quarter of an hour apart
@@ -197,7 +197,7 @@ def _first_spread(runs: list[Floats], scale: Floats, aim: _Aim, full: Threshold)
 
 
 def _scored(runs: Sequence[Floats], spread: Floats) -> list[Floats]:
-    return [np.max(np.abs(run) / spread, axis=1) for run in runs]
+    return [scores(run / spread) for run in runs]
 
 
 def _followed(chart: LensChart, away: Floats) -> Floats:

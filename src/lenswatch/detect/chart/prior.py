@@ -40,7 +40,7 @@ _UNITS_OF_MANY = np.array(
         [0.96, 0.72, 0.75, 0.75, 0.78, 0.80, 0.73],
     ]
 )
-_THRESHOLD_OF_FEW, _THRESHOLD_OF_MANY = 2.2, 2.1
+_THRESHOLD_OF_FEW, _THRESHOLD_OF_MANY = 1.8, 1.7
 _FIRST_OF_FEW, _FIRST_OF_MANY = 1.4, 1.2
 _ALONE = (
     1.15  # factor of the threshold of images that are judged alone: no window makes them quieter
