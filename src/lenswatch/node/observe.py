@@ -80,6 +80,7 @@ class Node:
         reference, fitted = self._current.fitted_reference()
         try:
             request.check_distances()
+            request.check_time()
             picture = self._read(source, reference)
             pixels = picture.pixels(reference.transform.resize)
             embedding = embed_picture(reference, pixels)
