@@ -10,7 +10,7 @@ import json
 import logging
 import sys
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -199,7 +199,8 @@ def _valid_part(given: MultiMapping[Any]) -> Request:
 def _moment(text: Any) -> datetime | None:
     try:
         moment = datetime.fromisoformat(str(text))
-    except ValueError:
+        moment.astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
     return moment if moment.tzinfo else None
 

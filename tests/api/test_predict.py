@@ -166,6 +166,8 @@ def test_unusual_pictures_are_taken(deepaas: Served, name: Any) -> None:
         ({"drift_distance": "much"}, "drift_distance"),
         ({"drift_distance": "nan"}, "drift_distance"),
         ({"captured_at": "noon"}, "captured_at"),
+        ({"captured_at": "0001-01-01T00:00:00+02:00"}, "captured_at"),
+        ({"captured_at": "9999-12-31T23:00:00-02:00", "stream": "?"}, "stream"),
         ({"event_id": "with space"}, "event_id"),
         ({"warning_distance": "0.3", "drift_distance": "0.2"}, "warning_distance"),
     ],

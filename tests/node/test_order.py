@@ -198,6 +198,8 @@ def test_a_time_beyond_the_calendar_is_refused(node: Node, camera: Camera, text:
     with pytest.raises(InputError, match="beyond the years 1 to 9999"):
         node.observe(camera(60), Request(captured_at=datetime.fromisoformat(text)))
     assert node.store.streams() == []
+    (job,) = [row.job for row in OutboxRows(node.store).due(9)]
+    assert (job["job_status"], job["parameters"]["late"]) == ("Failed", False)
 
 
 def test_a_picture_at_the_calendars_end_is_one_with_a_wrong_clock(node: Node) -> None:

@@ -279,6 +279,29 @@ def test_a_refused_job_is_parked_and_blocks_nobody(
         one.stop()
 
 
+@pytest.mark.parametrize("extensions", [True, False])
+def test_a_job_that_newer_ones_of_its_stream_have_overtaken_is_late(
+    store: NodeStore, sender: Callable[..., Sender], extensions: bool
+) -> None:
+    """The server takes the last job to arrive that is not late for the state of the stream."""
+    sent = {"a1": "a", "b1": "b", "a2": "a", "c1": 'c"', "b2": "b", "a3": "a"}
+    with serving(Stub(extensions)) as stub:
+        stub.refuse = lambda job: (
+            422 if job["parameters"]["event_id"] in ("a1", "b2", "c1", "a2") else 0
+        )
+        with store.begin() as transaction:
+            for event_id, stream in sent.items():
+                transaction.post(drift_job(event_id, stream=stream, late=False))
+        one = sender(stub.url)
+        assert one.drain(60)
+        stub.refuse = lambda job: 0
+        assert one.requeue() == 4
+        assert one.drain(60)
+        late = {d["parameters"]["event_id"]: d["parameters"]["late"] for d in stub.drifts.values()}
+        assert late == {"a1": True, "b1": False, "a2": True, "c1": False, "b2": False, "a3": False}
+        one.stop()
+
+
 def test_a_series_of_refused_jobs_is_spoken_of_once(
     store: NodeStore, stub: Stub, sender: Callable[..., Sender], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -85,6 +85,7 @@ class Node:
         reference, fitted = current.fitted_reference()
         try:
             request.check_distances()
+            request.check_time()
             picture = self._read(source, reference.transform.resize)
             pixels = picture.pixels(reference.transform.resize)
             embedding = embed_picture(reference, pixels)
@@ -145,6 +146,7 @@ class Node:
         """
         try:
             request.check_distances()
+            request.check_time()
             picture = self._read(source, self.config.transform.resize)
         except InputError as error:
             record_refusal(self.store, self.config, request, error)

@@ -44,18 +44,10 @@ class Request:
     backlog: bool = False
 
     def check_names(self) -> None:
-        """Raise InputError when stream, event id or time is invalid: the call cannot be recorded then."""
+        """Raise InputError when the stream or the event id is invalid: it cannot be recorded then."""
         check_stream(self.stream)
         if self.event_id is not None:
             check_event_id(self.event_id)
-        try:
-            if self.captured_at is not None:
-                self.captured_at.astimezone(UTC)
-        except OverflowError:
-            raise InputError(
-                f"captured_at {self.captured_at}: beyond the years 1 to 9999 in UTC; send the time at "
-                "which the picture was taken, or leave it out"
-            ) from None
 
     def check_distances(self) -> None:
         """Raise InputError when a distance is not finite, or the warning comes after the drift."""
@@ -66,6 +58,14 @@ class Request:
         if warning is not None and drift is not None and warning > drift:
             raise InputError(
                 f"warning_distance {warning} is above drift_distance {drift}; a warning comes first"
+            )
+
+    def check_time(self) -> None:
+        """Raise InputError when the time of capture has no moment in UTC."""
+        if self.captured_at is not None and _calendar(self.captured_at) is None:
+            raise InputError(
+                f"captured_at {self.captured_at}: beyond the years 1 to 9999 in UTC; send the time at "
+                "which the picture was taken, or leave it out"
             )
 
 
@@ -118,12 +118,23 @@ def clean_name(name: str) -> str:
 
 
 def _failed_job(config: Config, request: Request, event_id: str, error: str) -> DriftJob:
-    parameters = {
+    captured_at = request.captured_at and _calendar(request.captured_at)
+    parameters: dict[str, Any] = {
         "event_id": event_id,
         "stream": request.stream,
-        "captured_at": iso_utc(request.captured_at or datetime.now(UTC)),
+        "captured_at": iso_utc(captured_at or datetime.now(UTC)),
         "image_name": clean_name(request.image_name),
         "error": error,
     }
+    if captured_at is None:
+        parameters["late"] = False  # a time of arrival, whatever the camera's clock shows
     model = model_version(current_digest(config.storage_path))
     return DriftJob("Failed", model, False, config.tracking.tags, parameters)
+
+
+def _calendar(moment: datetime) -> datetime | None:
+    """Return a time in UTC; None where the calendar ends before it."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -40,6 +40,20 @@ _DUE_PICTURES = (
     .order_by(outbox.c.id)
     .limit(sa.bindparam("at_most"))
 )
+# The jobs that wait while a newer one of their stream was accepted, by the index of each queue. The ids of
+# those newer ones are a JSON object by stream.
+_late = sa.func.json_extract(outbox.c.job, "$.parameters.late")
+_stream = sa.func.json_extract(outbox.c.job, "$.parameters.stream", type_=sa.Text)
+_accepted = sa.func.json_extract(
+    sa.bindparam("newest", type_=sa.Text), sa.literal('$."') + _stream + sa.literal('"')
+)
+_OVERTAKEN = {
+    queue: sa.update(outbox)
+    .where(*queue, outbox.c.drift_id.is_(None), sa.func.coalesce(_late, 0) == 0)
+    .where(outbox.c.id < _accepted)
+    .values(job=sa.func.json_set(outbox.c.job, "$.parameters.late", sa.func.json("true")))
+    for queue in (_JOBS, (_PARKED,))
+}
 _OLDEST = sa.select(outbox.c.posted_at).order_by(outbox.c.id).limit(1)
 
 
@@ -100,6 +114,7 @@ class DeliveryResult:
         parked: Reasons why rows are not sent again.
         delayed: Seconds until rows are sent again.
         blamed: Count the delay as a failed attempt of the row.
+        newest: Newest accepted job of each stream that is not late.
     """
 
     attempts: int
@@ -108,12 +123,17 @@ class DeliveryResult:
     parked: dict[int, str] = field(default_factory=dict)
     delayed: dict[int, float] = field(default_factory=dict)
     blamed: bool = True
+    newest: dict[str, int] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.done or self.arrived or self.parked or self.delayed)
 
     def accept(self, row: Row, drift_id: str) -> None:
         """Record that the server has stored the job."""
+        parameters = row.job["parameters"]
+        stream = parameters.get("stream")
+        if isinstance(stream, str) and parameters.get("late") is not True:
+            self.newest[stream] = max(row.id, self.newest.get(stream, 0))
         if row.has_picture:
             self.arrived[row.id] = drift_id
         else:
@@ -179,6 +199,7 @@ class OutboxRows:
             for row_id, delay in result.delayed.items():
                 due_at, attempts = self._store.clock() + delay, outbox.c.attempts + result.blamed
                 connection.execute(_of(row_id).values(attempts=attempts, due_at=due_at))
+            _mark_overtaken(connection, result.newest)
 
     def parked(self, at_most: int = 100) -> list[Parked]:
         """Return the oldest parked jobs."""
@@ -265,6 +286,19 @@ class OutboxRows:
             except sqlite3.Error:  # another process is writing; a later call will do
                 return False
             return True
+
+
+def _mark_overtaken(connection: sa.Connection, newest: Mapping[str, int]) -> None:
+    """Mark jobs as late that arrive after a newer one of their stream.
+
+    The server takes the last job to arrive that is not late for the state of the stream.
+    """
+    if not newest:
+        return
+    for queue, statement in _OVERTAKEN.items():
+        first = connection.execute(sa.select(sa.func.min(outbox.c.id)).where(*queue)).scalar()
+        if first is not None and first < max(newest.values()):
+            connection.execute(statement, {"newest": json.dumps(newest)})
 
 
 def _of(row_id: int) -> sa.Update:

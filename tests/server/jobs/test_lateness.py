@@ -117,6 +117,19 @@ def test_when_the_newest_job_is_deleted_the_one_before_it_is_the_state(
     assert last(local, pier) == {"reef": 1}
 
 
+def test_a_server_whose_clock_is_set_back_keeps_the_order_of_arrival(
+    local: Any, pier: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = stamps.now()
+    for number, hours in enumerate((0, -3, -2, 1)):
+        monkeypatch.setattr(stamps, "now", lambda hours=hours: now + hours * 3600 * 10**6)
+        send(local, pier, job(None, late=False, n=number))
+        assert last(local, pier) == {"reef": number}
+    arrived = local.get(f"/experiment/{pier['id']}/series").json()["created_at"]
+    times = [stamps.microseconds(text) for text in arrived]
+    assert times == [now, now + 1, now + 2, now + 3600 * 10**6]
+
+
 def test_a_stream_of_late_jobs_alone_has_no_state(local: Any, pier: Any) -> None:
     send(local, pier, job(5, late=True, n=1))
     assert last(local, pier) == {"reef": None}

@@ -43,6 +43,7 @@ from lenswatch.wire import EVENT_ID, JOB_STATUSES, SCHEMA_VERSION, STREAM, TAG_L
 __all__ = ["DriftRecord", "change", "record", "remove", "store"]
 
 Job = Mapping[Any, Any]
+DAY_MICROSECONDS = 24 * 3600 * 10**6
 _CHUNK = 20  # values of one IN; with many more PostgreSQL may prefer a slower index
 
 
@@ -68,6 +69,7 @@ def store(connection: Connection, experiment: int, jobs: Sequence[Job]) -> list[
         return []
     seq = _advance(connection, experiment, len(jobs), any(map(_irregular, jobs)))
     rows = [_row(experiment, seq + i, job) for i, job in enumerate(jobs)]
+    rows[0]["created_at"] = _following(connection, experiment, rows[0]["created_at"])
     for earlier, later in itertools.pairwise(rows):
         later["created_at"] = max(later["created_at"], earlier["created_at"] + 1)
     mark_late(connection, experiment, rows)
@@ -83,6 +85,17 @@ def store(connection: Connection, experiment: int, jobs: Sequence[Job]) -> list[
         (fresh[row["id"]], True) if row["id"] in fresh else (known[row["event_id"]], False)
         for row in rows
     ]
+
+
+def _following(connection: Connection, experiment: int, now: int) -> int:
+    """Return `now`, or the next moment after the last job, if this clock was set back by less than a day.
+
+    The order of arrival is the order of the jobs, so it must survive a clock that is corrected.
+    """
+    query = select(func.max(drifts.c.created_at)).where(drifts.c.experiment == experiment)
+    last = connection.execute(query).scalar()
+    behind = 0 if last is None else last + 1 - now
+    return now + behind if 0 < behind < DAY_MICROSECONDS else now
 
 
 def _insert(connection: Connection, rows: list[dict[str, Any]]) -> dict[str, int]:
