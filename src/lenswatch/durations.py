@@ -6,7 +6,7 @@ import re
 
 from lenswatch.errors import InputError
 
-__all__ = ["DURATION", "DURATION_RULE", "parse_duration"]
+__all__ = ["DURATION", "DURATION_RULE", "in_words", "parse_duration"]
 
 # A number above 0 of at most four digits before the point, so that no date overflows.
 DURATION = r"(?=[0-9.]*[1-9])[0-9]{1,4}(\.[0-9]{1,3})? ?(second|minute|hour|day|week)s?"
@@ -28,3 +28,15 @@ def parse_duration(text: str) -> float:
     if found is None:
         raise InputError(f"{text!r}: no duration; write {DURATION_RULE}")
     return float(text[: found.start(2)]) * _UNITS[found[2]]
+
+
+def in_words(seconds: float) -> str:
+    """Return a duration in its largest fitting unit.
+
+    >>> in_words(90 * 60), in_words(3 * 86400), in_words(20)
+    ('90 minutes', '3 days', '20 seconds')
+    """
+    for unit, size in (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} seconds"

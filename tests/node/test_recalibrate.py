@@ -171,7 +171,7 @@ def test_a_reference_taken_up_by_other_means_leaves_the_stream_uncalibrated(
     answer = node.observe(camera(61), Request(stream="pier"))
     assert (answer["drift_score"], answer["calibrated"]) == (None, False)
     assert "lenswatch calibrate --stream pier" in answer["calibration_notes"][0]
-    assert node.observe(camera(61), Request(stream="reef"))["drift_score"] is not None
+    assert node.observe(camera(61), Request(stream="reef"))["drift_distance"] is not None
     calibrate_stream(trained, new, "pier", sorted((tmp_path / "clean").iterdir()))
     assert node.observe(camera(62), Request(stream="pier"))["drift_score"] is not None
 

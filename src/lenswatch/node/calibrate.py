@@ -9,9 +9,10 @@ from typing import Any
 
 from lenswatch.config import Config
 from lenswatch.detect.arrays import Floats
-from lenswatch.detect.chart.fitting import ChartFit, fit_chart
+from lenswatch.detect.chart.fitting import ChartFit, fit_chart, rhythm
 from lenswatch.detect.thresholds import Threshold, calibrate_scores
 from lenswatch.detect.verdict import Rule, run_time_factor
+from lenswatch.durations import in_words
 from lenswatch.errors import InputError
 from lenswatch.node.calibration_file import DEFAULT_STREAM, Calibration, save_calibration
 from lenswatch.node.clean_footage import CleanFootage, clean_footage, distance_runs
@@ -93,6 +94,7 @@ def _details(stream: str, clean: CleanFootage) -> dict[str, Any]:
         "clean_pictures": len(clean.embeddings),
         "own_pictures": clean.remembered is not None,
         "reference_pictures": len(clean.known),
+        "span": "" if clean.span is None else in_words(clean.span.total_seconds()),
     }
     remembered = clean.remembered
     return details if remembered is None else details | {"footage": remembered.to_json()}
@@ -116,7 +118,9 @@ def _chart(config: Config, clean: CleanFootage) -> ChartFit | None:
         return None
     try:
         factor = run_time_factor(config.alarm.verdict, "chart")
-        return fit_chart(clean.lens, ert=config.alarm.expected_run_time, factor=factor)
+        window, memory = rhythm(clean.spacing)
+        ert = config.alarm.expected_run_time
+        return fit_chart(clean.lens, ert=ert, factor=factor, window=window, memory=memory)
     except InputError:
         return None
 

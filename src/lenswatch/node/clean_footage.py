@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from lenswatch.node.remembered import Remembered
 from lenswatch.progress import Progress, no_progress
 from lenswatch.reference.artefact import Reference, load_lens
 from lenswatch.reference.autoencoder import encode
+from lenswatch.reference.order import times_of
 from lenswatch.reference.pictures import encoder_input
 from lenswatch.reference.training import read_pictures
 
@@ -35,12 +37,28 @@ class CleanFootage:
         lens: Measurements for the lens chart; None when the pictures are not available.
         rows: For each picture, the rows of the reference's embeddings that are of the same picture.
         remembered: Files and contents of the pictures; None for the reference's own.
+        times: Time of capture of each picture; None where nothing tells.
     """
 
     embeddings: Floats
     lens: Measured | None
     rows: tuple[tuple[int, ...], ...]
     remembered: Remembered | None = None
+    times: tuple[datetime | None, ...] = ()
+
+    @property
+    def spacing(self) -> float | None:
+        """Median time between two pictures in seconds; None if most times are not known."""
+        known = [time.timestamp() for time in self.times if time is not None]
+        if len(known) < max(2, len(self.rows) / 2):
+            return None
+        return float(np.median(np.abs(np.diff(known))))
+
+    @property
+    def span(self) -> timedelta | None:
+        """Time from the first picture to the last; None if it is not known."""
+        known = [time for time in self.times if time is not None]
+        return max(known) - min(known) if known else None
 
     @property
     def known(self) -> list[int]:
@@ -70,7 +88,8 @@ def clean_footage(
     if not pictures:
         rows = tuple((row,) for row in range(len(reference.embeddings)))
         lens = load_lens(config.storage_path, reference.digest)
-        return CleanFootage(reference.embeddings.astype(np.float64), lens, rows)
+        times = tuple(picture.taken for picture in reference.pictures)
+        return CleanFootage(reference.embeddings.astype(np.float64), lens, rows, times=times)
     size, limits = reference.transform.resize, config.upload
     footage = read_pictures(pictures, size, limits, progress, "clean pictures")
     first: dict[str, int] = {}
@@ -90,6 +109,7 @@ def clean_footage(
         measure_all(footage.pixels[i] for i in kept),
         tuple(same),
         Remembered.of(config.storage_path, files, digests),
+        times_of(files, config.camera.zone),
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,14 +24,17 @@ class PictureFile:
     Attributes:
         path: Path below the folder of pictures, with "/". References of earlier versions have its name.
         sha256: Digest of the file's content, hexadecimal. Empty in references of earlier versions.
+        taken: Time of capture with its zone; None where nothing tells.
     """
 
     path: str
     sha256: str = ""
+    taken: datetime | None = None
 
     def to_json(self) -> dict[str, str]:
         """Return a JSON object that `from_json` reads."""
-        return {"path": self.path, "sha256": self.sha256}
+        document = {"path": self.path, "sha256": self.sha256}
+        return document if self.taken is None else document | {"taken": self.taken.isoformat()}
 
     @classmethod
     def from_json(cls, document: Any) -> Self:
@@ -44,7 +48,7 @@ class PictureFile:
         if isinstance(document, Mapping):
             path, sha256 = document.get("path"), document.get("sha256")
             if isinstance(path, str) and isinstance(sha256, str):
-                return cls(path, sha256)
+                return cls(path, sha256, _time(document.get("taken")))
         raise ArtefactError(
             f"a picture is listed as {document!r}, without path and sha256; train again"
         )
@@ -59,6 +63,13 @@ class PictureFile:
         if not isinstance(documents, list):
             raise ArtefactError(f"{documents!r:.40} is no list of pictures; train again")
         return tuple(map(cls.from_json, documents))
+
+
+def _time(text: Any) -> datetime | None:
+    try:
+        return None if text is None else datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        raise ArtefactError(f"a picture is said to be taken at {text!r}; train again") from None
 
 
 def content_digest(data: bytes) -> str:

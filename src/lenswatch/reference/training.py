@@ -32,7 +32,7 @@ from lenswatch.reference.amount import fewest_pictures
 from lenswatch.reference.artefact import Reference, list_digest, save_reference
 from lenswatch.reference.autoencoder import Autoencoder, encode
 from lenswatch.reference.identity import PictureFile, content_digest, path_below
-from lenswatch.reference.order import find_in_order
+from lenswatch.reference.order import find_in_order, times_of
 from lenswatch.reference.pictures import encoder_input, read_bytes, read_picture
 
 __all__ = [
@@ -135,9 +135,10 @@ def build_reference(
         lens = measure_all(footage.pixels)
     sigma = config.detector.sigma
     fitted_sigma = _median(embeddings) if sigma == "median" else float(sigma)
+    times = times_of(footage.files, config.camera.zone)
     listed = tuple(
-        PictureFile(path_below(config.image_folder, file), digest)
-        for file, digest in zip(footage.files, footage.digests, strict=True)
+        PictureFile(path_below(config.image_folder, file), digest, taken)
+        for file, digest, taken in zip(footage.files, footage.digests, times, strict=True)
     )
     reference = Reference(autoencoder, embeddings, config.transform, fitted_sigma, listed, lens)
     reference.detector(config.detector.window_size)  # raises BlindKernelError before it is saved
