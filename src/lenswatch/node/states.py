@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from lenswatch.config import Config
 from lenswatch.errors import ArtefactError, StoreError
 from lenswatch.node.calibration_file import Calibration, load_calibration
-from lenswatch.node.collecting import note_of
-from lenswatch.node.collection import Collection
+from lenswatch.node.collecting.about import note_of
+from lenswatch.node.collecting.collection import Collection
 from lenswatch.node.judge import Judge
 from lenswatch.node.store import collections as rows
 from lenswatch.node.store.store import NodeStore, StreamSummary
