@@ -16,7 +16,7 @@ from lenswatch.cli.options import FOLDER, with_config
 from lenswatch.config import Config
 from lenswatch.durations import parse_duration
 from lenswatch.errors import InputError
-from lenswatch.node.collection import MOST
+from lenswatch.node.collecting.collection import MOST
 from lenswatch.reference.paths import current_digest
 from lenswatch.wire import check_stream
 
@@ -79,7 +79,7 @@ def _open(config: Config) -> NodeStore:
 
 
 def _begin(config: Config, stream: str, duration: str, wanted: int, new_camera: bool) -> None:
-    from lenswatch.node.collecting import begin
+    from lenswatch.node.collecting.about import begin
     from lenswatch.node.store import collections as rows
 
     has_reference = current_digest(config.storage_path) is not None
@@ -103,7 +103,7 @@ def _begin(config: Config, stream: str, duration: str, wanted: int, new_camera: 
 
 
 def _status(config: Config, _stream: str) -> None:
-    from lenswatch.node.collecting import note_of
+    from lenswatch.node.collecting.about import note_of
     from lenswatch.node.store import collections as rows
 
     now = datetime.now(UTC)
@@ -147,7 +147,7 @@ def _due(config: Config, _stream: str) -> None:
 
 def finish_collections(config: Config, store: NodeStore) -> None:
     """Train and calibrate from the collections that are over, and print what was done."""
-    from lenswatch.node.finish import finish_due, is_due
+    from lenswatch.node.collecting.finish import finish_due, is_due
 
     if not is_due(store):
         return
@@ -192,7 +192,7 @@ _ACTIONS: dict[str, Callable[[Config, str], None]] = {
 
 def _from_folder(config: Config, stream: str, folder: Path, wanted: int) -> None:
     from lenswatch.node.calibrate import calibrate_stream
-    from lenswatch.node.choose import choose_from
+    from lenswatch.node.collecting.choose import choose_from
     from lenswatch.node.recalibrate import take_up
     from lenswatch.reference.artefact import load_reference
     from lenswatch.reference.training import build_reference

@@ -19,7 +19,7 @@ from lenswatch.errors import InputError, StoreError
 from lenswatch.node.calibration_file import DEFAULT_STREAM
 from lenswatch.node.clean_footage import embed_picture
 from lenswatch.node.clock import Place, place
-from lenswatch.node.collect import Collector
+from lenswatch.node.collecting.collector import Collector
 from lenswatch.node.current import Current
 from lenswatch.node.request import Request, clean_name, iso_utc, open_store, record_refusal, repeat
 from lenswatch.node.store.store import Answer, NodeStore, Transaction

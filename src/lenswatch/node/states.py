@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from lenswatch.config import Config
 from lenswatch.errors import ArtefactError, StoreError
 from lenswatch.node.calibration_file import Calibration, load_calibration
-from lenswatch.node.collecting import note_of
-from lenswatch.node.collection import Collection
+from lenswatch.node.collecting.about import note_of
+from lenswatch.node.collecting.collection import Collection
 from lenswatch.node.judge import Judge
 from lenswatch.node.store import collections as rows
 from lenswatch.node.store.store import NodeStore, StreamSummary
@@ -28,7 +28,7 @@ class StreamStatus:
 
     Attributes:
         stream: Its name.
-        state: A few words, such as "calibrated", "provisional" or "collecting 12 of 400".
+        state: A few words, such as "calibrated", "provisional" or "collecting 12/400".
         note: Sentences for people on a state that is not the usual one; empty otherwise.
         can_alarm: A picture can be called drift.
         alarm: It is in alarm; None when that cannot be read.
@@ -100,7 +100,7 @@ def _collecting(
     status: StreamStatus, digest: str | None, collection: Collection, kept: int, now: datetime
 ) -> StreamStatus:
     """Return the status of a stream for which clean pictures are collected."""
-    state = f"collecting {kept} of {collection.wanted}"
+    state = f"collecting {kept}/{collection.wanted}"
     told = note_of(collection, kept, now)
     if digest is not None and collection.judged:
         state, note = f"{status.state}, {state}", f"{status.note} {told}".strip()

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
-from lenswatch.node.collection import Collection
+from lenswatch.node.collecting.collection import Collection
 from lenswatch.node.store.database import collected, collections
 from lenswatch.node.store.store import Statement
 

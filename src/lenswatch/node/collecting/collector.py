@@ -18,8 +18,8 @@ from lenswatch.config import Config
 from lenswatch.errors import WriteError
 from lenswatch.files import write_atomically
 from lenswatch.node.clock import Newest, Place, place
-from lenswatch.node.collecting import NO_VERDICT, configured, report
-from lenswatch.node.collection import Collection
+from lenswatch.node.collecting.about import NO_VERDICT, configured, report
+from lenswatch.node.collecting.collection import Collection
 from lenswatch.node.request import Request
 from lenswatch.node.store import collections as rows
 from lenswatch.node.store.collections import Kept

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from conftest import Camera, camera_pixels, jpeg
 from lenswatch.config import CameraConfig, Config
 from lenswatch.errors import ArtefactError, ImageError
-from lenswatch.node.collect import Incoming, keep
-from lenswatch.node.collection import Collection
-from lenswatch.node.finish import finish_due, is_due
+from lenswatch.node.collecting.collection import Collection
+from lenswatch.node.collecting.collector import Incoming, keep
+from lenswatch.node.collecting.finish import finish_due, is_due
 from lenswatch.node.observe import Node
 from lenswatch.node.request import Request, open_store
 from lenswatch.node.store import collections as rows
@@ -286,7 +286,7 @@ def test_pictures_that_cannot_be_trained_on_let_it_go_on_and_say_so(
 def test_a_full_disk_keeps_no_picture_and_says_so(
     collecting: Config, clock: Clock, camera: Camera, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lenswatch.node.collect.FREE_BYTES", 2**60)
+    monkeypatch.setattr("lenswatch.node.collecting.collector.FREE_BYTES", 2**60)
     answer = send(node_of(collecting, clock), clock, camera(0), timedelta())
     assert answer["collecting"]["kept"] == 0
     assert "free some space" in answer["calibration_notes"][0]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lenswatch.durations import parse_duration
 from lenswatch.errors import InputError
-from lenswatch.node.collection import Collection, spread, thin
+from lenswatch.node.collecting.collection import Collection, spread, thin
 
 DAY = 86_400.0
 moments = st.lists(st.floats(0, 1e9), max_size=120)

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from lenswatch.errors import WriteError
-from lenswatch.node.collection import spread
+from lenswatch.node.collecting.collection import spread
 from lenswatch.reference.order import Ordered
 from lenswatch.reference.paths import COLLECTED
 

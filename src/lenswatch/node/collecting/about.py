@@ -7,7 +7,7 @@ from typing import Any
 
 from lenswatch.config import Config
 from lenswatch.durations import parse_duration
-from lenswatch.node.collection import MOST, Collection
+from lenswatch.node.collecting.collection import MOST, Collection
 from lenswatch.node.request import iso_utc
 from lenswatch.reference.amount import fewest_pictures
 
