@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
+from lenswatch.api.finisher import Finisher
 from lenswatch.api.schemas import check_names, predict_fields
 from multidict import MultiDict
 
@@ -57,6 +58,7 @@ class Parent:
         self._names = list(predict_fields())
         self._store: NodeStore | None = None
         self._sender: Sender | None = None
+        self._finisher: Finisher | None = None
 
     def attach(self, app: web.Application) -> None:
         """Add middleware, route and hooks to an application that has not started yet."""
@@ -68,6 +70,8 @@ class Parent:
     async def _start(self, _app: web.Application) -> None:
         def start() -> None:
             self._store = open_store(self.config)
+            self._finisher = Finisher(self.config, self._store)
+            self._finisher.start()
             if self.config.tracking.url:
                 self._sender = Sender(self._store, self.config.tracking)
                 self._sender.start()
@@ -76,6 +80,8 @@ class Parent:
 
     async def _stop(self, _app: web.Application) -> None:
         def stop() -> None:
+            if self._finisher is not None:
+                self._finisher.stop()
             if self._sender is not None:
                 self._sender.stop(timeout=3)
             if self._store is not None:

@@ -163,6 +163,21 @@ class CauseSchema(Schema):
     )
 
 
+class CollectingSchema(Schema):
+    """State of a collection of clean pictures."""
+
+    kept = fields.Int(required=True, metadata=_about("Pictures kept so far."))
+    wanted = fields.Int(required=True, metadata=_about("Most pictures that are kept."))
+    least = fields.Int(required=True, metadata=_about("Fewest pictures that are needed."))
+    left_out = fields.Int(
+        required=True, metadata=_about("Pictures left out, because they were in drift or alarm.")
+    )
+    until = _text(
+        "Time at which it ends if pictures keep arriving (UTC, ISO 8601); null once that time is over.",
+        allow_none=True,
+    )
+
+
 class ModelPredictionResponse(Schema):
     """The answer of `predict`. deepaas_ui looks for a definition of this name."""
 
@@ -189,12 +204,22 @@ class ModelPredictionResponse(Schema):
             "Deviation from clean footage in each cell of a grid of 4 rows and 5 columns."
         ),
     )
-    nearest = _text("File name of the most similar clean picture.", allow_none=True)
+    nearest = _text(
+        "Path of the most similar clean picture, below the folder of clean and dirty pictures.",
+        allow_none=True,
+    )
+    can_alarm = _flag(
+        "False: no picture of the stream can be called drift at present; calibration_notes say why."
+    )
     calibrated = _flag(
         "False: the thresholds are provisional, because there is too little footage."
     )
     calibration_notes = fields.List(
         fields.Str(), metadata=_about("Limits of the thresholds; absent when there are none.")
+    )
+    collecting = fields.Nested(
+        CollectingSchema,
+        metadata=_about("State of the collection of clean pictures; absent when there is none."),
     )
     window = fields.Nested(
         WindowSchema, required=True, metadata=_about("Fill level of the sliding window.")

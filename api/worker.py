@@ -16,12 +16,12 @@ import torch
 
 from lenswatch.config import load_config
 from lenswatch.errors import ArtefactError
-from lenswatch.node.calibrate import calibrate_stream
 from lenswatch.node.judge import Judge
 from lenswatch.node.observe import Node
+from lenswatch.node.recalibrate import alarm_lines, take_up
 from lenswatch.node.request import Request
 from lenswatch.progress import Step
-from lenswatch.reference.order import find_in_order
+from lenswatch.reference.clean import find_clean
 from lenswatch.reference.training import build_reference
 
 __all__ = ["predict", "train", "warm"]
@@ -76,30 +76,34 @@ def predict(
 
 
 def train(epochs: int, learning_rate: float, seed: int) -> dict[str, Any]:
-    """Train on `camera_state.clean`, make the new reference current, and return a summary."""
+    """Train on the clean pictures, make the new reference current, and return a summary."""
     config = load_config()
     encoder = dataclasses.replace(
         config.encoder, epochs=epochs, learning_rate=learning_rate, seed=seed
     )
     config = dataclasses.replace(config, encoder=encoder)
-    ordered = find_in_order(config.image_folder, config.camera_state.clean, config.camera.zone)
+    ordered = find_clean(config)
     log.info("%s", ordered.told())
     for note in ordered.notes:
         log.warning("%s", note)
-    reference = build_reference(config, ordered.pictures, _log_step)
-    calibration = calibrate_stream(config, reference)
-    notes = Judge.of(calibration, config.alarm).notes
+    reference = build_reference(config, ordered.pictures, _log_step, make_current=False)
+    taken_up = take_up(config, reference, _log_step)
+    notes = Judge.of(taken_up.default, config.alarm).notes
     for note in notes:
         log.warning("calibration of %s: %s", reference.model, note)
-    threshold = calibration.thresholds["mmd"]
+    streams = [*taken_up.lines, *alarm_lines(config)]
+    for line in streams:
+        log.warning("%s", line)
+    threshold = taken_up.default.thresholds.get("mmd")
     return {
         "model": reference.model,
-        "pictures": len(reference.names),
+        "pictures": len(reference.pictures),
         "metrics": dict(reference.manifest["metrics"]),
-        "drift_distance": threshold.drift,
-        "warning_distance": threshold.warning,
-        "calibrated": threshold.calibrated,
+        "drift_distance": None if threshold is None else threshold.drift,
+        "warning_distance": None if threshold is None else threshold.warning,
+        "calibrated": threshold is not None and threshold.calibrated,
         "calibration_notes": list(notes),
+        "streams": streams,
     }
 
 

@@ -86,6 +86,12 @@ def test_a_named_file_must_exist(tmp_path: Path) -> None:
         ("[encoder]\nlearning_rate = nan", "encoder.learning_rate = nan: must be a number"),
         ("detector = 3", "detector = 3: must be a table"),
         (
+            "[camera]\ncollect = '3'",
+            "camera.collect = '3': must be empty or a number and a unit, such as \"90 minutes\"",
+        ),
+        ("[camera]\ncollect = '0 days'", "camera.collect = '0 days'"),
+        ("[camera]\ncollect = 3", "camera.collect = 3"),
+        (
             "[camera_state]\nclean = 'a.jpg'",
             "camera_state.clean = 'a.jpg': must be a list, each a string",
         ),

@@ -23,6 +23,7 @@ import msgspec
 import tomli
 from msgspec import Meta
 
+from lenswatch.durations import DURATION, DURATION_RULE
 from lenswatch.errors import ConfigError
 
 __all__ = [
@@ -61,6 +62,9 @@ NotNegativeNumber = Annotated[float, Meta(ge=0, le=_MAX, description="a number, 
 Images = Annotated[float, Meta(ge=1, le=_MAX, description="1 or more images")]
 Share = Annotated[float, Meta(gt=0, lt=1, description="a number between 0 and 1")]
 FolderPath = Annotated[str, Meta(pattern=r"\A[^\x00]+\Z", description="the path of a folder")]
+Duration = Annotated[
+    str, Meta(pattern=rf"\A({DURATION})?\Z", description=f"empty or {DURATION_RULE}")
+]
 Secret = Annotated[str, Meta(description="a string", extra={"secret": True})]
 Host = Annotated[str, Meta(pattern=r"\A[!-~]+\Z", description="an IP address or a host name")]
 UrlPath = Annotated[
@@ -90,8 +94,9 @@ class TransformConfig:
 
 @dataclass(frozen=True)
 class CameraConfig:
-    """The camera's clock."""
+    """The cameras whose pictures arrive, and their clocks."""
 
+    collect: Duration = ""  # a node without a reference collects clean pictures for so long
     timezone: str = ""  # an IANA name; "" for the zone of this machine
 
     @property

@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 import requests
 
-from conftest import Camera, deepaas_running, write_settings
+from conftest import Camera, deepaas_running, small_config, write_settings
+from lenswatch.node.calibrate import calibrate_stream
+from lenswatch.reference.artefact import load_reference
 from lenswatch.reference.paths import current_digest
+from support.second_camera import write_frames
 from support.waiting import until
 
 
@@ -21,8 +24,12 @@ def test_training_makes_a_new_reference_and_serves_with_it(
     shutil.copytree(trained_root / "storage", tmp_path / "storage")
     write_settings(tmp_path)
     before = current_digest(tmp_path / "storage")
+    files = write_frames(tmp_path / "street", [f"{i:03}.jpg" for i in range(30)])
+    config = small_config(tmp_path)
+    calibrate_stream(config, load_reference(config.storage_path), "street", files)
     with deepaas_running(tmp_path) as served:
         assert served.predict(camera(60)).json()["model"] == f"lenswatch@{before}"
+        assert served.predict(camera(60), stream="reef", drift_distance=-2).json()["alarm"] is True
         url = f"{served.url}/v2/models/lenswatch/train/"
         started = requests.post(url, params={"seed": 5, "epochs": 2}, timeout=60).json()
         training = until(lambda: outcome(f"{url}{started['uuid']}"), seconds=120)
@@ -30,11 +37,16 @@ def test_training_makes_a_new_reference_and_serves_with_it(
         made = training["result"]["output"]
         assert made["pictures"] == 60
         assert made["metrics"]["epochs"] <= 2
+        assert made["streams"] == [
+            f"stream street: recalibrated from 30 pictures in {(tmp_path / 'street').resolve()}",
+            "stream reef: in alarm; it stays so until clean pictures end it",
+        ]
         (first, *_) = made["calibration_notes"]
         assert first in served.log.read_text()
         after = current_digest(tmp_path / "storage")
         assert after != before
         answer = served.predict(camera(61)).json()
+        assert served.predict(camera(61), stream="reef").json()["alarm"] is True
     assert answer["model"] == made["model"] == f"lenswatch@{after}"
     assert answer["window"]["filled"] == 1
     assert answer["calibration_notes"] == made["calibration_notes"]

@@ -10,6 +10,7 @@ import pytest
 
 from conftest import Camera
 from lenswatch.config import Config
+from support.second_camera import write_frames
 
 
 def test_compare_tells_folders_apart_and_writes_a_page(
@@ -27,6 +28,22 @@ def test_compare_tells_folders_apart_and_writes_a_page(
     assert "same: no drift" in ended.output
     assert "blurred: drift" in ended.output
     assert "plotly" in page.read_text().lower()
+
+
+def test_compare_leaves_out_one_broken_picture_of_fifty_and_refuses_more(
+    trained: Config, run: Any, tmp_path: Path, camera: Camera, caplog: pytest.LogCaptureFixture
+) -> None:
+    clean = tmp_path / "storage" / "images" / "clean"
+    files = write_frames(tmp_path / "other", [f"{i:03}.jpg" for i in range(50)], camera)
+    files[7].write_bytes(b"")
+    ended = run("compare", clean, tmp_path / "other")
+    assert ended.exit_code == 0, ended.output
+    assert f"{files[7]}: the file is empty" in caplog.text
+    files[8].write_bytes(b"no picture")
+    ended = run("compare", clean, tmp_path / "other")
+    assert ended.exit_code == 1
+    assert "2 of 50 pictures cannot be read, more than 2 %" in ended.output
+    assert f"  {files[8]}: the file is not a picture" in ended.output
 
 
 def test_compare_names_the_folder_with_too_few_pictures(

@@ -170,6 +170,7 @@ def test_explain_draws_a_blurred_picture_and_names_the_cause(
     ended = run("explain", "--output", tmp_path / "why.png", tmp_path / "blurred.jpg")
     assert ended.exit_code == 0, ended.output
     assert "times the threshold" in ended.output
+    assert "nearest clean picture: clean/00" in ended.output
     assert (tmp_path / "why.png").read_bytes().startswith(b"\x89PNG")
     assert "stream" not in run("status").output.splitlines()[-1]  # nothing was recorded
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from lenswatch.config import Config
 from lenswatch.reference.artefact import load_reference
 from lenswatch.reference.autoencoder import Autoencoder
 from lenswatch.reference.paths import current_digest
+from support.second_camera import write_frames
 
 
 @pytest.mark.slow
@@ -60,7 +63,7 @@ def test_train_leaves_out_one_broken_picture_of_fifty(
     assert f"007.jpg: {reason}" in caplog.text
     manifest = load_reference(tmp_path / "storage").manifest
     assert len(manifest["pictures"]) == 49
-    assert "007.jpg" not in manifest["pictures"]
+    assert "clean/007.jpg" not in [picture["path"] for picture in manifest["pictures"]]
     none = "lens score: none, since it needs 60 clean pictures and there are 49"
     assert none in ended.output
 
@@ -112,6 +115,60 @@ def test_calibrate_takes_a_streams_own_pictures(
     assert "stream reef:" in ended.output
     assert "distance: drift above" in ended.output
     assert list((tmp_path / "storage" / "calibration").glob("*/reef.json"))
+
+
+def test_calibrate_with_the_names_of_the_references_pictures_uses_the_folder(
+    trained: Config, run: Any, tmp_path: Path
+) -> None:
+    """Two cameras on one schedule, named by date."""
+    names = sorted(file.name for file in (trained.image_folder / "clean").iterdir())[:40]
+    write_frames(tmp_path / "same", names)
+    write_frames(tmp_path / "own", [f"pier_{name}" for name in names])
+    same, own = (
+        run("calibrate", "--stream", stream, tmp_path / folder).output.splitlines()[2:]
+        for stream, folder in (("pier", "same"), ("pier2", "own"))
+    )
+    assert same == own
+    assert same != run("calibrate").output.splitlines()[2:]
+
+
+@pytest.mark.slow
+def test_training_again_keeps_thresholds_and_alarms(
+    trained: Config, run: Any, tmp_path: Path, camera: Camera
+) -> None:
+    before = current_digest(trained.storage_path)
+    write_frames(tmp_path / "street", [f"{i:03}.jpg" for i in range(40)])
+    write_frames(tmp_path / "dock", [f"{i:03}.jpg" for i in range(40)], camera)
+    later = write_frames(tmp_path / "later", [f"{i:03}.jpg" for i in range(200, 220)])
+    run("calibrate", "--stream", "street", tmp_path / "street")
+    run("calibrate", "--stream", "dock", tmp_path / "dock")
+    shutil.rmtree(tmp_path / "dock")
+    run("predict", "--stream", "reef", "--drift-distance", "-2", later[0])
+    ended = run("train")
+    assert ended.exit_code == 0, ended.output
+    assert current_digest(trained.storage_path) == before  # the same pictures and seed
+    settings = tmp_path / "config.toml"
+    settings.write_text(settings.read_text().replace("epochs = 4", "epochs = 2\nseed = 1"))
+    ended = run("train")
+    assert ended.exit_code == 0, ended.output
+    assert current_digest(trained.storage_path) != before
+    street = (tmp_path / "street").resolve()
+    assert f"stream street: recalibrated from 40 pictures in {street}" in ended.output
+    assert "stream dock: not calibrated under the new reference, since 40 of its 40" in ended.output
+    assert "run `lenswatch calibrate --stream dock FOLDER`" in ended.output
+    assert "stream reef: in alarm; it stays so until clean pictures end it" in ended.output
+    answers = [json.loads(line) for line in predicted(run, "street", tmp_path / "later")]
+    assert not any(answer["drift"] for answer in answers)
+    (dock,) = predicted(run, "dock", later[0])
+    assert json.loads(dock)["calibrated"] is False
+    (reef,) = predicted(run, "reef", later[0])
+    assert json.loads(reef)["alarm"] is True
+
+
+def predicted(run: Any, stream: str, path: Path) -> list[str]:
+    """Judge pictures as JSON lines."""
+    ended = run("predict", "--stream", stream, "--json", path)
+    return [line for line in ended.output.splitlines() if line.startswith("{")]
 
 
 @pytest.mark.slow

@@ -81,6 +81,22 @@ def test_it_serves_and_a_signal_ends_all_of_it(ready: Any, camera: Camera, numbe
     assert [each for each in alive if each.status() != psutil.STATUS_ZOMBIE] == []
 
 
+@pytest.mark.slow
+def test_with_collect_nothing_is_drawn_and_the_node_collects(
+    tmp_path: Path, camera: Camera
+) -> None:
+    settings = write_settings(tmp_path)
+    settings.write_text(settings.read_text() + '[camera]\ncollect = "3 days"\n')
+    node_port = free_port()
+    with up(tmp_path, node_port=node_port, server_port=free_port()) as process:
+        wait_for_text(tmp_path / "out.txt", "Press Ctrl-C to stop", process)
+        assert "collects clean pictures for 3 days" in (tmp_path / "out.txt").read_text()
+        url = f"http://127.0.0.1:{node_port}/v2/models/lenswatch/predict/"
+        answer = requests.post(url, files={"input_file": camera(60)}, timeout=60).json()
+        assert answer["collecting"]["kept"] == 1
+    assert [path.parent.name for path in tmp_path.rglob("*.jpg")] == ["default"]
+
+
 def test_a_busy_port_is_one_clear_line(ready: Any) -> None:
     with socket.socket() as busy:
         busy.bind(("127.0.0.1", 0))

@@ -9,12 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lenswatch.detect.thresholds import (
+    USUAL_RUN_TIME,
     Threshold,
-    calibrate_mmd,
     calibrate_scores,
     decluster,
     false_alarm_rate_interval,
-    half_split,
 )
 from lenswatch.errors import ArtefactError, InputError
 
@@ -70,22 +69,40 @@ def test_the_run_time_asked_for_is_the_run_time_achieved(
     assert achieved_ert(stream, tail, frames, ert=200) == pytest.approx(200, rel=0.5)
 
 
-def test_a_run_time_beyond_the_footage_is_extrapolated_and_said_so() -> None:
+def test_a_run_time_beyond_the_footage_is_cut_to_it_and_said_so() -> None:
     rng = np.random.default_rng(3)
-    threshold = calibrate_scores([independent(rng, 200)] * 2, ert=1000, tail="additive")
-    assert threshold.calibrated
-    assert "too short" in threshold.note
-    assert 250 < true_ert(independent, threshold.drift) < 4000
+    runs = [independent(rng, 200)] * 2
+    asked = calibrate_scores(runs, ert=1000, tail="additive")
+    assert asked.calibrated
+    assert (asked.target_ert, asked.used_ert) == (1000, 400)
+    assert asked.drift == calibrate_scores(runs, ert=400, tail="additive").drift
+    assert "in 1000 pictures was asked for" in asked.note
+    assert "aim at one in 400" in asked.note
 
 
-def test_footage_is_too_short_for_the_run_time_asked_and_not_for_a_share_of_it() -> None:
+def test_the_usual_run_time_may_be_longer_than_the_footage_which_is_said() -> None:
+    rng = np.random.default_rng(3)
+    runs = [independent(rng, 90)] * 2
+    asked = calibrate_scores(runs, ert=1000, tail="additive", prior=lambda ert: ert / 100)
+    assert asked.used_ert == USUAL_RUN_TIME
+    assert (asked.drift, asked.warning) == (2.0, 0.5)  # too little footage: the prior's alone
+
+
+def test_a_statistics_share_of_the_run_time_is_not_cut() -> None:
     rng = np.random.default_rng(3)
     runs = [independent(rng, 200)] * 2
     shared = calibrate_scores(runs, ert=300, tail="additive", ert_factor=2)
-    assert (shared.target_ert, shared.tail_ert, shared.note) == (300, 600, "")
-    assert shared.drift == calibrate_scores(runs, ert=600, tail="additive").drift
-    beyond = calibrate_scores(runs, ert=500, tail="additive", ert_factor=2)
-    assert "one false alarm in 500 pictures" in beyond.note
+    assert (shared.target_ert, shared.used_ert, shared.tail_ert) == (300, 300, 600)
+    assert shared.note == ""
+
+
+def test_a_prior_is_averaged_with_the_footages_own_threshold() -> None:
+    rng = np.random.default_rng(3)
+    runs = [log_autocorrelated(rng, 400)]
+    own = calibrate_scores(runs, ert=300, tail="multiplicative")
+    both = calibrate_scores(runs, ert=300, tail="multiplicative", prior=lambda ert: ert)
+    assert both.drift == pytest.approx(math.sqrt(own.drift * 300))
+    assert both.warning == pytest.approx(math.sqrt(own.warning * 75))
 
 
 def test_enough_footage_is_not_extrapolated() -> None:
@@ -123,7 +140,7 @@ def test_little_footage_gives_provisional_thresholds_and_says_what_is_missing() 
     assert threshold.drift == pytest.approx(1.0 + (1.0 - 0.2))
     assert threshold.warning == 1.0
     assert threshold.more_images == 140
-    assert "about 140 more are needed" in threshold.note
+    assert "What is missing is time rather than number" in threshold.note
 
 
 def test_a_stream_without_events_stays_provisional() -> None:
@@ -170,35 +187,6 @@ def test_a_stream_that_stays_in_alarm_has_an_event_every_refractory_time() -> No
 @given(st.lists(st.floats(-5, 5), min_size=1, max_size=120), st.floats(-5, 5), st.floats(0, 3))
 def test_a_higher_threshold_never_has_more_events(scores: Any, threshold: Any, more: Any) -> None:
     assert len(decluster(scores, threshold + more, 5)) <= len(decluster(scores, threshold, 5))
-
-
-@pytest.mark.parametrize("n", [30, 31, 400])
-def test_the_halves_share_nothing_and_keep_the_gap(n: int) -> None:
-    (fit, run), (fit_back, run_back) = half_split(n, 12)
-    assert (fit, run) == (run_back, fit_back)
-    assert run.start - fit.stop >= 12
-    assert fit.stop - fit.start == run.stop - run.start
-    assert (fit.start, run.stop) == (0, n)
-
-
-def test_too_few_images_to_split_are_refused() -> None:
-    with pytest.raises(InputError, match="give at least 16"):
-        half_split(15, 12)
-
-
-def test_embeddings_are_never_scored_against_a_reference_that_holds_them() -> None:
-    embeddings = np.arange(100, dtype=float)[:, None]
-    seen = []
-
-    def scores(reference: Any, run: Any) -> Any:
-        seen.append((set(reference.ravel()), list(run.ravel())))
-        return run.ravel()
-
-    calibrate_mmd(embeddings, window_size=12, ert=200, scores=scores)
-    assert len(seen) == 2
-    for reference, run in seen:
-        assert not reference & set(run)
-        assert run == sorted(run)
 
 
 @pytest.mark.parametrize(("events", "low", "high"), [(0, 0.0, 3.689), (4, 1.090, 10.242)])

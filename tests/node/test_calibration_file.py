@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,16 @@ import pytest
 
 from lenswatch.detect.thresholds import calibrate_scores
 from lenswatch.errors import ArtefactError, InputError
-from lenswatch.node.calibration_file import Calibration, load_calibration, save_calibration
+from lenswatch.node.calibration_file import (
+    FORMAT,
+    Calibration,
+    _digest,
+    calibrated_streams,
+    last_details,
+    load_calibration,
+    save_calibration,
+    streams_of_their_own,
+)
 
 DIGEST = "0123456789abcdef"
 
@@ -35,28 +45,24 @@ def test_there_is_nothing_to_say_of_enough_footage() -> None:
     assert Calibration(DIGEST, thresholds(600)).notes(("mmd", "chart")) == ()
 
 
-def test_a_provisional_calibration_says_once_how_many_pictures_are_missing() -> None:
-    (note,) = Calibration(DIGEST, thresholds(220)).notes(("mmd", "chart"))
-    assert note == (
-        "The thresholds are provisional: 220 clean pictures could be scored, and about 20 more are "
-        "needed to calibrate."
-    )
+def test_a_provisional_calibration_says_once_what_is_missing() -> None:
+    details = {"clean_pictures": 230, "span": "4 hours"}
+    (note,) = Calibration(DIGEST, thresholds(220), details=details).notes(("mmd", "chart"))
+    assert "they come from 230 clean pictures over 4 hours," in note
+    assert "What is missing is time rather than number" in note
 
 
-def test_footage_too_short_for_the_run_time_asked_is_said_in_the_users_terms() -> None:
+def test_a_run_time_beyond_the_footage_is_said_in_the_users_terms() -> None:
     found = Calibration(DIGEST, thresholds(600, ert=1000, ert_factor=2))
     (note,) = found.notes(("mmd",))
-    assert (
-        "too short for the one false alarm in 1000 pictures that was asked for: 600 could" in note
-    )
-    assert note.endswith("extended beyond what was seen.")
+    assert "in 1000 pictures was asked for, but 600 clean pictures" in note
+    assert "aim at one in 600" in note
     assert found.notes(("chart",)) == ()
 
 
-def test_too_short_and_provisional_are_two_things() -> None:
-    first, second = Calibration(DIGEST, thresholds(100)).notes(("mmd", "chart"))
-    assert "provisional" in first
-    assert second.endswith("asked for: 100 could be scored.")
+def test_provisional_thresholds_say_nothing_of_a_usual_run_time() -> None:
+    (note,) = Calibration(DIGEST, thresholds(100)).notes(("mmd", "chart"))
+    assert "provisional" in note
 
 
 def test_a_statistic_out_of_reach_is_named() -> None:
@@ -79,6 +85,83 @@ def test_a_stream_without_its_own_gets_the_default(tmp_path: Path, calibration: 
     assert load_calibration(tmp_path, DIGEST, "harbour") is None
     save_calibration(tmp_path, "default", calibration)
     assert load_calibration(tmp_path, DIGEST, "harbour") == calibration
+
+
+def test_a_stream_with_its_own_under_another_reference_only_is_not_calibrated(
+    tmp_path: Path, calibration: Any
+) -> None:
+    save_calibration(tmp_path, "harbour", calibration)
+    other = dataclasses.replace(calibration, digest="fedcba9876543210")
+    save_calibration(tmp_path, "default", other)
+    found = load_calibration(tmp_path, other.digest, "harbour")
+    assert found is not None
+    assert found.thresholds == {}
+    (note,) = found.notes(("mmd", "chart"))
+    assert note == (
+        "Not calibrated under this reference, since its thresholds were made for another reference, so "
+        "no picture is called drift. Run `lenswatch calibrate --stream harbour FOLDER` with clean "
+        "pictures of this camera."
+    )
+    assert found.lines() == [note]
+    assert load_calibration(tmp_path, other.digest, "pier") == other
+
+
+def earlier(folder: Path, stream: str, calibration: Calibration) -> None:
+    """Save a calibration in the format before this one, whose chart has another layout."""
+    file = save_calibration(folder, stream, calibration)
+    document = {**calibration.to_json(), "format": FORMAT - 1, "chart": {"layout": "old"}}
+    file.write_text(json.dumps({**document, "sha256": _digest(document)}))
+
+
+def test_an_earlier_versions_thresholds_of_a_stream_are_not_used(
+    tmp_path: Path, calibration: Any
+) -> None:
+    earlier(tmp_path, "harbour", calibration)
+    found = load_calibration(tmp_path, DIGEST, "harbour")
+    assert found is not None
+    assert "since its thresholds were made by an earlier version of Lenswatch" in found.lines()[0]
+    assert calibrated_streams(tmp_path, DIGEST) == []
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_an_earlier_versions_default_thresholds_are_found_anew_unless_from_a_folder(
+    tmp_path: Path, calibration: Any, own: bool
+) -> None:
+    details = {"stream": "default", "own_pictures": own}
+    earlier(tmp_path, "default", dataclasses.replace(calibration, details=details))
+    for stream in ("default", "pier"):
+        found = load_calibration(tmp_path, DIGEST, stream)
+        assert (found is not None) is own
+        assert found is None or found.thresholds == {}
+
+
+def test_a_newer_versions_calibration_is_refused_by_name(tmp_path: Path, calibration: Any) -> None:
+    file = save_calibration(tmp_path, "harbour", calibration)
+    document = {**calibration.to_json(), "format": FORMAT + 1}
+    file.write_text(json.dumps({**document, "sha256": _digest(document)}))
+    with pytest.raises(ArtefactError, match=r"harbour\.json: calibration format"):
+        load_calibration(tmp_path, DIGEST, "harbour")
+
+
+def test_the_last_details_are_those_of_the_newest_calibration(
+    tmp_path: Path, calibration: Any
+) -> None:
+    assert last_details(tmp_path, "harbour") is None
+    for digest, day in (("aaaa", 2), ("bbbb", 3), ("cccc", 1)):
+        made = dataclasses.replace(
+            calibration,
+            digest=digest,
+            created_at=f"2026-06-0{day}T08:00:00Z",
+            details={"stream": "harbour", "day": day},
+        )
+        save_calibration(tmp_path, "harbour", made)
+    (tmp_path / "aaaa" / "pier.json").write_text("rubbish")
+    (tmp_path / "aaaa" / "Not a stream.json").write_text("rubbish")
+    save_calibration(tmp_path, "default", calibration)
+    assert last_details(tmp_path, "harbour") == {"stream": "harbour", "day": 3}
+    assert last_details(tmp_path, "pier") == {}
+    assert streams_of_their_own(tmp_path) == {"harbour", "pier"}
+    assert calibrated_streams(tmp_path, "aaaa") == ["harbour"]
 
 
 def test_saving_again_replaces_and_leaves_nothing_behind(tmp_path: Path, calibration: Any) -> None:

@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from PIL import Image
 
+from conftest import camera_pixels, jpeg
+from lenswatch.config import Config
 from lenswatch.detect.chart.causes import Cause
-from lenswatch.node.explain import draw_explanation
+from lenswatch.node.explain import draw_explanation, explain
+from lenswatch.node.observe import Node
+from lenswatch.node.request import Request
+from support.second_camera import list_names_only, write_frames
 
 
 def test_the_map_is_laid_over_the_picture_where_it_deviates() -> None:
@@ -39,3 +46,58 @@ def test_words_on_the_sheet_are_apart() -> None:
     line = np.asarray(sheet.crop((0, 0, 200, 30)).convert("L"))
     inked = np.flatnonzero((line < 128).any(axis=0))
     assert np.diff(inked).max() >= 4  # columns of paper between the words
+
+
+def nearest_of(config: Config, number: int) -> Any:
+    """Explain clean picture `number`, whose nearest clean picture is itself."""
+    file = config.root / "asked.jpg"
+    file.write_bytes(jpeg(camera_pixels(number)))
+    return explain(config, file, "reef")
+
+
+def has_clean_panel(explained: Any) -> bool:
+    return bool(explained.sheet.width > 2 * (480 + 12) + 12)
+
+
+def test_another_cameras_picture_of_the_same_name_is_never_shown(trained: Config) -> None:
+    images = trained.image_folder
+    (other,) = write_frames(images / "a1", ["0007.jpg"])
+    explained = nearest_of(trained, 7)
+    assert explained.nearest == "nearest clean picture: clean/0007.jpg"
+    assert has_clean_panel(explained)
+    (images / "clean" / "0007.jpg").unlink()
+    explained = nearest_of(trained, 7)
+    assert not has_clean_panel(explained)
+    gone = f"nearest clean picture: clean/0007.jpg, which is not below {images} any more"
+    assert explained.nearest == gone
+    (images / "clean" / "0007.jpg").write_bytes(other.read_bytes())
+    assert nearest_of(trained, 7).nearest == gone
+
+
+def test_a_clean_picture_that_was_moved_is_found(trained: Config) -> None:
+    images = trained.image_folder
+    (images / "archive").mkdir()
+    (images / "clean" / "0007.jpg").rename(images / "archive" / "another name.jpg")
+    explained = nearest_of(trained, 7)
+    assert explained.nearest == "nearest clean picture: archive/another name.jpg"
+    assert has_clean_panel(explained)
+
+
+def test_a_reference_that_lists_names_only_shows_the_picture_that_looks_right(
+    trained: Config,
+) -> None:
+    images = trained.image_folder
+    list_names_only(trained)
+    write_frames(images / "a1", ["0007.jpg"])
+    (images / "a2").mkdir()
+    (images / "a2" / "0007.jpg").write_bytes(b"no picture")
+    assert nearest_of(trained, 7).nearest == "nearest clean picture: clean/0007.jpg"
+    (images / "clean" / "0007.jpg").unlink()
+    explained = nearest_of(trained, 7)
+    assert "0007.jpg, which is not below" in explained.nearest
+    assert not has_clean_panel(explained)
+
+
+def test_the_answer_names_the_nearest_picture_by_its_path(trained: Config) -> None:
+    answer = Node(trained).observe(jpeg(camera_pixels(7)), Request())
+    assert answer["nearest"] == "clean/0007.jpg"

@@ -12,7 +12,9 @@ import pytest
 
 from conftest import Camera, write_settings
 from lenswatch.config import Config
-from lenswatch.reference.paths import calibration_folder
+from lenswatch.node.observe import Node
+from lenswatch.node.request import Request
+from lenswatch.reference.paths import calibration_folder, current_digest
 from support.read_only import OBEYING, read_only
 
 
@@ -60,3 +62,16 @@ def test_a_calibration_that_cannot_be_kept_is_one_clear_line(run: Any) -> None:
     assert "Traceback" not in ended.stderr
     (line,) = [line for line in ended.stderr.splitlines() if "cannot be written" in line]
     assert "default.json: cannot be written: Permission denied; " in line
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("judged", [True, False])
+def test_the_status_is_shown(
+    trained: Config, run: Any, tmp_path: Path, camera: Camera, judged: bool
+) -> None:
+    if judged:
+        Node(trained).observe(camera(60), Request(stream="reef"))
+    ended = run("status")
+    assert ended.returncode == 0, ended.stderr
+    assert str(current_digest(trained.storage_path)) in ended.stdout
+    assert ("reef" in ended.stdout) == judged

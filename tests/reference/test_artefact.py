@@ -14,9 +14,16 @@ import torch
 from conftest import SIZE
 from lenswatch.config import Config, TransformConfig
 from lenswatch.errors import ArtefactError, BlindKernelError
-from lenswatch.reference.artefact import load_pair, load_reference, save_reference
+from lenswatch.reference.artefact import (
+    load_pair,
+    load_reference,
+    save_reference,
+    use_reference,
+)
 from lenswatch.reference.autoencoder import Autoencoder, encode
+from lenswatch.reference.identity import PictureFile
 from lenswatch.reference.paths import current_digest
+from support.second_camera import list_names_only
 
 FILES = ["autoencoder.pth", "clean_embeddings.pth", "transform.json", "bandwidth.json"]
 
@@ -83,6 +90,40 @@ def test_saving_the_same_again_keeps_one_folder(trained: Config) -> None:
     folders = [p for p in (trained.storage_path / "reference").iterdir() if p.is_dir()]
     assert again.digest == reference.digest
     assert len(folders) == 1
+
+
+def test_saving_the_same_again_lists_its_pictures_as_they_are_now(trained: Config) -> None:
+    """An earlier version listed names without contents, and files may have been renamed."""
+    reference = load_reference(trained.storage_path)
+    list_names_only(trained)
+    assert load_reference(trained.storage_path).pictures[7] == PictureFile("0007.jpg")
+    save_reference(trained.storage_path, reference, {})
+    assert load_reference(trained.storage_path).pictures == reference.pictures
+    moved = tuple(
+        dataclasses.replace(picture, path=f"moved/{i}.jpg")
+        for i, picture in enumerate(reference.pictures)
+    )
+    save_reference(trained.storage_path, dataclasses.replace(reference, pictures=moved), {})
+    assert load_reference(trained.storage_path).pictures == moved
+    save_reference(trained.storage_path, dataclasses.replace(reference, pictures=()), {})
+    assert load_reference(trained.storage_path).pictures == moved  # an adopted pair knows none
+
+
+def test_a_reference_is_in_use_only_when_it_was_made_current(trained: Config) -> None:
+    old = load_reference(trained.storage_path)
+    wider = dataclasses.replace(old, sigma=old.sigma * 2)
+    new = save_reference(trained.storage_path, wider, {}, make_current=False)
+    assert current_digest(trained.storage_path) == old.digest
+    use_reference(trained.storage_path, new.digest)
+    assert current_digest(trained.storage_path) == new.digest
+
+
+@pytest.mark.parametrize("pictures", [["a.jpg"], [{"path": "a.jpg"}] * 60, [3] * 60, 3])
+def test_a_damaged_list_of_pictures_is_named(trained: Config, pictures: Any) -> None:
+    file = folder_of(trained) / "manifest.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"pictures": pictures}))
+    with pytest.raises(ArtefactError, match=r"manifest\.json: .*train again"):
+        load_reference(trained.storage_path)
 
 
 def test_another_bandwidth_is_another_reference_and_the_old_one_stays(trained: Config) -> None:

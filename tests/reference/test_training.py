@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import shutil
 from pathlib import Path
 from typing import Any
@@ -183,11 +184,13 @@ def test_two_percent_of_unreadable_pictures_are_left_out_with_a_warning(
     pictures[7].write_bytes(content)
     reference = build_reference(config, pictures)
     assert len(reference.embeddings) == 49
-    used = [path.name for path in pictures if path != pictures[7]]
-    assert list(reference.names) == used
+    used = [path for path in pictures if path != pictures[7]]
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in used]
     saved = load_reference(config.storage_path)
-    assert saved.manifest["pictures"] == used
-    assert saved.manifest["pictures_digest"] == list_digest(used)
+    assert saved.pictures == reference.pictures
+    assert [picture.path for picture in saved.pictures] == [f"clean/{path.name}" for path in used]
+    assert [picture.sha256 for picture in saved.pictures] == digests
+    assert saved.manifest["pictures_digest"] == list_digest(digests)
     first, line = caplog.messages[0].split("\n")
     assert first == "1 of 50 clean pictures cannot be read and are left out:"
     assert line.startswith(f"  {pictures[7]}: {reason}")

@@ -115,7 +115,7 @@ def compare(
     """
     from lenswatch.evaluate.compare import FEWEST, html_report
     from lenswatch.evaluate.compare import compare as run
-    from lenswatch.node.calibrate import embed_pictures
+    from lenswatch.node.clean_footage import embed_pictures
     from lenswatch.reference.artefact import load_reference
     from lenswatch.reference.training import find_pictures
 

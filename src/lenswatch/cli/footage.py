@@ -13,7 +13,7 @@ from lenswatch.config import Config
 if TYPE_CHECKING:
     from lenswatch.reference.order import Ordered
 
-__all__ = ["find_told"]
+__all__ = ["find_told", "tell_order"]
 
 
 def find_told(
@@ -26,7 +26,11 @@ def find_told(
     """
     from lenswatch.reference.order import find_in_order
 
-    found = find_in_order(folder, patterns, config.camera.zone, key)
+    return tell_order(folder, find_in_order(folder, patterns, config.camera.zone, key))
+
+
+def tell_order(folder: Path, found: Ordered) -> Ordered:
+    """Tell the order of a folder's pictures on standard error, and return them."""
     click.echo(f"lenswatch: {folder}: {found.told()}", err=True)
     for note in found.notes:
         click.echo(f"lenswatch: {folder}: {note}", err=True)

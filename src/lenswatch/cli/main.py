@@ -10,9 +10,11 @@ from typing import Any
 import click
 
 from lenswatch import __version__
+from lenswatch.cli.collect import collect
 from lenswatch.cli.evaluate import compare, evaluate
 from lenswatch.cli.keys import keys
 from lenswatch.cli.predict import explain, predict
+from lenswatch.cli.references import references, use
 from lenswatch.cli.server import server
 from lenswatch.cli.streams import reset, status
 from lenswatch.cli.train import adopt, calibrate, train
@@ -75,7 +77,7 @@ def main() -> None:
 
 for command in (
     *(up, demo, server, keys),
-    *(train, calibrate, adopt, evaluate, compare),
+    *(train, calibrate, collect, adopt, references, use, evaluate, compare),
     *(predict, explain, status, reset),
 ):
     main.add_command(command)

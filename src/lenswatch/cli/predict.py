@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lenswatch.cli.collect import finish_collections
 from lenswatch.cli.console import say
 from lenswatch.cli.footage import find_told
 from lenswatch.cli.options import FILE, with_config
 from lenswatch.config import Config
 from lenswatch.errors import InputError
+from lenswatch.reference.paths import current_digest
 
 if TYPE_CHECKING:
     from lenswatch.node.observe import Node
@@ -105,6 +107,7 @@ def _predict_folder(
         repeated += known
         late += bool(answer.get("late"))  # absent in answers of earlier versions
         show(answer)
+    finish_collections(node.config, node.store)
     _deliver(node.config, node)
     _summarize(request.stream, len(pictures.pictures), repeated, late)
     if refused:
@@ -125,7 +128,8 @@ def _event_id(node: Node, request: Request, folder: Path, picture: Path) -> str 
         return None  # `observe` says what is wrong
     rule = f"{request.drift_distance} {request.warning_distance}"
     name = picture.relative_to(folder).as_posix()
-    parts = (request.stream, node.reference.digest, rule, name, content)
+    reference = current_digest(node.config.storage_path) or "none"
+    parts = (request.stream, reference, rule, name, content)
     digest = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape"))
     return f"folder-{digest.hexdigest()[:48]}"
 
@@ -147,7 +151,10 @@ def _summarize(stream: str, pictures: int, repeated: int, late: int) -> None:
 
 def _line(answer: dict[str, Any]) -> str:
     verdict = "drift" if answer["drift"] else "warning" if answer["warning"] else "clean"
-    distance = "window filling" if answer["distance"] is None else f"{answer['distance']:.4f}"
+    if not answer["can_alarm"] and verdict == "clean":
+        verdict = "not judged" if "collecting" in answer else "cannot alarm"
+    missing = "" if "collecting" in answer else "window filling"
+    distance = missing if answer["distance"] is None else f"{answer['distance']:.4f}"
     score = "" if answer["score"] is None else f"{answer['score']:.2f}"
     causes = ", ".join(cause["name"] for cause in answer["causes"])
     late = "(late)" if answer.get("late") else ""
@@ -190,6 +197,10 @@ def explain(config: Config, stream: str, output: Path, image: Path) -> None:
         cells = " ".join(f"{row + 1},{column + 1}" for row, column in cause.cells)
         where = f"; row,column of the cells: {cells}" if cells else ""
         say(f"{cause.name}: {cause.strength:.1f} times the threshold{where}")
-    if not explained.causes:
+    for note in explained.notes:
+        say(note)
+    if not explained.causes and not explained.notes:
         say("no cause exceeds its threshold")
+    if explained.nearest:
+        say(explained.nearest)
     say(f"drawn: {output}")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from lenswatch.cli.console import say
@@ -11,31 +15,63 @@ from lenswatch.cli.options import with_config
 from lenswatch.config import Config
 from lenswatch.errors import InputError
 
+if TYPE_CHECKING:
+    from lenswatch.node.states import StreamStatus
+    from lenswatch.node.store.store import NodeStore
+
 __all__ = ["reset", "status"]
+
+_MAKE_ONE = "none yet: lenswatch train, lenswatch collect or camera.collect makes one"
 
 
 @click.command()
 @with_config
 def status(config: Config) -> None:
-    """Show the reference, the streams and the outbox."""
-    from lenswatch.node.request import open_store
-    from lenswatch.outbox.rows import OutboxRows
-    from lenswatch.reference.paths import current_digest
+    """Show the reference, the streams and the outbox.
 
+    Nothing is written, so that the storage folder may be read-only.
+    """
+    from lenswatch.node.store.reading import open_to_read
+    from lenswatch.reference.paths import current_digest, node_database
+
+    digest = current_digest(config.storage_path)
+    instead = "none yet: collecting clean pictures" if config.camera.collect else _MAKE_ONE
     say(f"storage     {config.storage_path}")
-    say(f"reference   {current_digest(config.storage_path) or 'none yet: lenswatch train'}")
-    store = open_store(config)
+    say(f"reference   {digest or instead}")
     say(f"tracking    {config.tracking.url or 'off'}")
+    with open_to_read(node_database(config.storage_path)) as store:
+        if store is None:
+            say("outbox      empty: no picture has been judged yet")
+        else:
+            _show_store(config, store)
+
+
+def _show_store(config: Config, store: NodeStore) -> None:
+    from lenswatch.node.states import stream_states
+    from lenswatch.outbox.rows import OutboxRows
+
     counts = OutboxRows(store).counts()
     say(
         f"outbox      {counts.pending} jobs and {counts.pictures} pictures waiting, {counts.parked} parked"
     )
-    table = Table("stream", "reference", "images", "last image (UTC)")
-    for each in store.streams():
-        stamp = f"{each.updated_at:%Y-%m-%d %H:%M:%S}"
-        table.add_row(each.stream, each.digest, str(each.images), stamp)
-    if table.row_count:
+    states = stream_states(config, store, datetime.now(UTC))
+    table = Table("stream", "state", "alarm", "window", "images", "newest (UTC)")
+    for each in states:
+        table.add_row(*map(escape, _cells(each, config.detector.window_size)))
+    if states:
         Console().print(table)
+    for each in states:
+        said = each.can_alarm or "othing can alarm" in each.note
+        note = each.note if said else f"nothing can alarm. {each.note}"
+        if note:
+            say(f"{each.stream}: {note}".rstrip())
+
+
+def _cells(status: StreamStatus, size: int) -> tuple[str, ...]:
+    alarm = {True: "ALARM", False: "no", None: "?"}[status.alarm]
+    window = "?" if status.pictures is None else f"{min(status.pictures, size)}/{size}"
+    newest = "" if status.newest is None else f"{status.newest:%Y-%m-%d %H:%M:%S}"
+    return status.stream, status.state, alarm, window, str(status.images), newest
 
 
 @click.command()

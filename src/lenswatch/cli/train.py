@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from lenswatch.cli.collect import mention_collections
 from lenswatch.cli.console import say, show_progress
-from lenswatch.cli.footage import find_told
+from lenswatch.cli.footage import find_told, tell_order
 from lenswatch.cli.options import FILE, FOLDER, with_config
 from lenswatch.config import Config
 from lenswatch.errors import ConfigError, InputError
@@ -26,17 +27,37 @@ __all__ = ["adopt", "calibrate", "train"]
 def train(config: Config) -> None:
     """Train on the clean pictures, and calibrate.
 
-    The new reference becomes the current one. Up to 2 % of the pictures may be unreadable; they are
+    Streams with thresholds of their own are calibrated again with the clean pictures they had. Then
+    the new reference becomes the current one. Up to 2 % of the pictures may be unreadable; they are
     listed and left out.
     """
+    from lenswatch.reference.clean import find_clean
     from lenswatch.reference.training import build_reference
 
-    pictures = find_told(config, config.image_folder, config.camera_state.clean).pictures
+    pictures = tell_order(config.image_folder, find_clean(config)).pictures
     with show_progress() as progress:
-        reference = build_reference(config, pictures, progress)
-    say(f"reference {reference.digest} from {len(reference.names)} clean pictures")
-    calibration = _calibrate(config, reference, "default", ())
+        reference = build_reference(config, pictures, progress, make_current=False)
+    say(f"reference {reference.digest} from {len(reference.pictures)} clean pictures")
+    calibration = _take_up(config, reference)
     _check_on_dirty(config, reference, calibration)
+    mention_collections(config)
+
+
+def _take_up(config: Config, reference: Reference) -> Calibration:
+    """Calibrate all streams under a new reference, make it the current one, and say what was done."""
+    from lenswatch.node.judge import Judge
+    from lenswatch.node.recalibrate import alarm_lines, take_up
+
+    with show_progress() as progress:
+        taken_up = take_up(config, reference, progress)
+    say("stream default:")
+    for line in taken_up.default.lines():
+        say(f"  {line}")
+    if not Judge.of(taken_up.default, config.alarm).can_alarm:
+        say(f"  warning: nothing can alarm with alarm.verdict = {config.alarm.verdict!r}")
+    for line in (*taken_up.lines, *alarm_lines(config)):
+        say(line)
+    return taken_up.default
 
 
 def _check_on_dirty(config: Config, reference: Reference, calibration: Calibration) -> None:
@@ -46,18 +67,21 @@ def _check_on_dirty(config: Config, reference: Reference, calibration: Calibrati
     try:
         found = find_pictures(config.image_folder, config.camera_state.dirty)
         size, limits = config.transform.resize, config.upload
-        pixels, pictures = read_pictures(found, size, limits, kind="dirty pictures")
+        footage = read_pictures(found, size, limits, kind="dirty pictures")
     except ConfigError:
         return
     except InputError as error:
         click.echo(f"lenswatch: warning: {error}", err=True)
         return
-    embeddings = embed(reference.autoencoder, pixels, reference.transform)
+    threshold = calibration.thresholds.get("mmd")
+    if threshold is None:
+        return
+    embeddings = embed(reference.autoencoder, footage.pixels, reference.transform)
     distances = reference.detector(config.detector.window_size).distances(embeddings)
-    drifted = int((distances > calibration.thresholds["mmd"].drift).sum())
-    full = max(0, len(pictures) - config.detector.window_size + 1)
+    drifted = int((distances > threshold.drift).sum())
+    full = max(0, len(footage.files) - config.detector.window_size + 1)
     say(
-        f"dirty pictures: {len(pictures)}; by the distance alone, drift in {drifted} of {full} windows"
+        f"dirty pictures: {len(footage.files)}; by the distance alone, drift in {drifted} of {full} windows"
     )
 
 
@@ -69,29 +93,26 @@ def _check_on_dirty(config: Config, reference: Reference, calibration: Calibrati
 def calibrate(config: Config, stream: str, plot: Path | None, folder: Path | None) -> None:
     """Find the thresholds of a stream from clean pictures.
 
-    FOLDER holds clean pictures of the stream. Without it the clean pictures of the reference are
-    used. The thresholds of the stream "default" apply to all streams that have none of their own.
+    FOLDER holds clean pictures of the stream, which are remembered for the next training. Without it
+    the clean pictures of the reference are used. The thresholds of the stream "default" apply to all
+    streams that have none of their own.
     They aim at alarm.expected_run_time.
     """
+    from lenswatch.node.calibrate import calibrate_stream
+    from lenswatch.node.judge import Judge
     from lenswatch.reference.artefact import load_reference
 
     pictures = find_told(config, folder, ["*"], key="FOLDER").pictures if folder else ()
     reference = load_reference(config.storage_path)
-    calibration = _calibrate(config, reference, stream, pictures)
-    if plot is not None:
-        _plot(config, reference, calibration, pictures, plot)
-
-
-def _calibrate(
-    config: Config, reference: Reference, stream: str, pictures: Sequence[Path]
-) -> Calibration:
-    from lenswatch.node.calibrate import calibrate_stream
-
     say(f"stream {stream}:")
     calibration = calibrate_stream(config, reference, stream, pictures)
     for line in calibration.lines():
         say(f"  {line}")
-    return calibration
+    if not Judge.of(calibration, config.alarm).can_alarm:
+        say(f"  warning: nothing can alarm with alarm.verdict = {config.alarm.verdict!r}")
+    mention_collections(config)
+    if plot is not None:
+        _plot(config, reference, calibration, pictures, plot)
 
 
 def _plot(
@@ -123,6 +144,7 @@ def adopt(config: Config, folder: Path) -> None:
 
     sigma = None if config.detector.sigma == "median" else float(config.detector.sigma)
     pair = load_pair(folder / WEIGHTS, folder / EMBEDDINGS, config.transform, sigma)
-    reference = save_reference(config.storage_path, pair, {"source": str(folder)})
+    manifest = {"source": str(folder)}
+    reference = save_reference(config.storage_path, pair, manifest, make_current=False)
     say(f"reference {reference.digest} from {len(reference.embeddings)} clean embeddings")
-    _calibrate(config, reference, "default", ())
+    _take_up(config, reference)

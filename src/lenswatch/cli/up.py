@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lenswatch.cli.console import say, show_progress
-from lenswatch.cli.footage import find_told
+from lenswatch.cli.footage import tell_order
 from lenswatch.cli.options import PORT, with_config
 from lenswatch.config import Config
 from lenswatch.reference.paths import current_digest
@@ -57,7 +57,8 @@ def up(config: Config, port: int, server_port: int | None, workers: int) -> None
     """Start everything on this machine.
 
     Draws sample footage if there are no pictures, trains, starts both servers, and replays footage.
-    Existing pictures, references and records are kept. Press Ctrl-C to stop.
+    Existing pictures, references and records are kept. With camera.collect the node collects clean
+    pictures of the camera instead of drawing and training. Press Ctrl-C to stop.
     """
     from lenswatch.cli import processes
 
@@ -66,7 +67,7 @@ def up(config: Config, port: int, server_port: int | None, workers: int) -> None
         for each in (addresses.node_port, addresses.server_port):
             processes.require_free(addresses.host, each)
         if current_digest(config.storage_path) is None:
-            _prepare(config)
+            _collect_or_prepare(config)
         with processes.running(_commands(config, addresses, workers)) as children:
             urls = [f"{base}/healthz" for base in (addresses.server, addresses.node)]
             with show_progress() as progress:
@@ -77,10 +78,19 @@ def up(config: Config, port: int, server_port: int | None, workers: int) -> None
     say("stopped")
 
 
+def _collect_or_prepare(config: Config) -> None:
+    """Make a reference, unless the node is to collect the pictures for it."""
+    if config.camera.collect:
+        say(f"the node collects clean pictures for {config.camera.collect}, then trains by itself")
+    else:
+        _prepare(config)
+
+
 def _prepare(config: Config, frames: Frames | None = None) -> None:
     """Draw sample footage unless there are pictures, then make a reference and its thresholds."""
     from lenswatch.demo.replay import draw_demo
-    from lenswatch.node.calibrate import calibrate_stream
+    from lenswatch.node.recalibrate import take_up
+    from lenswatch.reference.clean import find_clean
     from lenswatch.reference.training import build_reference
 
     images = config.image_folder
@@ -89,11 +99,12 @@ def _prepare(config: Config, frames: Frames | None = None) -> None:
         with show_progress() as progress:
             draw_demo(images, progress, frames)
         _replay_mark(config).touch()
-    pictures = find_told(config, images, config.camera_state.clean).pictures
+    pictures = tell_order(images, find_clean(config)).pictures
     with show_progress() as progress:
-        reference = build_reference(config, pictures, progress)
-    say(f"reference {reference.digest} from {len(reference.names)} clean pictures")
-    for line in calibrate_stream(config, reference).lines():
+        reference = build_reference(config, pictures, progress, make_current=False)
+        taken_up = take_up(config, reference, progress)
+    say(f"reference {reference.digest} from {len(reference.pictures)} clean pictures")
+    for line in (*taken_up.default.lines(), *taken_up.lines):
         say(line)
 
 

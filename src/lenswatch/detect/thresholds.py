@@ -20,31 +20,32 @@ from numpy.typing import ArrayLike
 from scipy.special import gammaincinv
 
 from lenswatch.detect.arrays import Floats
-from lenswatch.detect.notes import out_of_reach, provisional, too_short
+from lenswatch.detect.notes import capped, out_of_reach, provisional, too_short
 from lenswatch.errors import ArtefactError, InputError
 
 __all__ = [
     "ENOUGH_EVENTS",
     "ENOUGH_FRAMES",
     "REFRACTORY",
+    "USUAL_RUN_TIME",
     "Event",
+    "Prior",
     "Tail",
     "Threshold",
-    "calibrate_mmd",
     "calibrate_scores",
     "decluster",
     "false_alarm_rate_interval",
-    "half_split",
     "level_with_events",
-    "mmd_runs",
 ]
 
 Tail = Literal["additive", "multiplicative"]
 Event = tuple[int, float]
+Prior = Callable[[float], float]
 
 REFRACTORY = 24  # frames that an event lasts
 ENOUGH_FRAMES = 240
 ENOUGH_EVENTS = 3
+USUAL_RUN_TIME = 200.0  # images: run time that even little footage may be asked for
 WARNING_SHARE = 4.0  # times as often as drift, warnings may come
 
 
@@ -55,8 +56,7 @@ class Threshold:
     Attributes:
         drift: Score above which an image is drift.
         warning: Score above which an image is a warning: `drift` for a quarter of the run time.
-        calibrated: False for provisional thresholds, from too little footage: the largest score as
-            warning, and that plus its distance from the median as drift.
+        calibrated: False for provisional thresholds, from too little footage.
         votes: False when the statistic cannot reach `drift` and is excluded from the verdict.
         frames: Images scored in the two runs (N).
         k: Events allowed above `level`.
@@ -66,6 +66,8 @@ class Threshold:
         excess: Mean excess of the events over `level`, of logarithms for a multiplicative tail.
         tail: How the tail is extended.
         target_ert: Expected run time that the user asked for, in images.
+        used_ert: Expected run time that the thresholds aim at: not more than the footage has images, or
+            `USUAL_RUN_TIME` where it has fewer.
         tail_ert: Expected run time that the tail was extended to, in images.
         reach: Largest value the statistic can have, if there is such a bound.
         alarms: Events above `drift` in the two runs.
@@ -88,6 +90,7 @@ class Threshold:
     excess: float
     tail: Tail
     target_ert: float
+    used_ert: float
     tail_ert: float
     reach: float | None
     alarms: int
@@ -123,26 +126,6 @@ class Threshold:
         for name in ("run_events", "notes"):
             values[name] = tuple(values[name])
         return cls(**values)
-
-
-def half_split(n: int, gap: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Return (fit, run) twice: fit the first half and run the second, and the other way round.
-
-    Args:
-        n: Number of clean images, in time order.
-        gap: Images left out between the halves, at least a window, so that they share no window.
-
-    Raises:
-        InputError: fewer than two images a half.
-    """
-    half = (n - gap) // 2
-    if half < 2:
-        raise InputError(
-            f"{n} clean images are too few to calibrate with a gap of {gap}; "
-            f"give at least {gap + 4}"
-        )
-    first, second = slice(0, half), slice(n - half, n)
-    return (first, second), (second, first)
 
 
 def decluster(scores: ArrayLike, threshold: float, refractory: int = REFRACTORY) -> list[Event]:
@@ -185,6 +168,7 @@ def calibrate_scores(
     ert_factor: float = 1.0,
     reach: float | None = None,
     least: float | None = None,
+    prior: Prior | None = None,
     refractory: int = REFRACTORY,
 ) -> Threshold:
     """Calibrate thresholds for an expected run time from out-of-sample runs over clean footage.
@@ -195,6 +179,13 @@ def calibrate_scores(
     ERT'/N))), with k' the events found and ERT' = `ert_factor` x `ert`. Where N >= k' ERT' nothing
     is extended: the smallest score with at most N/ERT' events above it.
 
+    A run time that is longer than the footage cannot be found in it, and is cut to N images, or to
+    `USUAL_RUN_TIME` where there are fewer.
+
+    With a prior the thresholds are the geometric mean of the prior's and the footage's own, since the tail of
+    a few hundred images is uncertain; those of too little footage are the prior's. Without one, too little
+    footage gives the largest score as warning, and that plus its distance from the median as drift.
+
     Args:
         runs: Scores in time order, one array for each run; NaN where there is none.
         ert: Mean number of clean images between two false alarms that is asked for.
@@ -204,6 +195,7 @@ def calibrate_scores(
         reach: Largest value the statistic can have; a drift threshold above it excludes the statistic
             from the verdict.
         least: Lower bound of both thresholds.
+        prior: Drift threshold that is known from other cameras, as a function of the run time.
         refractory: Images that an event lasts.
 
     Raises:
@@ -214,10 +206,16 @@ def calibrate_scores(
         raise InputError("no clean image was scored; calibration needs more images than a window")
     found = _Tail.of(runs, tail, refractory)
     calibrated = found.frames >= ENOUGH_FRAMES and found.events >= ENOUGH_EVENTS
-    tail_ert = ert * ert_factor
-    if calibrated:
-        drift, warning = found.extend(tail_ert), found.extend(tail_ert / WARNING_SHARE)
-    else:
+    used_ert = min(ert, max(float(found.frames), USUAL_RUN_TIME))
+    tail_ert = used_ert * ert_factor
+    drift, warning = found.extend(tail_ert), found.extend(tail_ert / WARNING_SHARE)
+    if prior is not None:
+        expected = prior(used_ert), prior(used_ert / WARNING_SHARE)
+        drift, warning = (
+            math.sqrt(own * other) if calibrated else other
+            for own, other in zip((drift, warning), expected, strict=True)
+        )
+    elif not calibrated:
         warning = float(pooled.max())
         drift = 2 * warning - float(np.median(pooled))
     if least is not None:
@@ -239,6 +237,7 @@ def calibrate_scores(
         excess=found.excess,
         tail=tail,
         target_ert=float(ert),
+        used_ert=float(used_ert),
         tail_ert=float(tail_ert),
         reach=reach,
         alarms=alarms,
@@ -246,51 +245,8 @@ def calibrate_scores(
         rate_low=low,
         rate_high=high,
         more_images=missing,
-        notes=_notes(found, calibrated, missing, ert, drift, None if votes else reach),
+        notes=_notes(found, calibrated, (ert, used_ert), drift, None if votes else reach),
     )
-
-
-def calibrate_mmd(
-    embeddings: ArrayLike,
-    *,
-    window_size: int,
-    ert: float,
-    scores: Callable[[Floats, Floats], ArrayLike],
-    ert_factor: float = 1.0,
-    reach: float | None = None,
-    least: float | None = None,
-) -> Threshold:
-    """Calibrate thresholds of the MMD distance.
-
-    Args:
-        embeddings: (n, d), of all clean images in time order.
-        window_size: Window of the detector; also the gap between the halves.
-        ert: Expected run time asked for, in images.
-        scores: Function of (reference, run) that returns the distance after each embedding of the run,
-            NaN while the window fills.
-        ert_factor: Factor by which the tail is extended further.
-        reach: 1 plus the mean kernel between reference embeddings.
-        least: Lower bound of both thresholds.
-
-    Raises:
-        InputError: too few embeddings.
-    """
-    runs = mmd_runs(embeddings, window_size, scores)
-    return calibrate_scores(
-        runs, ert=ert, tail="additive", ert_factor=ert_factor, reach=reach, least=least
-    )
-
-
-def mmd_runs(
-    embeddings: ArrayLike, window_size: int, scores: Callable[[Floats, Floats], ArrayLike]
-) -> tuple[Floats, Floats]:
-    """Return the distances of both runs of the half-split, for thresholds and for the figure."""
-    values = np.asarray(embeddings, dtype=np.float64)
-    first, second = (
-        np.asarray(scores(values[fit], values[run]), dtype=np.float64)
-        for fit, run in half_split(len(values), window_size)
-    )
-    return first, second
 
 
 def level_with_events(
@@ -379,13 +335,19 @@ def _missing(found: _Tail) -> int:
 
 
 def _notes(
-    found: _Tail, calibrated: bool, missing: int, ert: float, drift: float, reach: float | None
+    found: _Tail,
+    calibrated: bool,
+    asked_and_used: tuple[float, float],
+    drift: float,
+    reach: float | None,
 ) -> tuple[str, ...]:
-    notes = []
+    notes, (asked, used) = [], asked_and_used
     if not calibrated:
-        notes.append(provisional(found.frames, missing))
-    if ert > found.frames:
-        notes.append(too_short(ert, found.frames, extended=calibrated))
+        notes.append(provisional(found.frames))
+    if asked > used:
+        notes.append(capped(asked, used, found.frames))
+    elif calibrated and asked > found.frames:
+        notes.append(too_short(asked, found.frames))
     if reach is not None:
         notes.append(out_of_reach("This statistic", drift, reach))
     return tuple(notes)

@@ -68,6 +68,11 @@ class Statistic:
         return cls(value, threshold.warning, threshold.drift)
 
     @property
+    def decides(self) -> bool:
+        """True if there is a value, and a drift threshold to compare it with."""
+        return self.value is not None and self.drift is not None
+
+    @property
     def drifts(self) -> bool:
         """True if the value is above the drift threshold."""
         return _exceeds(self.value, self.drift)

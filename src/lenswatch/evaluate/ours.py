@@ -119,6 +119,5 @@ def _reference(clean: Sequence[Pixels], encoder: Encoder) -> Reference:
         embeddings=encoder.embeddings,
         transform=encoder.transform,
         sigma=median_distance(encoder.embeddings.astype(np.float64)),
-        names=tuple(f"{i:06d}" for i in range(len(clean))),
         lens=measure_all(scaled(image, encoder.transform) for image in clean),
     )

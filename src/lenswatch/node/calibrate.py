@@ -4,44 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from lenswatch.config import Config
-from lenswatch.detect.arrays import Floats, Pixels
-from lenswatch.detect.chart.chart import ChartFit, fit_chart
-from lenswatch.detect.chart.features import Measured, measure_all
-from lenswatch.detect.mmd import FittedMMD
-from lenswatch.detect.thresholds import Threshold, calibrate_mmd, calibrate_scores, mmd_runs
+from lenswatch.detect.arrays import Floats
+from lenswatch.detect.chart.fitting import ChartFit, fit_chart, rhythm
+from lenswatch.detect.thresholds import Threshold, calibrate_scores
 from lenswatch.detect.verdict import Rule, run_time_factor
+from lenswatch.durations import in_words
 from lenswatch.errors import InputError
 from lenswatch.node.calibration_file import DEFAULT_STREAM, Calibration, save_calibration
-from lenswatch.reference.artefact import Reference, load_lens
-from lenswatch.reference.autoencoder import encode
+from lenswatch.node.clean_footage import CleanFootage, clean_footage, distance_runs
+from lenswatch.progress import Progress, no_progress
+from lenswatch.reference.artefact import Reference
 from lenswatch.reference.paths import calibration_folder
-from lenswatch.reference.pictures import encoder_input, read_picture_file
 from lenswatch.wire import check_stream
 
-__all__ = ["calibrate_stream", "clean_runs", "embed_picture", "embed_pictures", "fit_calibration"]
-
-
-@dataclass(frozen=True)
-class _Clean:
-    """Clean footage of a stream, in time order.
-
-    Attributes:
-        embeddings: (n, d).
-        lens: Measurements for the lens chart; None when the pictures are not available.
-        is_reference: The embeddings are those of the reference itself.
-    """
-
-    embeddings: Floats
-    lens: Measured | None
-    is_reference: bool
+__all__ = ["calibrate_stream", "clean_runs", "fit_calibration"]
 
 
 def calibrate_stream(
@@ -49,6 +29,7 @@ def calibrate_stream(
     reference: Reference,
     stream: str = DEFAULT_STREAM,
     pictures: Sequence[Path] = (),
+    progress: Progress = no_progress,
 ) -> Calibration:
     """Save the thresholds of a stream, as `fit_calibration` finds them, and return them.
 
@@ -57,7 +38,7 @@ def calibrate_stream(
         WriteError: The calibration cannot be written.
     """
     check_stream(stream)
-    calibration = fit_calibration(config, reference, stream, pictures)
+    calibration = fit_calibration(config, reference, stream, pictures, progress)
     save_calibration(calibration_folder(config.storage_path), stream, calibration)
     return calibration
 
@@ -67,26 +48,30 @@ def fit_calibration(
     reference: Reference,
     stream: str = DEFAULT_STREAM,
     pictures: Sequence[Path] = (),
+    progress: Progress = no_progress,
 ) -> Calibration:
     """Find the thresholds of a stream for `alarm.expected_run_time`.
 
     Without `pictures` the clean pictures of the reference itself are used: each half is compared with the
-    other. A stream's own clean pictures are compared with the whole reference, and the lens chart is
-    fitted to them, half against half. Pictures that are part of the reference count as the reference.
+    other. A stream's own clean pictures are compared with the reference, without those of them that it was
+    trained on, and the lens chart is fitted to them, half against half.
 
     Args:
         config: The settings.
         reference: The reference to compare with.
         stream: Name of the stream.
-        pictures: The stream's own clean pictures, in time order.
+        pictures: The stream's own clean pictures, in time order. They are remembered in the calibration.
+        progress: Called after each picture that was read.
 
     Raises:
         InputError: There are too few pictures.
     """
-    clean = _clean_footage(config, reference, pictures)
+    clean = clean_footage(config, reference, pictures, progress)
     chart = _chart(config, clean)
     rule: Rule = config.alarm.verdict if chart is not None else "mmd"
-    thresholds = {"mmd": _mmd(config, reference, clean, run_time_factor(rule, "mmd"))}
+    thresholds = {}
+    if chart is None or _enough_for_distance(config, clean):
+        thresholds["mmd"] = _mmd(config, reference, clean, run_time_factor(rule, "mmd"))
     if chart is not None:
         thresholds |= {"chart": chart.threshold, "slow": chart.slow}
     return Calibration(
@@ -94,65 +79,53 @@ def fit_calibration(
         thresholds=thresholds,
         chart=None if chart is None else chart.chart.to_json(),
         created_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        details={
-            "stream": stream,
-            "clean_pictures": len(clean.embeddings),
-            "own_pictures": not clean.is_reference,
-        },
+        details=_details(stream, clean),
     )
+
+
+def _enough_for_distance(config: Config, clean: CleanFootage) -> bool:
+    """Return whether there is a window in each half of the clean footage, and one between them."""
+    return len(clean.embeddings) >= 3 * config.detector.window_size + 4
+
+
+def _details(stream: str, clean: CleanFootage) -> dict[str, Any]:
+    details = {
+        "stream": stream,
+        "clean_pictures": len(clean.embeddings),
+        "own_pictures": clean.remembered is not None,
+        "reference_pictures": len(clean.known),
+        "span": "" if clean.span is None else in_words(clean.span.total_seconds()),
+    }
+    remembered = clean.remembered
+    return details if remembered is None else details | {"footage": remembered.to_json()}
 
 
 def clean_runs(
     config: Config, reference: Reference, pictures: Sequence[Path] = ()
 ) -> dict[str, tuple[Floats, ...]]:
     """Return the out-of-sample scores that the thresholds come from, by statistic, to draw them."""
-    clean = _clean_footage(config, reference, pictures)
+    clean = clean_footage(config, reference, pictures)
     chart = _chart(config, clean)
-    runs = {"mmd": _mmd_runs(config, reference, clean)}
+    runs = {}
+    if chart is None or _enough_for_distance(config, clean):
+        runs["mmd"] = distance_runs(reference, clean, config.detector.window_size)
     return runs if chart is None else runs | {"chart": chart.runs}
 
 
-def _clean_footage(config: Config, reference: Reference, pictures: Sequence[Path]) -> _Clean:
-    known = set(reference.names)
-    own = [path for path in pictures if path.name not in known]
-    if not own:
-        lens = load_lens(config.storage_path, reference.digest)
-        return _Clean(reference.embeddings.astype(np.float64), lens, is_reference=True)
-    pixels = _read(config, reference, own)
-    rows = [embed_picture(reference, one) for one in pixels]
-    return _Clean(np.array(rows, np.float64), measure_all(pixels), is_reference=False)
-
-
-def embed_pictures(config: Config, reference: Reference, pictures: Sequence[Path]) -> Floats:
-    """Return the embeddings (n, d) of picture files by a reference's encoder."""
-    rows = [embed_picture(reference, one) for one in _read(config, reference, pictures)]
-    return np.array(rows, np.float64)
-
-
-def _read(config: Config, reference: Reference, pictures: Sequence[Path]) -> list[Pixels]:
-    size = reference.transform.resize
-    return [read_picture_file(path, size, config.upload).pixels(size) for path in pictures]
-
-
-def embed_picture(reference: Reference, pixels: Pixels) -> npt.NDArray[np.float32]:
-    """Return the embedding (d,) of one picture that has the size of the reference's transform."""
-    planes = encoder_input(pixels, reference.transform)
-    row: npt.NDArray[np.float32] = encode(reference.autoencoder.encoder, planes[None])[0]
-    return row
-
-
-def _chart(config: Config, clean: _Clean) -> ChartFit | None:
+def _chart(config: Config, clean: CleanFootage) -> ChartFit | None:
     """Return the lens chart, or None when the pictures are missing or too few."""
     if clean.lens is None or config.alarm.verdict == "mmd":
         return None
     try:
         factor = run_time_factor(config.alarm.verdict, "chart")
-        return fit_chart(clean.lens, ert=config.alarm.expected_run_time, factor=factor)
+        window, memory = rhythm(clean.spacing)
+        ert = config.alarm.expected_run_time
+        return fit_chart(clean.lens, ert=ert, factor=factor, window=window, memory=memory)
     except InputError:
         return None
 
 
-def _mmd(config: Config, reference: Reference, clean: _Clean, factor: float) -> Threshold:
+def _mmd(config: Config, reference: Reference, clean: CleanFootage, factor: float) -> Threshold:
     """Return the thresholds of the distance.
 
     None is below the distance of a window that is filled with one clean picture. Otherwise footage in which
@@ -165,23 +138,5 @@ def _mmd(config: Config, reference: Reference, clean: _Clean, factor: float) -> 
         "reach": fitted.largest_distance,
         "least": fitted.one_picture_distance,
     }
-    if not clean.is_reference:
-        return calibrate_scores([fitted.distances(clean.embeddings)], tail="additive", **asked)
-    return calibrate_mmd(
-        clean.embeddings,
-        window_size=config.detector.window_size,
-        scores=_half_against_half(config, reference),
-        **asked,
-    )
-
-
-def _mmd_runs(config: Config, reference: Reference, clean: _Clean) -> tuple[Floats, ...]:
-    size = config.detector.window_size
-    if not clean.is_reference:
-        return (reference.detector(size).distances(clean.embeddings),)
-    return mmd_runs(clean.embeddings, size, _half_against_half(config, reference))
-
-
-def _half_against_half(config: Config, reference: Reference) -> Any:
-    size = config.detector.window_size
-    return lambda fit, run: FittedMMD.fit(fit, size, reference.sigma).distances(run)
+    runs = distance_runs(reference, clean, config.detector.window_size)
+    return calibrate_scores(runs, tail="additive", **asked)

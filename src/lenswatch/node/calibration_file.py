@@ -2,23 +2,44 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from lenswatch.detect.chart.chart import FEWEST
-from lenswatch.detect.notes import ALL_EXCLUDED, out_of_reach, provisional, too_short
+from lenswatch.detect.chart.fitting import FEWEST
+from lenswatch.detect.notes import (
+    ALL_EXCLUDED,
+    NO_THRESHOLDS,
+    capped,
+    not_calibrated,
+    out_of_reach,
+    provisional,
+    too_short,
+)
 from lenswatch.detect.thresholds import Threshold
 from lenswatch.errors import ArtefactError
 from lenswatch.files import write_atomically
-from lenswatch.wire import check_stream
+from lenswatch.wire import STREAM, check_stream
 
-__all__ = ["DEFAULT_STREAM", "FORMAT", "Calibration", "load_calibration", "save_calibration"]
+__all__ = [
+    "DEFAULT_STREAM",
+    "FORMAT",
+    "Calibration",
+    "calibrated_streams",
+    "last_details",
+    "load_calibration",
+    "save_calibration",
+    "streams_of_their_own",
+]
 
-FORMAT = 1
+FORMAT = 2
+OTHER_REFERENCE = "its thresholds were made for another reference"
+EARLIER_FORMAT = "its thresholds were made by an earlier version of Lenswatch"
 _NAMES = {"mmd": "distance", "chart": "lens score"}
 DEFAULT_STREAM = "default"  # its calibration applies to streams that have none of their own
 
@@ -32,7 +53,10 @@ class Calibration:
         thresholds: Thresholds by statistic: "mmd", "chart", "slow".
         chart: Fitted parameters of the lens chart as JSON; None without one.
         created_at: Time in UTC, ISO 8601.
-        details: Stream, number of clean pictures, and whether they are the stream's own.
+        details: `stream`; `clean_pictures`, their number; `own_pictures`, whether a folder was given;
+            `reference_pictures`, how many of them the reference was trained on; `footage`, the pictures
+            to calibrate with again (`Remembered`); `not_calibrated`, the reason why there are no
+            thresholds.
     """
 
     digest: str
@@ -40,6 +64,22 @@ class Calibration:
     chart: Mapping[str, Any] | None = None
     created_at: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def missing(
+        cls, digest: str, stream: str, reason: str, details: Mapping[str, Any] | None = None
+    ) -> Self:
+        """Return a calibration without thresholds, under which no picture is called drift.
+
+        Args:
+            digest: Digest of the reference.
+            stream: The stream, which had thresholds of its own under another reference.
+            reason: Clause that says why it has none now.
+            details: The details of its last calibration, which are kept.
+        """
+        kept = dict(details or {}) | {"stream": stream, "not_calibrated": reason}
+        created_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        return cls(digest, {}, created_at=created_at, details=kept)
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object that `from_json` reads."""
@@ -52,32 +92,50 @@ class Calibration:
             "details": dict(self.details),
         }
 
+    def can_alarm(self, voting: Collection[str]) -> bool:
+        """Return True when a statistic that decides has a threshold that it can exceed.
+
+        Args:
+            voting: The statistics that the verdict uses.
+        """
+        return any(t.votes for name, t in self.thresholds.items() if name in voting)
+
     def notes(self, voting: Collection[str]) -> tuple[str, ...]:
         """Return notes for users on the statistics that decide, one for each kind of weakness.
 
         Args:
             voting: The statistics that the verdict uses.
         """
+        reason = self.details.get("not_calibrated")
+        if reason is not None:
+            return (not_calibrated(self.details["stream"], reason),)
         used = {name: t for name, t in self.thresholds.items() if name in voting}
         found = []
         uncertain = [t for t in used.values() if not t.calibrated]
         if uncertain:
-            worst = max(uncertain, key=lambda t: t.more_images)
-            found.append(provisional(worst.frames, worst.more_images))
+            fewest = min(t.frames for t in uncertain)
+            clean = self.details.get("clean_pictures", fewest)
+            found.append(provisional(clean, self.details.get("span", "")))
         shortest = min(used.values(), key=lambda t: t.frames, default=None)
-        if shortest is not None and shortest.target_ert > shortest.frames:
-            asked, scored = shortest.target_ert, shortest.frames
-            found.append(too_short(asked, scored, extended=not uncertain))
+        if shortest is not None and shortest.target_ert > shortest.used_ert:
+            found.append(capped(shortest.target_ert, shortest.used_ert, shortest.frames))
+        elif shortest is not None and not uncertain and shortest.target_ert > shortest.frames:
+            found.append(too_short(shortest.target_ert, shortest.frames))
         for name, t in used.items():
             if not t.votes and t.reach is not None:
                 what = f"The {_NAMES[name]}"
                 found.append(out_of_reach(what, t.drift, t.reach))
-        if not any(t.votes for t in used.values()):
+        if not used:
+            found.append(NO_THRESHOLDS)
+        elif not self.can_alarm(voting):
             found.append(ALL_EXCLUDED)
         return tuple(found)
 
     def lines(self) -> list[str]:
         """Return the thresholds and notes as lines for the terminal."""
+        reason = self.details.get("not_calibrated")
+        if reason is not None:
+            return [not_calibrated(self.details["stream"], reason)]
         lines = []
         for name, what in _NAMES.items():
             threshold = self.thresholds.get(name)
@@ -124,19 +182,71 @@ def save_calibration(folder: Path, stream: str, calibration: Calibration) -> Pat
 
 
 def load_calibration(folder: Path, digest: str, stream: str) -> Calibration | None:
-    """Return a stream's calibration for the reference `digest`, else that of "default", else None.
+    """Return the calibration of a stream under the reference `digest`.
+
+    A stream that has none of its own uses that of "default". One that has its own under another
+    reference only is not calibrated: neither those thresholds nor another camera's fit it.
+
+    Returns:
+        None when the thresholds are to be found from the reference's own pictures.
 
     Raises:
-        ArtefactError: The file is truncated, was changed, or has another reference or format.
+        ArtefactError: The file is truncated, was changed, or has another reference or a newer format.
     """
-    for name in (stream, DEFAULT_STREAM):
+    for name in dict.fromkeys((stream, DEFAULT_STREAM)):
         file = _file(folder, digest, name)
         try:
-            raw = file.read_bytes()
+            document = _read(file)
         except FileNotFoundError:
+            if name != DEFAULT_STREAM and _elsewhere(folder, digest, name):
+                return Calibration.missing(digest, name, OTHER_REFERENCE)
             continue
-        return _parse(file, raw, digest)
+        if document["format"] < FORMAT:
+            if name != DEFAULT_STREAM or document["details"].get("own_pictures"):
+                return Calibration.missing(digest, name, EARLIER_FORMAT)
+            continue
+        return _parse(file, document, digest)
     return None
+
+
+def streams_of_their_own(folder: Path) -> set[str]:
+    """Return the streams, apart from "default", that have a calibration under any reference."""
+    names = {file.stem for file in folder.glob("*/*.json")}
+    return {name for name in names - {DEFAULT_STREAM} if STREAM.match(name)}
+
+
+def calibrated_streams(folder: Path, digest: str) -> list[str]:
+    """Return the streams, "default" too, that have thresholds of their own under a reference."""
+    found = []
+    for file in sorted((folder / digest).glob("*.json")):
+        with contextlib.suppress(ArtefactError, OSError):
+            document = _read(file)
+            if document["thresholds"] and document["format"] == FORMAT:
+                found.append(file.stem)
+    return found
+
+
+def last_details(folder: Path, stream: str) -> Mapping[str, Any] | None:
+    """Return the details of a stream's newest calibration under any reference.
+
+    Returns:
+        None if there is none; nothing in it if the newest is damaged.
+    """
+    newest: tuple[str, float] = ("", 0.0)
+    found: Mapping[str, Any] | None = None
+    for file in folder.glob(f"*/{stream}.json"):
+        try:
+            document, modified = _read(file), file.stat().st_mtime
+        except (ArtefactError, OSError):
+            document, modified = {"created_at": "", "details": {}}, 0.0
+        age = (str(document["created_at"]), modified)
+        if found is None or age >= newest:
+            newest, found = age, document["details"]
+    return found
+
+
+def _elsewhere(folder: Path, digest: str, stream: str) -> bool:
+    return any(file.parent.name != digest for file in folder.glob(f"*/{stream}.json"))
 
 
 def _file(folder: Path, digest: str, stream: str) -> Path:
@@ -149,9 +259,16 @@ def _digest(document: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def _parse(file: Path, raw: bytes, digest: str) -> Calibration:
+def _read(file: Path) -> dict[str, Any]:
+    """Return the contents of a calibration file whose digest is right.
+
+    Raises:
+        ArtefactError: They are not what was written.
+        FileNotFoundError: There is no such file.
+    """
+    raw = file.read_bytes()
     try:
-        document = json.loads(raw)
+        document: dict[str, Any] = json.loads(raw)
         claimed = document.pop("sha256")
         whole = claimed == _digest(document)
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -162,6 +279,10 @@ def _parse(file: Path, raw: bytes, digest: str) -> Calibration:
         raise ArtefactError(
             f"{file}: its contents do not match its digest; calibrate this stream again"
         )
+    return document
+
+
+def _parse(file: Path, document: Mapping[str, Any], digest: str) -> Calibration:
     if document["format"] != FORMAT:
         raise ArtefactError(
             f"{file}: calibration format {document['format']!r}, expected {FORMAT}; calibrate again"

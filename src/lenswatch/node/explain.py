@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +14,12 @@ from PIL import Image, ImageDraw, ImageFont
 from lenswatch.config import Config
 from lenswatch.detect.chart.causes import MAP, Cause
 from lenswatch.detect.chart.features import measure, view
-from lenswatch.node.calibrate import embed_picture
+from lenswatch.errors import InputError
+from lenswatch.node.clean_footage import embed_picture
 from lenswatch.node.current import Current
-from lenswatch.reference.pictures import read_picture_file
+from lenswatch.reference.artefact import Reference
+from lenswatch.reference.identity import PictureFile, file_digest, find_contents, path_below
+from lenswatch.reference.pictures import SUFFIXES, read_picture_file
 
 __all__ = ["Explanation", "draw_explanation", "explain"]
 
@@ -29,10 +33,20 @@ _INK, _PAPER = (20, 24, 28), (255, 255, 255)
 
 @dataclass(frozen=True)
 class Explanation:
-    """A drawing of what is wrong with a picture, and the causes, the strongest first."""
+    """A drawing of what is wrong with a picture.
+
+    Attributes:
+        sheet: The drawing.
+        causes: The strongest first.
+        nearest: A line that names the nearest clean picture, and says if it is not there any more; empty
+            for an adopted pair.
+        notes: Sentences on why there are no causes, when the stream is not calibrated.
+    """
 
     sheet: Image.Image
     causes: tuple[Cause, ...]
+    nearest: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def explain(config: Config, file: Path, stream: str) -> Explanation:
@@ -49,13 +63,49 @@ def explain(config: Config, file: Path, stream: str) -> Explanation:
     size = reference.transform.resize
     picture = read_picture_file(file, size, config.upload)
     pixels = picture.pixels(size)
-    found, deviations = current.judge_of(reference, stream).single_picture(measure(view(pixels)))
-    name = reference.nearest(embed_picture(reference, pixels))
-    clean_file = next(config.image_folder.rglob(name), None) if name else None
-    clean = read_picture_file(clean_file, size, config.upload).image if clean_file else None
+    judge = current.judge_of(reference, stream)
+    found, deviations = judge.single_picture(measure(view(pixels)))
+    row = reference.nearest_row(embed_picture(reference, pixels))
+    clean, caption = (None, "") if row is None else _nearest(config, reference, row)
     shown = np.zeros(MAP) if deviations is None else deviations
-    caption = f"nearest clean picture: {name}" if name else ""
-    return Explanation(draw_explanation(picture.image, clean, shown, found, caption), found)
+    sheet = draw_explanation(picture.image, clean, shown, found, caption)
+    notes = () if judge.calibration.thresholds else judge.notes
+    return Explanation(sheet, found, caption, notes)
+
+
+def _nearest(config: Config, reference: Reference, row: int) -> tuple[Image.Image | None, str]:
+    """Return a clean picture of the reference, None if it is not there any more, and a line on it."""
+    images, listed = config.image_folder, reference.pictures[row]
+    file = _by_content(images, listed) if listed.sha256 else _by_look(config, reference, row)
+    if file is None:
+        return None, f"nearest clean picture: {listed.path}, which is not below {images} any more"
+    image = read_picture_file(file, reference.transform.resize, config.upload).image
+    return image, f"nearest clean picture: {path_below(images, file)}"
+
+
+def _by_content(images: Path, picture: PictureFile) -> Path | None:
+    """Find a picture by its digest: at its path, else anywhere below the folder."""
+    at_its_path = images / picture.path
+    if file_digest(at_its_path) == picture.sha256:
+        return at_its_path
+    others = sorted(_pictures(images), key=lambda file: (file.name != at_its_path.name, file))
+    return find_contents([picture.sha256], others).get(picture.sha256)
+
+
+def _by_look(config: Config, reference: Reference, row: int) -> Path | None:
+    """Find a picture of a reference that lists names only: the one of that name with its embedding."""
+    size = reference.transform.resize
+    for file in sorted(_pictures(config.image_folder)):
+        if file.name == reference.pictures[row].path:
+            with contextlib.suppress(InputError):
+                pixels = read_picture_file(file, size, config.upload).pixels(size)
+                if row in reference.same_pictures("", embed_picture(reference, pixels)):
+                    return file
+    return None
+
+
+def _pictures(folder: Path) -> Iterator[Path]:
+    return (file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
 
 
 def draw_explanation(

@@ -12,7 +12,6 @@ from lenswatch.config import AlarmConfig
 from lenswatch.detect.chart.causes import Cause, causes, deviation_map
 from lenswatch.detect.chart.chart import LensChart
 from lenswatch.detect.chart.features import Measured
-from lenswatch.detect.chart.parts import WINDOW
 from lenswatch.detect.mmd import FittedMMD, Window
 from lenswatch.detect.thresholds import Threshold
 from lenswatch.detect.verdict import VOTING, Statistic, Verdict, combine
@@ -24,6 +23,8 @@ __all__ = ["Judge"]
 
 # Causes that one picture shows without any statistics. They warn, and are never drift by themselves.
 _LOOK = frozenset({"frozen", "black", "burnt out", "camera moved"})
+
+_QUIET_FAR_APART = 3  # pictures in a row without a warning that end an alarm, of pictures far apart
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,19 @@ class Judge:
     chart: LensChart | None
     alarm: AlarmConfig
     notes: tuple[str, ...] = ()
+
+    @property
+    def can_alarm(self) -> bool:
+        """True if a picture can be called drift: a statistic of the verdict has a threshold."""
+        return self.alarm.drift_distance is not None or self.calibration.can_alarm(
+            VOTING[self.alarm.verdict]
+        )
+
+    @property
+    def calibrated(self) -> bool:
+        """True if no threshold is provisional."""
+        used = [t for t in map(self._threshold, ("mmd", "chart")) if t is not None]
+        return bool(used) and all(t.calibrated for t in used)
 
     @classmethod
     def of(cls, calibration: Calibration, alarm: AlarmConfig) -> Judge:
@@ -71,22 +85,25 @@ class Judge:
         if request.warning_distance is not None and fixed is None:
             mmd = replace(mmd, warning=request.warning_distance)
             verdict = replace(verdict, warning=verdict.warning or mmd.warns)
-        alarm = state.alarm.after(verdict.drift, verdict.warning, fitted.window_size)
-        state = replace(state, alarm=alarm)
+        if verdict.warning or any(one.decides for one in (mmd, chart)):  # else nothing was judged
+            quiet = _QUIET_FAR_APART if self._far_apart else fitted.window_size
+            alarm = state.alarm.after(verdict.drift, verdict.warning, quiet)
+            state = replace(state, alarm=alarm)
         return state, self._answer(state, mmd, chart, verdict, found, fixed is not None)
 
     def single_picture(
         self, measured: Measured
     ) -> tuple[tuple[Cause, ...], NDArray[np.float64] | None]:
-        """Return causes and deviation map of one picture, as if the last window had been full of it."""
+        """Return causes and deviation map of one picture, as if it were the first of a stream."""
         if self.chart is None:
             return (), None
-        state = self.chart.start()
-        for _ in range(WINDOW):
-            state = self.chart.update(state, measured)
-        seen = StreamState(Window.empty(1), state)
-        found = tuple(cause for cause in self._causes(seen) if cause.name != "frozen")
-        return found, deviation_map(self.chart, state)
+        state = self.chart.update(self.chart.start(), measured)
+        return self._causes(StreamState(Window.empty(1), state)), deviation_map(self.chart, state)
+
+    @property
+    def _far_apart(self) -> bool:
+        """True if pictures are taken so far apart that each is judged alone."""
+        return self.chart is not None and self.chart.window == 1
 
     def _fixed(self, request: Request) -> tuple[float, float] | None:
         """Return the fixed warning and drift distance of the caller, else of the settings, else None."""
@@ -123,8 +140,10 @@ class Judge:
         slow = self._threshold("slow")
         if self.chart is None or state.chart is None or slow is None:
             return False
-        slowly = self.chart.slow_score(state.chart) > slow.drift
-        return slowly or any(cause.name in _LOOK for cause in found)
+        slowly = self.chart.slow_score(state.chart)
+        if slowly is not None and slowly > slow.drift:
+            return True
+        return any(cause.name in _LOOK for cause in found)
 
     def _answer(
         self,
@@ -135,7 +154,6 @@ class Judge:
         found: tuple[Cause, ...],
         fixed: bool,
     ) -> dict[str, Any]:
-        used = [t for t in map(self._threshold, ("mmd", "chart")) if t is not None]
         answer: dict[str, Any] = {
             "drift": verdict.drift,
             "warning": verdict.warning,
@@ -146,7 +164,8 @@ class Judge:
             "score": chart.value,
             "drift_score": chart.drift,
             "warning_score": chart.warning,
-            "calibrated": fixed or (bool(used) and all(t.calibrated for t in used)),
+            "can_alarm": fixed or self.can_alarm,
+            "calibrated": fixed or self.calibrated,
             "causes": [cause.to_json() for cause in found],
         }
         if self.chart is not None and state.chart is not None:

@@ -15,10 +15,11 @@ import numpy.typing as npt
 from lenswatch.config import Config
 from lenswatch.detect.chart.features import measure, view
 from lenswatch.detect.mmd import FittedMMD, Window
-from lenswatch.errors import InputError
-from lenswatch.node.calibrate import embed_picture
+from lenswatch.errors import InputError, StoreError
 from lenswatch.node.calibration_file import DEFAULT_STREAM
+from lenswatch.node.clean_footage import embed_picture
 from lenswatch.node.clock import Place, place
+from lenswatch.node.collect import Collector
 from lenswatch.node.current import Current
 from lenswatch.node.request import Request, clean_name, iso_utc, open_store, record_refusal, repeat
 from lenswatch.node.store.store import Answer, NodeStore, Transaction
@@ -43,20 +44,21 @@ class Node:
         store: The node's database; None opens the one in the storage folder.
 
     Raises:
-        ArtefactError: There is no reference yet, or it is damaged.
+        ArtefactError: There is no reference yet and none is being collected for, or it is damaged.
         StoreError: The database cannot be used.
     """
 
     def __init__(self, config: Config, store: NodeStore | None = None) -> None:
         self.config = config
         self.store = store or open_store(config)
-        self._current = Current(config)
+        self._collector = Collector(config, self.store)
+        self._loaded = None if self._collector.waits() else Current(config)
         self._wrong_clocks: set[str] = set()  # the streams whose camera's clock was logged as wrong
 
     @property
     def reference(self) -> Reference:
         """The reference in force."""
-        return self._current.fitted_reference().reference
+        return self._current().fitted_reference().reference
 
     def observe(self, source: bytes | Path | Picture, request: Request) -> dict[str, Any]:
         """Judge one picture, record the verdict, and return the answer for the caller.
@@ -77,18 +79,21 @@ class Node:
         first = self.store.answer(request.event_id) if request.event_id else None
         if first is not None:
             return repeat(first)
-        reference, fitted = self._current.fitted_reference()
+        if self._collector.takes(request.stream):
+            return self._collect(source, request)
+        current = self._current()
+        reference, fitted = current.fitted_reference()
         try:
             request.check_distances()
             request.check_time()
-            picture = self._read(source, reference)
+            picture = self._read(source, reference.transform.resize)
             pixels = picture.pixels(reference.transform.resize)
             embedding = embed_picture(reference, pixels)
             entry = fitted.entry(embedding)
         except InputError as error:
             record_refusal(self.store, self.config, request, error)
             raise
-        judge = self._current.judge_of(reference, request.stream)
+        judge = current.judge_of(reference, request.stream)
         measured = None if judge.chart is None else measure(view(pixels))
         thumbnail = self._thumbnail(picture)
         about = _about(reference, request, embedding)
@@ -110,6 +115,8 @@ class Node:
                 body["alarm"] = live.alarm.raised
             else:
                 transaction.put_window(request.stream, reference.digest, state.to_bytes())
+                transaction.delete_other_windows(request.stream, reference.digest)
+            body |= self._collector.take_judged(transaction.connection, source, body)
             transaction.put_answer(body["event_id"], Answer("judged", body))
             transaction.post(self._job(body), thumbnail)
         self._log_clock(request.stream, placed)
@@ -122,12 +129,48 @@ class Node:
 
     def warm(self) -> None:
         """Load everything that the first picture of the default stream needs."""
-        self._current.judge_of(self.reference, DEFAULT_STREAM)
+        if not self._collector.waits():
+            self._current().judge_of(self.reference, DEFAULT_STREAM)
 
-    def _read(self, source: bytes | Path | Picture, reference: Reference) -> Picture:
+    def _current(self) -> Current:
+        """Return the reference in force, which may have been made since the node began."""
+        if self._loaded is None:
+            self._loaded = Current(self.config)
+        return self._loaded
+
+    def _collect(self, source: bytes | Path | Picture, request: Request) -> dict[str, Any]:
+        """Take a picture of a stream that is not judged as a clean one, and answer without a verdict.
+
+        Raises:
+            InputError: The picture or the request cannot be used; that is recorded.
+        """
+        try:
+            request.check_distances()
+            request.check_time()
+            picture = self._read(source, self.config.transform.resize)
+        except InputError as error:
+            record_refusal(self.store, self.config, request, error)
+            raise
+        moments = self._moments(request, picture)
+        with self.store.begin() as transaction:
+            first = transaction.answer(request.event_id) if request.event_id else None
+            if first is not None:
+                return repeat(first)
+            taken = self._collector.take(transaction.connection, source, request, moments)
+            if taken is not None:
+                told, placed = taken
+                body = self._placed(told, placed, request) | _identity(request)
+                transaction.put_answer(body["event_id"], Answer("judged", body))
+                transaction.post(self._job(body), self._thumbnail(picture))
+        if taken is None:
+            return self.observe(source, request)  # the collection has ended meanwhile
+        self._log_clock(request.stream, placed)
+        return body
+
+    def _read(self, source: bytes | Path | Picture, size: tuple[int, int]) -> Picture:
         if isinstance(source, Picture):
             return source
-        size, limits = reference.transform.resize, self.config.upload
+        limits = self.config.upload
         if isinstance(source, Path):
             return read_picture_file(source, size, limits)
         return read_picture(source, size, limits)
@@ -178,10 +221,22 @@ class Node:
     def _state(
         self, transaction: Transaction, fitted: FittedMMD, stream: str, digest: str
     ) -> StreamState:
-        stored = transaction.window(stream, digest)
-        if stored is not None:
-            return StreamState.from_bytes(stored)
-        return self._new_state(fitted)
+        """Return the stream's state, or what follows on its state under another reference."""
+        stored = transaction.newest_window(stream)
+        if stored is not None and stored[0] == digest:
+            return StreamState.from_bytes(stored[1])
+        start = self._new_state(fitted)
+        if stored is None:
+            return start
+        try:
+            return StreamState.from_bytes(stored[1]).restarted(start.window)
+        except StoreError:
+            log.warning(
+                "stream %s: its state under reference %s is damaged, so an alarm it may have had is lost",
+                stream,
+                stored[0],
+            )
+            return start
 
     def _new_state(self, fitted: FittedMMD) -> StreamState:
         warm = self.config.detector.warm_start
@@ -198,12 +253,15 @@ def _about(
     reference: Reference, request: Request, embedding: npt.NDArray[np.float32]
 ) -> dict[str, Any]:
     """Return the part of the answer that identifies the picture."""
+    about = {"model": reference.model, "nearest": reference.nearest(embedding)}
+    return _identity(request) | about
+
+
+def _identity(request: Request) -> dict[str, Any]:
     return {
         "stream": request.stream,
         "event_id": request.event_id or new_event_id(),
-        "model": reference.model,
         "image_name": clean_name(request.image_name),
-        "nearest": reference.nearest(embedding),
     }
 
 

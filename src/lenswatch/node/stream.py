@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Self
@@ -16,6 +17,8 @@ from lenswatch.node.clock import Newest
 __all__ = ["StreamState"]
 
 _FORMAT = b"LWS2\n"
+# Before it: format, alarm raised, images since the last warning, bytes of the window; window; chart.
+_FORMAT_1, _HEADER_1 = b"LWS1", struct.Struct("<4sBIQ")
 _DAMAGED = "a stream's stored state cannot be read; clear it with `lenswatch reset STREAM`"
 
 
@@ -51,13 +54,27 @@ class StreamState:
         chart = b"" if self.chart is None else self.chart.to_bytes()
         return _FORMAT + json.dumps(header).encode() + b"\n" + window + chart
 
+    def restarted(self, window: Window) -> StreamState:
+        """Return the state with which the stream goes on under another reference.
+
+        A raised alarm stays until pictures under that reference have ended it.
+
+        Args:
+            window: The window that a new stream starts with.
+        """
+        return StreamState(window, alarm=Alarm(self.alarm.raised), newest=self.newest)
+
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Return the state that `to_bytes` wrote.
+        """Return the state that `to_bytes` wrote, in this version or an earlier one.
+
+        A chart of another layout starts anew; alarm, window and time are kept.
 
         Raises:
             StoreError: The data is damaged.
         """
+        if data.startswith(_FORMAT_1):
+            return cls._from_format_1(data)
         if not data.startswith(_FORMAT):
             raise StoreError(_DAMAGED)
         header, _, body = data.removeprefix(_FORMAT).partition(b"\n")
@@ -71,5 +88,19 @@ class StreamState:
             pictures = kept["pictures"]
         except (ValueError, KeyError, TypeError):
             raise StoreError(_DAMAGED) from None
-        chart = ChartState.from_bytes(body[end:]) if len(body) > end else None
-        return cls(Window.from_bytes(body[:end]), chart, alarm, pictures, newest)
+        window = Window.from_bytes(body[:end])
+        try:
+            chart = ChartState.from_bytes(body[end:]) if len(body) > end else None
+        except StoreError:
+            return cls(window, None, alarm, 0, newest)
+        return cls(window, chart, alarm, pictures, newest)
+
+    @classmethod
+    def _from_format_1(cls, data: bytes) -> Self:
+        """Read the format without number of pictures and time; its chart starts anew."""
+        try:
+            _, raised, quiet, length = _HEADER_1.unpack_from(data)
+        except struct.error:
+            raise StoreError(_DAMAGED) from None
+        window = Window.from_bytes(data[_HEADER_1.size : _HEADER_1.size + length])
+        return cls(window, alarm=Alarm(bool(raised), quiet))

@@ -10,6 +10,7 @@ training pictures, and the settings and versions that the reference was made wit
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import io
 import json
@@ -31,15 +32,26 @@ from lenswatch.detect.mmd import FittedMMD, median_distance
 from lenswatch.errors import ArtefactError
 from lenswatch.files import write_atomically
 from lenswatch.reference.autoencoder import Autoencoder
+from lenswatch.reference.identity import PictureFile
 from lenswatch.reference.paths import current_digest, model_version, reference_folder
 
-__all__ = ["Reference", "list_digest", "load_lens", "load_pair", "load_reference", "save_reference"]
+__all__ = [
+    "Reference",
+    "list_digest",
+    "load_lens",
+    "load_pair",
+    "load_reference",
+    "save_reference",
+    "use_reference",
+]
 
 WEIGHTS, EMBEDDINGS = "autoencoder.pth", "clean_embeddings.pth"
 TRANSFORM, BANDWIDTH, MANIFEST = "transform.json", "bandwidth.json", "manifest.json"
 LENS = "clean_lens.npz"
 COVERED = (WEIGHTS, EMBEDDINGS, TRANSFORM, BANDWIDTH)
 DIGEST_LENGTH = 16  # hexadecimal digits of a SHA-256
+# Two embeddings of one picture differ by rounding only: this share of the embeddings' extent.
+_SAME = 1e-3
 
 
 @dataclass(frozen=True)
@@ -51,7 +63,7 @@ class Reference:
         embeddings: (n, d) float32, of the clean pictures, in time order.
         transform: Conversion of a picture to the encoder's input.
         sigma: Bandwidth of the Gaussian kernel.
-        names: Names of the clean pictures, one for each embedding; empty for an adopted pair.
+        pictures: The clean pictures, one for each embedding; empty for an adopted pair.
         lens: Measurements of the clean pictures for the lens chart; None for an adopted pair, and after
             loading (`load_lens` reads them).
         digest: Digest of the files, set by saving and loading. It names the folder, and is the model
@@ -63,7 +75,7 @@ class Reference:
     embeddings: npt.NDArray[np.float32]
     transform: TransformConfig
     sigma: float
-    names: tuple[str, ...] = ()
+    pictures: tuple[PictureFile, ...] = ()
     lens: Measured | None = None
     digest: str = ""
     manifest: Mapping[str, Any] = field(default_factory=dict)
@@ -74,25 +86,60 @@ class Reference:
         return model_version(self.digest)
 
     def nearest(self, embedding: npt.NDArray[np.float32]) -> str | None:
-        """Return the name of the clean picture whose embedding is closest to `embedding` (d,)."""
-        if not self.names:
+        """Return the path of the clean picture whose embedding is closest to `embedding` (d,)."""
+        row = self.nearest_row(embedding)
+        return None if row is None else self.pictures[row].path
+
+    def nearest_row(self, embedding: npt.NDArray[np.float32]) -> int | None:
+        """Return the number of that picture; None for an adopted pair."""
+        if not self.pictures:
             return None
-        return self.names[int(((self.embeddings - embedding) ** 2).sum(axis=1).argmin())]
+        return int(((self.embeddings - embedding) ** 2).sum(axis=1).argmin())
+
+    def same_pictures(self, digest: str, embedding: npt.NDArray[Any]) -> tuple[int, ...]:
+        """Return the numbers of the clean pictures that are the picture with this content.
+
+        Where the reference lists no digests, embeddings tell: only the same picture has the same one.
+
+        Args:
+            digest: SHA-256 of the picture's file.
+            embedding: (d,), of the picture.
+        """
+        if self.pictures and all(picture.sha256 for picture in self.pictures):
+            return self._rows.get(digest, ())
+        away = np.sqrt(((self.embeddings - embedding) ** 2).sum(axis=1))
+        return tuple(np.flatnonzero(away <= _SAME * self._extent).tolist())
+
+    @functools.cached_property
+    def _rows(self) -> Mapping[str, tuple[int, ...]]:
+        rows: dict[str, tuple[int, ...]] = {}
+        for row, picture in enumerate(self.pictures):
+            rows[picture.sha256] = (*rows.get(picture.sha256, ()), row)
+        return rows
+
+    @functools.cached_property
+    def _extent(self) -> float:
+        """Root mean square distance of the embeddings from their mean."""
+        return float(np.sqrt(self.embeddings.astype(np.float64).var(axis=0).sum()))
 
     def detector(self, window_size: int) -> FittedMMD:
         """Return the MMD detector of this reference."""
         return FittedMMD.fit(self.embeddings, window_size, self.sigma)
 
 
-def save_reference(storage: Path, reference: Reference, manifest: Mapping[str, Any]) -> Reference:
+def save_reference(
+    storage: Path, reference: Reference, manifest: Mapping[str, Any], *, make_current: bool = True
+) -> Reference:
     """Write a reference to a temporary folder, rename it into place, then make it current.
 
     The same encoder, embeddings, transform and bandwidth have the same digest and are kept once.
+    The manifest then gets the pictures' paths as they are now.
 
     Args:
         storage: The storage folder.
         reference: The reference to save.
         manifest: What to add to the manifest.
+        make_current: False leaves the reference in use as it is; `use_reference` changes it later.
 
     Returns:
         The reference with its digest and manifest.
@@ -109,14 +156,25 @@ def save_reference(storage: Path, reference: Reference, manifest: Mapping[str, A
             write_atomically(temporary / name, content)
         files = {path.name: _file_digest(path) for path in sorted(temporary.iterdir())}
         digest = _digest(files)
-        document = {"digest": digest, "files": files, "pictures": list(reference.names), **manifest}
+        pictures = [picture.to_json() for picture in reference.pictures]
+        document = {"digest": digest, "files": files, "pictures": pictures, **manifest}
         write_atomically(temporary / MANIFEST, json.dumps(document, indent=2).encode())
         temporary.chmod(0o755)
-        _rename_into_place(temporary, folder / digest)
+        _rename_into_place(temporary, folder / digest, pictures)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    write_atomically(folder / "current", digest.encode())
+    if make_current:
+        use_reference(storage, digest)
     return dataclasses.replace(reference, digest=digest, manifest=document)
+
+
+def use_reference(storage: Path, digest: str) -> None:
+    """Make a saved reference the current one.
+
+    Raises:
+        WriteError: The file that names it cannot be written.
+    """
+    write_atomically(reference_folder(storage) / "current", digest.encode())
 
 
 def load_reference(storage: Path, digest: str | None = None) -> Reference:
@@ -139,7 +197,7 @@ def load_reference(storage: Path, digest: str | None = None) -> Reference:
         embeddings=embeddings,
         transform=transform,
         sigma=float(_read_json(folder / BANDWIDTH)["sigma"]),
-        names=tuple(manifest.get("pictures", ())),
+        pictures=_pictures(folder, manifest, len(embeddings)),
         digest=digest,
         manifest=manifest,
     )
@@ -181,9 +239,9 @@ def load_pair(
     return Reference(autoencoder, loaded, transform, sigma)
 
 
-def list_digest(names: Iterable[str]) -> str:
-    """Return the digest of a list of pictures' names, in order."""
-    return hashlib.sha256("\n".join(names).encode()).hexdigest()
+def list_digest(digests: Iterable[str]) -> str:
+    """Return the digest of a list of pictures' digests, in order."""
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
 def _contents(reference: Reference) -> dict[str, bytes]:
@@ -209,13 +267,18 @@ def _torch_bytes(value: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _rename_into_place(temporary: Path, target: Path) -> None:
+def _rename_into_place(temporary: Path, target: Path, pictures: list[dict[str, str]]) -> None:
     try:
         temporary.rename(target)
     except OSError:
         if not target.is_dir():
             raise
-        _verified_manifest(target, target.name)  # the same content is there already
+        kept = _verified_manifest(target, target.name)  # the same content is there already
+        if pictures and pictures != kept.get(
+            "pictures"
+        ):  # renamed since, or listed without digests
+            document = json.dumps(kept | {"pictures": pictures}, indent=2)
+            write_atomically(target / MANIFEST, document.encode())
 
 
 def _file_digest(path: Path) -> str:
@@ -258,6 +321,21 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise ArtefactError(f"{path}: is damaged: no JSON object; restore it or train again")
     return document
+
+
+def _pictures(
+    folder: Path, manifest: Mapping[str, Any], embeddings: int
+) -> tuple[PictureFile, ...]:
+    try:
+        pictures = PictureFile.all_from_json(manifest.get("pictures", []))
+    except ArtefactError as error:
+        raise ArtefactError(f"{folder / MANIFEST}: {error}") from None
+    if 0 < len(pictures) < embeddings:
+        raise ArtefactError(
+            f"{folder / MANIFEST}: lists {len(pictures)} pictures for {embeddings} embeddings; "
+            "restore it or train again"
+        )
+    return pictures
 
 
 def _transform(path: Path) -> TransformConfig:

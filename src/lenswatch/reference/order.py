@@ -28,7 +28,7 @@ from lenswatch.reference.capture import (
 from lenswatch.reference.pictures import FORMATS, SUFFIXES
 from lenswatch.wire import CLOCK_ERROR, EARLIEST_CAPTURE
 
-__all__ = ["Ordered", "find_in_order", "in_order", "natural_key"]
+__all__ = ["Ordered", "find_in_order", "in_order", "natural_key", "times_of"]
 
 # Files whose times are less than this apart on average were copied or unpacked, not taken, then.
 LEAST_FILE_INTERVAL = timedelta(seconds=2)
@@ -127,6 +127,15 @@ def in_order(files: set[Path], zone: ZoneInfo | None, now: datetime) -> Ordered:
             notes += _other_days(pictures, times, zone, now)
         return _sorted(pictures, times, kind.source, notes)
     return Ordered(tuple(pictures), (None,) * len(pictures), None, tuple(notes))
+
+
+def times_of(files: Sequence[Path], zone: ZoneInfo | None) -> tuple[datetime | None, ...]:
+    """Return the time of capture of each file, in UTC; None for each where nothing can be relied on."""
+    if not files:
+        return ()
+    ordered = in_order(set(files), zone, datetime.now(UTC))
+    known = dict(zip(ordered.pictures, ordered.times, strict=True))
+    return tuple(known[file] for file in files)
 
 
 def natural_key(text: str) -> tuple[str | int, ...]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 __all__ = [
+    "COLLECTED",
     "calibration_folder",
     "current_digest",
     "model_version",
     "node_database",
     "reference_folder",
 ]
+
+COLLECTED = "collected"  # folder below that of all pictures, with a folder for each stream
 
 
 def reference_folder(storage: Path) -> Path:

@@ -25,7 +25,14 @@ from lenswatch.detect.arrays import Pixels
 from lenswatch.errors import ImageError, ImageTooLarge
 from lenswatch.reference.capture import Reading, exif_reading
 
-__all__ = ["Picture", "check_size", "encoder_input", "read_picture", "read_picture_file"]
+__all__ = [
+    "Picture",
+    "check_size",
+    "encoder_input",
+    "read_bytes",
+    "read_picture",
+    "read_picture_file",
+]
 
 # The formats that are read, and the limits of a picture apart from those in `UploadConfig`.
 # Raster formats that Pillow decodes by itself: no interpreters (EPS), no vector formats.
@@ -94,12 +101,21 @@ def check_size(count: int, limits: UploadConfig) -> None:
 
 def read_picture_file(path: Path, size: tuple[int, int], limits: UploadConfig) -> Picture:
     """Read a picture from a file, as `read_picture` does; the size is checked before it is read."""
+    return read_picture(read_bytes(path, limits), size, limits)
+
+
+def read_bytes(path: Path, limits: UploadConfig) -> bytes:
+    """Return the bytes of a picture's file, whose size is checked first.
+
+    Raises:
+        ImageTooLarge: The file has more bytes than `limits` allow.
+        ImageError: The file is empty or cannot be read.
+    """
     try:
         check_size(path.stat().st_size, limits)
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise ImageError(f"{path}: cannot be read: {error.strerror}") from None
-    return read_picture(data, size, limits)
 
 
 def read_picture(data: bytes, size: tuple[int, int], limits: UploadConfig) -> Picture:

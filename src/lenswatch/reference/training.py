@@ -28,12 +28,22 @@ from lenswatch.detect.chart.features import measure_all
 from lenswatch.detect.mmd import median_distance
 from lenswatch.errors import BlindKernelError, ImageError, InputError
 from lenswatch.progress import Progress, Step, no_progress
+from lenswatch.reference.amount import fewest_pictures
 from lenswatch.reference.artefact import Reference, list_digest, save_reference
 from lenswatch.reference.autoencoder import Autoencoder, encode
-from lenswatch.reference.order import find_in_order
-from lenswatch.reference.pictures import encoder_input, read_picture_file
+from lenswatch.reference.identity import PictureFile, content_digest, path_below
+from lenswatch.reference.order import find_in_order, times_of
+from lenswatch.reference.pictures import encoder_input, read_bytes, read_picture
 
-__all__ = ["Epoch", "build_reference", "embed", "find_pictures", "read_pictures", "train"]
+__all__ = [
+    "Epoch",
+    "Footage",
+    "build_reference",
+    "embed",
+    "find_pictures",
+    "read_pictures",
+    "train",
+]
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +74,21 @@ class Epoch:
     pictures_per_second: float
 
 
+@dataclass(frozen=True)
+class Footage:
+    """Pictures that could be read, in the order in which they were given.
+
+    Attributes:
+        pixels: (n, height, width, 3) uint8, in a temporary file that is mapped into memory.
+        files: The n files.
+        digests: SHA-256 of the content of each file, hexadecimal.
+    """
+
+    pixels: Pixels
+    files: tuple[Path, ...]
+    digests: tuple[str, ...]
+
+
 def find_pictures(
     folder: Path, patterns: Sequence[str], key: str = "camera_state.clean"
 ) -> list[Path]:
@@ -81,7 +106,11 @@ def find_pictures(
 
 
 def build_reference(
-    config: Config, pictures: Sequence[Path], progress: Progress = no_progress
+    config: Config,
+    pictures: Sequence[Path],
+    progress: Progress = no_progress,
+    *,
+    make_current: bool = True,
 ) -> Reference:
     """Train on clean pictures, save the reference and make it the current one.
 
@@ -89,6 +118,7 @@ def build_reference(
         config: The settings.
         pictures: The clean pictures, in time order. Unreadable ones are left out, see `read_pictures`.
         progress: Called after each step.
+        make_current: False leaves the reference in use as it is.
 
     Raises:
         InputError: There are too few pictures, or too many that cannot be read.
@@ -96,19 +126,24 @@ def build_reference(
     """
     _check_number(len(pictures), config)
     with _threads(config.encoder.threads):
-        pixels, used = read_pictures(
+        footage = read_pictures(
             pictures, config.transform.resize, config.upload, progress, "clean pictures"
         )
-        _check_number(len(used), config)
-        autoencoder, epochs = _train(pixels, config, progress)
-        embeddings = embed(autoencoder, pixels, config.transform, progress)
-        lens = measure_all(pixels)
+        _check_number(len(footage.files), config)
+        autoencoder, epochs = _train(footage.pixels, config, progress)
+        embeddings = embed(autoencoder, footage.pixels, config.transform, progress)
+        lens = measure_all(footage.pixels)
     sigma = config.detector.sigma
     fitted_sigma = _median(embeddings) if sigma == "median" else float(sigma)
-    names = tuple(path.name for path in used)
-    reference = Reference(autoencoder, embeddings, config.transform, fitted_sigma, names, lens)
+    times = times_of(footage.files, config.camera.zone)
+    listed = tuple(
+        PictureFile(path_below(config.image_folder, file), digest, taken)
+        for file, digest, taken in zip(footage.files, footage.digests, times, strict=True)
+    )
+    reference = Reference(autoencoder, embeddings, config.transform, fitted_sigma, listed, lens)
     reference.detector(config.detector.window_size)  # raises BlindKernelError before it is saved
-    return save_reference(config.storage_path, reference, _manifest(config, names, epochs))
+    manifest = _manifest(config, footage.digests, epochs)
+    return save_reference(config.storage_path, reference, manifest, make_current=make_current)
 
 
 def read_pictures(
@@ -117,10 +152,10 @@ def read_pictures(
     limits: UploadConfig,
     progress: Progress = no_progress,
     kind: str = "pictures",
-) -> tuple[Pixels, list[Path]]:
+) -> Footage:
     """Read pictures at one size, leaving out those that cannot be read.
 
-    The pixels are in a temporary file that is mapped into memory, so that any number of pictures fits.
+    Any number of pictures fits, since the pixels are in a temporary file.
 
     Args:
         pictures: The pictures, in time order.
@@ -129,25 +164,23 @@ def read_pictures(
         progress: Called after each picture.
         kind: Description of the pictures, for messages.
 
-    Returns:
-        The pixels (n, height, width, 3), and the n pictures that were read.
-
     Raises:
         InputError: More than 2 % of the pictures cannot be read; up to 2 % are listed in a warning.
     """
     with tempfile.TemporaryFile() as file:
         pixels = np.memmap(file, np.uint8, "w+", shape=(len(pictures), *size, 3))
-    used: list[Path] = []
+    used: dict[Path, str] = {}
     unreadable: dict[Path, str] = {}
     for done, path in enumerate(pictures, 1):
         try:
-            pixels[len(used)] = read_picture_file(path, size, limits).pixels(size)
-            used.append(path)
+            data = read_bytes(path, limits)
+            pixels[len(used)] = read_picture(data, size, limits).pixels(size)
+            used[path] = content_digest(data)
         except ImageError as error:
             unreadable[path] = str(error).removeprefix(f"{path}: ")
         progress(Step("reading pictures", done, len(pictures)))
     _check_unreadable(unreadable, len(pictures), kind)
-    return pixels[: len(used)], used
+    return Footage(pixels[: len(used)], tuple(used), tuple(used.values()))
 
 
 def _check_unreadable(unreadable: Mapping[Path, str], total: int, kind: str) -> None:
@@ -164,11 +197,11 @@ def _check_unreadable(unreadable: Mapping[Path, str], total: int, kind: str) -> 
 
 
 def _check_number(count: int, config: Config) -> None:
-    fewest = 3 * config.detector.window_size + 4  # a window in each half, and one between them
+    fewest = fewest_pictures(config)
     if count < fewest:
         raise InputError(
             f"{count} clean pictures are too few to learn from; give {fewest} or more "
-            "(some hundreds, over a whole day, are better)"
+            "(pictures spread over some days are better)"
         )
 
 
@@ -304,11 +337,11 @@ def _median(embeddings: Embeddings) -> float:
     return sigma
 
 
-def _manifest(config: Config, names: Sequence[str], epochs: Sequence[Epoch]) -> dict[str, Any]:
+def _manifest(config: Config, digests: Sequence[str], epochs: Sequence[Epoch]) -> dict[str, Any]:
     best = min(epochs, key=lambda epoch: epoch.validation_loss)
     return {
         "created_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "pictures_digest": list_digest(names),
+        "pictures_digest": list_digest(digests),
         "seed": config.encoder.seed,
         "configuration": {
             table: dataclasses.asdict(getattr(config, table))

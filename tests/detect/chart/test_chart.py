@@ -9,9 +9,11 @@ import pytest
 from PIL import Image, ImageFilter
 
 from lenswatch.detect.chart.causes import causes, deviation_map
-from lenswatch.detect.chart.chart import FEWEST, ChartState, LensChart, fit_chart
+from lenswatch.detect.chart.chart import ChartState, LensChart
 from lenswatch.detect.chart.features import GRID, measure, measure_all, view
-from lenswatch.detect.chart.parts import Scales
+from lenswatch.detect.chart.fitting import FEWEST, fit_chart
+from lenswatch.detect.chart.folds import folds_of
+from lenswatch.detect.chart.parts import PARTS, Scales, parts
 from lenswatch.detect.chart.scene import SceneState, SceneWatch
 from lenswatch.detect.chart.signatures import signatures
 from lenswatch.errors import ArtefactError, InputError, StoreError
@@ -77,13 +79,41 @@ def test_slow_light_is_followed() -> None:
     fit = fit_chart(measure_all(pictures[:300]), ert=240)
     state, scores = run(fit, pictures[300:])
     assert max(scores) <= fit.threshold.drift
-    assert fit.chart.slow_score(state) > fit.chart.score(state)
+    away = np.asarray(state.away)
+    assert np.abs(away - state.before).max() < np.abs(away).max()
 
 
-def test_the_first_images_of_a_stream_have_no_score(fit: Any, later: Any) -> None:
-    scores = run(fit, [dark(picture) for picture in later[:12]])[1]
-    assert scores[:11] == [0.0] * 11
-    assert scores[11] > fit.threshold.drift
+def test_a_stream_has_a_score_from_its_first_image_on(fit: Any, later: Any) -> None:
+    assert fit.chart.score(fit.chart.start()) is None
+    clean, fouled = run(fit, later[:12])[1], run(fit, [dark(p) for p in later[:12]])[1]
+    assert max(clean) <= fit.threshold.drift
+    assert min(fouled) > fit.threshold.drift
+
+
+def test_the_slow_score_begins_with_a_full_window(fit: Any, later: Any) -> None:
+    state, _ = run(fit, later[:11])
+    assert fit.chart.slow_score(state) is None
+    state, _ = run(fit, later[11:12], state)
+    assert fit.chart.slow_score(state) is not None
+
+
+def test_a_chart_for_pictures_far_apart_decides_on_each_alone(later: Any) -> None:
+    fit = fit_chart(measure_all(frames(30)), ert=200, window=1, memory=20)
+    state, scores = run(fit, later[:5])
+    state, fouled = run(fit, [blurred(later[5])], state)
+    _, after = run(fit, later[6:7], state)
+    assert max([*scores, *after]) <= fit.threshold.drift < fouled[0]
+    assert len(state.cells) == 1
+
+
+@pytest.mark.parametrize("window", [1, 2, 3, 4, 5, 12])
+def test_parts_of_a_window_are_those_of_its_images_alone(fit: Any, later: Any, window: int) -> None:
+    cells = np.stack([fit.chart.cells(measure(view(picture))) for picture in later[:20]])
+    together = parts(fit.chart.scales, cells, window)
+    assert together.shape == (21 - window, len(PARTS))
+    for end in (window, 17, 20):
+        alone = parts(fit.chart.scales, cells[end - window : end], window)[0]
+        np.testing.assert_allclose(together[end - window], alone)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +202,7 @@ def test_a_quiet_scene_is_frozen_only_when_its_pictures_are_exactly_the_same() -
 
 def test_a_scene_that_never_changes_has_no_modes() -> None:
     cells = np.full((80, 7, *GRID), 5.0, np.float32)
-    scales = Scales.fit(cells)
+    scales = Scales.fit(cells, folds_of(80))
     assert scales.modes.shape == (0, 560)
     dirty = cells[:12] - np.eye(7, dtype=np.float32)[0][:, None, None] * 9
     assert scales.residuals(dirty)[:, 0].max() < -3
@@ -186,7 +216,7 @@ def test_light_that_changes_many_cells_together_hides_no_dirt() -> None:
     lit = np.repeat(rng.uniform(0, 1, 20), 20)[:, None, None, None]
     cells = np.zeros((400, 8, *GRID), np.float32)
     cells[:, :7] = 100 + lit * lamp + rng.normal(0, 0.5, (400, 7, *GRID))
-    scales = Scales.fit(cells[:, :7])
+    scales = Scales.fit(cells[:, :7], folds_of(400))
     dirty = cells[-12:].copy()
     dirty[:, 0, 2, 2] -= 12
     assert abs(scales.deviations(dirty)[:, 0, 2, 2].mean()) < 2

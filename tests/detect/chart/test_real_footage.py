@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from lenswatch.detect.chart.causes import causes
-from lenswatch.detect.chart.chart import fit_chart
 from lenswatch.detect.chart.features import measure, measure_all, view
+from lenswatch.detect.chart.fitting import fit_chart
 from lenswatch.detect.thresholds import decluster
 from lenswatch.evaluate.corruptions import corruption, smudge_mask
 from support.lens_footage import run

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from lenswatch.errors import StoreError
+from lenswatch.node.store.database import MIGRATIONS
 from lenswatch.node.store.store import Answer, NodeStore
 from support.node_processes import count_up, drift_job, stop_in_the_middle
 
@@ -49,6 +50,23 @@ def test_a_commit_waits_for_the_disk_unless_told_otherwise(
     store = NodeStore(path, durable=durable)
     with store._reader.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == synchronous
+
+
+def test_the_newest_state_of_a_stream_is_the_one_written_last(path: Path) -> None:
+    now = [100.0]
+    store = NodeStore(path, clock=lambda: now[0])
+    with store.begin() as transaction:
+        assert transaction.newest_window("reef") is None
+        for now[0], digest in ((101.0, "ab"), (103.0, "cd"), (102.0, "ef")):
+            transaction.put_window("reef", digest, digest.encode())
+        transaction.put_window("pier", "ab", b"other")
+        assert transaction.newest_window("reef") == ("cd", b"cd")
+        now[0] = 104.0
+        transaction.put_window("reef", "ab", b"again")
+        assert transaction.newest_window("reef") == ("ab", b"again")
+        transaction.delete_other_windows("reef", "cd")
+        assert transaction.newest_window("reef") == ("cd", b"cd")
+        assert transaction.newest_window("pier") == ("ab", b"other")
 
 
 def test_what_was_put_in_one_transaction_is_read_back(store: NodeStore, path: Path) -> None:
@@ -219,7 +237,7 @@ def test_a_database_of_the_first_version_is_taken_over(path: Path) -> None:
         transaction.put_answer("fine", Answer("judged", {}))
     with store.begin() as transaction:
         transaction.put_answer("new", Answer("refused", {}))
-    assert rows(path, "PRAGMA user_version") == [(2,)]
+    assert rows(path, "PRAGMA user_version") == [(len(MIGRATIONS),)]
 
 
 def test_workers_that_start_together_take_a_database_over_once(path: Path) -> None:

@@ -76,9 +76,10 @@ def test_a_series_is_columns_in_time_order(local: Any, pier: Any) -> None:
 @pytest.mark.slow
 def test_a_series_has_the_lens_score_and_the_node_s_own_warning(local: Any) -> None:
     experiment = local.experiment("quay")
-    score = {"score": 3.1, "drift_score": 1.4, "warning_score": 1.2, "warning": True}
+    score = {"score": 3.1, "drift_score": 1.4, "warning_score": 1.2}
+    score |= {"warning": True, "can_alarm": True}
     local.drift(experiment, drift_detected=True, parameters=score)
-    local.drift(experiment, parameters={"score": True, "drift_score": "1.4", "warning": 1})
+    local.drift(experiment, parameters={"score": True, "drift_score": "1.4", "can_alarm": 1})
     series = get(local, experiment, "series").json()
     assert {name: series[name] for name in score} == {name: [v, None] for name, v in score.items()}
 

@@ -77,7 +77,8 @@ def causes(
         slow_score: Drift threshold of the score without re-centring.
     """
     found = list(_at_once(chart, state))
-    over = max(chart.score(state) / drift_score, chart.slow_score(state) / slow_score)
+    pairs = (chart.score(state), drift_score), (chart.slow_score(state), slow_score)
+    over = max((score / threshold for score, threshold in pairs if score is not None), default=0.0)
     if over > 1:
         found += _by_signature(chart, state, over)
     return tuple(sorted(found, key=lambda cause: -cause.strength))

@@ -1,12 +1,17 @@
 """The lens chart: a control chart on image statistics, the second statistic beside the MMD distance.
 
 Everything here is a pure function of a fitted `LensChart`, which never changes, and a `ChartState`, which is
-given and returned. The score of an image is the largest of the chart's parts (`chart.parts`), each less its
-clean centre and in units of its variation in clean footage that it was not fitted to.
+given and returned. The score of an image is the mean of the three largest of the chart's parts
+(`chart.parts`), each less its clean centre and in units of its variation in clean footage that it was not
+fitted to (`chart.fitting`). A fault moves several parts, and one part alone is often a passer-by.
+
+A stream has a score from its first image on. The parts of the first 11 come from the images that there are,
+with centres and units of their own, so that one threshold holds for all.
 
 The chart follows slow daylight, but not fouling: at each image, a part's centre moves towards the part by
-1/200 of their difference, and in all by no more than three times the part's wander between the halves of the
-clean footage. A second score without this re-centring sees what grows too slowly for the first.
+1/200 of their difference, and in all by no more than three times the part's wander between the blocks of the
+clean footage. A second score without this re-centring sees what grows too slowly for the first. Both begin
+with the first full window.
 """
 
 from __future__ import annotations
@@ -25,21 +30,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lenswatch.detect.arrays import Floats, Floats32, Pixels
-from lenswatch.detect.chart.features import AGREEMENT, GRID, Measured, agreement, median_scene
-from lenswatch.detect.chart.parts import PARTS, WINDOW, Scales, parts
+from lenswatch.detect.chart.features import AGREEMENT, GRID, Measured, agreement
+from lenswatch.detect.chart.parts import PARTS, Scales, parts
 from lenswatch.detect.chart.scene import SceneState, SceneWatch
 from lenswatch.detect.chart.signatures import signatures
-from lenswatch.detect.thresholds import Threshold, calibrate_scores, half_split
-from lenswatch.errors import ArtefactError, InputError, StoreError
+from lenswatch.errors import ArtefactError, StoreError
 
-__all__ = ["FEWEST", "ChartFit", "ChartState", "LensChart", "fit_chart"]
+__all__ = ["ChartState", "LensChart", "scores"]
 
-
-FEWEST = 5 * WINDOW  # clean images: a gap, and two halves of two windows each
-_MEMORY = 200.0  # images: time constant with which a centre follows
 _REACH = 3.0  # times the wander: limit of a centre's shift
-_LEAST = 1.0  # deviations: smallest unit of a part
-_TAIL_FACTOR = 1.5  # times the expected run time, to which the tail of the scores is extended
+_COUNTED = 3  # parts that make the score
 _CHANNEL_ROWS = AGREEMENT + 1
 
 
@@ -50,9 +50,12 @@ class LensChart:
     Attributes:
         scales: Location and scatter of each channel in each cell.
         scene: (64, 80) uint8, median of the clean pictures' luma.
-        centre: (42,) median of each part.
-        wander: (42,) 95th percentile of each part's distance from its centre, out of sample.
-        spread: (42,) unit of each part's distance from its re-centred centre.
+        centre: (w, 42) median of each part, for 1, 2, ... images up to a full window.
+        wander: (42,) 95th percentile of each part's distance from its centre, out of sample, of full windows.
+        spread: (w, 42) unit of each part's distance from its centre; with a full window, from the centre
+            that has followed.
+        slow_spread: (42,) unit of each part's distance from its clean centre, of full windows.
+        memory: Images: time constant with which a centre follows.
         watch: Finds frozen, black, burnt-out and displaced pictures.
     """
 
@@ -61,7 +64,14 @@ class LensChart:
     centre: Floats
     wander: Floats
     spread: Floats
+    slow_spread: Floats
+    memory: float
     watch: SceneWatch
+
+    @property
+    def window(self) -> int:
+        """Images of a full window: 12, or 1 when they are taken far apart."""
+        return len(self.centre)
 
     @cached_property
     def digest(self) -> str:
@@ -92,37 +102,42 @@ class LensChart:
         """Return the state after one more image; a state of another chart starts again."""
         if state.chart != self.digest:
             state = self.start()
-        recent = np.concatenate([state.cells[1 - WINDOW :], self.cells(measured)[None]])
+        kept = len(state.cells) + 1 - self.window
+        recent = np.concatenate([state.cells[max(0, kept) :], self.cells(measured)[None]])
         scene = self.watch.update(state.scene, measured.thumbs)
-        moved = replace(state, cells=recent, scene=scene)
-        if len(recent) < WINDOW:
+        away = parts(self.scales, recent, len(recent))[0] - self.centre[len(recent) - 1]
+        moved = replace(state, cells=recent, scene=scene, away=away, before=state.shift)
+        if len(recent) < self.window:
             return moved
-        away = parts(self.scales, recent)[0] - self.centre
-        return replace(moved, away=away, shift=self.follow(state.shift, away), before=state.shift)
+        return replace(moved, shift=self.follow(state.shift, away))
 
     def follow(self, shift: Floats, away: Floats) -> Floats:
         """Return the shift of the centres after parts were `away` from them: bounded re-centring."""
-        return np.clip(
-            shift + (away - shift) / _MEMORY, -_REACH * self.wander, _REACH * self.wander
-        )
+        reach = _REACH * self.wander
+        return np.clip(shift + (away - shift) / self.memory, -reach, reach)
 
-    def excesses(self, state: ChartState) -> Floats:
-        """Return each part's signed distance from its moved centre in units of its spread; 0 at first."""
+    def excesses(self, state: ChartState) -> Floats | None:
+        """Return each part's signed distance from its moved centre in units of its spread; None at first."""
         if state.away is None:
-            return np.zeros(len(PARTS))
-        return (state.away - state.before) / self.spread
+            return None
+        return np.asarray((state.away - state.before) / self.spread[len(state.cells) - 1])
 
-    def slow_excesses(self, state: ChartState) -> Floats:
-        """Return each part's signed distance from its clean centre in units of its wander; 0 at first."""
-        return np.zeros(len(PARTS)) if state.away is None else state.away / self.wander
+    def slow_excesses(self, state: ChartState) -> Floats | None:
+        """Return each part's signed distance from its clean centre in units of its slow spread.
 
-    def score(self, state: ChartState) -> float:
-        """Return the largest excess; 0 for the first 11 images."""
-        return float(np.max(np.abs(self.excesses(state))))
+        None before the window is full.
+        """
+        if state.away is None or len(state.cells) < self.window:
+            return None
+        return np.asarray(state.away / self.slow_spread)
 
-    def slow_score(self, state: ChartState) -> float:
-        """Return the largest excess without re-centring."""
-        return float(np.max(np.abs(self.slow_excesses(state))))
+    def score(self, state: ChartState) -> float | None:
+        """Return the mean of the three largest excesses; None before the first image."""
+        return _score(self.excesses(state))
+
+    def slow_score(self, state: ChartState) -> float | None:
+        """Return the score without re-centring; None before the window is full."""
+        return _score(self.slow_excesses(state))
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object that `from_json` reads: the arrays in NumPy's format, as base64."""
@@ -143,7 +158,16 @@ class LensChart:
                 a = {name: kept[name] for name in kept.files}
             scales = Scales(a["median"], a["scatter"], a["modes"], a["residual"])
             watch = SceneWatch.from_arrays(a["scene"], a["watch"])
-            chart = cls(scales, a["scene"], a["centre"], a["wander"], a["spread"], watch)
+            chart = cls(
+                scales,
+                a["scene"],
+                a["centre"],
+                a["wander"],
+                a["spread"],
+                a["slow_spread"],
+                float(a["memory"]),
+                watch,
+            )
         except (KeyError, ValueError, OSError, EOFError) as error:
             raise ArtefactError(
                 f"the lens chart cannot be read ({error}); calibrate again"
@@ -162,6 +186,8 @@ class LensChart:
             "centre": self.centre,
             "wander": self.wander,
             "spread": self.spread,
+            "slow_spread": self.slow_spread,
+            "memory": np.array(self.memory),
             "watch": self.watch.to_array(),
         }
 
@@ -172,10 +198,10 @@ class ChartState:
 
     Attributes:
         chart: Digest of the chart it belongs to.
-        cells: (m, 8, 8, 10) float32, cells of the last m <= 12 images.
+        cells: (m, 8, 8, 10) float32, cells of the last m images, at most a full window of them.
         shift: (42,) shift of the centres.
         scene: State of the scene watch.
-        away: (42,) distance of the last image's parts from the fitted centres; None before 12 images.
+        away: (42,) distance of the last image's parts from the fitted centres; None before the first.
         before: (42,) `shift` before the last image, with which that image is scored.
     """
 
@@ -234,107 +260,11 @@ def _unpacked(shapes: Mapping[str, list[Any]], body: bytes) -> dict[str, NDArray
     return found
 
 
-@dataclass(frozen=True)
-class ChartFit:
-    """A fitted chart with its thresholds.
-
-    Attributes:
-        chart: Fitted chart.
-        threshold: Thresholds of the score.
-        slow: Thresholds of the score without re-centring.
-        runs: Scores of the out-of-sample runs that `threshold` comes from.
-    """
-
-    chart: LensChart
-    threshold: Threshold
-    slow: Threshold
-    runs: tuple[Floats, ...]
+def scores(excesses: Floats) -> Floats:
+    """Return the mean of the three largest excesses of (..., 42)."""
+    largest = np.partition(np.abs(excesses), -_COUNTED, axis=-1)[..., -_COUNTED:]
+    return np.asarray(largest.mean(axis=-1))
 
 
-def fit_chart(clean: Measured, *, ert: float, factor: float = 1.0) -> ChartFit:
-    """Fit the chart to clean pictures in time order and calibrate it by the half-split.
-
-    >>> from lenswatch.detect.chart.features import measure, measure_all, view
-    >>> rng = np.random.default_rng(0)
-    >>> clean = rng.integers(80, 120, (75, 128, 160, 3), np.uint8)
-    >>> fit = fit_chart(measure_all(clean), ert=200)
-    >>> chart, state = fit.chart, fit.chart.start()
-    >>> for picture in clean[-15:]:
-    ...     state = chart.update(state, measure(view(picture)))
-    >>> chart.score(state) > fit.threshold.drift
-    False
-    >>> state = chart.update(state, measure(view(clean[-1] // 2)))  # half of the light
-    >>> chart.score(state) > fit.threshold.drift
-    True
-
-    Args:
-        clean: Measurements of the pictures.
-        ert: Expected run time asked for, in images.
-        factor: Factor by which the run time of the chart alone is longer, since another statistic raises
-            false alarms too.
-
-    Raises:
-        InputError: too few pictures.
-    """
-    if len(clean) < FEWEST:
-        raise InputError(
-            f"{len(clean)} clean pictures are too few for a chart; give {FEWEST} or more"
-        )
-    scales, scene = Scales.fit(clean.cells), median_scene(clean.thumbs)
-    away = [_run(clean, scales, fit, run) for fit, run in half_split(len(clean), WINDOW)]
-    wander = np.maximum(_usual(away), _LEAST)
-    centre = np.median(parts(scales, _with_agreement(clean, scene)), axis=0)
-    watch = SceneWatch.fit(scene, clean.thumbs)
-    whole = LensChart(scales, scene, centre, wander, np.ones_like(wander), watch)
-    followed = [_followed(whole, run) for run in away]
-    chart = replace(whole, spread=np.maximum(_spread(followed), _LEAST))
-    runs = tuple(_padded(np.max(np.abs(run) / chart.spread, axis=1)) for run in followed)
-    slow = [_padded(np.max(np.abs(run) / wander, axis=1)) for run in away]
-    factor *= _TAIL_FACTOR
-    return ChartFit(chart, _calibrate(runs, ert, factor), _calibrate(slow, ert, factor), runs)
-
-
-def _run(clean: Measured, scales: Scales, fit: slice, run: slice) -> Floats:
-    """Return the distances of one half's parts from the centres of the other half.
-
-    Only the scatters are those of all the footage. Those of a half are smaller (one day where there are
-    two), and the thresholds must be in the units that live images are measured in. The run half therefore
-    contributes to its own units, which makes its scores somewhat too small; `_TAIL_FACTOR` corrects that.
-    """
-    scene = median_scene(clean.thumbs[fit])
-    half = scales.centred_on(clean.cells[fit])
-    centre = np.median(parts(half, _with_agreement(clean[fit], scene)), axis=0)
-    return np.asarray(parts(half, _with_agreement(clean[run], scene)) - centre)
-
-
-def _with_agreement(measured: Measured, scene: Pixels) -> Floats32:
-    seen = agreement(measured.thumbs, scene)
-    return np.concatenate([measured.cells, seen[:, None]], axis=1)
-
-
-def _followed(chart: LensChart, away: Floats) -> Floats:
-    """Return the distances of parts from centres that follow them."""
-    shift, found = np.zeros(away.shape[1]), []
-    for row in away:
-        found.append(row - shift)
-        shift = chart.follow(shift, row)
-    return np.array(found)
-
-
-def _usual(runs: list[Floats]) -> Floats:
-    return np.asarray(np.percentile(np.abs(np.concatenate(runs)), 95, axis=0))
-
-
-def _spread(runs: list[Floats]) -> Floats:
-    """Return the geometric mean of the usual and the largest distance of each part."""
-    largest = np.max(np.abs(np.concatenate(runs)), axis=0)
-    return np.asarray(np.sqrt(_usual(runs) * largest), dtype=np.float64)
-
-
-def _padded(scores: Floats) -> Floats:
-    """Return one score for each image: NaN before the first window is full."""
-    return np.concatenate([np.full(WINDOW - 1, np.nan), scores])
-
-
-def _calibrate(runs: tuple[Floats, ...] | list[Floats], ert: float, factor: float) -> Threshold:
-    return calibrate_scores(runs, ert=ert, tail="multiplicative", ert_factor=factor, least=_LEAST)
+def _score(excesses: Floats | None) -> float | None:
+    return None if excesses is None else float(scores(excesses))

@@ -1,12 +1,12 @@
 """Parts of the lens chart: the values that are followed over time, from the cells of the last images.
 
 Each cell's deviation from clean footage is measured in units of its own scatter, and compressed beyond 4 of
-them. The deviations of the last 12 images give, for each channel:
+them. The deviations of the last w images, 12 or fewer, give for each channel:
 
-- **level**: the median over the picture's cells, averaged over the last 3 and over the last 12 images.
+- **level**: the median over the picture's cells, averaged over the last 3 and over the last w images.
   An object covers few cells and does not change it; noise, blur, fog and light do.
 - **area**: the deviation that the worst 6 % and the worst 10 % of the picture reach. A cell's deviation is
-  here what remains without the modes in which clean footage varies, in the median of the last 12 images,
+  here what remains without the modes in which clean footage varies, in the median of the last w images,
   less the median of all cells. Contrast, sharpness, noise and the blur ratio count only where they fell,
   since dirt removes structure and an object that stops adds some. Light and colour count only where
   contrast did not rise, for the same reason.
@@ -21,6 +21,7 @@ Component Analysis", cell by cell).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,8 +32,20 @@ from scipy import linalg
 
 from lenswatch.detect.arrays import Floats, Floats32
 from lenswatch.detect.chart.features import AGREEMENT, CHANNELS, GRID
+from lenswatch.detect.chart.folds import Fold
 
-__all__ = ["AREA", "LEVEL", "PARTS", "QUICK", "VEILED", "WINDOW", "Scales", "areas", "parts"]
+__all__ = [
+    "AREA",
+    "LEVEL",
+    "PARTS",
+    "QUICK",
+    "VEILED",
+    "WINDOW",
+    "Scales",
+    "areas",
+    "parts",
+    "parts_of_windows",
+]
 
 
 WINDOW = 12  # images
@@ -43,6 +56,7 @@ _KINDS = (LEVEL, LEVEL, AREA, VEILED, AREA, VEILED)
 PARTS = tuple((kind, channel) for kind in _KINDS for channel in CHANNELS)
 
 _MODES = 6  # principal components
+_IMAGES_A_MODE = 3  # clean images needed for each of them
 _NOTHING = 1e-6  # squared deviations: modes with less variance are left out
 _NO_MODES = np.empty((0, len(CHANNELS) * GRID[0] * GRID[1]))
 _KNEE = 4.0  # deviations beyond it are compressed
@@ -63,7 +77,7 @@ class Scales:
     Attributes:
         median: (7, 8, 10).
         scatter: (7, 8, 10).
-        modes: (k, 560), orthonormal: the principal components of the deviations, k <= 6.
+        modes: (k, 560), orthonormal: the principal components of the deviations, k <= 6, k <= n / 3.
         residual: (7, 8, 10), scatter of the deviations without the modes.
     """
 
@@ -73,12 +87,16 @@ class Scales:
     residual: Floats
 
     @classmethod
-    def fit(cls, cells: Floats32) -> Scales:
+    def fit(cls, cells: Floats32, folds: Sequence[Fold]) -> Scales:
         """Fit to (n, 7, 8, 10) clean images in time order.
 
         The scatter is the largest of 1.4826 MAD, 0.3 standard deviations, a floor, and 1.4826 times the
         median distance of either half of the footage from the median of the other. The scatter of the
-        residuals is found on each half with the modes of the other.
+        residuals is found on each block with the median and modes of the others.
+
+        Args:
+            cells: The clean images.
+            folds: Blocks of them, as `folds_of` returns.
         """
         median = np.median(cells, axis=0)
         half = len(cells) // 2
@@ -93,17 +111,18 @@ class Scales:
         plain = cls(
             median.astype(np.float64), scatter.astype(np.float64), _NO_MODES, np.ones(median.shape)
         )
-        return replace(plain, residual=plain._left(first, second)).centred_on(cells)
+        return replace(plain, residual=plain._left(cells, folds)).centred_on(cells)
 
     def centred_on(self, cells: Floats32) -> Scales:
         """Return scales with this scatter and the median and modes of other images, (n, 7, 8, 10)."""
         moved = replace(self, median=np.median(cells, axis=0).astype(np.float64))
         return replace(moved, modes=_modes(moved.deviations(cells)))
 
-    def _left(self, first: Floats32, second: Floats32) -> Floats:
-        """Return the scatter of residuals, each half measured with the other's median and modes."""
-        pairs = (first, second), (second, first)
-        left = np.concatenate([self.centred_on(fit).residuals(run) for fit, run in pairs])
+    def _left(self, cells: Floats32, folds: Sequence[Fold]) -> Floats:
+        """Return the scatter of residuals, each block measured with the others' median and modes."""
+        left = np.concatenate(
+            [self.centred_on(fold.fitted_to(cells)).residuals(cells[fold.block]) for fold in folds]
+        )
         usual = 1.4826 * np.median(np.abs(left), axis=0)
         floor = _FLOOR[:, None, None] / self.scatter
         return np.asarray(np.max([usual, 0.3 * left.std(axis=0), floor], axis=0))
@@ -133,8 +152,10 @@ class Scales:
 def _modes(deviations: Floats) -> Floats:
     """Return the first principal components of (n, 7, 8, 10) about 0 that have variance: (k, 560)."""
     flat = deviations.reshape(len(deviations), -1)
-    size = flat.shape[1]
-    values, vectors = linalg.eigh(flat.T @ flat, subset_by_index=(size - _MODES, size - 1))
+    size, most = flat.shape[1], min(_MODES, len(flat) // _IMAGES_A_MODE)
+    if most == 0:
+        return _NO_MODES
+    values, vectors = linalg.eigh(flat.T @ flat, subset_by_index=(size - most, size - 1))
     return np.ascontiguousarray(vectors.T[values > _NOTHING * len(flat)])
 
 
@@ -145,55 +166,71 @@ def _compressed(values: Floats) -> Floats:
     return np.where(size <= _KNEE, values, beyond)
 
 
-def parts(scales: Scales, cells: Floats32) -> Floats:
-    """Return the parts after each image from the 12th on: (n - 11, 42), in the order of `PARTS`.
+def parts(scales: Scales, cells: Floats32, window: int = WINDOW) -> Floats:
+    """Return the parts after each image from number `window` on: (n - window + 1, 42), as in `PARTS`.
 
     Args:
         scales: Fitted to clean footage.
-        cells: (n, 8, 8, 10), the seven channels and the agreement, n >= 12, in time order.
+        cells: (n, 8, 8, 10), the seven channels and the agreement, n >= window, in time order.
+        window: Images that the parts are found from, 1 to 12.
     """
+    (found,) = parts_of_windows(scales, cells, (window,))
+    return found
+
+
+def parts_of_windows(scales: Scales, cells: Floats32, windows: Sequence[int]) -> list[Floats]:
+    """Return what `parts` returns for each of several windows; the deviations are found only once."""
     deviations = scales.deviations(cells)
     level = _median(deviations.reshape(len(cells), len(CHANNELS), -1))
-    quick = sliding_window_view(level, QUICK, axis=0).mean(axis=-1)[WINDOW - QUICK :]
-    full = sliding_window_view(level, WINDOW, axis=0).mean(axis=-1)
-    area, veiled = _areas(scales.scaled(scales.cleared(deviations)), cells[:, AGREEMENT])
-    pair = np.stack([area, veiled], axis=1)  # (n - 11, 2, 7, cells)
+    residuals = scales.scaled(scales.cleared(deviations))
+    return [_parts(level, residuals, cells[:, AGREEMENT], window) for window in windows]
+
+
+def _parts(level: Floats, residuals: Floats, agreement: Floats32, window: int) -> Floats:
+    last = min(QUICK, window)
+    quick = sliding_window_view(level, last, axis=0).mean(axis=-1)[window - last :]
+    full = sliding_window_view(level, window, axis=0).mean(axis=-1)
+    area, veiled = _areas(residuals, agreement, window)
+    pair = np.stack([area, veiled], axis=1)  # (n - window + 1, 2, 7, cells)
     ordered = np.sort(pair, axis=-1)
-    last = ordered.shape[-1] - 1
-    worst = [ordered[..., round((1 - share) * last)].reshape(len(area), -1) for share in _SHARES]
+    end = ordered.shape[-1] - 1
+    worst = [ordered[..., round((1 - share) * end)].reshape(len(area), -1) for share in _SHARES]
     return np.concatenate([quick, full, *worst], axis=1)
 
 
 def areas(scales: Scales, cells: Floats32) -> tuple[Floats, Floats]:
-    """Return the local deviations of (12, 8, 8, 10) cells: (7, 8, 10), of all and of veiled cells."""
-    area, veiled = _areas(scales.residuals(cells), cells[:, AGREEMENT])
+    """Return the local deviations of (w, 8, 8, 10) cells: (7, 8, 10), of all and of veiled cells."""
+    area, veiled = _areas(scales.residuals(cells), cells[:, AGREEMENT], len(cells))
     return area[-1].reshape(-1, *GRID), veiled[-1].reshape(-1, *GRID)
 
 
-def _areas(residuals: Floats, agreement: Floats32) -> tuple[Floats, Floats]:
-    """Return local deviations (n - 11, 7, 80), of all and of veiled cells.
+def _areas(residuals: Floats, agreement: Floats32, window: int) -> tuple[Floats, Floats]:
+    """Return local deviations (n - window + 1, 7, 80), of all and of veiled cells.
 
     Args:
         residuals: (n, 7, 8, 10).
         agreement: (n, 8, 10).
+        window: Images whose median is taken.
     """
     u = residuals.reshape(*residuals.shape[:2], -1)
-    lasting = _lasting(u - _median(u)[..., None])
+    lasting = _lasting(u - _median(u)[..., None], window)
     deviation = np.abs(lasting)
     deviation[:, _FALLING] = np.maximum(-lasting[:, _FALLING], 0)
     still_there = lasting[:, _CONTRAST] < _ROSE
     deviation[:, _GATED] *= still_there[:, None]
-    seen = _lasting(agreement.reshape(len(agreement), -1)) > _SEEN
+    seen = _lasting(agreement.reshape(len(agreement), -1), window) > _SEEN
     return deviation, deviation * seen[:, None]
 
 
-def _lasting(values: NDArray[Any]) -> Floats:
-    """Return the median over each 12 images in a row: (n, ...) to (n - 11, ...)."""
-    return _median(sliding_window_view(values, WINDOW, axis=0))
+def _lasting(values: NDArray[Any], window: int) -> Floats:
+    """Return the median over each `window` images in a row: (n, ...) to (n - window + 1, ...)."""
+    return _median(sliding_window_view(values, window, axis=0))
 
 
 def _median(values: NDArray[Any]) -> Floats:
-    """Return the median of an even number of values along the last axis, by one partition."""
+    """Return the median along the last axis, by one partition."""
     middle = values.shape[-1] // 2
+    if values.shape[-1] % 2:
+        return np.asarray(np.partition(values, middle, axis=-1)[..., middle], dtype=np.float64)
     parted = np.partition(values, (middle - 1, middle), axis=-1)
     return np.asarray((parted[..., middle - 1] + parted[..., middle]) / 2, dtype=np.float64)

@@ -22,6 +22,8 @@ from lenswatch.errors import StoreError
 
 __all__ = [
     "answers",
+    "collected",
+    "collections",
     "experiments",
     "lease",
     "migrate",
@@ -84,6 +86,20 @@ experiments = sa.Table(
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("id", sa.Text, nullable=False),
 )
+collections = sa.Table(
+    "collections",
+    metadata,
+    sa.Column("stream", sa.Text, primary_key=True),
+    sa.Column("state", sa.Text, nullable=False),  # JSON of collection.Collection
+)
+collected = sa.Table(
+    "collected",
+    metadata,
+    sa.Column("stream", sa.Text, primary_key=True),
+    sa.Column("digest", sa.Text, primary_key=True),  # the same content is kept once
+    sa.Column("taken", sa.Float, nullable=False),
+    sa.Column("file", sa.Text, nullable=False),
+)
 
 _TABLES_1 = (
     """CREATE TABLE windows (
@@ -136,7 +152,22 @@ def _name_answers(connection: sa.Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
-MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (_create_tables, _name_answers)
+def _add_collections(connection: sa.Connection) -> None:
+    """Add the tables of clean pictures that a running node collects."""
+    for statement in (
+        "CREATE TABLE collections (stream TEXT PRIMARY KEY, state TEXT NOT NULL)",
+        """CREATE TABLE collected (
+            stream TEXT NOT NULL, digest TEXT NOT NULL, taken REAL NOT NULL, file TEXT NOT NULL,
+            PRIMARY KEY (stream, digest))""",
+    ):
+        connection.exec_driver_sql(statement)
+
+
+MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (
+    _create_tables,
+    _name_answers,
+    _add_collections,
+)
 
 
 def open_engine(path: Path, busy_timeout: float, *, durable: bool = True) -> sa.Engine:

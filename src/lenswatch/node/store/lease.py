@@ -81,7 +81,7 @@ class Lease:
                 transaction.connection.execute(sa.delete(lease).where(*mine))
         except StoreError as error:  # it expires then
             log.warning(
-                "the sender's lease could not be released (it expires by itself): %s", error
+                "the lease %r could not be released (it expires by itself): %s", self._name, error
             )
 
     def _keep(self) -> None:
@@ -89,7 +89,9 @@ class Lease:
             try:
                 self._ask()
             except StoreError as error:
-                log.warning("the sender's lease could not be renewed (tried again): %s", error)
+                log.warning(
+                    "the lease %r could not be renewed (tried again): %s", self._name, error
+                )
             self._ended.wait(self._seconds / 3 if self.held else self._look_every)
 
     def _ask(self) -> None:

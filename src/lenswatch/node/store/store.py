@@ -33,7 +33,7 @@ from lenswatch.node.store.database import (
 )
 from lenswatch.wire import DriftJob, to_json
 
-__all__ = ["Answer", "Kind", "NodeStore", "StreamSummary", "Transaction"]
+__all__ = ["Answer", "Kind", "NodeStore", "Statement", "StreamSummary", "Transaction"]
 
 WEEK_SECONDS = 7 * 24 * 3600.0
 PRUNE_AT_MOST = 200  # answers at once
@@ -41,7 +41,7 @@ PRUNE_AT_MOST = 200  # answers at once
 Kind = Literal["judged", "refused", "too large"]
 
 
-class _Statement:
+class Statement:
     """A statement that is compiled once, since building SQL takes longer than running it."""
 
     def __init__(self, statement: sa.ClauseElement, columns: Sequence[str] | None = None) -> None:
@@ -57,16 +57,22 @@ class _Statement:
         return driver.execute(self._sql, {**self._fixed, **row})
 
 
-_ANSWER = _Statement(
+_ANSWER = Statement(
     sa.select(answers.c.kind, answers.c.body).where(answers.c.event_id == sa.bindparam("event_id"))
 )
-_WINDOW = _Statement(
+_WINDOW = Statement(
     sa.select(windows.c.state).where(
         windows.c.stream == sa.bindparam("stream"), windows.c.digest == sa.bindparam("digest")
     )
 )
+_NEWEST = Statement(
+    sa.select(windows.c.digest, windows.c.state)
+    .where(windows.c.stream == sa.bindparam("stream"))
+    .order_by(windows.c.updated_at.desc())
+    .limit(1)
+)
 _new_window = insert(windows).values(images=1)
-_PUT_WINDOW = _Statement(
+_PUT_WINDOW = Statement(
     _new_window.on_conflict_do_update(
         index_elements=["stream", "digest"],
         set_={
@@ -78,13 +84,18 @@ _PUT_WINDOW = _Statement(
     ("stream", "digest", "state", "updated_at"),
 )
 _DELETE_WINDOWS = sa.delete(windows).where(windows.c.stream == sa.bindparam("of_stream"))
-_PUT_ANSWER = _Statement(insert(answers), ("event_id", "answered_at", "kind", "body"))
+_DELETE_OTHERS = Statement(
+    sa.delete(windows).where(
+        windows.c.stream == sa.bindparam("of_stream"), windows.c.digest != sa.bindparam("but")
+    )
+)
+_PUT_ANSWER = Statement(insert(answers), ("event_id", "answered_at", "kind", "body"))
 _PRUNE = sa.delete(answers).where(
     answers.c.id.in_(sa.select(answers.c.id).order_by(answers.c.id).limit(PRUNE_AT_MOST)),
     answers.c.answered_at < sa.bindparam("before"),
 )
-_POST = _Statement(insert(outbox).values(due_at=0.0, attempts=0, tried=False), ("posted_at", "job"))
-_PUT_PICTURE = _Statement(insert(pictures), ("outbox_id", "data"))
+_POST = Statement(insert(outbox).values(due_at=0.0, attempts=0, tried=False), ("posted_at", "job"))
+_PUT_PICTURE = Statement(insert(pictures), ("outbox_id", "data"))
 
 
 @dataclass(frozen=True)
@@ -226,11 +237,20 @@ class Transaction:
         """Return the stored state of `stream` under the reference `digest`, or None."""
         return _window(self.connection, stream, digest)
 
+    def newest_window(self, stream: str) -> tuple[str, bytes] | None:
+        """Return the stream's state that was written last, with the digest of its reference, or None."""
+        row = _NEWEST(self.connection, {"stream": stream}).fetchone()
+        return None if row is None else (row[0], bytes(row[1]))
+
     def put_window(self, stream: str, digest: str, state: bytes) -> None:
         """Replace a stream's state, and count one more image."""
         now = self._clock()
         row = {"stream": stream, "digest": digest, "state": state, "updated_at": now}
         _PUT_WINDOW(self.connection, row)
+
+    def delete_other_windows(self, stream: str, digest: str) -> None:
+        """Delete the stream's states under all references but `digest`."""
+        _DELETE_OTHERS(self.connection, {"of_stream": stream, "but": digest})
 
     def delete_windows(self, stream: str) -> int:
         """Delete the stream's states under all references, and return their number."""

@@ -28,7 +28,7 @@ operations = Operations()
 _newest = drifts.alias("newest")
 _DISTANCE = ("distance", "drift_distance", "warning_distance")
 _SCORE = ("score", "drift_score", "warning_score")
-_DRAWN = ("captured_at", "warning", *_DISTANCE, *_SCORE)
+_DRAWN = ("captured_at", "warning", "can_alarm", *_DISTANCE, *_SCORE)
 
 
 def _is_moment(text: str) -> None:
@@ -66,6 +66,7 @@ class SeriesRecord(Record):
     image = fields.List(fields.Boolean())
     late = fields.List(fields.Boolean())
     warning = fields.List(fields.Boolean(allow_none=True))
+    can_alarm = fields.List(fields.Boolean(allow_none=True))
     distance = fields.List(fields.Float(allow_none=True))
     drift_distance = fields.List(fields.Float(allow_none=True))
     warning_distance = fields.List(fields.Float(allow_none=True))
@@ -195,6 +196,7 @@ def _columns(rows: list[Any]) -> dict[str, list[Any]]:
         "image": [row["picture"] is not None for row in rows],
         "late": [row["late"] for row in rows],
         "warning": [_boolean(values["warning"]) for values in drawn],
+        "can_alarm": [_boolean(values["can_alarm"]) for values in drawn],
     }
     for name in _DISTANCE + _SCORE:
         series[name] = [_number(values[name]) for values in drawn]

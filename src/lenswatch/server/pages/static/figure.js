@@ -7,12 +7,13 @@ const SYMBOLS = {
   clean: "circle",
   warning: "triangle-up",
   drift: "diamond",
+  unwatched: "square-open",
   failed: "x",
   running: "circle-open",
 };
 const NARROW = 480; // pixels: below, a threshold is told by its number and colour alone
-const SIZES = { clean: 5, warning: 9, drift: 9, failed: 9, running: 9 };
-const LANE = { axis: "y2", verdicts: ["failed", "running"] }; // no value: drawn below the axes
+const SIZES = { clean: 5, warning: 9, drift: 9, unwatched: 7, failed: 9, running: 9 };
+const LANE = { axis: "y2" }; // of points without a value: drawn below the axes
 
 /** @typedef {import("./verdict.js").Point} Point */
 
@@ -46,10 +47,12 @@ export function tracesFor(points, selected, node) {
       path(points, panel, ink.line),
       threshold(points, panel, panel.warning, ink.warning, "dash"),
       threshold(points, panel, panel.drift, ink.drift, "solid"),
-      ...["clean", "warning", "drift"].map((verdict) => markers(points, panel, verdict, ink)),
+      ...["clean", "warning", "drift", "unwatched"].map((verdict) => markers(points, panel, verdict, ink)),
       ring(chosen.filter((point) => !inLane(point)), panel, ink.text),
     ]),
-    ...LANE.verdicts.map((verdict) => markers(points, LANE, verdict, ink)),
+    ...["unwatched", "failed", "running"].map((verdict) => (
+      markers(points.filter(inLane), LANE, verdict, ink)
+    )),
     ring(chosen.filter(inLane), LANE, ink.text),
   ];
 }
@@ -60,7 +63,13 @@ export function layoutFor(points, node, zoomKey) {
   const panels = panelsOf(points);
   const narrow = node.clientWidth < NARROW;
   const axis = { gridcolor: ink.grid, linecolor: ink.line, zerolinecolor: ink.line, tickcolor: ink.line };
-  const across = (panel) => ({ ...axis, domain: panel.domain, nticks: 6, zeroline: true });
+  const across = (panel) => ({
+    ...axis,
+    domain: panel.domain,
+    nticks: 6,
+    zeroline: true,
+    showticklabels: points.some((point) => point[panel.value] !== null), // else they mean nothing
+  });
   return {
     uirevision: zoomKey, // keeps the viewer's zoom while points arrive
     margin: { l: 48, r: 14, t: panels.length > 1 ? 24 : 12, b: 36 },
@@ -98,7 +107,9 @@ function inks(node) {
 }
 
 function inLane(point) {
-  return LANE.verdicts.includes(point.verdict);
+  const { verdict } = point;
+  if (verdict === "failed" || verdict === "running") return true;
+  return verdict === "unwatched" && STATISTICS.every(({ value }) => point[value] === null);
 }
 
 /** The position of a point in a panel; null without a value. */
@@ -146,7 +157,7 @@ function markers(points, panel, verdict, ink) {
       symbol: SYMBOLS[verdict],
       size: SIZES[verdict],
       color: ink[verdict],
-      line: { color: ink.surface, width: verdict === "running" ? 2 : 0.5 },
+      line: { color: ink.surface, width: verdict === "running" || verdict === "unwatched" ? 2 : 0.5 },
     },
     customdata: shown.map((p) => [p.id, number(p[panel.value]), localTime(p.time), utcTime(p.time)]),
     // Line breaks only: plotly styles other markup in a way that the page's policy forbids.

@@ -4,7 +4,7 @@ import { arrange, h, put, shape } from "./dom.js";
 import { ago, counted, number, parseTime, shortTime } from "./format.js";
 import { isLate, parametersOf } from "./record.js";
 import {
-  byArrival, calibrationNotes, causeNames, deciding, pointOf, STATISTICS,
+  byArrival, calibrationNotes, causeNames, deciding, isCollecting, pointOf, STATISTICS,
 } from "./verdict.js";
 
 /**
@@ -20,7 +20,7 @@ import {
  */
 
 const CAUSES_NAMED = 2;
-const JUDGED = new Set(["clean", "warning", "drift"]);
+const JUDGED = new Set(["clean", "warning", "drift", "unwatched"]);
 
 /** The state that one entry of the streams reply tells. @returns {StreamSummary} */
 export function stateOf({ stream, total, failed, last }) {
@@ -71,10 +71,20 @@ export function sentence(state, now = new Date()) {
   const began = since ? ` since ${earlier ? "before " : ""}${shortTime(since, now)}` : "";
   const verdict = judged.verdict === "clean" ? "clean" : judged.verdict + began;
   const p = parametersOf(state.record ?? {});
+  if (judged.verdict === "unwatched") return unwatched(p, began, last);
   const causes = judged.verdict === "clean" ? [] : causeNames(p).slice(0, CAUSES_NAMED);
   const decided = [verdict, figures(judged, p, causes)].filter(Boolean).join(", ");
+  const blind = p.can_alarm === false ? "; nothing can alarm" : "";
   const failed = pointOf(last).verdict === "failed" ? "; the last picture failed" : "";
-  return [decided, causes.join(", ")].filter(Boolean).join(": ") + failed;
+  return [decided, causes.join(", ")].filter(Boolean).join(": ") + blind + failed;
+}
+
+/** "collecting clean pictures; nothing can alarm since 10:42" */
+function unwatched(p, began, last) {
+  const alarm = p.alarm === true && "the alarm from before stays on";
+  const failed = pointOf(last).verdict === "failed" && "the last picture failed";
+  const words = [isCollecting(p) && "collecting clean pictures", `nothing can alarm${began}`, alarm, failed];
+  return words.filter(Boolean).join("; ");
 }
 
 /** The values that decided, each with its threshold; "" where only the causes tell. */
@@ -98,10 +108,12 @@ function unjudged({ last, total, failed }) {
   return failed >= total ? "every picture so far failed" : "the last picture failed";
 }
 
+const URGENCY = ["drift", "warning", "failed", "unwatched"];
+
 /** Drifting streams first, then by name. */
 export function byUrgency(a, b) {
-  const rank = (state) => ["drift", "warning", "failed"].indexOf(verdictOf(state));
-  const order = (state) => (rank(state) < 0 ? 3 : rank(state));
+  const rank = (state) => URGENCY.indexOf(verdictOf(state));
+  const order = (state) => (rank(state) < 0 ? URGENCY.length : rank(state));
   return order(a) - order(b) || a.stream.localeCompare(b.stream);
 }
 

@@ -2,7 +2,7 @@
 
 import { nameOf, verdictOf } from "./streams.js";
 
-const SIGNS = { drift: "◆", warning: "▲", failed: "✕" };
+const SIGNS = { drift: "◆", warning: "▲", failed: "✕", unwatched: "□" };
 
 /**
  * "◆ drift: demo · Harbour", "clean · Harbour"

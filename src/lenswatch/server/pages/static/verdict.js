@@ -9,7 +9,8 @@ import { parametersOf, timeOf } from "./record.js";
  * @property {Date} time when the picture was taken, else when its job arrived
  * @property {string} arrived when its job arrived, as text to compare
  * @property {boolean} late true if it is older than one that its stream already had
- * @property {"clean"|"warning"|"drift"|"failed"|"running"} verdict
+ * @property {"clean"|"warning"|"drift"|"unwatched"|"failed"|"running"} verdict unwatched: the stream
+ *   cannot alarm at present, so that nothing says it is clean
  * @property {number|null} distance
  * @property {number|null} driftDistance
  * @property {number|null} warningDistance
@@ -26,8 +27,8 @@ export const STATISTICS = [
 
 // The parameters that a series reply has as columns.
 const SERIES = [
-  "captured_at", "warning", "distance", "drift_distance", "warning_distance", "score", "drift_score",
-  "warning_score",
+  "captured_at", "warning", "can_alarm", "distance", "drift_distance", "warning_distance", "score",
+  "drift_score", "warning_score",
 ];
 
 /** @returns {Point} */
@@ -65,15 +66,16 @@ function makePoint(record, values, late) {
     driftScore: known(values.drift_score),
     warningScore: known(values.warning_score),
   };
-  const verdict = judge(record.job_status, record.drift_detected, values.warning, point);
+  const verdict = judge(record.job_status, record.drift_detected, values, point);
   return { ...point, verdict };
 }
 
-function judge(status, drift, warning, point) {
+function judge(status, drift, { warning, can_alarm: canAlarm }, point) {
   if (status === "Failed") return "failed";
   if (status === "Running") return "running";
   if (drift === true) return "drift";
   if (warning === true) return "warning";
+  if (canAlarm === false) return "unwatched";
   const above = exceeds(point.distance, point.warningDistance);
   return above && typeof warning !== "boolean" ? "warning" : "clean";
 }
@@ -89,6 +91,7 @@ export function explain(record) {
     return [typeof p.error === "string" && p.error ? p.error : "The job failed without giving a reason."];
   }
   if (point.verdict === "running") return ["The job has started and has not finished yet."];
+  if (point.verdict === "unwatched") return unwatched(p);
   const [distance, score] = STATISTICS.map((statistic) => comparison(point, statistic));
   const byScore = deciding(point)[0]?.value === "score";
   const reasons = byScore ? [score, distance] : [distance, score];
@@ -96,6 +99,18 @@ export function explain(record) {
     noticed(point, p), ...reasons, windowSentence(p), alarmSentence(point, p), ...timeSentences(p),
     ...calibrationNotes(p),
   ].filter(Boolean);
+}
+
+/** Why a stream cannot alarm. */
+function unwatched(p) {
+  const alarm = p.alarm === true ? "The alarm from before stays on." : "";
+  return ["No picture of this stream can be called drift at present.", alarm, ...calibrationNotes(p)]
+    .filter(Boolean);
+}
+
+/** True while the node collects clean pictures of the stream. */
+export function isCollecting({ collecting }) {
+  return isNumber(collecting?.kept);
 }
 
 /** The statistics over the threshold of the job's verdict; none where something else decided. */
@@ -111,9 +126,9 @@ export function causeNames({ causes }) {
 }
 
 /** The node's notes on the thresholds: too little footage, out of reach. @returns {string[]} */
-export function calibrationNotes({ calibrated, calibration_notes: notes }) {
+export function calibrationNotes({ calibrated, calibration_notes: notes, can_alarm: canAlarm }) {
   const found = Array.isArray(notes) ? notes.filter((note) => typeof note === "string" && note) : [];
-  if (found.length > 0 || calibrated !== false) return found;
+  if (found.length > 0 || calibrated !== false || canAlarm === false) return found;
   return ["The thresholds are provisional: there was too little clean footage to calibrate them."];
 }
 

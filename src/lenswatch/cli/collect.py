@@ -1,0 +1,218 @@
+"""`lenswatch collect`: clean pictures from a running node, or from a folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from lenswatch.cli.console import say, show_progress
+from lenswatch.cli.footage import find_told
+from lenswatch.cli.options import FOLDER, with_config
+from lenswatch.config import Config
+from lenswatch.durations import parse_duration
+from lenswatch.errors import InputError
+from lenswatch.node.collection import MOST
+from lenswatch.reference.paths import current_digest
+from lenswatch.wire import check_stream
+
+if TYPE_CHECKING:
+    from lenswatch.node.store.store import NodeStore
+
+__all__ = ["collect", "finish_collections", "mention_collections"]
+
+
+@click.command()
+@with_config
+@click.option("--stream", default="default", show_default=True, help="Camera to collect for.")
+@click.option("--for", "duration", default="3 days", show_default=True, help="How long.")
+@click.option(
+    "--pictures",
+    "wanted",
+    type=click.IntRange(1, 100_000),
+    default=MOST,
+    show_default=True,
+    help="Most pictures that are kept.",
+)
+@click.option(
+    "--new-camera", is_flag=True, help="Do not judge the stream meanwhile: all pictures are clean."
+)
+@click.option("--status", "action", flag_value="status", help="Show the collections.")
+@click.option("--finish", "action", flag_value="finish", help="End it now, and train.")
+@click.option("--stop", "action", flag_value="stop", help="Give it up; the files stay.")
+@click.option("--due", "action", flag_value="due", hidden=True)  # as the node calls it
+@click.argument("folder", required=False, type=FOLDER)
+def collect(
+    config: Config,
+    stream: str,
+    duration: str,
+    wanted: int,
+    new_camera: bool,
+    action: str | None,
+    folder: Path | None,
+) -> None:
+    """Collect clean pictures of a stream, then train or calibrate.
+
+    A running node keeps pictures that are spread over the time. With FOLDER, pictures are chosen from
+    it instead, and training begins at once. If there is a reference, the stream gets thresholds of
+    its own; if there is none, one is made.
+    """
+    check_stream(stream)
+    if folder is not None and action is not None:
+        raise InputError(f"FOLDER and --{action} exclude each other; give one of them")
+    if folder is not None:
+        _from_folder(config, stream, folder, wanted)
+    elif action is not None:
+        _ACTIONS[action](config, stream)
+    else:
+        _begin(config, stream, duration, wanted, new_camera)
+
+
+def _open(config: Config) -> NodeStore:
+    from lenswatch.node.request import open_store
+
+    return open_store(config)
+
+
+def _begin(config: Config, stream: str, duration: str, wanted: int, new_camera: bool) -> None:
+    from lenswatch.node.collecting import begin
+    from lenswatch.node.store import collections as rows
+
+    has_reference = current_digest(config.storage_path) is not None
+    judged = has_reference and not new_camera
+    collection = begin(config, parse_duration(duration), judged=judged, wanted=wanted)
+    with _open(config).begin() as transaction:
+        if rows.collection_of(transaction.connection, stream) is not None:
+            raise InputError(
+                f"stream {stream}: clean pictures are being collected already; "
+                "`lenswatch collect --status` shows how many, and --stop gives them up"
+            )
+        rows.put(transaction.connection, stream, collection)
+        if new_camera:
+            transaction.delete_windows(stream)
+    most = f"at most {collection.wanted} pictures"
+    say(f"stream {stream}: collecting {most} for {duration}, from its next one on")
+    if collection.judged:
+        say("  judging goes on; pictures in drift or alarm are not kept")
+    else:
+        say("  the stream is not judged meanwhile: nothing can alarm")
+
+
+def _status(config: Config, _stream: str) -> None:
+    from lenswatch.node.collecting import note_of
+    from lenswatch.node.store import collections as rows
+
+    now = datetime.now(UTC)
+    with _open(config).read() as connection:
+        running = rows.all_collections(connection)
+        for stream, collection in running.items():
+            say(
+                f"stream {stream}: {note_of(collection, len(rows.kept_of(connection, stream)), now)}"
+            )
+    if not running:
+        say("no clean pictures are being collected")
+
+
+def _stop(config: Config, stream: str) -> None:
+    from lenswatch.node.store import collections as rows
+
+    with _open(config).begin() as transaction:
+        if not rows.delete(transaction.connection, stream):
+            raise _none(stream)
+    say(f"stream {stream}: collecting was given up; the pictures stay in {config.image_folder}")
+
+
+def _finish(config: Config, stream: str) -> None:
+    import dataclasses
+
+    from lenswatch.node.store import collections as rows
+
+    store = _open(config)
+    with store.begin() as transaction:
+        found = rows.collection_of(transaction.connection, stream)
+        if found is None:
+            raise _none(stream)
+        rows.put(transaction.connection, stream, dataclasses.replace(found, finishing=True))
+    finish_collections(config, store)
+
+
+def _due(config: Config, _stream: str) -> None:
+    os.nice(10)  # the node goes on answering meanwhile
+    finish_collections(config, _open(config))
+
+
+def finish_collections(config: Config, store: NodeStore) -> None:
+    """Train and calibrate from the collections that are over, and print what was done."""
+    from lenswatch.node.finish import finish_due, is_due
+
+    if not is_due(store):
+        return
+    with show_progress() as progress:
+        done = finish_due(config, store, say, progress)
+    if not done:
+        say("another process trains with the collected pictures already")
+
+
+def mention_collections(config: Config) -> None:
+    """Print which streams are not judged, because clean pictures are collected for them."""
+    from lenswatch.node.store import collections as rows
+    from lenswatch.node.store.reading import open_to_read
+    from lenswatch.reference.paths import node_database
+
+    with open_to_read(node_database(config.storage_path)) as store:
+        if store is None:
+            return
+        with store.read() as connection:
+            running = rows.all_collections(connection)
+    for stream in (name for name, each in running.items() if not each.judged):
+        say(
+            f"stream {stream}: goes on collecting clean pictures, and is not judged meanwhile; "
+            f"`lenswatch collect --stream {stream} --stop` ends that"
+        )
+
+
+def _none(stream: str) -> InputError:
+    return InputError(
+        f"stream {stream!r}: no clean pictures are being collected; "
+        "`lenswatch collect --status` lists the streams for which they are"
+    )
+
+
+_ACTIONS: dict[str, Callable[[Config, str], None]] = {
+    "status": _status,
+    "stop": _stop,
+    "finish": _finish,
+    "due": _due,
+}
+
+
+def _from_folder(config: Config, stream: str, folder: Path, wanted: int) -> None:
+    from lenswatch.node.calibrate import calibrate_stream
+    from lenswatch.node.choose import choose_from
+    from lenswatch.node.recalibrate import take_up
+    from lenswatch.reference.artefact import load_reference
+    from lenswatch.reference.training import build_reference
+
+    pictures = choose_from(
+        find_told(config, folder, ["*"], key="FOLDER"), config.image_folder, stream, wanted
+    )
+    say(f"{len(pictures)} pictures, spread over {folder}, are kept below {config.image_folder}")
+    if current_digest(config.storage_path) is None:
+        with show_progress() as progress:
+            reference = build_reference(config, pictures, progress, make_current=False)
+            taken_up = take_up(config, reference, progress)
+        say(f"reference {reference.digest} from {len(reference.pictures)} clean pictures")
+        say("stream default:")
+        for line in taken_up.default.lines():
+            say(f"  {line}")
+        if stream == "default":
+            return
+    else:
+        reference = load_reference(config.storage_path)
+    say(f"stream {stream}, under reference {reference.digest}:")
+    for line in calibrate_stream(config, reference, stream, pictures).lines():
+        say(f"  {line}")

@@ -1,0 +1,59 @@
+"""Commands for the references in the storage folder: `references` and `use`."""
+
+from __future__ import annotations
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from lenswatch.cli.console import say, show_progress
+from lenswatch.cli.options import with_config
+from lenswatch.config import Config
+
+__all__ = ["references", "use"]
+
+
+@click.command()
+@with_config
+def references(config: Config) -> None:
+    """List the references, the newest last, and the streams that are calibrated under each."""
+    from lenswatch.node.calibration_file import calibrated_streams
+    from lenswatch.reference.catalogue import list_references
+    from lenswatch.reference.paths import calibration_folder
+
+    folder = calibration_folder(config.storage_path)
+    table = Table("in use", "reference", "made (UTC)", "pictures", "calibrated streams")
+    for column in table.columns[:4]:
+        column.no_wrap = True
+    for each in list_references(config.storage_path):
+        made = each.created_at.replace("T", " ").removesuffix("Z")
+        pictures = "" if each.pictures is None else str(each.pictures)
+        streams = ", ".join(calibrated_streams(folder, each.digest))
+        cells = [made if each.readable else "manifest damaged", pictures, streams]
+        table.add_row("yes" if each.current else "", each.digest, *cells)
+    if table.row_count:
+        Console().print(table)
+    else:
+        say("no reference yet: lenswatch train")
+
+
+@click.command()
+@with_config
+@click.argument("digest")
+def use(config: Config, digest: str) -> None:
+    """Use another reference, for example the one before the last training.
+
+    DIGEST is the reference's name or its beginning; `lenswatch references` lists them. Streams that
+    are not calibrated under that reference are calibrated with the clean pictures they had before.
+    """
+    from lenswatch.node.recalibrate import alarm_lines, take_up
+    from lenswatch.reference.artefact import load_reference
+    from lenswatch.reference.catalogue import find_reference
+
+    found = find_reference(config.storage_path, digest)
+    reference = load_reference(config.storage_path, found)
+    with show_progress() as progress:
+        taken_up = take_up(config, reference, progress, again=False)
+    for line in (*taken_up.lines, *alarm_lines(config)):
+        say(line)
+    say(f"reference {reference.digest} is in use")

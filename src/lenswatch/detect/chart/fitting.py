@@ -1,0 +1,239 @@
+"""Fitting a lens chart to clean pictures, and its thresholds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from lenswatch.detect.arrays import Floats, Floats32, Pixels
+from lenswatch.detect.chart.chart import LensChart, scores
+from lenswatch.detect.chart.features import Measured, agreement, median_scene
+from lenswatch.detect.chart.folds import Fold, folds_of
+from lenswatch.detect.chart.parts import WINDOW, Scales, parts_of_windows
+from lenswatch.detect.chart.prior import first_factor, prior_threshold, units
+from lenswatch.detect.chart.scene import SceneWatch
+from lenswatch.detect.thresholds import Threshold, calibrate_scores
+from lenswatch.errors import InputError
+
+__all__ = ["FEWEST", "ChartFit", "fit_chart", "rhythm"]
+
+FEWEST = 10  # clean images: ten days of one a day
+_MEMORY = 200.0  # images: time constant with which a centre follows
+_SHORTEST_MEMORY = 60.0  # images
+_FOLLOWED = (
+    50 * 3600.0
+)  # seconds: time constant of pictures that are more than a quarter of an hour apart
+_FAR_APART = 6 * 3600.0  # seconds between pictures from which on each is judged alone
+_LEAST = 1.0  # deviations: smallest spread of a part
+_SLOW_FACTOR = 1.25  # by which the slow score is larger than the score
+_TAIL_FACTOR = 1.5  # times the expected run time, to which the tail of the scores is extended
+
+
+@dataclass(frozen=True)
+class ChartFit:
+    """A fitted chart with its thresholds.
+
+    Attributes:
+        chart: Fitted chart.
+        threshold: Thresholds of the score.
+        slow: Thresholds of the score without re-centring.
+        runs: Scores of the out-of-sample runs that `threshold` comes from.
+    """
+
+    chart: LensChart
+    threshold: Threshold
+    slow: Threshold
+    runs: tuple[Floats, ...]
+
+
+def fit_chart(
+    clean: Measured,
+    *,
+    ert: float,
+    factor: float = 1.0,
+    window: int = WINDOW,
+    memory: float = _MEMORY,
+) -> ChartFit:
+    """Fit the chart to clean pictures in time order and calibrate it block by block.
+
+    >>> from lenswatch.detect.chart.features import measure, measure_all, view
+    >>> rng = np.random.default_rng(0)
+    >>> clean = rng.integers(80, 120, (30, 128, 160, 3), np.uint8)
+    >>> fit = fit_chart(measure_all(clean), ert=200)
+    >>> chart = fit.chart
+    >>> state = chart.update(chart.start(), measure(view(clean[-1])))
+    >>> chart.score(state) > fit.threshold.drift
+    False
+    >>> state = chart.update(state, measure(view(clean[-1] // 2)))  # half of the light
+    >>> chart.score(state) > fit.threshold.drift
+    True
+
+    Args:
+        clean: Measurements of the pictures.
+        ert: Expected run time asked for, in images.
+        factor: Factor by which the run time of the chart alone is longer, since another statistic raises
+            false alarms too.
+        window: Images of a full window: 12, or 1 for pictures that are taken far apart.
+        memory: Images: time constant with which centres follow.
+
+    Raises:
+        InputError: too few pictures.
+    """
+    if len(clean) < FEWEST:
+        raise InputError(
+            f"{len(clean)} clean pictures are too few for a chart; give {FEWEST} or more"
+        )
+    folds, windows = folds_of(len(clean)), range(1, window + 1)
+    scales, scene = Scales.fit(clean.cells, folds), median_scene(clean.thumbs)
+    runs = _Runs.of(clean, scales, folds, windows)
+    found = _parts(clean, scales, scene, windows)
+    centres = [np.median(rows, axis=0) for rows in found if len(rows)]
+    centre = np.stack(centres + centres[-1:] * (window - len(centres)))  # of less than a window
+    wander = np.maximum(_usual(runs.of_window(window)), _LEAST)
+    watch = SceneWatch.fit(scene, clean.thumbs)
+    slow_spread = wander * units(len(clean))
+    plain = LensChart(
+        scales, scene, centre, wander, np.ones_like(centre), slow_spread, memory, watch
+    )
+    return _calibrated(plain, runs, _Aim(len(clean), ert, factor, window))
+
+
+@dataclass(frozen=True)
+class _Runs:
+    """Distances of the parts of each block from the centres of the others.
+
+    Attributes:
+        away: For each window, a list of (k, 42), one for each block that is as long as the window.
+    """
+
+    away: tuple[list[Floats], ...]
+
+    @classmethod
+    def of(
+        cls, clean: Measured, scales: Scales, folds: Sequence[Fold], windows: Sequence[int]
+    ) -> _Runs:
+        """Run each block past a look at the others.
+
+        Only the scatters are those of all the footage. Those of a part are smaller (one day where there are
+        two), and the thresholds must be in the units that live images are measured in. The block therefore
+        contributes to its own units, which makes its scores somewhat too small; the prior thresholds and
+        `_TAIL_FACTOR` correct that.
+        """
+        away: tuple[list[Floats], ...] = tuple([] for _ in windows)
+        for fold in folds:
+            scene = median_scene(fold.fitted_to(clean.thumbs))
+            look = scales.centred_on(fold.fitted_to(clean.cells))
+            run = _parts(clean[fold.block], look, scene, windows)
+            pieces = [_parts(clean[piece], look, scene, windows) for piece in fold.fit]
+            for found, block, *others in zip(away, run, *pieces, strict=True):
+                fitted = np.concatenate(others)
+                if len(block) and len(fitted):
+                    found.append(block - np.median(fitted, axis=0))
+        return cls(away)
+
+    def of_window(self, window: int) -> list[Floats]:
+        """Return the distances of a window, or of the longest one that fits into a block."""
+        return next(found for found in reversed(self.away[:window]) if found)
+
+
+def _parts(
+    measured: Measured, scales: Scales, scene: Pixels, windows: Sequence[int]
+) -> list[Floats]:
+    """Return the parts (k, 42) of each window; (0, 42) where the pictures are fewer."""
+    fitting = [window for window in windows if window <= len(measured)]
+    found = parts_of_windows(scales, _with_agreement(measured, scene), fitting)
+    return found + [found[0][:0]] * (len(windows) - len(fitting))
+
+
+def _with_agreement(measured: Measured, scene: Pixels) -> Floats32:
+    seen = agreement(measured.thumbs, scene)
+    return np.concatenate([measured.cells, seen[:, None]], axis=1)
+
+
+@dataclass(frozen=True)
+class _Aim:
+    """What the thresholds aim at, and what is known beforehand."""
+
+    images: int
+    ert: float
+    factor: float
+    window: int
+
+    def threshold(self, runs: Sequence[Floats], of_prior: float = 1.0) -> Threshold:
+        """Return thresholds from out-of-sample scores and the prior."""
+        return calibrate_scores(
+            runs,
+            ert=self.ert,
+            tail="multiplicative",
+            ert_factor=self.factor * _TAIL_FACTOR,
+            prior=lambda ert: of_prior * prior_threshold(self.images, ert, self.window),
+        )
+
+
+def _calibrated(chart: LensChart, runs: _Runs, aim: _Aim) -> ChartFit:
+    """Return the chart with its spreads, and the thresholds."""
+    scale = units(aim.images)
+    followed = [_followed(chart, run) for run in runs.of_window(chart.window)]
+    spread = _spread(followed) * scale
+    scored = _scored(followed, spread)
+    threshold = aim.threshold(scored)
+    first = [
+        _first_spread(runs.of_window(window), scale, aim, threshold)
+        for window in range(1, chart.window)
+    ]
+    fitted = replace(chart, spread=np.stack([*first, spread]))
+    slow = aim.threshold(_scored(runs.of_window(chart.window), chart.slow_spread), _SLOW_FACTOR)
+    padded = tuple(_padded(scores, chart.window) for scores in scored)
+    return ChartFit(fitted, threshold, slow, padded)
+
+
+def _first_spread(runs: list[Floats], scale: Floats, aim: _Aim, full: Threshold) -> Floats:
+    """Return the spread of windows that are not full yet, in units in which their threshold is `full`."""
+    spread = _spread(runs) * scale
+    own = aim.threshold(_scored(runs, spread)).drift * first_factor(aim.images)
+    return np.asarray(spread * own / full.drift)
+
+
+def _scored(runs: Sequence[Floats], spread: Floats) -> list[Floats]:
+    return [scores(run / spread) for run in runs]
+
+
+def _followed(chart: LensChart, away: Floats) -> Floats:
+    """Return the distances of parts from centres that follow them."""
+    shift, found = np.zeros(away.shape[1]), []
+    for row in away:
+        found.append(row - shift)
+        shift = chart.follow(shift, row)
+    return np.array(found)
+
+
+def _usual(runs: list[Floats]) -> Floats:
+    return np.asarray(np.percentile(np.abs(np.concatenate(runs)), 95, axis=0))
+
+
+def _spread(runs: list[Floats]) -> Floats:
+    """Return the geometric mean of the usual and the largest distance of each part, at least 1."""
+    largest = np.max(np.abs(np.concatenate(runs)), axis=0)
+    return np.asarray(np.maximum(np.sqrt(_usual(runs) * largest), _LEAST))
+
+
+def _padded(scores: Floats, window: int) -> Floats:
+    """Return one score for each image: NaN before the first window is full."""
+    return np.concatenate([np.full(window - 1, np.nan), scores])
+
+
+def rhythm(spacing: float | None) -> tuple[int, float]:
+    """Return the window and the memory, in images, that suit the time between two pictures.
+
+    Pictures that are hours apart are independent of each other, so that a window makes nothing quieter and
+    only delays the verdict. What changes slowly is followed over two days rather than 200 pictures.
+
+    Args:
+        spacing: Usual time between clean pictures in seconds; None if it is not known.
+    """
+    if spacing is None or spacing <= 0:
+        return WINDOW, _MEMORY
+    memory = float(np.clip(_FOLLOWED / spacing, _SHORTEST_MEMORY, _MEMORY))
+    return (1 if spacing >= _FAR_APART else WINDOW), memory

@@ -1,0 +1,84 @@
+"""What other cameras teach about a chart: the units of its parts, and its thresholds.
+
+A camera's own clean footage is too short to show how far each part moves in footage that is still to come.
+Footage of other cameras shows it: on their later clean halves, light and the busiest cells move by more of
+their spreads than the sharpness or the noise of the whole picture. The units were learnt from clean footage
+alone, without a corruption; `docs/design/alarms.md` says from which, how, and how they do on cameras that had
+no part in it. `benchmarks/learn_units.py` learns them again.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lenswatch.detect.arrays import Floats
+from lenswatch.detect.thresholds import USUAL_RUN_TIME
+
+__all__ = ["first_factor", "prior_threshold", "units"]
+
+_TAIL = 0.25  # by which the threshold's logarithm grows with that of the run time
+_FEW, _MANY = 60.0, 240.0  # clean images: with fewer, and with more, nothing changes
+
+# Units (6, 7) of the parts, in the order of PARTS, of charts fitted to few and to many images.
+_UNITS_OF_FEW = np.array(
+    [
+        [0.88, 0.69, 0.70, 0.70, 0.76, 0.76, 0.59],
+        [0.86, 0.68, 0.67, 0.68, 0.75, 0.76, 0.58],
+        [1.77, 1.92, 1.92, 1.64, 1.24, 1.25, 1.84],
+        [1.52, 1.37, 1.34, 1.12, 0.91, 0.96, 1.31],
+        [1.58, 1.56, 1.49, 1.38, 1.04, 1.08, 1.53],
+        [1.29, 1.06, 1.03, 0.88, 0.78, 0.81, 1.02],
+    ]
+)
+_UNITS_OF_MANY = np.array(
+    [
+        [0.62, 0.58, 0.59, 0.62, 0.64, 0.67, 0.53],
+        [0.61, 0.58, 0.58, 0.61, 0.63, 0.66, 0.52],
+        [0.90, 0.79, 0.92, 0.97, 0.79, 0.86, 0.93],
+        [0.99, 0.73, 0.79, 0.82, 0.77, 0.81, 0.81],
+        [0.93, 0.78, 0.88, 1.00, 0.76, 0.80, 0.95],
+        [0.96, 0.72, 0.75, 0.75, 0.78, 0.80, 0.73],
+    ]
+)
+_THRESHOLD_OF_FEW, _THRESHOLD_OF_MANY = 1.8, 1.7
+_FIRST_OF_FEW, _FIRST_OF_MANY = 1.4, 1.2
+_ALONE = (
+    1.15  # factor of the threshold of images that are judged alone: no window makes them quieter
+)
+
+
+def units(n: int) -> Floats:
+    """Return the unit (42,) of each part, in its spreads, of a chart that is fitted to n clean images."""
+    few, many = np.log(_UNITS_OF_FEW), np.log(_UNITS_OF_MANY)
+    return np.asarray(np.exp(few + _share_of_many(n) * (many - few)).ravel())
+
+
+def prior_threshold(n: int, ert: float, window: int) -> float:
+    """Return the drift threshold that other cameras suggest.
+
+    Args:
+        n: Clean images.
+        ert: Expected run time in images; the constants stand for `USUAL_RUN_TIME`.
+        window: Images of a full window.
+    """
+    usual = _between(n, _THRESHOLD_OF_FEW, _THRESHOLD_OF_MANY)
+    alone = _ALONE if window == 1 else 1.0
+    return float(alone * usual * (ert / USUAL_RUN_TIME) ** _TAIL)
+
+
+def first_factor(n: int) -> float:
+    """Return the factor by which the threshold is higher before the window is full.
+
+    A stream starts often: after a reset, a new reference, a gap. With this factor about 5.5 % of clean starts
+    raise an alarm within 11 images, which is what 11 images cost at the usual run time.
+    """
+    return _between(n, _FIRST_OF_FEW, _FIRST_OF_MANY)
+
+
+def _between(n: int, few: float, many: float) -> float:
+    return float(few * (many / few) ** _share_of_many(n))
+
+
+def _share_of_many(n: int) -> float:
+    """Return 0 for few images, 1 for many, and between them in proportion to the logarithm."""
+    return float(np.clip(np.log(n / _FEW) / np.log(_MANY / _FEW), 0, 1))

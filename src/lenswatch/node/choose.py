@@ -1,0 +1,62 @@
+"""Clean pictures chosen from existing footage, and copied below the node's own."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+from lenswatch.errors import WriteError
+from lenswatch.node.collection import spread
+from lenswatch.reference.order import Ordered
+from lenswatch.reference.paths import COLLECTED
+
+__all__ = ["choose_from"]
+
+
+def choose_from(found: Ordered, images: Path, stream: str, wanted: int) -> list[Path]:
+    """Choose pictures that are spread over the time, and copy them below the folder `images`.
+
+    Pictures that are below `images` already are used where they are. A file that is there is never replaced.
+
+    Args:
+        found: The footage.
+        images: The folder of all pictures of the node.
+        stream: The stream that the pictures belong to.
+        wanted: Most pictures that are chosen.
+
+    Returns:
+        The pictures below `images`, in time order.
+
+    Raises:
+        WriteError: A picture cannot be copied.
+    """
+    chosen = [found.pictures[i] for i in spread(_moments(found), wanted)]
+    if all(path.resolve().is_relative_to(images.resolve()) for path in chosen):
+        return chosen
+    try:
+        return [_copied(path, images / COLLECTED / stream) for path in chosen]
+    except OSError as error:
+        raise WriteError(
+            f"{error.filename or images}: cannot be written: {error.strerror or error}; "
+            "the folder must be writable and the disk must have space left"
+        ) from error
+
+
+def _moments(found: Ordered) -> list[float]:
+    """Return the capture times in seconds where all are known, else the places in the order."""
+    known = [time.timestamp() for time in found.times if time is not None]
+    return known if len(known) == len(found.pictures) else list(range(len(found.pictures)))
+
+
+def _copied(path: Path, folder: Path) -> Path:
+    """Copy a picture with its times, under its own name and a part of its digest."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    target = folder / f"{path.stem}-{digest[:12]}{path.suffix}"
+    if not target.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.tmp")
+        shutil.copy2(path, temporary)
+        temporary.rename(target)
+    return target

@@ -1,0 +1,165 @@
+"""Clean footage of a stream, and its distances from a reference that holds none of the measured pictures."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from lenswatch.config import Config
+from lenswatch.detect.arrays import Floats, Pixels
+from lenswatch.detect.chart.features import Measured, measure_all
+from lenswatch.detect.mmd import FittedMMD
+from lenswatch.node.remembered import Remembered
+from lenswatch.progress import Progress, no_progress
+from lenswatch.reference.artefact import Reference, load_lens
+from lenswatch.reference.autoencoder import encode
+from lenswatch.reference.order import times_of
+from lenswatch.reference.pictures import encoder_input
+from lenswatch.reference.training import read_pictures
+
+__all__ = ["CleanFootage", "clean_footage", "distance_runs", "embed_picture", "embed_pictures"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CleanFootage:
+    """Clean pictures of a stream, in time order.
+
+    Attributes:
+        embeddings: (n, d).
+        lens: Measurements for the lens chart; None when the pictures are not available.
+        rows: For each picture, the rows of the reference's embeddings that are of the same picture.
+        remembered: Files and contents of the pictures; None for the reference's own.
+        times: Time of capture of each picture; None where nothing tells.
+    """
+
+    embeddings: Floats
+    lens: Measured | None
+    rows: tuple[tuple[int, ...], ...]
+    remembered: Remembered | None = None
+    times: tuple[datetime | None, ...] = ()
+
+    @property
+    def spacing(self) -> float | None:
+        """Median time between two pictures in seconds; None if most times are not known."""
+        known = [time.timestamp() for time in self.times if time is not None]
+        if len(known) < max(2, len(self.rows) / 2):
+            return None
+        return float(np.median(np.abs(np.diff(known))))
+
+    @property
+    def span(self) -> timedelta | None:
+        """Time from the first picture to the last; None if it is not known."""
+        known = [time for time in self.times if time is not None]
+        return max(known) - min(known) if known else None
+
+    @property
+    def known(self) -> list[int]:
+        """Positions of the pictures that the reference was trained on."""
+        return [i for i, rows in enumerate(self.rows) if rows]
+
+
+def clean_footage(
+    config: Config,
+    reference: Reference,
+    pictures: Sequence[Path] = (),
+    progress: Progress = no_progress,
+) -> CleanFootage:
+    """Return the clean footage in `pictures`; without any, the footage of the reference itself.
+
+    A picture that is there twice, under two names, counts once.
+
+    Args:
+        config: The settings.
+        reference: The reference whose encoder is used.
+        pictures: The stream's own clean pictures, in time order.
+        progress: Called after each picture.
+
+    Raises:
+        InputError: More than 2 % of the pictures cannot be read; up to 2 % are listed and left out.
+    """
+    if not pictures:
+        rows = tuple((row,) for row in range(len(reference.embeddings)))
+        lens = load_lens(config.storage_path, reference.digest)
+        times = tuple(picture.taken for picture in reference.pictures)
+        return CleanFootage(reference.embeddings.astype(np.float64), lens, rows, times=times)
+    size, limits = reference.transform.resize, config.upload
+    footage = read_pictures(pictures, size, limits, progress, "clean pictures")
+    first: dict[str, int] = {}
+    for i, digest in enumerate(footage.digests):
+        first.setdefault(digest, i)
+    kept = list(first.values())
+    if len(kept) < len(footage.files):
+        copies = len(footage.files) - len(kept)
+        message = "%d of %d clean pictures are copies of others and are left out"
+        log.warning(message, copies, len(footage.files))
+    embeddings = np.array([embed_picture(reference, footage.pixels[i]) for i in kept], np.float64)
+    digests = [footage.digests[i] for i in kept]
+    same = (reference.same_pictures(*each) for each in zip(digests, embeddings, strict=True))
+    files = [footage.files[i] for i in kept]
+    return CleanFootage(
+        embeddings,
+        measure_all(footage.pixels[i] for i in kept),
+        tuple(same),
+        Remembered.of(config.storage_path, files, digests),
+        times_of(files, config.camera.zone),
+    )
+
+
+def embed_pictures(config: Config, reference: Reference, pictures: Sequence[Path]) -> Floats:
+    """Return the embeddings (n, d) of picture files by a reference's encoder.
+
+    Raises:
+        InputError: More than 2 % of the pictures cannot be read; up to 2 % are listed and left out.
+    """
+    footage = read_pictures(pictures, reference.transform.resize, config.upload)
+    return np.array([embed_picture(reference, one) for one in footage.pixels], np.float64)
+
+
+def embed_picture(reference: Reference, pixels: Pixels) -> npt.NDArray[np.float32]:
+    """Return the embedding (d,) of one picture that has the size of the reference's transform."""
+    planes = encoder_input(pixels, reference.transform)
+    row: npt.NDArray[np.float32] = encode(reference.autoencoder.encoder, planes[None])[0]
+    return row
+
+
+def distance_runs(
+    reference: Reference, clean: CleanFootage, window_size: int
+) -> tuple[Floats, ...]:
+    """Return out-of-sample distances of the footage, one array for each run, NaN while a window fills.
+
+    Footage that the reference was not trained on is one run, compared with the whole reference. Otherwise
+    it is split in time, with as many known pictures before as after, and a gap between. Each part is
+    compared with a reference without the known pictures of that part and of the gap. So no picture is
+    compared with itself or with a neighbour, and other cameras' pictures in the reference stay in it.
+    """
+    if not clean.known:
+        return (reference.detector(window_size).distances(clean.embeddings),)
+    return tuple(
+        _without(reference, clean, excluded, window_size).distances(clean.embeddings[run])
+        for run, excluded in _parts(clean.known, len(clean.rows), window_size)
+    )
+
+
+def _parts(known: list[int], n: int, gap: int) -> list[tuple[slice, slice]]:
+    """Return (run, excluded) twice. With all pictures known these are its halves."""
+    middle = known[(len(known) - 1) // 2] + known[len(known) // 2] + 1  # twice the position
+    low = (middle - gap) // 2
+    high = min(middle - low, n)
+    low = max(low, 0)
+    return [(slice(0, low), slice(0, high)), (slice(high, n), slice(low, n))]
+
+
+def _without(
+    reference: Reference, clean: CleanFootage, excluded: slice, window_size: int
+) -> FittedMMD:
+    keep = np.ones(len(reference.embeddings), bool)
+    keep[[row for rows in clean.rows[excluded] for row in rows]] = False
+    return FittedMMD.fit(reference.embeddings[keep], window_size, reference.sigma)

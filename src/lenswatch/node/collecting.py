@@ -1,0 +1,70 @@
+"""How a collection of clean pictures begins, and what is told of it. Importable without torch."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from lenswatch.config import Config
+from lenswatch.durations import parse_duration
+from lenswatch.node.collection import MOST, Collection
+from lenswatch.node.request import iso_utc
+from lenswatch.reference.amount import fewest_pictures
+
+__all__ = ["NO_VERDICT", "begin", "configured", "note_of", "report"]
+
+
+# The part of an answer that gives no verdict.
+NO_VERDICT: dict[str, Any] = {
+    **dict.fromkeys(("drift", "warning", "alarm", "calibrated", "can_alarm"), False),
+    **dict.fromkeys(("distance", "drift_distance", "warning_distance")),
+    **dict.fromkeys(("score", "drift_score", "warning_score", "nearest")),
+    "causes": [],
+}
+
+
+def begin(config: Config, seconds: float, *, judged: bool, wanted: int = MOST) -> Collection:
+    """Return a new collection that keeps as many pictures as training needs, or more."""
+    least = fewest_pictures(config)
+    return Collection.begin(seconds, wanted, least, judged=judged)
+
+
+def configured(config: Config) -> Collection | None:
+    """Return a new collection as `camera.collect` asks for it, or None when it is empty."""
+    wanted = config.camera.collect
+    return begin(config, parse_duration(wanted), judged=False) if wanted else None
+
+
+def report(collection: Collection, kept: int, now: datetime) -> dict[str, Any]:
+    """Return the fields of an answer that tell of the collection."""
+    over = collection.left == 0
+    until = now.astimezone(UTC) + timedelta(seconds=collection.left)
+    collecting = {
+        "kept": kept,
+        "wanted": collection.wanted,
+        "least": collection.least,
+        "left_out": collection.left_out,
+        "until": None if over else iso_utc(until),
+    }
+    return {"collecting": collecting, "calibration_notes": [note_of(collection, kept, now)]}
+
+
+def note_of(collection: Collection, kept: int, now: datetime) -> str:
+    """Return a sentence on the collection for users."""
+    blind = "" if collection.judged else " Nothing can alarm until then."
+    reasons = [text.splitlines()[0] for text in (collection.note, collection.trouble) if text]
+    because = f" ({'; '.join(reasons)})" if reasons else ""
+    if collection.finishing:
+        what = "Training" if not collection.judged else "Calibrating"
+        return f"{what} with {kept} collected clean pictures.{blind}"
+    if collection.left == 0:
+        return (
+            f"Collecting clean pictures until there are {collection.least}: "
+            f"{kept} kept{because}.{blind}"
+        )
+    until = now.astimezone(UTC) + timedelta(seconds=collection.left)
+    out = f", {collection.left_out} left out because of drift" if collection.left_out else ""
+    return (
+        f"Collecting clean pictures: {kept} of at most {collection.wanted} kept{out}, "
+        f"until {until:%Y-%m-%d %H:%M} UTC{because}.{blind}"
+    )
