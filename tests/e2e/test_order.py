@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from playwright.sync_api import Page, expect
 
@@ -156,6 +156,8 @@ def test_node_server_and_page_agree_on_the_newest_picture_and_the_state(
         max_size=10,
     )
 )
+@example([(40_000, None, 0.5), (0, None, 0.01)])
+@example([(-9_000_000, None, 0.5), (-5, None, 0.01), (-9, None, 0.5)])
 def test_server_and_page_agree_on_jobs_of_any_client(server: Server, page: Page, jobs: Any) -> None:
     experiment, now = server.experiment(), datetime.now(UTC)
     sent = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -205,6 +206,35 @@ def test_a_time_beyond_the_calendar_is_refused(node: Node, camera: Camera, text:
 def test_a_picture_at_the_calendars_end_is_one_with_a_wrong_clock(node: Node) -> None:
     answer = node.observe(with_exif(60, "9999:12:31 23:59:59"), Request())
     assert answer["camera_time"] == "9999-12-31T23:59:59.000Z"
+
+
+def test_workers_at_the_same_time_agree_on_the_newest_picture(node: Node) -> None:
+    def observe(i: int) -> dict[str, Any]:
+        taken = NOW - (7 * i % 12) * MINUTE
+        return node.observe(jpeg(camera_pixels(60 + i)), Request(captured_at=taken))
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(observe, range(12)))
+    state = state_of(node)
+    assert state.newest is not None
+    assert state.newest.at == NOW
+    assert state.pictures == sum(not answer["late"] for answer in answers)
+    sent = [row.job["parameters"] for row in OutboxRows(node.store).due(20)]
+    times = [job["captured_at"] for job in sent]
+    assert [job["late"] for job in sent] == [
+        time < max(times[: i + 1]) for i, time in enumerate(times)
+    ]
+
+
+def test_pictures_without_a_time_are_never_late_to_workers_at_the_same_time(
+    trained: Config,
+) -> None:
+    node = Node(trained)
+    with ThreadPoolExecutor(4) as pool:
+        frames = [jpeg(camera_pixels(60 + i)) for i in range(12)]
+        answers = list(pool.map(lambda frame: node.observe(frame, Request()), frames))
+    assert not any(answer["late"] for answer in answers)
+    assert state_of(node).pictures == 12
 
 
 OFFSETS = st.timedeltas(timedelta(days=-3000), timedelta(days=30)) | st.sampled_from(
