@@ -117,12 +117,12 @@ def compare(
     from lenswatch.evaluate.compare import compare as run
     from lenswatch.node.clean_footage import embed_pictures
     from lenswatch.reference.artefact import load_reference
-    from lenswatch.reference.training import find_pictures
+    from lenswatch.reference.order import find_in_order
 
     reference = load_reference(config.storage_path)
 
     def embedded(folder: Path) -> Any:
-        pictures = find_pictures(folder, ["*"], key="FOLDER")
+        pictures = find_in_order(folder, ["*"], config.camera.zone, "FOLDER").pictures
         if len(pictures) < FEWEST:
             raise InputError(
                 f"{folder}: too few pictures to compare, {len(pictures)}; at least {FEWEST} are needed"
