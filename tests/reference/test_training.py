@@ -13,7 +13,14 @@ import pytest
 import torch
 
 from conftest import SIZE, Camera, camera_pixels, small_config
-from lenswatch.config import Config, DetectorConfig, EncoderConfig, TransformConfig, UploadConfig
+from lenswatch.config import (
+    AlarmConfig,
+    Config,
+    DetectorConfig,
+    EncoderConfig,
+    TransformConfig,
+    UploadConfig,
+)
 from lenswatch.errors import ConfigError, InputError
 from lenswatch.reference.artefact import list_digest, load_reference
 from lenswatch.reference.autoencoder import Autoencoder
@@ -242,7 +249,8 @@ def test_a_long_list_of_unreadable_pictures_is_cut(config: Config, camera: Camer
 
 
 def test_too_few_pictures_that_can_be_read_are_refused(config: Config, camera: Camera) -> None:
-    config = dataclasses.replace(config, detector=DetectorConfig(window_size=32))
+    detector, alarm = DetectorConfig(window_size=32), AlarmConfig(verdict="mmd")
+    config = dataclasses.replace(config, detector=detector, alarm=alarm)
     pictures = clean_pictures(config, camera, 100)
     pictures[0].write_bytes(b"")
     with pytest.raises(InputError, match="99 clean pictures are too few"):

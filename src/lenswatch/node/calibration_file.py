@@ -145,15 +145,14 @@ class Calibration:
                     f"{what}: drift above {threshold.drift:.4g}, "
                     f"warning above {threshold.warning:.4g}{suffix}"
                 )
-                lines += [f"  note: {note}" for note in threshold.notes]
         clean = self.details.get("clean_pictures", 0)
         if self.chart is None and clean < FEWEST:
             lines.append(
                 f"lens score: none, since it needs {FEWEST} clean pictures and there are {clean}"
             )
-        if not any(t.votes for t in self.thresholds.values()):
-            lines.append(f"warning: {ALL_EXCLUDED}")
-        return lines
+        if self.chart is not None and "mmd" not in self.thresholds:
+            lines.append(f"distance: none, since {clean} clean pictures are too few for it")
+        return lines + [f"note: {note}" for note in self.notes(tuple(_NAMES))]
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
