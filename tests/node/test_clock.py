@@ -32,6 +32,16 @@ def test_a_newer_picture_is_the_newest_and_an_older_one_is_late() -> None:
     assert (late.late, late.newest) == (True, newest)
 
 
+def test_a_gap_is_known_only_between_two_times_of_capture() -> None:
+    before = Newest(NOW - DAY)
+    assert place([NOW], NOW, before).after_a_gap(before)
+    assert place([NOW - DAY + HOUR], NOW, before).after_a_gap(before) is False
+    assert place([NOW], NOW, None).after_a_gap(None) is None
+    assert place([], NOW, before).after_a_gap(before) is None
+    arrived = Newest(NOW - DAY, arrived=True)
+    assert place([NOW], NOW, arrived).after_a_gap(arrived) is None
+
+
 def test_pictures_of_one_burst_have_the_same_time_and_are_not_late() -> None:
     assert not place([NOW], NOW, Newest(NOW)).late
 

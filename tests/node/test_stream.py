@@ -37,6 +37,7 @@ CHART = ChartState(
     SceneState(),
     None,
     np.zeros(42),
+    alone=False,
 )
 
 

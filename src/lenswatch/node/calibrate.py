@@ -9,7 +9,7 @@ from typing import Any
 
 from lenswatch.config import Config
 from lenswatch.detect.arrays import Floats
-from lenswatch.detect.chart.fitting import ChartFit, fit_chart, rhythm
+from lenswatch.detect.chart.fitting import ChartFit, fit_chart
 from lenswatch.detect.thresholds import Threshold, calibrate_scores
 from lenswatch.detect.verdict import Rule, run_time_factor
 from lenswatch.durations import in_words
@@ -118,9 +118,8 @@ def _chart(config: Config, clean: CleanFootage) -> ChartFit | None:
         return None
     try:
         factor = run_time_factor(config.alarm.verdict, "chart")
-        window, memory = rhythm(clean.spacing)
         ert = config.alarm.expected_run_time
-        return fit_chart(clean.lens, ert=ert, factor=factor, window=window, memory=memory)
+        return fit_chart(clean.lens, ert=ert, factor=factor, spacing=clean.spacing)
     except InputError:
         return None
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from lenswatch.detect.chart.fitting import are_far_apart
 from lenswatch.wire import CLOCK_ERROR, EARLIEST_CAPTURE
 
 __all__ = ["Newest", "Place", "place"]
@@ -48,6 +49,15 @@ class Place:
     camera_time: datetime | None
     late: bool
     newest: Newest
+
+    def after_a_gap(self, before: Newest | None) -> bool | None:
+        """Return whether the picture was taken long after the one before.
+
+        None if that is not known, since one of the two has no time of capture.
+        """
+        if before is None or before.arrived or self.newest.arrived:
+            return None
+        return are_far_apart((self.newest.at - before.at).total_seconds())
 
 
 def place(

@@ -24,7 +24,7 @@ __all__ = ["Judge"]
 # Causes that one picture shows without any statistics. They warn, and are never drift by themselves.
 _LOOK = frozenset({"frozen", "black", "burnt out", "camera moved"})
 
-_QUIET_FAR_APART = 3  # pictures in a row without a warning that end an alarm, of pictures far apart
+_QUIET_ALONE = 3  # pictures in a row without a warning that end an alarm, if each is judged alone
 
 
 @dataclass(frozen=True)
@@ -64,11 +64,17 @@ class Judge:
         notes = () if fixed else calibration.notes(VOTING[alarm.verdict])
         return cls(calibration, chart, alarm, notes)
 
-    def update_chart(self, state: StreamState, measured: Measured | None) -> StreamState:
-        """Return the state after the lens chart has been updated with one more picture."""
+    def update_chart(
+        self, state: StreamState, measured: Measured | None, far_apart: bool | None = None
+    ) -> StreamState:
+        """Return the state after the lens chart has been updated with one more picture.
+
+        `far_apart` tells whether it was taken long after the one before; None if that is not known.
+        """
         if self.chart is None or measured is None:
             return replace(state, chart=None)
-        return replace(state, chart=self.chart.update(state.chart or self.chart.start(), measured))
+        before = state.chart or self.chart.start()
+        return replace(state, chart=self.chart.update(before, measured, far_apart))
 
     def judge(
         self, fitted: FittedMMD, state: StreamState, request: Request
@@ -86,7 +92,7 @@ class Judge:
             mmd = replace(mmd, warning=request.warning_distance)
             verdict = replace(verdict, warning=verdict.warning or mmd.warns)
         if verdict.warning or any(one.decides for one in (mmd, chart)):  # else nothing was judged
-            quiet = _QUIET_FAR_APART if self._far_apart else fitted.window_size
+            quiet = _QUIET_ALONE if _is_alone(state) else fitted.window_size
             alarm = state.alarm.after(verdict.drift, verdict.warning, quiet)
             state = replace(state, alarm=alarm)
         return state, self._answer(state, mmd, chart, verdict, found, fixed is not None)
@@ -99,11 +105,6 @@ class Judge:
             return (), None
         state = self.chart.update(self.chart.start(), measured)
         return self._causes(StreamState(Window.empty(1), state)), deviation_map(self.chart, state)
-
-    @property
-    def _far_apart(self) -> bool:
-        """True if pictures are taken so far apart that each is judged alone."""
-        return self.chart is not None and self.chart.window == 1
 
     def _fixed(self, request: Request) -> tuple[float, float] | None:
         """Return the fixed warning and drift distance of the caller, else of the settings, else None."""
@@ -173,3 +174,8 @@ class Judge:
         if self.notes and not fixed:
             answer["calibration_notes"] = list(self.notes)
         return answer
+
+
+def _is_alone(state: StreamState) -> bool:
+    """Return whether the last picture was judged alone."""
+    return state.chart is not None and state.chart.alone

@@ -107,7 +107,9 @@ class Node:
             state = self._new_state(fitted) if placed.late else replace(live, newest=placed.newest)
             pushed = state.window.push(entry, fitted.window_size)
             state = replace(state, window=pushed, pictures=state.pictures + 1)
-            state, verdict = judge.judge(fitted, judge.update_chart(state, measured), request)
+            far_apart = None if placed.late else placed.after_a_gap(live.newest)
+            state = judge.update_chart(state, measured, far_apart)
+            state, verdict = judge.judge(fitted, state, request)
             filled = min(state.pictures, fitted.window_size)
             window = {"filled": filled, "size": fitted.window_size}
             body = self._placed(verdict, placed, request) | about | {"window": window}

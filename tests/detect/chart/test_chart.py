@@ -98,12 +98,25 @@ def test_the_slow_score_begins_with_a_full_window(fit: Any, later: Any) -> None:
 
 
 def test_a_chart_for_pictures_far_apart_decides_on_each_alone(later: Any) -> None:
-    fit = fit_chart(measure_all(frames(30)), ert=200, window=1, memory=20)
+    fit = fit_chart(measure_all(frames(30)), ert=200, spacing=86400)
     state, scores = run(fit, later[:5])
     state, fouled = run(fit, [blurred(later[5])], state)
     _, after = run(fit, later[6:7], state)
     assert max([*scores, *after]) <= fit.threshold.drift < fouled[0]
     assert len(state.cells) == 1
+
+
+def test_the_time_since_the_last_picture_decides_whether_one_is_judged_alone(
+    fit: Any, later: Any
+) -> None:
+    state, _ = run(fit, later[:5])
+    measured = measure(view(later[5]))
+    assert len(fit.chart.update(state, measured, far_apart=False).cells) == 6
+    assert len(fit.chart.update(state, measured).cells) == 6
+    alone = fit.chart.update(state, measured, far_apart=True)
+    assert len(alone.cells) == 1
+    assert fit.chart.slow_score(alone) is not None
+    assert len(fit.chart.update(alone, measured).cells) == 2
 
 
 @pytest.mark.parametrize("window", [1, 2, 3, 4, 5, 12])

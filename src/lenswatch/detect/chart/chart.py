@@ -6,7 +6,8 @@ given and returned. The score of an image is the mean of the three largest of th
 fitted to (`chart.fitting`). A fault moves several parts, and one part alone is often a passer-by.
 
 A stream has a score from its first image on. The parts of the first 11 come from the images that there are,
-with centres and units of their own, so that one threshold holds for all.
+with centres and units of their own, so that one threshold holds for all. Images that are taken far apart are
+judged alone, each as a window of its own.
 
 The chart follows slow daylight, but not fouling: at each image, a part's centre moves towards the part by
 1/200 of their difference, and in all by no more than three times the part's wander between the blocks of the
@@ -55,6 +56,8 @@ class LensChart:
         spread: (w, 42) unit of each part's distance from its centre; with a full window, from the centre
             that has followed.
         slow_spread: (42,) unit of each part's distance from its clean centre, of full windows.
+        alone: (2, 42) the last two for an image that is judged alone.
+        far_apart: True if the clean images were taken far apart.
         memory: Images: time constant with which a centre follows.
         watch: Finds frozen, black, burnt-out and displaced pictures.
     """
@@ -65,12 +68,14 @@ class LensChart:
     wander: Floats
     spread: Floats
     slow_spread: Floats
+    alone: Floats
+    far_apart: bool
     memory: float
     watch: SceneWatch
 
     @property
     def window(self) -> int:
-        """Images of a full window: 12, or 1 when they are taken far apart."""
+        """Images of a full window."""
         return len(self.centre)
 
     @cached_property
@@ -96,18 +101,34 @@ class LensChart:
         """Return the state of a stream without pictures."""
         empty = np.empty((0, _CHANNEL_ROWS, *GRID), np.float32)
         shift = np.zeros(len(PARTS))
-        return ChartState(self.digest, empty, shift, SceneState(), None, shift)
+        return ChartState(self.digest, empty, shift, SceneState(), None, shift, alone=False)
 
-    def update(self, state: ChartState, measured: Measured) -> ChartState:
-        """Return the state after one more image; a state of another chart starts again."""
+    def update(
+        self, state: ChartState, measured: Measured, far_apart: bool | None = None
+    ) -> ChartState:
+        """Return the state after one more image; a state of another chart starts again.
+
+        Args:
+            state: State after the image before.
+            measured: Measurements of the image.
+            far_apart: True if it was taken long after the one before, so that it is judged alone. None if
+                that is not known; then it is so if the clean images were.
+        """
         if state.chart != self.digest:
             state = self.start()
-        kept = len(state.cells) + 1 - self.window
-        recent = np.concatenate([state.cells[max(0, kept) :], self.cells(measured)[None]])
-        scene = self.watch.update(state.scene, measured.thumbs)
+        alone = self.far_apart if far_apart is None else far_apart
+        kept = len(state.cells) if alone else max(0, len(state.cells) + 1 - self.window)
+        recent = np.concatenate([state.cells[kept:], self.cells(measured)[None]])
         away = parts(self.scales, recent, len(recent))[0] - self.centre[len(recent) - 1]
-        moved = replace(state, cells=recent, scene=scene, away=away, before=state.shift)
-        if len(recent) < self.window:
+        moved = replace(
+            state,
+            cells=recent,
+            scene=self.watch.update(state.scene, measured.thumbs),
+            away=away,
+            before=state.shift,
+            alone=alone,
+        )
+        if len(recent) < self.window and not alone:
             return moved
         return replace(moved, shift=self.follow(state.shift, away))
 
@@ -120,16 +141,17 @@ class LensChart:
         """Return each part's signed distance from its moved centre in units of its spread; None at first."""
         if state.away is None:
             return None
-        return np.asarray((state.away - state.before) / self.spread[len(state.cells) - 1])
+        spread = self.alone[0] if state.alone else self.spread[len(state.cells) - 1]
+        return np.asarray((state.away - state.before) / spread)
 
     def slow_excesses(self, state: ChartState) -> Floats | None:
         """Return each part's signed distance from its clean centre in units of its slow spread.
 
-        None before the window is full.
+        None before the window is full, unless the image is judged alone.
         """
-        if state.away is None or len(state.cells) < self.window:
+        if state.away is None or (len(state.cells) < self.window and not state.alone):
             return None
-        return np.asarray(state.away / self.slow_spread)
+        return np.asarray(state.away / (self.alone[1] if state.alone else self.slow_spread))
 
     def score(self, state: ChartState) -> float | None:
         """Return the mean of the three largest excesses; None before the first image."""
@@ -165,6 +187,8 @@ class LensChart:
                 a["wander"],
                 a["spread"],
                 a["slow_spread"],
+                a["alone"],
+                bool(a["far_apart"]),
                 float(a["memory"]),
                 watch,
             )
@@ -187,6 +211,8 @@ class LensChart:
             "wander": self.wander,
             "spread": self.spread,
             "slow_spread": self.slow_spread,
+            "alone": self.alone,
+            "far_apart": np.array(self.far_apart),
             "memory": np.array(self.memory),
             "watch": self.watch.to_array(),
         }
@@ -203,6 +229,7 @@ class ChartState:
         scene: State of the scene watch.
         away: (42,) distance of the last image's parts from the fitted centres; None before the first.
         before: (42,) `shift` before the last image, with which that image is scored.
+        alone: The last image is judged alone.
     """
 
     chart: str
@@ -211,6 +238,7 @@ class ChartState:
     scene: SceneState
     away: Floats | None
     before: Floats
+    alone: bool
 
     def to_bytes(self) -> bytes:
         """Return a line of JSON, then the bytes of the arrays: less than 48 KiB."""
@@ -232,7 +260,9 @@ class ChartState:
             kept = _unpacked(document["arrays"], body)
             away = kept["away"] if kept["away"].size else None
             scene = SceneState.from_arrays(kept)
-            return cls(document["chart"], kept["cells"], kept["shift"], scene, away, kept["before"])
+            alone = bool(kept["alone"])
+            before, shift = kept["before"], kept["shift"]
+            return cls(document["chart"], kept["cells"], shift, scene, away, before, alone)
         except (KeyError, ValueError, TypeError) as error:
             raise StoreError(
                 f"a stored chart cannot be read ({error}); clear it with `lenswatch reset STREAM`"
@@ -244,6 +274,7 @@ class ChartState:
             "shift": self.shift,
             "away": np.empty(0) if self.away is None else self.away,
             "before": self.before,
+            "alone": np.array(self.alone),
         }
         return {name: np.ascontiguousarray(a) for name, a in (own | self.scene.to_arrays()).items()}
 

@@ -12,12 +12,12 @@ from lenswatch.detect.chart.chart import LensChart, scores
 from lenswatch.detect.chart.features import Measured, agreement, median_scene
 from lenswatch.detect.chart.folds import Fold, folds_of
 from lenswatch.detect.chart.parts import WINDOW, Scales, parts_of_windows
-from lenswatch.detect.chart.prior import first_factor, prior_threshold, units
+from lenswatch.detect.chart.prior import ALONE, first_factor, prior_threshold, units
 from lenswatch.detect.chart.scene import SceneWatch
 from lenswatch.detect.thresholds import Threshold, calibrate_scores
 from lenswatch.errors import InputError
 
-__all__ = ["FEWEST", "ChartFit", "fit_chart", "rhythm"]
+__all__ = ["FEWEST", "ChartFit", "are_far_apart", "fit_chart"]
 
 FEWEST = 10  # clean images: ten days of one a day
 _MEMORY = 200.0  # images: time constant with which a centre follows
@@ -54,7 +54,7 @@ def fit_chart(
     ert: float,
     factor: float = 1.0,
     window: int = WINDOW,
-    memory: float = _MEMORY,
+    spacing: float | None = None,
 ) -> ChartFit:
     """Fit the chart to clean pictures in time order and calibrate it block by block.
 
@@ -75,8 +75,8 @@ def fit_chart(
         ert: Expected run time asked for, in images.
         factor: Factor by which the run time of the chart alone is longer, since another statistic raises
             false alarms too.
-        window: Images of a full window: 12, or 1 for pictures that are taken far apart.
-        memory: Images: time constant with which centres follow.
+        window: Images of a full window.
+        spacing: Usual time between the pictures in seconds; None if it is not known.
 
     Raises:
         InputError: too few pictures.
@@ -93,11 +93,19 @@ def fit_chart(
     centre = np.stack(centres + centres[-1:] * (window - len(centres)))  # of less than a window
     wander = np.maximum(_usual(runs.of_window(window)), _LEAST)
     watch = SceneWatch.fit(scene, clean.thumbs)
-    slow_spread = wander * units(len(clean))
     plain = LensChart(
-        scales, scene, centre, wander, np.ones_like(centre), slow_spread, memory, watch
+        scales=scales,
+        scene=scene,
+        centre=centre,
+        wander=wander,
+        spread=np.ones_like(centre),
+        slow_spread=wander * units(len(clean)),
+        alone=np.ones((2, centre.shape[1])),
+        far_apart=are_far_apart(spacing),
+        memory=_memory(spacing),
+        watch=watch,
     )
-    return _calibrated(plain, runs, _Aim(len(clean), ert, factor, window))
+    return _calibrated(plain, runs, _Aim(len(clean), ert, factor))
 
 
 @dataclass(frozen=True)
@@ -159,7 +167,6 @@ class _Aim:
     images: int
     ert: float
     factor: float
-    window: int
 
     def threshold(self, runs: Sequence[Floats], of_prior: float = 1.0) -> Threshold:
         """Return thresholds from out-of-sample scores and the prior."""
@@ -168,7 +175,7 @@ class _Aim:
             ert=self.ert,
             tail="multiplicative",
             ert_factor=self.factor * _TAIL_FACTOR,
-            prior=lambda ert: of_prior * prior_threshold(self.images, ert, self.window),
+            prior=lambda ert: of_prior * prior_threshold(self.images, ert),
         )
 
 
@@ -179,21 +186,32 @@ def _calibrated(chart: LensChart, runs: _Runs, aim: _Aim) -> ChartFit:
     spread = _spread(followed) * scale
     scored = _scored(followed, spread)
     threshold = aim.threshold(scored)
+    higher = first_factor(aim.images)
     first = [
-        _first_spread(runs.of_window(window), scale, aim, threshold)
+        _scaled_spread(runs.of_window(window), scale, aim, threshold.drift / higher)
         for window in range(1, chart.window)
     ]
-    fitted = replace(chart, spread=np.stack([*first, spread]))
     slow = aim.threshold(_scored(runs.of_window(chart.window), chart.slow_spread), _SLOW_FACTOR)
+    alone = runs.of_window(1)
+    alone_slow = np.maximum(_usual(alone), _LEAST) * scale * (ALONE * threshold.drift / slow.drift)
+    fitted = replace(
+        chart,
+        spread=np.stack([*first, spread]),
+        alone=np.stack(
+            [_scaled_spread(alone, scale, aim, threshold.drift, of_prior=ALONE), alone_slow]
+        ),
+    )
     padded = tuple(_padded(scores, chart.window) for scores in scored)
     return ChartFit(fitted, threshold, slow, padded)
 
 
-def _first_spread(runs: list[Floats], scale: Floats, aim: _Aim, full: Threshold) -> Floats:
-    """Return the spread of windows that are not full yet, in units in which their threshold is `full`."""
+def _scaled_spread(
+    runs: list[Floats], scale: Floats, aim: _Aim, drift: float, of_prior: float = 1.0
+) -> Floats:
+    """Return the spread of another window, in units in which its drift threshold is `drift`."""
     spread = _spread(runs) * scale
-    own = aim.threshold(_scored(runs, spread)).drift * first_factor(aim.images)
-    return np.asarray(spread * own / full.drift)
+    own = aim.threshold(_scored(runs, spread), of_prior).drift
+    return np.asarray(spread * own / drift)
 
 
 def _scored(runs: Sequence[Floats], spread: Floats) -> list[Floats]:
@@ -224,16 +242,17 @@ def _padded(scores: Floats, window: int) -> Floats:
     return np.concatenate([np.full(window - 1, np.nan), scores])
 
 
-def rhythm(spacing: float | None) -> tuple[int, float]:
-    """Return the window and the memory, in images, that suit the time between two pictures.
+def are_far_apart(spacing: float | None) -> bool:
+    """Return whether pictures with this time between them, in seconds, are each judged alone.
 
     Pictures that are hours apart are independent of each other, so that a window makes nothing quieter and
-    only delays the verdict. What changes slowly is followed over two days rather than 200 pictures.
-
-    Args:
-        spacing: Usual time between clean pictures in seconds; None if it is not known.
+    only delays the verdict.
     """
+    return spacing is not None and spacing >= _FAR_APART
+
+
+def _memory(spacing: float | None) -> float:
+    """Return the time constant in images: what changes slowly is followed over 50 hours at least."""
     if spacing is None or spacing <= 0:
-        return WINDOW, _MEMORY
-    memory = float(np.clip(_FOLLOWED / spacing, _SHORTEST_MEMORY, _MEMORY))
-    return (1 if spacing >= _FAR_APART else WINDOW), memory
+        return _MEMORY
+    return float(np.clip(_FOLLOWED / spacing, _SHORTEST_MEMORY, _MEMORY))

@@ -14,7 +14,7 @@ import numpy as np
 from lenswatch.detect.arrays import Floats
 from lenswatch.detect.thresholds import USUAL_RUN_TIME
 
-__all__ = ["first_factor", "prior_threshold", "units"]
+__all__ = ["ALONE", "first_factor", "prior_threshold", "units"]
 
 _TAIL = 0.25  # by which the threshold's logarithm grows with that of the run time
 _FEW, _MANY = 60.0, 240.0  # clean images: with fewer, and with more, nothing changes
@@ -42,9 +42,7 @@ _UNITS_OF_MANY = np.array(
 )
 _THRESHOLD_OF_FEW, _THRESHOLD_OF_MANY = 1.8, 1.7
 _FIRST_OF_FEW, _FIRST_OF_MANY = 1.4, 1.2
-_ALONE = (
-    1.15  # factor of the threshold of images that are judged alone: no window makes them quieter
-)
+ALONE = 1.22  # factor of the threshold of an image that is judged alone
 
 
 def units(n: int) -> Floats:
@@ -53,17 +51,15 @@ def units(n: int) -> Floats:
     return np.asarray(np.exp(few + _share_of_many(n) * (many - few)).ravel())
 
 
-def prior_threshold(n: int, ert: float, window: int) -> float:
+def prior_threshold(n: int, ert: float) -> float:
     """Return the drift threshold that other cameras suggest.
 
     Args:
         n: Clean images.
         ert: Expected run time in images; the constants stand for `USUAL_RUN_TIME`.
-        window: Images of a full window.
     """
     usual = _between(n, _THRESHOLD_OF_FEW, _THRESHOLD_OF_MANY)
-    alone = _ALONE if window == 1 else 1.0
-    return float(alone * usual * (ert / USUAL_RUN_TIME) ** _TAIL)
+    return float(usual * (ert / USUAL_RUN_TIME) ** _TAIL)
 
 
 def first_factor(n: int) -> float:
