@@ -41,7 +41,7 @@ _UNITS_OF_MANY = np.array(
     ]
 )
 _THRESHOLD_OF_FEW, _THRESHOLD_OF_MANY = 1.8, 1.7
-_FIRST_OF_FEW, _FIRST_OF_MANY = 1.4, 1.2
+_FIRST_OF_FEW, _FIRST_OF_MANY = 1.5, 1.35
 ALONE = 1.22  # factor of the threshold of an image that is judged alone
 
 
