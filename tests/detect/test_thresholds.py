@@ -83,9 +83,11 @@ def test_a_run_time_beyond_the_footage_is_cut_to_it_and_said_so() -> None:
 def test_the_usual_run_time_may_be_longer_than_the_footage_which_is_said() -> None:
     rng = np.random.default_rng(3)
     runs = [independent(rng, 90)] * 2
-    asked = calibrate_scores(runs, ert=1000, tail="additive", prior=lambda ert: ert / 100)
+    asked = calibrate_scores(
+        runs, ert=1000, tail="additive", prior=lambda ert: ert / 100, own_share=0
+    )
     assert asked.used_ert == USUAL_RUN_TIME
-    assert (asked.drift, asked.warning) == (2.0, 0.5)  # too little footage: the prior's alone
+    assert (asked.drift, asked.warning) == (2.0, 0.5)  # the prior's alone
 
 
 def test_a_statistics_share_of_the_run_time_is_not_cut() -> None:
@@ -100,9 +102,9 @@ def test_a_prior_is_averaged_with_the_footages_own_threshold() -> None:
     rng = np.random.default_rng(3)
     runs = [log_autocorrelated(rng, 400)]
     own = calibrate_scores(runs, ert=300, tail="multiplicative")
-    both = calibrate_scores(runs, ert=300, tail="multiplicative", prior=lambda ert: ert)
-    assert both.drift == pytest.approx(math.sqrt(own.drift * 300))
-    assert both.warning == pytest.approx(math.sqrt(own.warning * 75))
+    both = calibrate_scores(runs, ert=300, tail="multiplicative", prior=lambda ert: ert / 100)
+    assert both.drift == pytest.approx(math.sqrt(own.drift * 3))
+    assert both.warning == pytest.approx(math.sqrt(own.warning * 0.75))
 
 
 def test_enough_footage_is_not_extrapolated() -> None:

@@ -169,6 +169,7 @@ def calibrate_scores(
     reach: float | None = None,
     least: float | None = None,
     prior: Prior | None = None,
+    own_share: float = 0.5,
     refractory: int = REFRACTORY,
 ) -> Threshold:
     """Calibrate thresholds for an expected run time from out-of-sample runs over clean footage.
@@ -182,9 +183,9 @@ def calibrate_scores(
     A run time that is longer than the footage cannot be found in it, and is cut to N images, or to
     `USUAL_RUN_TIME` where there are fewer.
 
-    With a prior the thresholds are the geometric mean of the prior's and the footage's own, since the tail of
-    a few hundred images is uncertain; those of too little footage are the prior's. Without one, too little
-    footage gives the largest score as warning, and that plus its distance from the median as drift.
+    With a prior the thresholds are a weighted geometric mean of the prior's and the footage's own, since the
+    tail of a few hundred images is uncertain. Without one, too little footage gives the largest score as
+    warning, and that plus its distance from the median as drift.
 
     Args:
         runs: Scores in time order, one array for each run; NaN where there is none.
@@ -196,6 +197,7 @@ def calibrate_scores(
             from the verdict.
         least: Lower bound of both thresholds.
         prior: Drift threshold that is known from other cameras, as a function of the run time.
+        own_share: Share of the footage's own threshold in the weighted geometric mean with the prior.
         refractory: Images that an event lasts.
 
     Raises:
@@ -210,11 +212,8 @@ def calibrate_scores(
     tail_ert = used_ert * ert_factor
     drift, warning = found.extend(tail_ert), found.extend(tail_ert / WARNING_SHARE)
     if prior is not None:
-        expected = prior(used_ert), prior(used_ert / WARNING_SHARE)
-        drift, warning = (
-            math.sqrt(own * other) if calibrated else other
-            for own, other in zip((drift, warning), expected, strict=True)
-        )
+        drift = _weighed(drift, prior(used_ert), own_share)
+        warning = _weighed(warning, prior(used_ert / WARNING_SHARE), own_share)
     elif not calibrated:
         warning = float(pooled.max())
         drift = 2 * warning - float(np.median(pooled))
@@ -315,6 +314,11 @@ def _mean_excess(maxima: Floats, level: float, tail: Tail) -> float:
     if tail == "additive":
         return float(np.mean(maxima - level))
     return float(np.mean(np.log(maxima / level))) if level > 0 else 0.0
+
+
+def _weighed(own: float, prior: float, own_share: float) -> float:
+    """Return the geometric mean; footage in which nothing happens does not count as less than a quarter."""
+    return float(max(own, prior / 4) ** own_share * prior ** (1 - own_share))
 
 
 def _count(runs: Sequence[ArrayLike], threshold: float, refractory: int) -> int:

@@ -12,7 +12,7 @@ from lenswatch.detect.chart.chart import LensChart, scores
 from lenswatch.detect.chart.features import Measured, agreement, median_scene
 from lenswatch.detect.chart.folds import Fold, folds_of
 from lenswatch.detect.chart.parts import WINDOW, Scales, parts_of_windows
-from lenswatch.detect.chart.prior import ALONE, first_factor, prior_threshold, units
+from lenswatch.detect.chart.prior import ALONE, first_factor, own_share, prior_threshold, units
 from lenswatch.detect.chart.scene import SceneWatch
 from lenswatch.detect.thresholds import Threshold, calibrate_scores
 from lenswatch.errors import InputError
@@ -176,6 +176,7 @@ class _Aim:
             tail="multiplicative",
             ert_factor=self.factor * _TAIL_FACTOR,
             prior=lambda ert: of_prior * prior_threshold(self.images, ert),
+            own_share=own_share(self.images),
         )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from lenswatch.detect.arrays import Floats
 from lenswatch.detect.thresholds import USUAL_RUN_TIME
 
-__all__ = ["ALONE", "first_factor", "prior_threshold", "units"]
+__all__ = ["ALONE", "first_factor", "own_share", "prior_threshold", "units"]
 
 _TAIL = 0.25  # by which the threshold's logarithm grows with that of the run time
 _FEW, _MANY = 60.0, 240.0  # clean images: with fewer, and with more, nothing changes
@@ -60,6 +60,11 @@ def prior_threshold(n: int, ert: float) -> float:
     """
     usual = _between(n, _THRESHOLD_OF_FEW, _THRESHOLD_OF_MANY)
     return float(usual * (ert / USUAL_RUN_TIME) ** _TAIL)
+
+
+def own_share(n: int) -> float:
+    """Return the share of the footage's own threshold beside the prior's: 0 of few images, 0.5 of many."""
+    return 0.5 * _share_of_many(n)
 
 
 def first_factor(n: int) -> float:

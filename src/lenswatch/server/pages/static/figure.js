@@ -4,12 +4,8 @@ import { localTime, number, utcTime } from "./format.js";
 import { STATISTICS } from "./verdict.js";
 
 const SYMBOLS = {
-  clean: "circle",
-  warning: "triangle-up",
-  drift: "diamond",
-  unwatched: "square-open",
-  failed: "x",
-  running: "circle-open",
+  clean: "circle", warning: "triangle-up", drift: "diamond",
+  unwatched: "square-open", failed: "x", running: "circle-open",
 };
 const NARROW = 480; // pixels: below, a threshold is told by its number and colour alone
 const SIZES = { clean: 5, warning: 9, drift: 9, unwatched: 7, failed: 9, running: 9 };
