@@ -46,16 +46,20 @@ def test_there_is_nothing_to_say_of_enough_footage() -> None:
 
 
 def test_a_provisional_calibration_says_once_what_is_missing() -> None:
-    details = {"clean_pictures": 230, "span": "4 hours"}
+    details = {"clean_pictures": 230, "span_seconds": 4 * 3600.0}
     (note,) = Calibration(DIGEST, thresholds(220), details=details).notes(("mmd", "chart"))
     assert "they come from 230 clean pictures over 4 hours," in note
     assert "What is missing is time rather than number" in note
+    longer = {"clean_pictures": 60, "span_seconds": 3 * 86400.0}
+    (note,) = Calibration(DIGEST, thresholds(220), details=longer).notes(("mmd", "chart"))
+    assert "from 60 clean pictures over 3 days," in note
+    assert "What is missing is time" not in note
 
 
 def test_a_run_time_beyond_the_footage_is_said_in_the_users_terms() -> None:
     found = Calibration(DIGEST, thresholds(600, ert=1000, ert_factor=2))
     (note,) = found.notes(("mmd",))
-    assert "in 1000 pictures was asked for, but 600 clean pictures" in note
+    assert "in 1000 pictures was asked for, but there are 600 clean pictures" in note
     assert "aim at one in 600" in note
     assert found.notes(("chart",)) == ()
 

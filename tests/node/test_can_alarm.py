@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import Camera
-from lenswatch.config import AlarmConfig, Config
+from lenswatch.config import AlarmConfig, Config, DetectorConfig
 from lenswatch.detect.notes import ALL_EXCLUDED, NO_THRESHOLDS
 from lenswatch.detect.thresholds import Threshold
 from lenswatch.detect.verdict import VOTING, Rule, Statistic, combine
@@ -138,3 +138,33 @@ def test_a_stream_whose_thresholds_belong_to_another_reference_cannot_alarm(
     assert answer["can_alarm"] is False
     assert answer["calibration_notes"][0].startswith("Not calibrated under this reference, since ")
     assert answer_of(trained, camera, stream="pier")["can_alarm"] is True
+
+
+def test_nothing_can_alarm_before_a_window_without_warm_start_is_full(
+    trained: Config, camera: Camera
+) -> None:
+    alarm, cold = AlarmConfig(verdict="mmd"), DetectorConfig(warm_start=False)
+    node = Node(dataclasses.replace(trained, alarm=alarm, detector=cold))
+    calibrate_stream(node.config, node.reference)
+    answers = [node.observe(camera(i), Request()) for i in range(60, 73)]
+    assert [answer["can_alarm"] for answer in answers] == [False] * 11 + [True] * 2
+    assert "The window holds 3 of 12 pictures; until it is full" in str(answers[2])
+    assert "The window holds" not in str(answers[12])
+
+
+def test_a_warm_started_window_where_the_distance_decides_is_said_to_rise_late(
+    trained: Config, camera: Camera
+) -> None:
+    node = Node(dataclasses.replace(trained, alarm=AlarmConfig(verdict="mmd")))
+    calibrate_stream(node.config, node.reference)
+    answer = node.observe(camera(60), Request())
+    assert answer["can_alarm"]
+    assert "rises late" in answer["calibration_notes"][-1]
+
+
+def test_a_fixed_distance_beyond_all_distances_cannot_alarm(
+    trained: Config, camera: Camera
+) -> None:
+    answer = Node(trained).observe(camera(60), Request(drift_distance=100))
+    assert not answer["can_alarm"]
+    assert "no picture is called drift with a drift distance of 100" in str(answer)

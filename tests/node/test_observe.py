@@ -371,10 +371,14 @@ def test_provisional_thresholds_are_said_in_the_log_once_and_in_every_job(
 def test_a_fixed_distance_needs_no_notes_on_thresholds(
     trained: Config, camera: Camera, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert "calibration_notes" not in Node(trained).observe(camera(60), Request(drift_distance=0.1))
+    notes = (
+        Node(trained).observe(camera(60), Request(drift_distance=0.1)).get("calibration_notes", ())
+    )
+    assert [note.split(";")[0] for note in notes] == ["The window holds 1 of 12 pictures"]
     caplog.clear()
     fixed = dataclasses.replace(trained, alarm=AlarmConfig(drift_distance=0.1))
-    assert "calibration_notes" not in Node(fixed).observe(camera(61), Request())
+    notes = Node(fixed).observe(camera(61), Request()).get("calibration_notes", ())
+    assert [note.split(";")[0] for note in notes] == ["The window holds 2 of 12 pictures"]
     assert caplog.messages == []
 
 

@@ -10,6 +10,8 @@ __all__ = [
     "out_of_reach",
     "provisional",
     "too_short",
+    "unreachable",
+    "window_filling",
 ]
 
 ALL_EXCLUDED = "Every statistic is excluded from the verdict, so no picture is called drift."
@@ -27,18 +29,27 @@ def not_calibrated(stream: str, reason: str) -> str:
     )
 
 
-def provisional(clean: int, span: str = "") -> str:
+def provisional(clean: int, span: str = "", *, for_days: bool = False) -> str:
     """Return the note for too few pictures, or too few events among them.
 
     Args:
-        clean: Clean pictures that could be scored.
-        span: Time that they cover, if it is known.
+        clean: Clean pictures.
+        span: Time that they cover in words, if it is known.
+        for_days: It is a day or more.
     """
     over = f" over {span}" if span else ""
+    if not for_days:
+        missing = (
+            "What is missing is time rather than number: pictures spread over all that the camera sees, "
+            "such as a day and a night."
+        )
+    else:
+        missing = (
+            "Several hundred pictures that are spread over such a time would make them reliable."
+        )
     return (
         f"The thresholds are provisional: they come from {clean} clean pictures{over}, and from other "
-        "cameras. What is missing is time rather than number: pictures spread over all that the camera sees, "
-        "such as a day and a night."
+        f"cameras. {missing}"
     )
 
 
@@ -50,11 +61,11 @@ def too_short(asked: float, scored: int) -> str:
     )
 
 
-def capped(asked: float, used: float, scored: int) -> str:
+def capped(asked: float, used: float, clean: int) -> str:
     """Return the note for a run time that is so much longer than the footage that it was cut."""
     return (
-        f"One false alarm in {asked:g} pictures was asked for, but {scored} clean pictures could be scored, "
-        f"so the thresholds aim at one in {used:g}. More clean footage would allow more."
+        f"One false alarm in {asked:.0f} pictures was asked for, but there are {clean} clean pictures, so "
+        f"the thresholds aim at one in {used:.0f}. More clean footage would allow more."
     )
 
 
@@ -65,3 +76,28 @@ def out_of_reach(statistic: str, drift: float, reach: float) -> str:
         f"cannot exceed {reach:.4g}. A smaller expected run time, more clean pictures or another "
         "bandwidth would include it."
     )
+
+
+def unreachable(drift: float, reach: float) -> str:
+    """Return the note for a fixed drift distance that no distance can exceed."""
+    return (
+        f"The distance cannot exceed {reach:.4g}, so no picture is called drift with a drift distance of "
+        f"{drift:g}; set a smaller one."
+    )
+
+
+def window_filling(pictures: int, size: int, *, distance: bool) -> str:
+    """Return the note for a window that is not full yet where the distance alone decides.
+
+    Args:
+        pictures: Pictures in the window.
+        size: Pictures in a full one.
+        distance: There is a distance, since the window began with clean embeddings.
+    """
+    if distance:
+        rest = (
+            "clean embeddings fill the rest, so that the distance, which alone decides, rises late"
+        )
+    else:
+        rest = "until it is full there is no distance, and no picture is called drift"
+    return f"The window holds {pictures} of {size} pictures; {rest}."

@@ -12,7 +12,6 @@ from lenswatch.detect.arrays import Floats
 from lenswatch.detect.chart.fitting import ChartFit, fit_chart
 from lenswatch.detect.thresholds import Threshold, calibrate_scores
 from lenswatch.detect.verdict import Rule, run_time_factor
-from lenswatch.durations import in_words
 from lenswatch.errors import InputError
 from lenswatch.node.calibration_file import DEFAULT_STREAM, Calibration, save_calibration
 from lenswatch.node.clean_footage import CleanFootage, clean_footage, distance_runs
@@ -94,7 +93,7 @@ def _details(stream: str, clean: CleanFootage) -> dict[str, Any]:
         "clean_pictures": len(clean.embeddings),
         "own_pictures": clean.remembered is not None,
         "reference_pictures": len(clean.known),
-        "span": "" if clean.span is None else in_words(clean.span.total_seconds()),
+        "span_seconds": None if clean.span is None else clean.span.total_seconds(),
     }
     remembered = clean.remembered
     return details if remembered is None else details | {"footage": remembered.to_json()}

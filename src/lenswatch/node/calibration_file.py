@@ -22,6 +22,7 @@ from lenswatch.detect.notes import (
     too_short,
 )
 from lenswatch.detect.thresholds import Threshold
+from lenswatch.durations import in_words
 from lenswatch.errors import ArtefactError
 from lenswatch.files import write_atomically
 from lenswatch.wire import STREAM, check_stream
@@ -38,6 +39,7 @@ __all__ = [
 ]
 
 FORMAT = 2
+_DAY = 86400.0  # seconds
 OTHER_REFERENCE = "its thresholds were made for another reference"
 EARLIER_FORMAT = "its thresholds were made by an earlier version of Lenswatch"
 _NAMES = {"mmd": "distance", "chart": "lens score"}
@@ -115,10 +117,13 @@ class Calibration:
         if uncertain:
             fewest = min(t.frames for t in uncertain)
             clean = self.details.get("clean_pictures", fewest)
-            found.append(provisional(clean, self.details.get("span", "")))
+            span = self.details.get("span_seconds")
+            words = "" if span is None else in_words(span)
+            found.append(provisional(clean, words, for_days=bool(span and span >= _DAY)))
         shortest = min(used.values(), key=lambda t: t.frames, default=None)
         if shortest is not None and shortest.target_ert > shortest.used_ert:
-            found.append(capped(shortest.target_ert, shortest.used_ert, shortest.frames))
+            clean = self.details.get("clean_pictures", shortest.frames)
+            found.append(capped(shortest.target_ert, shortest.used_ert, clean))
         elif shortest is not None and not uncertain and shortest.target_ert > shortest.frames:
             found.append(too_short(shortest.target_ert, shortest.frames))
         for name, t in used.items():

@@ -13,6 +13,7 @@ from lenswatch.detect.chart.causes import Cause, causes, deviation_map
 from lenswatch.detect.chart.chart import LensChart
 from lenswatch.detect.chart.features import Measured
 from lenswatch.detect.mmd import FittedMMD, Window
+from lenswatch.detect.notes import unreachable, window_filling
 from lenswatch.detect.thresholds import Threshold
 from lenswatch.detect.verdict import VOTING, Statistic, Verdict, combine
 from lenswatch.node.calibration_file import Calibration
@@ -45,10 +46,12 @@ class Judge:
 
     @property
     def can_alarm(self) -> bool:
-        """True if a picture can be called drift: a statistic of the verdict has a threshold."""
-        return self.alarm.drift_distance is not None or self.calibration.can_alarm(
-            VOTING[self.alarm.verdict]
-        )
+        """True if pictures can be called drift: a statistic of the verdict has a threshold in its reach."""
+        drift = self.alarm.drift_distance
+        if drift is None:
+            return self.calibration.can_alarm(VOTING[self.alarm.verdict])
+        known = self._threshold("mmd")
+        return known is None or known.reach is None or drift < known.reach
 
     @property
     def calibrated(self) -> bool:
@@ -95,7 +98,8 @@ class Judge:
             quiet = _QUIET_ALONE if _is_alone(state) else fitted.window_size
             alarm = state.alarm.after(verdict.drift, verdict.warning, quiet)
             state = replace(state, alarm=alarm)
-        return state, self._answer(state, mmd, chart, verdict, found, fixed is not None)
+        answer = self._answer(state, mmd, chart, verdict, found, fixed is not None)
+        return state, answer | self._reachable(fitted, state, mmd, chart, fixed is not None)
 
     def single_picture(
         self, measured: Measured
@@ -165,15 +169,29 @@ class Judge:
             "score": chart.value,
             "drift_score": chart.drift,
             "warning_score": chart.warning,
-            "can_alarm": fixed or self.can_alarm,
             "calibrated": fixed or self.calibrated,
             "causes": [cause.to_json() for cause in found],
         }
         if self.chart is not None and state.chart is not None:
             answer["deviations"] = deviation_map(self.chart, state.chart).round(2).tolist()
-        if self.notes and not fixed:
-            answer["calibration_notes"] = list(self.notes)
         return answer
+
+    def _reachable(
+        self, fitted: FittedMMD, state: StreamState, mmd: Statistic, chart: Statistic, fixed: bool
+    ) -> dict[str, Any]:
+        """Return whether a picture can be called drift now, and what stands against it."""
+        notes = [] if fixed else list(self.notes)
+        lens = not fixed and "chart" in VOTING[self.alarm.verdict] and chart.decides
+        distance = (fixed or "mmd" in VOTING[self.alarm.verdict]) and mmd.drift is not None
+        if fixed and mmd.drift is not None and mmd.drift >= fitted.largest_distance:
+            notes.append(unreachable(mmd.drift, fitted.largest_distance))
+            distance = False
+        elif distance and not lens and state.pictures < fitted.window_size:
+            exists = mmd.value is not None
+            notes.append(window_filling(state.pictures, fitted.window_size, distance=exists))
+            distance = exists
+        told: dict[str, Any] = {"can_alarm": lens or distance}
+        return told | {"calibration_notes": notes} if notes else told
 
 
 def _is_alone(state: StreamState) -> bool:

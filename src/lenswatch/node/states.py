@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from lenswatch.config import Config
 from lenswatch.errors import ArtefactError, StoreError
-from lenswatch.node.calibration_file import Calibration, load_calibration
+from lenswatch.node.calibration_file import DEFAULT_STREAM, Calibration, load_calibration
 from lenswatch.node.collecting.about import note_of
 from lenswatch.node.collecting.collection import Collection
 from lenswatch.node.judge import Judge
@@ -61,7 +61,8 @@ def stream_states(config: Config, store: NodeStore, now: datetime) -> list[Strea
         running = rows.all_collections(connection)
         kept = {stream: len(rows.kept_of(connection, stream)) for stream in running}
     found = []
-    for stream in sorted({*seen, *running}):
+    names = {*seen, *running} or ({DEFAULT_STREAM} if digest is not None else set())
+    for stream in sorted(names):
         status = _judged(config, digest, stream)
         if stream in running:
             status = _collecting(status, digest, running[stream], kept[stream], now)
@@ -83,13 +84,14 @@ def _seen(store: NodeStore, digest: str | None) -> Mapping[str, StreamSummary]:
 def _judged(config: Config, digest: str | None, stream: str) -> StreamStatus:
     if digest is None:
         return StreamStatus(stream, NOT_CALIBRATED, "There is no reference.", False)
-    if config.alarm.drift_distance is not None:
-        return StreamStatus(stream, "fixed distance", "", True)
     try:
         found = load_calibration(calibration_folder(config.storage_path), digest, stream)
     except ArtefactError as error:
         return StreamStatus(stream, NOT_CALIBRATED, f"{error}.", False)
     judge = Judge.of(found or Calibration(digest, {}), config.alarm)
+    if config.alarm.drift_distance is not None:
+        note = "" if judge.can_alarm else "The drift distance is larger than any distance can be."
+        return StreamStatus(stream, "fixed distance", note, judge.can_alarm)
     note = " ".join(judge.notes)
     if not judge.can_alarm:
         return StreamStatus(stream, NOT_CALIBRATED, note, False)
