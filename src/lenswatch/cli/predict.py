@@ -88,14 +88,15 @@ def _predict_folder(
         InputError: Some could not be used; the others were judged.
     """
     refused = repeated = late = 0
-    for picture, time in zip(pictures.pictures, pictures.times, strict=True):
+    for i, picture in enumerate(pictures.pictures):
         event_id = None if again else _event_id(node, request, folder, picture)
         known = event_id is not None and node.store.answer(event_id) is not None
         asked = replace(
             request,
             image_name=picture.name,
             event_id=event_id,
-            captured_at=time or datetime.now(UTC),
+            captured_at=pictures.places[i] if pictures.places else datetime.now(UTC),
+            camera_time=pictures.wrong.get(picture),
             backlog=True,
         )
         try:
