@@ -68,6 +68,8 @@ def predict(
         show(node.observe(path, replace(request, image_name=path.name)))
         _deliver(config, node)
         return
+    request.check_names()  # once, since each picture would be refused for the same reason
+    request.check_distances()
     pictures = find_told(config, path, ["*"], key="PATH")
     node = Node(config)
     _predict_folder(node, request, path, pictures, show, again=again)
