@@ -8,6 +8,7 @@ description held that word.
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Iterable
 from datetime import UTC
@@ -21,12 +22,27 @@ from lenswatch.wire import EVENT_ID, EVENT_ID_RULE, STREAM, STREAM_RULE
 
 __all__ = ["ModelPredictionResponse", "check_names", "predict_fields", "train_fields"]
 
+VALUE = "{input!r:.100}"  # in an error message
+NUMBER = "give a finite number, such as 0.25"
 IGNORED = frozenset({"accept"})  # deepaas_ui adds it to every request
 
 
 def _pattern(pattern: re.Pattern[str], rule: str) -> validate.Regexp:
     """Return a validator whose pattern JavaScript understands: the Swagger UI checks it before sending."""
-    return validate.Regexp(f"^{pattern.pattern.removesuffix(chr(92) + 'Z')}$", error=f"{rule}.")
+    return validate.Regexp(
+        f"^{pattern.pattern.removesuffix(chr(92) + 'Z')}$", error=f"{VALUE}: {rule}."
+    )
+
+
+def _not(form: str) -> dict[str, str]:
+    """Return the messages for a value that cannot be read: the value, and the form that can."""
+    return dict.fromkeys(("invalid", "too_large"), f"{VALUE}: {form}.")
+
+
+def _is_finite(value: float) -> None:
+    """Raise ValidationError for nan and infinity; marshmallow's own message has no value."""
+    if not math.isfinite(value):
+        raise ValidationError(f"{value}: {NUMBER}.")
 
 
 def _is_upload(value: Any) -> None:
@@ -74,6 +90,9 @@ def predict_fields() -> dict[str, fields.Field]:
         ),
         "drift_distance": fields.Float(
             load_default=None,
+            allow_nan=True,
+            validate=_is_finite,
+            error_messages=_not(NUMBER),
             metadata=_about(
                 "Report drift when the distance is above this value, instead of using the calibrated",
                 "thresholds. Applies to this call only.",
@@ -81,6 +100,9 @@ def predict_fields() -> dict[str, fields.Field]:
         ),
         "warning_distance": fields.Float(
             load_default=None,
+            allow_nan=True,
+            validate=_is_finite,
+            error_messages=_not(NUMBER),
             metadata=_about(
                 "Report a warning when the distance is above this value. Applies to this call only."
             ),
@@ -97,6 +119,9 @@ def predict_fields() -> dict[str, fields.Field]:
             format="iso",
             default_timezone=UTC,
             load_default=None,
+            error_messages=_not(
+                "give a date and time in ISO 8601, such as 2026-06-01T10:00:00Z, or leave it out"
+            ),
             metadata=_about(
                 "Time at which the picture was taken (ISO 8601; UTC if no offset is given).",
                 "Default: the time in the file, else the one in its name, else the time of arrival.",
@@ -111,17 +136,30 @@ def train_fields() -> dict[str, fields.Field]:
     return {
         "epochs": fields.Int(
             load_default=encoder.epochs,
-            validate=validate.Range(min=1, max=10_000),
+            validate=validate.Range(
+                min=1, max=10_000, error=f"{VALUE}: give a whole number from 1 to 10000."
+            ),
+            error_messages=_not("give a whole number from 1 to 10000"),
             metadata=_about("Maximum number of passes over the clean pictures."),
         ),
         "learning_rate": fields.Float(
             load_default=encoder.learning_rate,
-            validate=validate.Range(min=0, min_inclusive=False),
+            allow_nan=True,
+            validate=[
+                _is_finite,
+                validate.Range(
+                    min=0,
+                    min_inclusive=False,
+                    error=f"{VALUE}: give a number above 0, such as 0.001.",
+                ),
+            ],
+            error_messages=_not("give a number above 0, such as 0.001"),
             metadata=_about("Step size of the Adam optimiser."),
         ),
         "seed": fields.Int(
             load_default=encoder.seed,
-            validate=validate.Range(min=0),
+            validate=validate.Range(min=0, error=f"{VALUE}: give a whole number, 0 or more."),
+            error_messages=_not("give a whole number, 0 or more"),
             metadata=_about("Random seed. The same seed and pictures give the same reference."),
         ),
     }

@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lenswatch.api.schemas import check_names, predict_fields
+from lenswatch.api.schemas import check_names, predict_fields, train_fields
+from marshmallow import ValidationError
 
 from lenswatch.errors import InputError
 
 with warnings.catch_warnings():  # marshmallow's, of the class that deepaas-cli needs
     warnings.simplefilter("ignore")
     KNOWN = list(predict_fields())
+    FIELDS = predict_fields() | train_fields()
 
 
 @given(st.lists(st.sampled_from([*KNOWN, "accept"]) | st.text(max_size=200), max_size=8))
@@ -51,3 +53,39 @@ def test_a_field_like_no_other_gets_the_list_of_all() -> None:
     with pytest.raises(InputError) as caught:
         check_names(["quux"], KNOWN)
     assert str(caught.value) == f"unknown field 'quux'; known are {', '.join(KNOWN)}"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "form"),
+    [
+        ("captured_at", "yesterday", "ISO 8601, such as 2026-06-01T10:00:00Z"),
+        ("captured_at", "", "ISO 8601, such as 2026-06-01T10:00:00Z"),
+        ("drift_distance", "much", "give a finite number, such as 0.25"),
+        ("warning_distance", "", "give a finite number, such as 0.25"),
+        ("drift_distance", "nan", "give a finite number, such as 0.25"),
+        ("warning_distance", "-inf", "give a finite number, such as 0.25"),
+        ("stream", "Not A Slug", "use 1 to 64 of a-z"),
+        ("event_id", "{input} {0}", "use 1 to 64 of A-Z"),
+        ("epochs", "many", "give a whole number from 1 to 10000"),
+        ("epochs", "0", "give a whole number from 1 to 10000"),
+        ("learning_rate", "-0.5", "give a number above 0"),
+        ("learning_rate", "fast", "give a number above 0"),
+        ("learning_rate", "nan", "give a finite number"),
+        ("seed", "-1", "give a whole number, 0 or more"),
+        ("seed", "x", "give a whole number, 0 or more"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_told_with_the_form_that_can(
+    name: str, value: str, form: str
+) -> None:
+    with pytest.raises(ValidationError) as caught:
+        FIELDS[name].deserialize(value)
+    (message,) = caught.value.messages
+    assert form in message
+    assert message.startswith((f"{value!r}: ", f"{value}: "))
+
+
+def test_a_long_value_is_cut() -> None:
+    with pytest.raises(ValidationError) as caught:
+        FIELDS["drift_distance"].deserialize("9x" * 10_000)
+    assert len(str(caught.value.messages)) < 200

@@ -96,7 +96,7 @@ def test_the_same_folder_again_counts_nothing_twice(trained: Config, run: Any, t
     repeated = {answer["image_name"]: answer for answer in answers_of(again)}
     assert [repeated[answer["image_name"]] for answer in first] == first
     assert "3 of 4 pictures were judged before" in again.stderr
-    assert "1 of 4 pictures are older than the newest of stream default" in again.stderr
+    assert "1 of 4 pictures is older than the newest of stream default" in again.stderr
     assert repeated["20.jpg"]["late"] is True
     assert [stream.images for stream in open_store(trained).streams()] == [3]
     anew = answers_of(run("predict", "--json", "--again", timed))
@@ -134,6 +134,39 @@ def test_a_folder_of_years_ago_leaves_the_live_stream_alone(
     assert [stream.images for stream in open_store(trained).streams()] == [3]
 
 
+def test_one_wrong_clock_in_a_folder_changes_no_other_time(
+    trained: Config, run: Any, tmp_path: Path, camera: Camera
+) -> None:
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for i in range(11):
+        name = f"cam{i:02}_{'20150101' if i == 4 else '20260601'}-08{i:02}00.jpg"
+        (folder / name).write_bytes(camera(60 + i % 3))
+    ended = run("predict", "--json", folder)
+    answers = answers_of(ended)
+    assert [answer["captured_at"][:16] for answer in answers] == [
+        f"2026-06-01T08:{3 if i == 4 else i:02}" for i in range(11)
+    ]
+    assert not any(answer["late"] for answer in answers)
+    (told,) = [answer for answer in answers if "camera_time" in answer]
+    assert (told["image_name"][:5], told["camera_time"][:16]) == ("cam04", "2015-01-01T08:04")
+    assert "camera clock" in [cause["name"] for cause in told["causes"]]
+    assert "1 of 11 pictures has no time in the name that can be right: cam04" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--stream", "Bad"), ("--drift-distance", "nan"), ("--warning-distance", "inf")],
+)
+def test_an_option_that_no_picture_can_be_judged_with_is_told_once(
+    trained: Config, run: Any, timed: Path, option: str, value: str
+) -> None:
+    ended = run("predict", option, value, timed)
+    assert ended.exit_code == 1
+    (line,) = ended.output.splitlines()
+    assert value in line
+
+
 def test_one_picture_is_judged_each_time(
     trained: Config, run: Any, tmp_path: Path, camera: Camera
 ) -> None:
@@ -154,7 +187,7 @@ def test_predict_without_a_tracking_server_keeps_the_jobs(
     command = ["predict", "--config", str(settings), str(tmp_path / "one.jpg")]
     ended = CliRunner().invoke(main, command)
     assert ended.exit_code == 0
-    assert f"1 drift jobs wait in the outbox for {url}" in ended.output
+    assert f"1 drift job waits in the outbox for {url}" in ended.output
     with pytest.raises(requests.ConnectionError):
         requests.get(url, timeout=1)
     assert (

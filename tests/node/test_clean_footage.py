@@ -159,7 +159,7 @@ def test_a_picture_that_is_there_twice_counts_once(
     copy.write_bytes(files[1].read_bytes())
     found = clean_footage(trained, reference, [*files[:2], copy, files[2]])
     assert same(found, clean_footage(trained, reference, files))
-    assert "1 of 4 clean pictures are copies of others and are left out" in caplog.text
+    assert "1 of 4 clean pictures is a copy of another and is left out" in caplog.text
 
 
 def test_the_same_picture_twice_in_a_reference_is_left_out_twice(

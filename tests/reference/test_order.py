@@ -60,7 +60,7 @@ def test_a_name_with_another_date_than_the_exif_time_is_told(tmp_path: Path) -> 
     put(tmp_path, "20260601-080000.jpg", "2026:06:01 10:00:00")  # another zone, perhaps
     put(tmp_path, "20260605-080000.jpg", "2026:06:03 08:00:00")
     (note,) = ordered(tmp_path).notes
-    assert note.startswith("1 of 2 names have another date than the EXIF time")
+    assert note.startswith("1 of 2 names has another date than the EXIF time")
     assert "20260605-080000.jpg (2026-06-05 08:00 by name, 2026-06-03 08:00 by EXIF time)" in note
 
 
@@ -96,14 +96,17 @@ def test_files_that_were_copied_at_once_are_in_the_order_of_their_names(tmp_path
     assert found.told() == "4 pictures, ordered by name: nothing tells when they were taken"
 
 
-def test_a_kind_of_time_that_some_pictures_lack_is_not_used(tmp_path: Path) -> None:
+def test_a_kind_of_time_that_many_pictures_lack_is_not_used(tmp_path: Path) -> None:
     put(tmp_path, "2.jpg", "2026:06:01 08:00:00")
     put(tmp_path, "10.jpg", "2026:06:01 07:00:00")
     put(tmp_path, "3.jpg")
     found = ordered(tmp_path)
     assert names(found) == ["2", "3", "10"]
     assert found.notes == (
-        "1 of 3 pictures have no EXIF time that can be right, such as 3.jpg; so it is not used",
+        "1 of 3 pictures has no EXIF time that can be right, such as 3.jpg; so it is not used",
+    )
+    assert found.told() == (
+        "3 pictures, ordered by name: fewer than 9 in 10 tell when they were taken"
     )
 
 
@@ -114,6 +117,117 @@ def test_a_clock_that_cannot_be_right_orders_nothing(tmp_path: Path, exif: str) 
     found = ordered(tmp_path)
     assert (names(found), found.by) == (["1", "2"], None)
     assert "2.jpg; so it is not used" in found.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("exif", "told"),
+    [
+        ("", "04.jpg"),
+        ("1970:01:01 00:00:00", "04.jpg (1970-01-01 00:00)"),
+        ("2015:01:01 00:00:00", "04.jpg (2015-01-01 00:00)"),
+        ("2027:01:01 00:00:00", "04.jpg (2027-01-01 00:00)"),
+    ],
+)
+def test_one_wrong_clock_leaves_the_other_times_as_they_are(
+    tmp_path: Path, exif: str, told: str
+) -> None:
+    for i in range(13):
+        put(tmp_path, f"{i:02}.jpg", exif if i == 4 else f"2026:06:01 {20 - i}:00:00")
+    found = ordered(tmp_path)
+    assert names(found) == [f"{i:02}" for i in (12, 11, 10, 9, 8, 7, 6, 5, 3, 4, 2, 1, 0)]
+    assert (found.times[9], found.places[9]) == (None, datetime(2026, 6, 1, 17, tzinfo=UTC))
+    assert found.by == "EXIF time"
+    assert found.told().endswith("2026-06-01 08:00 to 2026-06-01 20:00 UTC")
+    assert found.notes[0] == (
+        f"1 of 13 pictures has no EXIF time that can be right: {told}; it stays behind its neighbour "
+        "by name"
+    )
+    assert [path.stem for path in found.wrong] == ["04"] * bool(exif)
+
+
+def test_a_note_names_some_of_many_wrong_clocks(tmp_path: Path) -> None:
+    for i in range(70):
+        put(tmp_path, f"{i:02}.jpg", "" if i % 10 == 9 else f"2026:06:01 08:{i // 2:02}:00")
+    assert ordered(tmp_path).notes == (
+        "7 of 70 pictures have no EXIF time that can be right: 09.jpg, 19.jpg, 29.jpg, 39.jpg, 49.jpg "
+        "and 2 more; they stay behind their neighbours by name",
+    )
+
+
+def test_one_old_file_makes_no_copied_folder_ordered(tmp_path: Path) -> None:
+    for i in range(12):
+        put(tmp_path, f"{i}.jpg", written=NOW - timedelta(days=4000) * (i == 3))
+    assert ordered(tmp_path).by is None
+
+
+def test_a_wrong_file_time_is_no_clock_of_a_camera(tmp_path: Path) -> None:
+    for i in range(12):
+        put(tmp_path, f"{i:02}.jpg", written=NOW - timedelta(days=4000 if i == 3 else 12 - i))
+    found = ordered(tmp_path)
+    assert (found.by, found.times[3], found.wrong) == ("file time", None, {})
+    assert names(found)[3] == "03"
+
+
+def test_a_wrong_clock_in_the_repeated_hour_moves_no_other_picture(tmp_path: Path) -> None:
+    for i in range(12):
+        put(tmp_path, f"{i:02}.jpg", f"2026:10:25 02:{i % 6}0:00")
+    put(tmp_path, "06b.jpg", "2015:01:01 00:00:00")
+    known = [time for time in ordered(tmp_path, "Europe/Berlin").times if time]
+    assert [time.hour for time in known] == [0] * 6 + [1] * 6
+
+
+def test_footage_of_several_years_has_no_wrong_clock(tmp_path: Path) -> None:
+    for i in range(40):
+        taken = datetime(2021, 1, 1, tzinfo=UTC) + timedelta(days=45 * i)
+        put(tmp_path, f"{i:02}.jpg", f"{taken:%Y:%m:%d %H:%M:%S}")
+    found = ordered(tmp_path)
+    assert (None in found.times, found.notes) == (False, ())
+
+
+def test_two_seasons_are_no_wrong_clock(tmp_path: Path) -> None:
+    for i in range(12):
+        put(tmp_path, f"{i:02}.jpg", f"{2021 if i < 2 else 2026}:06:01 08:{i:02}:00")
+    found = ordered(tmp_path)
+    assert (None in found.times, found.notes) == (False, ())
+
+
+def moment(year: int, days: int = 700) -> st.SearchStrategy[datetime]:
+    first = datetime(year, 1, 1, tzinfo=UTC)
+    return st.integers(0, days * 86400).map(lambda s: first + timedelta(seconds=s))
+
+
+@st.composite
+def folders(draw: st.DrawFn) -> tuple[list[str], dict[str, datetime]]:
+    """Draw names, and the times of the good ones; up to 1 in 10 have a bad time or none."""
+    year, other = draw(st.permutations([2012, 2022]))
+    total = draw(st.integers(1, 50))
+    bad = draw(st.sets(st.integers(0, total - 1), max_size=total // 10))
+    good = moment(year, 364)
+    wrong = st.none() | moment(other) | moment(1980) | moment(2050)
+    found, known = [], {}
+    for i in range(total):
+        time = draw(wrong if i in bad else good)
+        name = f"cam{i:03}_" + (f"{time:%Y%m%d-%H%M%S}" if time else "none")
+        found.append(name)
+        if time is not None and i not in bad:
+            known[name] = time
+    return found, known
+
+
+@given(folders())
+def test_good_times_keep_their_order_beside_bad_ones(
+    folder: tuple[list[str], dict[str, datetime]],
+) -> None:
+    every, known = folder
+    found = in_order({Path(f"{name}.jpg") for name in every}, ZoneInfo("UTC"), NOW)
+    assert found.by == "time in the name"
+    assert sorted(names(found)) == every
+    times = dict(zip(names(found), found.times, strict=True))
+    assert {name: time for name, time in times.items() if time} == known
+    assert [name for name in names(found) if name in known] == sorted(
+        known, key=lambda name: (known[name], name)
+    )
+    assert list(found.places) == sorted(found.places)
 
 
 def test_a_picture_that_cannot_be_read_stays_behind_its_neighbour(tmp_path: Path) -> None:

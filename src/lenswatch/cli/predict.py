@@ -68,6 +68,8 @@ def predict(
         show(node.observe(path, replace(request, image_name=path.name)))
         _deliver(config, node)
         return
+    request.check_names()  # once, since each picture would be refused for the same reason
+    request.check_distances()
     pictures = find_told(config, path, ["*"], key="PATH")
     node = Node(config)
     _predict_folder(node, request, path, pictures, show, again=again)
@@ -88,14 +90,15 @@ def _predict_folder(
         InputError: Some could not be used; the others were judged.
     """
     refused = repeated = late = 0
-    for picture, time in zip(pictures.pictures, pictures.times, strict=True):
+    for i, picture in enumerate(pictures.pictures):
         event_id = None if again else _event_id(node, request, folder, picture)
         known = event_id is not None and node.store.answer(event_id) is not None
         asked = replace(
             request,
             image_name=picture.name,
             event_id=event_id,
-            captured_at=time or datetime.now(UTC),
+            captured_at=pictures.places[i] if pictures.places else datetime.now(UTC),
+            camera_time=pictures.wrong.get(picture),
             backlog=True,
         )
         try:
@@ -136,15 +139,17 @@ def _event_id(node: Node, request: Request, folder: Path, picture: Path) -> str 
 
 def _summarize(stream: str, pictures: int, repeated: int, late: int) -> None:
     if repeated:
+        shown = "this is its first answer" if repeated == 1 else "these are their first answers"
         click.echo(
-            f"lenswatch: {repeated} of {pictures} pictures were judged before; these are their first "
-            "answers, and --again judges them anew",
+            f"lenswatch: {repeated} of {pictures} pictures {'was' if repeated == 1 else 'were'} judged "
+            f"before; {shown}, and --again judges {'it' if repeated == 1 else 'them'} anew",
             err=True,
         )
     if late:
         click.echo(
-            f"lenswatch: {late} of {pictures} pictures are older than the newest of stream {stream}, so "
-            "each was judged by itself; --stream with a new name judges them as a sequence",
+            f"lenswatch: {late} of {pictures} pictures {'is' if late == 1 else 'are'} older than the newest "
+            f"of stream {stream}, so {'it' if late == 1 else 'each'} was judged by itself; --stream with a "
+            "new name judges the folder as a sequence",
             err=True,
         )
 
@@ -170,7 +175,8 @@ def _deliver(config: Config, node: Node) -> None:
     if not sender.drain(timeout=5):
         pending = sender.counts().pending
         click.echo(
-            f"lenswatch: {pending} drift jobs wait in the outbox for {config.tracking.url}",
+            f"lenswatch: {pending} drift {'job waits' if pending == 1 else 'jobs wait'} in the outbox "
+            f"for {config.tracking.url}",
             err=True,
         )
     sender.stop()

@@ -98,8 +98,8 @@ def clean_footage(
     kept = list(first.values())
     if len(kept) < len(footage.files):
         copies = len(footage.files) - len(kept)
-        message = "%d of %d clean pictures are copies of others and are left out"
-        log.warning(message, copies, len(footage.files))
+        are = "is a copy of another and is" if copies == 1 else "are copies of others and are"
+        log.warning("%d of %d clean pictures %s left out", copies, len(footage.files), are)
     embeddings = np.array([embed_picture(reference, footage.pixels[i]) for i in kept], np.float64)
     digests = [footage.digests[i] for i in kept]
     same = (reference.same_pictures(*each) for each in zip(digests, embeddings, strict=True))

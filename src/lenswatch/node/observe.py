@@ -193,13 +193,14 @@ class Node:
     ) -> dict[str, Any]:
         """Return the verdict with the picture's times; a wrong clock is a cause, and worth a warning."""
         times = {"captured_at": iso_utc(placed.captured_at), "late": placed.late}
-        if placed.camera_time is None:
+        camera_time = placed.camera_time or request.camera_time
+        if camera_time is None:
             return {**verdict, **times}
         fixed = request.drift_distance is not None or self.config.alarm.drift_distance is not None
         told = {
             "warning": verdict["warning"] or not fixed,
             "causes": [*verdict["causes"], CAMERA_CLOCK],
-            "camera_time": iso_utc(placed.camera_time),
+            "camera_time": iso_utc(camera_time),
         }
         return {**verdict, **times, **told}
 

@@ -30,6 +30,7 @@ class Request:
         captured_at: Time with its offset. None: the picture's own time, the one in its file's name, or
             the time of its arrival.
         backlog: The picture belongs to a folder in time order, where years ago is no wrong clock.
+        camera_time: What the camera's clock showed, if that is known to be wrong beside other pictures.
         drift_distance: Use the fixed rule `distance > drift_distance` for this call.
         warning_distance: The same for the warning.
         image_name: The picture's file name.
@@ -42,6 +43,7 @@ class Request:
     warning_distance: float | None = None
     image_name: str = ""
     backlog: bool = False
+    camera_time: datetime | None = None
 
     def check_names(self) -> None:
         """Raise InputError when the stream or the event id is invalid: it cannot be recorded then."""

@@ -1,7 +1,7 @@
 """Pictures of a folder in the order in which they were taken.
 
-The order comes from the first kind of time that all pictures have: EXIF time, time in the name, date in the
-name, file time. Without any it is that of the names, with numbers by their value.
+The order comes from the first kind of time that at least 9 of 10 pictures have: EXIF time, time in the name,
+date in the name, file time. Without any it is that of the names, with numbers by their value.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import itertools
 import re
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -36,6 +36,11 @@ ANOTHER_DAY = timedelta(
     hours=26
 )  # between two times of one picture, beyond any difference of zones
 
+# Times this far from all others of a folder come from a clock that started anew, if they are few.
+FAR = timedelta(days=365)
+BAD_SHARE = 10  # one in so many pictures may have a bad time or none
+NAMED = 5  # pictures that a note names at most
+
 _Key = tuple[tuple[str | int, ...], str]
 
 
@@ -48,18 +53,24 @@ class Ordered:
         times: Time of capture of each in UTC; None where no time could be relied on.
         by: Kind of time that the order comes from; None for the order of the names.
         notes: Sentences on what speaks against that order.
+        places: The times, and that of the neighbour by name for a picture without one; empty for the order
+            of the names.
+        wrong: Times that the camera's clock showed and that cannot be right, in UTC.
     """
 
     pictures: tuple[Path, ...]
     times: tuple[datetime | None, ...]
     by: Source | None
     notes: tuple[str, ...] = ()
+    places: tuple[datetime, ...] = ()
+    wrong: Mapping[Path, datetime] = field(default_factory=dict)
 
     def told(self) -> str:
         """Return the order in words: "60 pictures, ordered by EXIF time: 2026-06-01 to 2026-06-03"."""
         pictures = f"{len(self.pictures)} picture{'s' * (len(self.pictures) != 1)}"
         if self.by is None:
-            return f"{pictures}, ordered by name: nothing tells when they were taken"
+            tell = "fewer than 9 in 10 tell" if self.notes else "nothing tells"
+            return f"{pictures}, ordered by name: {tell} when they were taken"
         known = [time for time in self.times if time is not None]
         return f"{pictures}, ordered by {self.by}: {_shown(min(known))} to {_shown(max(known))} UTC"
 
@@ -101,9 +112,15 @@ def find_in_order(
 
 
 def in_order(files: set[Path], zone: ZoneInfo | None, now: datetime) -> Ordered:
-    """Return picture files in time order; times after `now` or too long ago are none."""
+    """Return picture files in time order.
+
+    A kind of time counts if at most 1 in 10 of the readable pictures have none of it that can be right.
+    Times after `now`, times too long ago, and few times far away from all others cannot be right.
+    """
     pictures = sorted(files, key=_by_name)
     exif, unreadable = _exif_readings(pictures)
+    if len(unreadable) == len(pictures):
+        unreadable = set()  # their names and files are all there is
     kinds = (
         _Kind("EXIF time", exif.get),
         _Kind("time in the name", lambda path: time_in_name(path.name, now)),
@@ -112,20 +129,27 @@ def in_order(files: set[Path], zone: ZoneInfo | None, now: datetime) -> Ordered:
     )
     notes: list[str] = []
     for kind in kinds:
-        skipped = unreadable if kind.source == "EXIF time" else set()
-        times = _times(pictures, kind, zone, now)
-        missing = [p for p, time in zip(pictures, times, strict=True) if not time]
-        lacking = [path for path in missing if path not in skipped]
-        if lacking or len(missing) == len(pictures):
-            if len(missing) < len(pictures):
-                notes.append(_incomplete(kind.source, lacking, len(pictures)))
+        moments = [_moments(path, kind, zone) for path in pictures]
+        times = _times(moments, now)
+        lacking = _lacking(pictures, times, unreadable)
+        if not any(times):
             continue
+        if _too_many(len(lacking), len(pictures) - len(unreadable)):
+            notes.append(_incomplete(kind.source, lacking, len(pictures)))
+            continue
+        stray = _stray(times)
+        times = _times([() if i in stray else each for i, each in enumerate(moments)], now)
         if kind.source == "file time" and not _spread(times):
             continue
+        wrong = _wrong(pictures, moments, times)
+        lacking = _lacking(pictures, times, unreadable)
+        if lacking:
+            notes.append(_left_behind(kind.source, lacking, wrong, len(pictures)))
         notes += _against(pictures, times, kind.source)
         if kind.source == "EXIF time":
             notes += _other_days(pictures, times, zone, now)
-        return _sorted(pictures, times, kind.source, notes)
+        shown = {} if kind.source == "file time" else wrong  # that is no camera's clock
+        return replace(_sorted(pictures, times, kind.source), notes=tuple(notes), wrong=shown)
     return Ordered(tuple(pictures), (None,) * len(pictures), None, tuple(notes))
 
 
@@ -175,20 +199,58 @@ def _file_reading(path: Path) -> Reading | None:
         return None
 
 
-def _times(
-    pictures: Sequence[Path], kind: _Kind, zone: ZoneInfo | None, now: datetime
-) -> list[datetime | None]:
+def _moments(path: Path, kind: _Kind, zone: ZoneInfo | None) -> tuple[datetime, ...]:
+    reading = kind.read(path)
+    return () if reading is None else reading.moments(zone)
+
+
+def _times(moments: Sequence[tuple[datetime, ...]], now: datetime) -> list[datetime | None]:
     """Return the plausible time of each picture; in a repeated hour, that which continues the names."""
     times: list[datetime | None] = []
     before = EARLIEST_CAPTURE
-    for path in pictures:
-        reading = kind.read(path)
-        moments = () if reading is None else reading.moments(zone)
-        known = [m for m in moments if EARLIEST_CAPTURE <= m <= now + CLOCK_ERROR]
+    for each in moments:
+        known = [m for m in each if EARLIEST_CAPTURE <= m <= now + CLOCK_ERROR]
         following = [moment for moment in known if moment >= before]
         times.append(next(iter(following or known), None))
         before = times[-1] or before
     return times
+
+
+def _lacking(
+    pictures: Sequence[Path], times: Sequence[datetime | None], unreadable: set[Path]
+) -> list[Path]:
+    """Return the readable pictures without a time."""
+    both = zip(pictures, times, strict=True)
+    return [path for path, time in both if time is None and path not in unreadable]
+
+
+def _wrong(
+    pictures: Sequence[Path],
+    moments: Sequence[tuple[datetime, ...]],
+    times: Sequence[datetime | None],
+) -> dict[Path, datetime]:
+    """Return what the clock showed for each picture whose time cannot be right."""
+    each = zip(pictures, moments, times, strict=True)
+    return {path: shown[0] for path, shown, time in each if shown and time is None}
+
+
+def _too_many(bad: int, total: int) -> bool:
+    return bad * BAD_SHARE > total
+
+
+def _stray(times: Sequence[datetime | None]) -> set[int]:
+    """Return the positions of times a year or more from all others around the median, if they are few.
+
+    Footage of several years has no such gap, and that of two seasons has many pictures on both sides.
+    """
+    known = sorted((time, i) for i, time in enumerate(times) if time is not None)
+    first = last = len(known) // 2
+    while first > 0 and known[first][0] - known[first - 1][0] < FAR:
+        first -= 1
+    while last < len(known) - 1 and known[last + 1][0] - known[last][0] < FAR:
+        last += 1
+    stray = {i for _, i in known[:first] + known[last + 1 :]}
+    return set() if _too_many(len(stray), len(known)) else stray
 
 
 def _spread(times: Sequence[datetime | None]) -> bool:
@@ -197,9 +259,7 @@ def _spread(times: Sequence[datetime | None]) -> bool:
     return len(known) > 1 and span >= (len(known) - 1) * LEAST_FILE_INTERVAL
 
 
-def _sorted(
-    pictures: Sequence[Path], times: Sequence[datetime | None], by: Source, notes: Sequence[str]
-) -> Ordered:
+def _sorted(pictures: Sequence[Path], times: Sequence[datetime | None], by: Source) -> Ordered:
     """Return the pictures by time; one without a time stays behind its neighbour by name."""
     filled, before = [], next(time for time in times if time is not None)
     for time in times:
@@ -207,15 +267,38 @@ def _sorted(
         filled.append(before)
     order = sorted(range(len(pictures)), key=lambda i: (filled[i], i))
     return Ordered(
-        tuple(pictures[i] for i in order), tuple(times[i] for i in order), by, tuple(notes)
+        tuple(pictures[i] for i in order),
+        tuple(times[i] for i in order),
+        by,
+        places=tuple(filled[i] for i in order),
     )
 
 
 def _incomplete(source: Source, lacking: Sequence[Path], total: int) -> str:
-    return (
-        f"{len(lacking)} of {total} pictures have no {source} that can be right, such as "
-        f"{lacking[0].name}; so it is not used"
+    return f"{_without(source, len(lacking), total)}, such as {lacking[0].name}; so it is not used"
+
+
+def _left_behind(
+    source: Source, lacking: Sequence[Path], wrong: Mapping[Path, datetime], total: int
+) -> str:
+    """Return a note that names pictures whose place in the order is a guess."""
+    named = [
+        f"{path.name} ({_shown(wrong[path])})" if path in wrong else path.name
+        for path in lacking[:NAMED]
+    ]
+    more = len(lacking) - len(named)
+    which = ", ".join(named) + (f" and {more} more" if more else "")
+    stay = (
+        "it stays behind its neighbour"
+        if len(lacking) == 1
+        else "they stay behind their neighbours"
     )
+    return f"{_without(source, len(lacking), total)}: {which}; {stay} by name"
+
+
+def _without(source: Source, lacking: int, total: int) -> str:
+    have = "has" if lacking == 1 else "have"
+    return f"{lacking} of {total} pictures {have} no {source} that can be right"
 
 
 def _against(
@@ -251,8 +334,9 @@ def _other_days(
     if not wrong:
         return []
     path, named, time = wrong[0]
+    have = "has" if len(wrong) == 1 else "have"
     return [
-        f"{len(wrong)} of {len(pictures)} names have another date than the EXIF time, such as "
+        f"{len(wrong)} of {len(pictures)} names {have} another date than the EXIF time, such as "
         f"{path.name} ({_shown(named)} by name, {_shown(time)} by EXIF time); the EXIF time decides"
     ]
 

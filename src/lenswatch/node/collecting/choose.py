@@ -44,9 +44,8 @@ def choose_from(found: Ordered, images: Path, stream: str, wanted: int) -> list[
 
 
 def _moments(found: Ordered) -> list[float]:
-    """Return the capture times in seconds where all are known, else the places in the order."""
-    known = [time.timestamp() for time in found.times if time is not None]
-    return known if len(known) == len(found.pictures) else list(range(len(found.pictures)))
+    """Return the times of the pictures in seconds where they are known, else the places in the order."""
+    return [time.timestamp() for time in found.places] or list(range(len(found.pictures)))
 
 
 def _copied(path: Path, folder: Path) -> Path:
