@@ -95,6 +95,50 @@ def test_finish_ends_a_collection_early(run: Any, tmp_path: Path, footage: Path)
     assert f"reference {current_digest(small_config(tmp_path).storage_path)} " in early.output
 
 
+def calibration_of(config: Config, stream: str) -> bytes:
+    folder = calibration_folder(config.storage_path) / str(current_digest(config.storage_path))
+    return (folder / f"{stream}.json").read_bytes()
+
+
+@pytest.mark.parametrize("kept", [0, 1, 9])
+def test_a_finish_with_too_few_pictures_changes_nothing(
+    trained: Config, run: Any, footage: Path, kept: int
+) -> None:
+    run("calibrate", "--stream", "reef", footage)
+    before = calibration_of(trained, "reef")
+    run("collect", "--stream", "reef", "--for", "1 second")
+    few = footage.parent / "few"
+    few.mkdir()
+    for path in sorted(footage.iterdir())[:kept]:
+        path.rename(few / path.name)
+        run("predict", few / path.name, "--stream", "reef")
+    ended = run("collect", "--stream", "reef", "--finish")
+    assert ended.exit_code == 1
+    if kept == 0:
+        assert "0 pictures were kept: nothing to calibrate from" in ended.output
+    else:
+        assert "too few to learn from; give 10 or more" in ended.output
+        assert "nothing was changed" in ended.output
+    assert calibration_of(trained, "reef") == before
+    assert "stream reef: Collecting" in run("collect", "--status").output
+
+
+def test_a_finish_without_any_file_that_was_kept_changes_nothing(
+    trained: Config, run: Any, footage: Path
+) -> None:
+    run("calibrate", "--stream", "reef", footage)
+    before = calibration_of(trained, "reef")
+    run("collect", "--stream", "reef", "--for", "10 minutes", "--pictures", 100_000)
+    run("predict", footage, "--stream", "reef")
+    assert collected(trained, "reef")
+    for path in collected(trained, "reef"):
+        path.unlink()
+    ended = run("collect", "--stream", "reef", "--finish")
+    assert ended.exit_code == 1
+    assert "0 clean pictures: nothing to calibrate from" in ended.output
+    assert calibration_of(trained, "reef") == before
+
+
 def test_a_folder_trains_a_node_that_has_no_reference(
     run: Any, tmp_path: Path, footage: Path
 ) -> None:

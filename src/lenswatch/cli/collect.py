@@ -136,8 +136,20 @@ def _finish(config: Config, stream: str) -> None:
         found = rows.collection_of(transaction.connection, stream)
         if found is None:
             raise _none(stream)
+        if not rows.kept_of(transaction.connection, stream):
+            raise InputError(
+                f"stream {stream}: 0 pictures were kept: nothing to calibrate from; wait until "
+                "pictures have arrived, or give it up with --stop"
+            )
         rows.put(transaction.connection, stream, dataclasses.replace(found, finishing=True))
     finish_collections(config, store)
+    with store.read() as connection:
+        found = rows.collection_of(connection, stream)
+    if found is not None and not found.finishing:
+        raise InputError(
+            f"stream {stream}: not finished, and nothing was changed; wait until more pictures "
+            "have arrived, or give it up with --stop"
+        )
 
 
 def _due(config: Config, _stream: str) -> None:
