@@ -9,6 +9,7 @@ import pytest
 
 from conftest import Camera, small_config
 from lenswatch.config import Config
+from lenswatch.node.calibration_file import Calibration, save_calibration
 from lenswatch.reference.amount import fewest_pictures
 from lenswatch.reference.paths import calibration_folder, current_digest
 
@@ -44,6 +45,15 @@ def test_a_running_collection_is_begun_shown_and_given_up(trained: Config, run: 
     nothing = run("collect", "--stream", "reef", "--stop")
     assert nothing.exit_code == 1
     assert "no clean pictures are being collected" in nothing.output
+
+
+def test_a_stream_without_thresholds_is_said_to_keep_all_pictures(
+    run: Any, trained: Config
+) -> None:
+    folder, digest = calibration_folder(trained.storage_path), current_digest(trained.storage_path)
+    save_calibration(folder, "reef", Calibration.missing(str(digest), "reef", "they are gone"))
+    begun = run("collect", "--stream", "reef").output
+    assert "nothing can alarm at present, so all its pictures count as clean" in begun
 
 
 @pytest.mark.parametrize("arguments", [(), ("--new-camera",)])

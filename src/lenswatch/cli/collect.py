@@ -80,10 +80,11 @@ def _open(config: Config) -> NodeStore:
 
 def _begin(config: Config, stream: str, duration: str, wanted: int, new_camera: bool) -> None:
     from lenswatch.node.collecting.about import begin
+    from lenswatch.node.states import thresholds_of
     from lenswatch.node.store import collections as rows
 
-    has_reference = current_digest(config.storage_path) is not None
-    judged = has_reference and not new_camera
+    digest = current_digest(config.storage_path)
+    judged = digest is not None and not new_camera
     collection = begin(config, parse_duration(duration), judged=judged, wanted=wanted)
     with _open(config).begin() as transaction:
         if rows.collection_of(transaction.connection, stream) is not None:
@@ -96,8 +97,10 @@ def _begin(config: Config, stream: str, duration: str, wanted: int, new_camera: 
             transaction.delete_windows(stream)
     most = f"at most {collection.wanted} pictures"
     say(f"stream {stream}: collecting {most} for {duration}, from its next one on")
-    if collection.judged:
+    if judged and thresholds_of(config, digest, stream).can_alarm:
         say("  judging goes on; pictures in drift or alarm are not kept")
+    elif judged:
+        say("  nothing can alarm at present, so all its pictures count as clean")
     else:
         say("  the stream is not judged meanwhile: nothing can alarm")
 

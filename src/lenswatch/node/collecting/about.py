@@ -63,8 +63,15 @@ def note_of(collection: Collection, kept: int, now: datetime) -> str:
             f"{kept} kept{because}.{blind}"
         )
     until = now.astimezone(UTC) + timedelta(seconds=collection.left)
-    out = f", {collection.left_out} left out because of drift" if collection.left_out else ""
+    out = _left_out(collection)
     return (
         f"Collecting clean pictures: {kept} of at most {collection.wanted} kept{out}, "
         f"until {until:%Y-%m-%d %H:%M} UTC{because}.{blind}"
     )
+
+
+def _left_out(collection: Collection) -> str:
+    """Return a clause on the pictures that were left out, by reason; empty if there are none."""
+    drift = collection.left_out - collection.in_alarm
+    counts = {"drift": drift, "an alarm": collection.in_alarm}
+    return "".join(f", {n} left out because of {why}" for why, n in counts.items() if n)

@@ -52,6 +52,7 @@ class Collection:
         last_at: Arrival of the last picture, seconds since 1970; None before the first.
         newest: Latest capture time so far, seconds since 1970; None before the first.
         left_out: Pictures that were in drift or alarm.
+        in_alarm: Those of them that were not in drift themselves.
         finishing: It is over: no more pictures are kept, and training is due.
         note: Reason why it went on after its time was over; empty without one.
         trouble: Reason why the newest picture could not be kept; empty without one.
@@ -66,6 +67,7 @@ class Collection:
     last_at: float | None = None
     newest: float | None = None
     left_out: int = 0
+    in_alarm: int = 0
     finishing: bool = False
     note: str = ""
     trouble: str = ""
