@@ -103,6 +103,22 @@ def test_drift_and_failures_come_before_what_cannot_alarm(
     expect(page).to_have_title(re.compile("^◆ drift: wall"))
 
 
+@pytest.mark.parametrize("picture", [{}, {"can_alarm": True, "distance": 0.01}])
+def test_a_collecting_stream_that_is_still_in_alarm_comes_first(
+    server: Server, page: Page, experiment: str, picture: dict[str, Any]
+) -> None:
+    server.job(experiment, stream="wall", distance=0.01, warning=True)
+    server.job(experiment, stream="yard", status="Failed", error="cut")
+    page.goto(server.page_of(experiment))
+    names = page.locator("#streams strong")
+    expect(names).to_have_text(["wall", "yard", "pier", "reef", "quay"])
+    still = collecting(13, alarm=True, **picture)
+    server.job(experiment, minute=13, stream="reef", **still)
+    expect(names).to_have_text(["reef", "wall", "yard", "pier", "quay"])
+    page.reload()
+    expect(names).to_have_text(["reef", "wall", "yard", "pier", "quay"])
+
+
 def test_a_job_explains_why_nothing_can_alarm(server: Server, page: Page, experiment: str) -> None:
     page.goto(server.page_of(experiment))
     line(page, "reef").click()
