@@ -69,7 +69,9 @@ def test_a_stream_that_is_not_judged_meanwhile_is_said_to_be_so(
     ("arguments", "says"),
     [
         (("--for", "soon"), "'soon': no duration; write a number and a unit"),
+        (("--for", "0 days"), "the number is from 0.001 to 9999.999"),
         (("--pictures", "0"), "0 is not in the range"),
+        (("--pictures", "5"), "--pictures 5: too few to learn from; give 10 or more"),
         (("--stream", "Not A Slug"), "stream 'Not A Slug'"),
         (("--stop", "."), "exclude each other"),
     ],
@@ -162,6 +164,20 @@ def test_a_folder_trains_a_node_that_has_no_reference(
     again = run("train")
     assert again.exit_code == 0, again.output
     assert "from 50 clean pictures" in again.output
+
+
+@pytest.mark.parametrize("has_reference", [True, False])
+def test_a_folder_with_too_few_pictures_is_refused_and_nothing_is_copied(
+    run: Any, trained: Config, footage: Path, has_reference: bool
+) -> None:
+    if not has_reference:
+        (trained.storage_path / "reference" / "current").unlink()
+    for path in sorted(footage.iterdir())[9:]:
+        path.unlink()
+    ended = run("collect", "--stream", "reef", footage)
+    assert ended.exit_code == 1
+    assert "9 clean pictures are too few to learn from; give 10 or more" in ended.output
+    assert not (trained.image_folder / "collected").exists()
 
 
 def test_a_folder_calibrates_a_stream_where_there_is_a_reference(

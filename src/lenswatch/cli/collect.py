@@ -17,6 +17,7 @@ from lenswatch.config import Config
 from lenswatch.durations import parse_duration
 from lenswatch.errors import InputError
 from lenswatch.node.collecting.collection import MOST
+from lenswatch.reference.amount import fewest_pictures
 from lenswatch.reference.paths import current_digest
 from lenswatch.wire import check_stream
 
@@ -34,8 +35,7 @@ __all__ = ["collect", "finish_collections", "mention_collections"]
     "--pictures",
     "wanted",
     type=click.IntRange(1, 100_000),
-    default=MOST,
-    show_default=True,
+    show_default=str(MOST),
     help="Most pictures that are kept.",
 )
 @click.option(
@@ -50,7 +50,7 @@ def collect(
     config: Config,
     stream: str,
     duration: str,
-    wanted: int,
+    wanted: int | None,
     new_camera: bool,
     action: str | None,
     folder: Path | None,
@@ -65,11 +65,23 @@ def collect(
     if folder is not None and action is not None:
         raise InputError(f"FOLDER and --{action} exclude each other; give one of them")
     if folder is not None:
-        _from_folder(config, stream, folder, wanted)
+        _from_folder(config, stream, folder, _most(config, wanted))
     elif action is not None:
         _ACTIONS[action](config, stream)
     else:
-        _begin(config, stream, duration, wanted, new_camera)
+        _begin(config, stream, duration, _most(config, wanted), new_camera)
+
+
+def _most(config: Config, wanted: int | None) -> int:
+    """Return the most pictures to keep.
+
+    Raises:
+        InputError: Fewer are asked for than training needs.
+    """
+    least = fewest_pictures(config)
+    if wanted is not None and wanted < least:
+        raise InputError(f"--pictures {wanted}: too few to learn from; give {least} or more")
+    return max(MOST, least) if wanted is None else wanted
 
 
 def _open(config: Config) -> NodeStore:
@@ -213,7 +225,11 @@ def _from_folder(config: Config, stream: str, folder: Path, wanted: int) -> None
     from lenswatch.reference.training import build_reference
 
     pictures = choose_from(
-        find_told(config, folder, ["*"], key="FOLDER"), config.image_folder, stream, wanted
+        find_told(config, folder, ["*"], key="FOLDER"),
+        config.image_folder,
+        stream,
+        wanted,
+        fewest_pictures(config),
     )
     say(f"{len(pictures)} pictures, spread over {folder}, are kept below {config.image_folder}")
     if current_digest(config.storage_path) is None:
