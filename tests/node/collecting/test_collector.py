@@ -82,8 +82,8 @@ def test_without_a_reference_a_picture_is_kept_and_not_judged(
         "until": "2026-06-03T00:00:00.000Z",
     }
     assert answer["calibration_notes"] == [
-        "Collecting clean pictures: 1 of at most 400 kept, until 2026-06-03 00:00 UTC. "
-        "Nothing can alarm until then."
+        "Collecting clean pictures: 1 of at most 400 kept, still missing: 2 days with pictures, "
+        "until 2026-06-03 00:00 UTC if they keep coming. Nothing can alarm until then."
     ]
     (kept,) = files(collecting)
     assert kept.read_bytes() == camera(0)

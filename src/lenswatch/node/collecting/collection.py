@@ -83,6 +83,11 @@ class Collection:
         """Seconds until it is over."""
         return max(0.0, self.seconds - self.passed)
 
+    def left_at(self, now: float) -> float:
+        """Return the seconds that would be left if the next picture arrived at `now`, as `after` has it."""
+        gap = 0.0 if self.last_at is None else max(0.0, now - self.last_at)
+        return max(0.0, self.left - min(gap, LONGEST_GAP * self.seconds))
+
     def after(self, arrival: float, taken: float) -> Self:
         """Return the collection after one more picture.
 
