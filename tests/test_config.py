@@ -90,6 +90,8 @@ def test_a_named_file_must_exist(tmp_path: Path) -> None:
             "camera.collect = '3': must be empty or a number and a unit, such as \"90 minutes\"",
         ),
         ("[camera]\ncollect = '0 days'", "camera.collect = '0 days'"),
+        ("[camera]\ncollect = '0 days'", "the number is from 0.001 to 9999.999"),
+        ("[camera]\ncollect = '99999999 weeks'", "the number is from 0.001 to 9999.999"),
         ("[camera]\ncollect = 3", "camera.collect = 3"),
         (
             "[camera_state]\nclean = 'a.jpg'",

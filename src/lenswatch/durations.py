@@ -10,7 +10,10 @@ __all__ = ["DURATION", "DURATION_RULE", "in_words", "parse_duration"]
 
 # A number above 0 of at most four digits before the point, so that no date overflows.
 DURATION = r"(?=[0-9.]*[1-9])[0-9]{1,4}(\.[0-9]{1,3})? ?(second|minute|hour|day|week)s?"
-DURATION_RULE = 'a number and a unit, such as "90 minutes", "36 hours", "3 days" or "2 weeks"'
+DURATION_RULE = (
+    'a number and a unit, such as "90 minutes", "36 hours", "3 days" or "2 weeks"; '
+    "the number is from 0.001 to 9999.999"
+)
 _UNITS = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0, "week": 604800.0}
 _PARTS = re.compile(rf"\A{DURATION}\Z")
 

@@ -9,6 +9,7 @@ import pytest
 
 from conftest import Camera, small_config
 from lenswatch.config import Config
+from lenswatch.node.calibration_file import Calibration, save_calibration
 from lenswatch.reference.amount import fewest_pictures
 from lenswatch.reference.paths import calibration_folder, current_digest
 
@@ -46,6 +47,15 @@ def test_a_running_collection_is_begun_shown_and_given_up(trained: Config, run: 
     assert "no clean pictures are being collected" in nothing.output
 
 
+def test_a_stream_without_thresholds_is_said_to_keep_all_pictures(
+    run: Any, trained: Config
+) -> None:
+    folder, digest = calibration_folder(trained.storage_path), current_digest(trained.storage_path)
+    save_calibration(folder, "reef", Calibration.missing(str(digest), "reef", "they are gone"))
+    begun = run("collect", "--stream", "reef").output
+    assert "nothing can alarm at present, so all its pictures count as clean" in begun
+
+
 @pytest.mark.parametrize("arguments", [(), ("--new-camera",)])
 def test_a_stream_that_is_not_judged_meanwhile_is_said_to_be_so(
     run: Any, trained: Config, arguments: tuple[str, ...]
@@ -59,7 +69,9 @@ def test_a_stream_that_is_not_judged_meanwhile_is_said_to_be_so(
     ("arguments", "says"),
     [
         (("--for", "soon"), "'soon': no duration; write a number and a unit"),
+        (("--for", "0 days"), "the number is from 0.001 to 9999.999"),
         (("--pictures", "0"), "0 is not in the range"),
+        (("--pictures", "5"), "--pictures 5: too few to learn from; give 10 or more"),
         (("--stream", "Not A Slug"), "stream 'Not A Slug'"),
         (("--stop", "."), "exclude each other"),
     ],
@@ -95,6 +107,50 @@ def test_finish_ends_a_collection_early(run: Any, tmp_path: Path, footage: Path)
     assert f"reference {current_digest(small_config(tmp_path).storage_path)} " in early.output
 
 
+def calibration_of(config: Config, stream: str) -> bytes:
+    folder = calibration_folder(config.storage_path) / str(current_digest(config.storage_path))
+    return (folder / f"{stream}.json").read_bytes()
+
+
+@pytest.mark.parametrize("kept", [0, 1, 9])
+def test_a_finish_with_too_few_pictures_changes_nothing(
+    trained: Config, run: Any, footage: Path, kept: int
+) -> None:
+    run("calibrate", "--stream", "reef", footage)
+    before = calibration_of(trained, "reef")
+    run("collect", "--stream", "reef", "--for", "1 second")
+    few = footage.parent / "few"
+    few.mkdir()
+    for path in sorted(footage.iterdir())[:kept]:
+        path.rename(few / path.name)
+        run("predict", few / path.name, "--stream", "reef")
+    ended = run("collect", "--stream", "reef", "--finish")
+    assert ended.exit_code == 1
+    if kept == 0:
+        assert "0 pictures were kept: nothing to calibrate from" in ended.output
+    else:
+        assert "too few to learn from; give 10 or more" in ended.output
+        assert "nothing was changed" in ended.output
+    assert calibration_of(trained, "reef") == before
+    assert "stream reef: Collecting" in run("collect", "--status").output
+
+
+def test_a_finish_without_any_file_that_was_kept_changes_nothing(
+    trained: Config, run: Any, footage: Path
+) -> None:
+    run("calibrate", "--stream", "reef", footage)
+    before = calibration_of(trained, "reef")
+    run("collect", "--stream", "reef", "--for", "10 minutes", "--pictures", 100_000)
+    run("predict", footage, "--stream", "reef")
+    assert collected(trained, "reef")
+    for path in collected(trained, "reef"):
+        path.unlink()
+    ended = run("collect", "--stream", "reef", "--finish")
+    assert ended.exit_code == 1
+    assert "0 clean pictures: nothing to calibrate from" in ended.output
+    assert calibration_of(trained, "reef") == before
+
+
 def test_a_folder_trains_a_node_that_has_no_reference(
     run: Any, tmp_path: Path, footage: Path
 ) -> None:
@@ -108,6 +164,20 @@ def test_a_folder_trains_a_node_that_has_no_reference(
     again = run("train")
     assert again.exit_code == 0, again.output
     assert "from 50 clean pictures" in again.output
+
+
+@pytest.mark.parametrize("has_reference", [True, False])
+def test_a_folder_with_too_few_pictures_is_refused_and_nothing_is_copied(
+    run: Any, trained: Config, footage: Path, has_reference: bool
+) -> None:
+    if not has_reference:
+        (trained.storage_path / "reference" / "current").unlink()
+    for path in sorted(footage.iterdir())[9:]:
+        path.unlink()
+    ended = run("collect", "--stream", "reef", footage)
+    assert ended.exit_code == 1
+    assert "9 clean pictures are too few to learn from; give 10 or more" in ended.output
+    assert not (trained.image_folder / "collected").exists()
 
 
 def test_a_folder_calibrates_a_stream_where_there_is_a_reference(

@@ -56,6 +56,15 @@ def test_a_reference_that_is_not_there_is_one_line(trained: Config, run: Any) ->
     assert current_digest(trained.storage_path) == before
 
 
+@pytest.mark.parametrize("digest", ["", " "])
+def test_an_empty_digest_is_said_to_be_missing(trained: Config, run: Any, digest: str) -> None:
+    before = current_digest(trained.storage_path)
+    ended = run("use", digest)
+    assert ended.exit_code == 1
+    assert f"lenswatch: {digest!r}: a digest is missing; give one" in ended.output
+    assert current_digest(trained.storage_path) == before
+
+
 def test_a_damaged_reference_is_not_used(trained: Config, run: Any) -> None:
     old: Any = load_reference(trained.storage_path)
     wider = dataclasses.replace(old, sigma=2 * old.sigma)

@@ -11,8 +11,8 @@ from playwright.sync_api import Locator, Page, expect
 from support.tracking_server import Server
 
 NOTE = (
-    "Collecting clean pictures: 12 of at most 400 kept, until 2026-06-04 08:00 UTC. "
-    "Nothing can alarm until then."
+    "Collecting clean pictures: 12 of at most 400 kept, still missing: 3 days with pictures, "
+    "until 2026-06-04 08:00 UTC if they keep coming. Nothing can alarm until then."
 )
 EXCLUDED = "Every statistic is excluded from the verdict, so no picture is called drift."
 
@@ -101,6 +101,22 @@ def test_drift_and_failures_come_before_what_cannot_alarm(
     names = page.locator("#streams strong")
     expect(names).to_have_text(["wall", "yard", "pier", "reef", "quay"])
     expect(page).to_have_title(re.compile("^◆ drift: wall"))
+
+
+@pytest.mark.parametrize("picture", [{}, {"can_alarm": True, "distance": 0.01}])
+def test_a_collecting_stream_that_is_still_in_alarm_comes_first(
+    server: Server, page: Page, experiment: str, picture: dict[str, Any]
+) -> None:
+    server.job(experiment, stream="wall", distance=0.01, warning=True)
+    server.job(experiment, stream="yard", status="Failed", error="cut")
+    page.goto(server.page_of(experiment))
+    names = page.locator("#streams strong")
+    expect(names).to_have_text(["wall", "yard", "pier", "reef", "quay"])
+    still = collecting(13, alarm=True, **picture)
+    server.job(experiment, minute=13, stream="reef", **still)
+    expect(names).to_have_text(["reef", "wall", "yard", "pier", "quay"])
+    page.reload()
+    expect(names).to_have_text(["reef", "wall", "yard", "pier", "quay"])
 
 
 def test_a_job_explains_why_nothing_can_alarm(server: Server, page: Page, experiment: str) -> None:

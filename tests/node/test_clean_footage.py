@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import SIZE, Camera
-from lenswatch.config import Config, TransformConfig
+from lenswatch.config import AlarmConfig, Config, TransformConfig
+from lenswatch.detect.verdict import Rule
 from lenswatch.errors import InputError
 from lenswatch.node.calibrate import calibrate_stream
 from lenswatch.node.clean_footage import CleanFootage, clean_footage, distance_runs, embed_pictures
@@ -196,3 +197,24 @@ def test_two_unreadable_pictures_in_fifty_are_named_in_the_error(
     for read in (clean_footage, embed_pictures):
         with pytest.raises(InputError, match=r"2 of 50 .*\n.*007\.jpg.*\n.*008\.jpg"):
             read(trained, reference, files)
+
+
+def test_no_picture_at_all_is_not_taken_for_the_references_own(trained: Config) -> None:
+    reference = load_reference(trained.storage_path)
+    with pytest.raises(InputError, match="0 clean pictures: nothing to calibrate from"):
+        calibrate_stream(trained, reference, "reef", [])
+
+
+@pytest.mark.parametrize(
+    ("verdict", "given", "needed"), [("either", 1, 10), ("either", 9, 10), ("mmd", 30, 40)]
+)
+def test_too_few_pictures_are_refused_as_training_refuses_them(
+    trained: Config, verdict: Rule, given: int, needed: int
+) -> None:
+    reference = load_reference(trained.storage_path)
+    config = dataclasses.replace(trained, alarm=AlarmConfig(verdict=verdict))
+    files = sorted((trained.image_folder / "clean").iterdir())
+    words = rf"{given} clean pictures? (is|are) too few to learn from; give {needed} or more"
+    with pytest.raises(InputError, match=words):
+        calibrate_stream(config, reference, "reef", files[:given])
+    assert calibrate_stream(config, reference, "reef", files[:needed]).thresholds

@@ -17,6 +17,7 @@ from lenswatch.config import Config
 from lenswatch.durations import parse_duration
 from lenswatch.errors import InputError
 from lenswatch.node.collecting.collection import MOST
+from lenswatch.reference.amount import fewest_pictures
 from lenswatch.reference.paths import current_digest
 from lenswatch.wire import check_stream
 
@@ -34,8 +35,7 @@ __all__ = ["collect", "finish_collections", "mention_collections"]
     "--pictures",
     "wanted",
     type=click.IntRange(1, 100_000),
-    default=MOST,
-    show_default=True,
+    show_default=str(MOST),
     help="Most pictures that are kept.",
 )
 @click.option(
@@ -50,7 +50,7 @@ def collect(
     config: Config,
     stream: str,
     duration: str,
-    wanted: int,
+    wanted: int | None,
     new_camera: bool,
     action: str | None,
     folder: Path | None,
@@ -65,11 +65,23 @@ def collect(
     if folder is not None and action is not None:
         raise InputError(f"FOLDER and --{action} exclude each other; give one of them")
     if folder is not None:
-        _from_folder(config, stream, folder, wanted)
+        _from_folder(config, stream, folder, _most(config, wanted))
     elif action is not None:
         _ACTIONS[action](config, stream)
     else:
-        _begin(config, stream, duration, wanted, new_camera)
+        _begin(config, stream, duration, _most(config, wanted), new_camera)
+
+
+def _most(config: Config, wanted: int | None) -> int:
+    """Return the most pictures to keep.
+
+    Raises:
+        InputError: Fewer are asked for than training needs.
+    """
+    least = fewest_pictures(config)
+    if wanted is not None and wanted < least:
+        raise InputError(f"--pictures {wanted}: too few to learn from; give {least} or more")
+    return max(MOST, least) if wanted is None else wanted
 
 
 def _open(config: Config) -> NodeStore:
@@ -80,10 +92,11 @@ def _open(config: Config) -> NodeStore:
 
 def _begin(config: Config, stream: str, duration: str, wanted: int, new_camera: bool) -> None:
     from lenswatch.node.collecting.about import begin
+    from lenswatch.node.states import thresholds_of
     from lenswatch.node.store import collections as rows
 
-    has_reference = current_digest(config.storage_path) is not None
-    judged = has_reference and not new_camera
+    digest = current_digest(config.storage_path)
+    judged = digest is not None and not new_camera
     collection = begin(config, parse_duration(duration), judged=judged, wanted=wanted)
     with _open(config).begin() as transaction:
         if rows.collection_of(transaction.connection, stream) is not None:
@@ -96,8 +109,10 @@ def _begin(config: Config, stream: str, duration: str, wanted: int, new_camera: 
             transaction.delete_windows(stream)
     most = f"at most {collection.wanted} pictures"
     say(f"stream {stream}: collecting {most} for {duration}, from its next one on")
-    if collection.judged:
+    if judged and thresholds_of(config, digest, stream).can_alarm:
         say("  judging goes on; pictures in drift or alarm are not kept")
+    elif judged:
+        say("  nothing can alarm at present, so all its pictures count as clean")
     else:
         say("  the stream is not judged meanwhile: nothing can alarm")
 
@@ -136,8 +151,20 @@ def _finish(config: Config, stream: str) -> None:
         found = rows.collection_of(transaction.connection, stream)
         if found is None:
             raise _none(stream)
+        if not rows.kept_of(transaction.connection, stream):
+            raise InputError(
+                f"stream {stream}: 0 pictures were kept: nothing to calibrate from; wait until "
+                "pictures have arrived, or give it up with --stop"
+            )
         rows.put(transaction.connection, stream, dataclasses.replace(found, finishing=True))
     finish_collections(config, store)
+    with store.read() as connection:
+        found = rows.collection_of(connection, stream)
+    if found is not None and not found.finishing:
+        raise InputError(
+            f"stream {stream}: not finished, and nothing was changed; wait until more pictures "
+            "have arrived, or give it up with --stop"
+        )
 
 
 def _due(config: Config, _stream: str) -> None:
@@ -198,7 +225,11 @@ def _from_folder(config: Config, stream: str, folder: Path, wanted: int) -> None
     from lenswatch.reference.training import build_reference
 
     pictures = choose_from(
-        find_told(config, folder, ["*"], key="FOLDER"), config.image_folder, stream, wanted
+        find_told(config, folder, ["*"], key="FOLDER"),
+        config.image_folder,
+        stream,
+        wanted,
+        fewest_pictures(config),
     )
     say(f"{len(pictures)} pictures, spread over {folder}, are kept below {config.image_folder}")
     if current_digest(config.storage_path) is None:

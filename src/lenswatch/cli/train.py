@@ -104,7 +104,7 @@ def calibrate(config: Config, stream: str, plot: Path | None, folder: Path | Non
     from lenswatch.node.judge import Judge
     from lenswatch.reference.artefact import load_reference
 
-    pictures = find_told(config, folder, ["*"], key="FOLDER").pictures if folder else ()
+    pictures = find_told(config, folder, ["*"], key="FOLDER").pictures if folder else None
     reference = load_reference(config.storage_path)
     say(f"stream {stream}:")
     calibration = calibrate_stream(config, reference, stream, pictures)
@@ -121,7 +121,7 @@ def _plot(
     config: Config,
     reference: Reference,
     calibration: Calibration,
-    pictures: Sequence[Path],
+    pictures: Sequence[Path] | None,
     file: Path,
 ) -> None:
     from lenswatch.evaluate.figure import save_figure

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lenswatch.config import Config
 from lenswatch.detect.arrays import Floats
 from lenswatch.detect.chart.fitting import ChartFit, fit_chart
@@ -16,6 +18,7 @@ from lenswatch.errors import InputError
 from lenswatch.node.calibration_file import DEFAULT_STREAM, Calibration, save_calibration
 from lenswatch.node.clean_footage import CleanFootage, clean_footage, distance_runs
 from lenswatch.progress import Progress, no_progress
+from lenswatch.reference.amount import check_amount, fewest_for_distance, fewest_pictures
 from lenswatch.reference.artefact import Reference
 from lenswatch.reference.paths import calibration_folder
 from lenswatch.wire import check_stream
@@ -27,7 +30,7 @@ def calibrate_stream(
     config: Config,
     reference: Reference,
     stream: str = DEFAULT_STREAM,
-    pictures: Sequence[Path] = (),
+    pictures: Sequence[Path] | None = None,
     progress: Progress = no_progress,
 ) -> Calibration:
     """Save the thresholds of a stream, as `fit_calibration` finds them, and return them.
@@ -46,7 +49,7 @@ def fit_calibration(
     config: Config,
     reference: Reference,
     stream: str = DEFAULT_STREAM,
-    pictures: Sequence[Path] = (),
+    pictures: Sequence[Path] | None = None,
     progress: Progress = no_progress,
 ) -> Calibration:
     """Find the thresholds of a stream for `alarm.expected_run_time`.
@@ -59,13 +62,15 @@ def fit_calibration(
         config: The settings.
         reference: The reference to compare with.
         stream: Name of the stream.
-        pictures: The stream's own clean pictures, in time order. They are remembered in the calibration.
+        pictures: The stream's own clean pictures, in time order, which are remembered in the calibration;
+            None for the reference's.
         progress: Called after each picture that was read.
 
     Raises:
         InputError: There are too few pictures.
     """
     clean = clean_footage(config, reference, pictures, progress)
+    check_amount(len(clean.embeddings), fewest_pictures(config))
     chart = _chart(config, clean)
     rule: Rule = config.alarm.verdict if chart is not None else "mmd"
     thresholds = {}
@@ -84,7 +89,7 @@ def fit_calibration(
 
 def _enough_for_distance(config: Config, clean: CleanFootage) -> bool:
     """Return whether there is a window in each half of the clean footage, and one between them."""
-    return len(clean.embeddings) >= 3 * config.detector.window_size + 4
+    return len(clean.embeddings) >= fewest_for_distance(config)
 
 
 def _details(stream: str, clean: CleanFootage) -> dict[str, Any]:
@@ -100,7 +105,7 @@ def _details(stream: str, clean: CleanFootage) -> dict[str, Any]:
 
 
 def clean_runs(
-    config: Config, reference: Reference, pictures: Sequence[Path] = ()
+    config: Config, reference: Reference, pictures: Sequence[Path] | None = None
 ) -> dict[str, tuple[Floats, ...]]:
     """Return the out-of-sample scores that the thresholds come from, by statistic, to draw them."""
     clean = clean_footage(config, reference, pictures)
@@ -137,4 +142,6 @@ def _mmd(config: Config, reference: Reference, clean: CleanFootage, factor: floa
         "least": fitted.one_picture_distance,
     }
     runs = distance_runs(reference, clean, config.detector.window_size)
+    if not any(np.isfinite(run).any() for run in runs):
+        check_amount(len(clean.embeddings), fewest_for_distance(config))
     return calibrate_scores(runs, tail="additive", **asked)

@@ -15,6 +15,7 @@ from lenswatch.config import Config
 from lenswatch.detect.arrays import Floats, Pixels
 from lenswatch.detect.chart.features import Measured, measure_all
 from lenswatch.detect.mmd import FittedMMD
+from lenswatch.errors import InputError
 from lenswatch.node.remembered import Remembered
 from lenswatch.progress import Progress, no_progress
 from lenswatch.reference.artefact import Reference, load_lens
@@ -69,27 +70,30 @@ class CleanFootage:
 def clean_footage(
     config: Config,
     reference: Reference,
-    pictures: Sequence[Path] = (),
+    pictures: Sequence[Path] | None = None,
     progress: Progress = no_progress,
 ) -> CleanFootage:
-    """Return the clean footage in `pictures`; without any, the footage of the reference itself.
+    """Return the clean footage in `pictures`; with None, that of the reference itself.
 
     A picture that is there twice, under two names, counts once.
 
     Args:
         config: The settings.
         reference: The reference whose encoder is used.
-        pictures: The stream's own clean pictures, in time order.
+        pictures: The stream's own clean pictures, in time order; None for the reference's.
         progress: Called after each picture.
 
     Raises:
-        InputError: More than 2 % of the pictures cannot be read; up to 2 % are listed and left out.
+        InputError: `pictures` is empty, or more than 2 % of them cannot be read; up to 2 % are listed and
+            left out.
     """
-    if not pictures:
+    if pictures is None:
         rows = tuple((row,) for row in range(len(reference.embeddings)))
         lens = load_lens(config.storage_path, reference.digest)
         times = tuple(picture.taken for picture in reference.pictures)
         return CleanFootage(reference.embeddings.astype(np.float64), lens, rows, times=times)
+    if not pictures:
+        raise InputError("there are 0 clean pictures: nothing to calibrate from")
     size, limits = reference.transform.resize, config.upload
     footage = read_pictures(pictures, size, limits, progress, "clean pictures")
     first: dict[str, int] = {}

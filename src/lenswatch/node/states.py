@@ -17,7 +17,7 @@ from lenswatch.node.store.store import NodeStore, StreamSummary
 from lenswatch.node.stream import StreamState
 from lenswatch.reference.paths import calibration_folder, current_digest
 
-__all__ = ["StreamStatus", "stream_states"]
+__all__ = ["StreamStatus", "stream_states", "thresholds_of"]
 
 NOT_CALIBRATED = "not calibrated"
 
@@ -63,7 +63,7 @@ def stream_states(config: Config, store: NodeStore, now: datetime) -> list[Strea
     found = []
     names = {*seen, *running} or ({DEFAULT_STREAM} if digest is not None else set())
     for stream in sorted(names):
-        status = _judged(config, digest, stream)
+        status = thresholds_of(config, digest, stream)
         if stream in running:
             status = _collecting(status, digest, running[stream], kept[stream], now)
         if stream in seen:
@@ -81,7 +81,8 @@ def _seen(store: NodeStore, digest: str | None) -> Mapping[str, StreamSummary]:
     return seen
 
 
-def _judged(config: Config, digest: str | None, stream: str) -> StreamStatus:
+def thresholds_of(config: Config, digest: str | None, stream: str) -> StreamStatus:
+    """Return the status of a stream, as far as the settings and its thresholds tell it."""
     if digest is None:
         return StreamStatus(stream, NOT_CALIBRATED, "There is no reference.", False)
     try:

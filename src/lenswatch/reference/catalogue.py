@@ -45,8 +45,13 @@ def find_reference(storage: Path, beginning: str) -> str:
     """Return the digest of the only reference whose digest begins so.
 
     Raises:
-        InputError: There is none, or more than one.
+        InputError: There is none, or more than one, or the beginning is empty.
     """
+    if not beginning.strip():
+        raise InputError(
+            f"{beginning!r}: a digest is missing; give one, or its beginning; "
+            "`lenswatch references` lists them"
+        )
     digests = [each.digest for each in list_references(storage)]
     matching = [digest for digest in digests if digest.startswith(beginning)]
     if len(matching) == 1:

@@ -28,7 +28,7 @@ from lenswatch.detect.chart.features import measure_all
 from lenswatch.detect.mmd import median_distance
 from lenswatch.errors import BlindKernelError, ImageError, InputError
 from lenswatch.progress import Progress, Step, no_progress
-from lenswatch.reference.amount import fewest_pictures
+from lenswatch.reference.amount import check_amount, fewest_pictures
 from lenswatch.reference.artefact import Reference, list_digest, save_reference
 from lenswatch.reference.autoencoder import Autoencoder, encode
 from lenswatch.reference.identity import PictureFile, content_digest, path_below
@@ -124,12 +124,12 @@ def build_reference(
         InputError: There are too few pictures, or too many that cannot be read.
         BlindKernelError: The embeddings are so much alike that the kernel cannot tell them apart.
     """
-    _check_number(len(pictures), config)
+    check_amount(len(pictures), fewest_pictures(config))
     with _threads(config.encoder.threads):
         footage = read_pictures(
             pictures, config.transform.resize, config.upload, progress, "clean pictures"
         )
-        _check_number(len(footage.files), config)
+        check_amount(len(footage.files), fewest_pictures(config))
         autoencoder, epochs = _train(footage.pixels, config, progress)
         embeddings = embed(autoencoder, footage.pixels, config.transform, progress)
         lens = measure_all(footage.pixels)
@@ -194,15 +194,6 @@ def _check_unreadable(unreadable: Mapping[Path, str], total: int, kind: str) -> 
         )
     if lines:
         log.warning("%s and are left out:%s", problem, "".join(f"\n  {line}" for line in lines))
-
-
-def _check_number(count: int, config: Config) -> None:
-    fewest = fewest_pictures(config)
-    if count < fewest:
-        raise InputError(
-            f"{count} clean pictures are too few to learn from; give {fewest} or more "
-            "(pictures spread over some days are better)"
-        )
 
 
 def train(

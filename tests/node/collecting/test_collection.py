@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
@@ -10,6 +13,7 @@ from hypothesis import strategies as st
 
 from lenswatch.durations import parse_duration
 from lenswatch.errors import InputError
+from lenswatch.node.collecting.about import note_of
 from lenswatch.node.collecting.collection import Collection, spread, thin
 
 DAY = 86_400.0
@@ -142,8 +146,40 @@ def test_a_duration_is_read(number: int, unit: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "3", "days", "0 days", "-3 days", "3 years", "3  days", "3 days "]
+    "text",
+    ["", "3", "days", "0 days", "99999999 weeks", "-3 days", "3 years", "3  days", "3 days "],
 )
 def test_what_is_no_duration_is_named(text: str) -> None:
-    with pytest.raises(InputError, match="no duration; write a number and a unit"):
+    with pytest.raises(InputError, match="no duration; write a number and a unit") as raised:
         parse_duration(text)
+    assert "the number is from 0.001 to 9999.999" in str(raised.value)
+
+
+@given(
+    passed=st.floats(0, 200),
+    waited=st.floats(0, 400),
+    kept=st.integers(0, 400),
+    last=st.one_of(st.none(), st.just(1_780_000_000.0)),
+)
+def test_the_end_that_is_told_is_never_in_the_past(
+    passed: float, waited: float, kept: int, last: float | None
+) -> None:
+    """A person who asks at any time after the last picture learns what is missing."""
+    begun = Collection.begin(100, 400, 10, judged=False)
+    collection = dataclasses.replace(begun, passed=passed, last_at=last, newest=last)
+    now = datetime.fromtimestamp((last or 1_780_000_000.0) + waited, UTC)
+    note = note_of(collection, kept, now)
+    told = re.search(r"until ([0-9: -]{16}) UTC", note)
+    if told is not None:
+        assert datetime.fromisoformat(told[1]).replace(tzinfo=UTC) >= now - timedelta(seconds=1e-3)
+        assert "still missing: " in note
+    elif kept < 10:
+        assert f"until there are 10: {kept} kept" in note
+    else:
+        assert "its time is over, and the next picture ends it" in note
+
+
+def test_the_time_that_passes_without_a_picture_is_counted_as_the_next_one_will_count() -> None:
+    begun = Collection.begin(100, 400, 10, judged=False).after(1000, 1000)
+    for waited in (0, 10, 25, 300):
+        assert begun.left_at(1000 + waited) == begun.after(1000 + waited, 1000 + waited).left

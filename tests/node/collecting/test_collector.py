@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from conftest import Camera, camera_pixels, jpeg
 from lenswatch.config import CameraConfig, Config
 from lenswatch.errors import ArtefactError, ImageError
+from lenswatch.node.calibration_file import Calibration, save_calibration
 from lenswatch.node.collecting.collection import Collection
 from lenswatch.node.collecting.collector import Incoming, keep
 from lenswatch.node.collecting.finish import finish_due, is_due
@@ -25,7 +27,7 @@ from lenswatch.node.store import collections as rows
 from lenswatch.node.store.store import NodeStore
 from lenswatch.outbox.rows import OutboxRows
 from lenswatch.reference.amount import fewest_pictures
-from lenswatch.reference.paths import current_digest, node_database
+from lenswatch.reference.paths import calibration_folder, current_digest, node_database
 
 LEAST = fewest_pictures(Config())
 START = datetime(2026, 6, 1, tzinfo=UTC)
@@ -80,8 +82,8 @@ def test_without_a_reference_a_picture_is_kept_and_not_judged(
         "until": "2026-06-03T00:00:00.000Z",
     }
     assert answer["calibration_notes"] == [
-        "Collecting clean pictures: 1 of at most 400 kept, until 2026-06-03 00:00 UTC. "
-        "Nothing can alarm until then."
+        "Collecting clean pictures: 1 of at most 400 kept, still missing: 2 days with pictures, "
+        "until 2026-06-03 00:00 UTC if they keep coming. Nothing can alarm until then."
     ]
     (kept,) = files(collecting)
     assert kept.read_bytes() == camera(0)
@@ -318,7 +320,50 @@ def test_a_judged_stream_collects_beside_and_leaves_out_drift(
     assert in_drift
     assert fouled[-1]["collecting"]["left_out"] == len(in_drift)
     assert fouled[-1]["collecting"]["kept"] == 25 - len(in_drift)
-    assert f"{len(in_drift)} left out because of drift" in fouled[-1]["calibration_notes"][-1]
+    only_alarm = sum(not answer["drift"] for answer in in_drift)
+    assert told_of(fouled[-1]) == (len(in_drift) - only_alarm, only_alarm)
+
+
+def told_of(answer: dict[str, Any]) -> tuple[int, ...]:
+    """Return how many pictures the note says were left out because of drift, and of an alarm."""
+    note = answer["calibration_notes"][-1]
+    drift = re.search(r", (\d+) left out because of drift", note)
+    alarm = re.search(r", (\d+) left out because of an alarm", note)
+    return tuple(0 if each is None else int(each[1]) for each in (drift, alarm))
+
+
+DRIFT = {"stream": "reef", "drift_distance": -2.0}  # whatever the picture shows
+CLEAN = {"stream": "reef", "drift_distance": 1.9}
+
+
+def test_what_was_left_out_is_told_by_reason(asked: Config, clock: Clock, camera: Camera) -> None:
+    node = node_of(asked, clock)
+    one = send(node, clock, camera(60), timedelta(hours=1), **DRIFT)
+    assert told_of(one) == (1, 0)
+    two = [send(node, clock, camera(i), timedelta(hours=1), **CLEAN) for i in (61, 62)][-1]
+    assert (two["drift"], two["alarm"]) == (False, True)
+    assert told_of(two) == (1, 2)
+    assert (two["collecting"]["kept"], two["collecting"]["left_out"]) == (0, 3)
+
+
+def test_a_stream_in_alarm_that_nothing_judges_collects_and_then_ends_its_alarm(
+    asked: Config, clock: Clock, camera: Camera
+) -> None:
+    node = node_of(asked, clock)
+    send(node, clock, camera(60), timedelta(hours=1), **DRIFT)
+    folder, digest = calibration_folder(asked.storage_path), str(current_digest(asked.storage_path))
+    save_calibration(folder, "reef", Calibration.missing(digest, "reef", "the pictures are gone"))
+    for i in range(61, 125):
+        answer = send(node, clock, camera(i), timedelta(hours=1), stream="reef")
+        assert (answer["alarm"], answer["can_alarm"]) == (True, False)
+    assert answer["collecting"]["left_out"] == 1
+    assert is_due(node.store)
+    assert finish_due(asked, node.store)
+    judged = [
+        send(node, clock, camera(i), timedelta(hours=1), stream="reef") for i in range(125, 140)
+    ]
+    assert all(answer["can_alarm"] for answer in judged)
+    assert (judged[0]["alarm"], judged[-1]["alarm"]) == (True, False)
 
 
 def test_a_judged_stream_is_calibrated_at_the_end(

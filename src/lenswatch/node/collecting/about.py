@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from lenswatch.config import Config
-from lenswatch.durations import parse_duration
+from lenswatch.durations import in_words, parse_duration
 from lenswatch.node.collecting.collection import MOST, Collection
 from lenswatch.node.request import iso_utc
 from lenswatch.reference.amount import fewest_pictures
@@ -57,14 +57,29 @@ def note_of(collection: Collection, kept: int, now: datetime) -> str:
     if collection.finishing:
         what = "Training" if not collection.judged else "Calibrating"
         return f"{what} with {kept} collected clean pictures.{blind}"
-    if collection.left == 0:
+    left = collection.left_at(now.timestamp())
+    if left == 0 and kept < collection.least:
         return (
             f"Collecting clean pictures until there are {collection.least}: "
-            f"{kept} kept{because}.{blind}"
+            f"{kept} kept{_left_out(collection)}{because}.{blind}"
         )
-    until = now.astimezone(UTC) + timedelta(seconds=collection.left)
-    out = f", {collection.left_out} left out because of drift" if collection.left_out else ""
     return (
-        f"Collecting clean pictures: {kept} of at most {collection.wanted} kept{out}, "
-        f"until {until:%Y-%m-%d %H:%M} UTC{because}.{blind}"
+        f"Collecting clean pictures: {kept} of at most {collection.wanted} kept"
+        f"{_left_out(collection)}, {_ends(left, now)}{because}.{blind}"
     )
+
+
+def _ends(left: float, now: datetime) -> str:
+    """Return a clause on what is missing until the end, with a time that is never in the past."""
+    if left == 0:
+        return "its time is over, and the next picture ends it"
+    until = now.astimezone(UTC) + timedelta(seconds=left + 60, microseconds=-1)
+    missing = in_words(max(left, 1.0))
+    return f"still missing: {missing} with pictures, until {until:%Y-%m-%d %H:%M} UTC if they keep coming"
+
+
+def _left_out(collection: Collection) -> str:
+    """Return a clause on the pictures that were left out, by reason; empty if there are none."""
+    drift = collection.left_out - collection.in_alarm
+    counts = {"drift": drift, "an alarm": collection.in_alarm}
+    return "".join(f", {n} left out because of {why}" for why, n in counts.items() if n)

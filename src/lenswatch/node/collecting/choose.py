@@ -8,13 +8,14 @@ from pathlib import Path
 
 from lenswatch.errors import WriteError
 from lenswatch.node.collecting.collection import spread
+from lenswatch.reference.amount import check_amount
 from lenswatch.reference.order import Ordered
 from lenswatch.reference.paths import COLLECTED
 
 __all__ = ["choose_from"]
 
 
-def choose_from(found: Ordered, images: Path, stream: str, wanted: int) -> list[Path]:
+def choose_from(found: Ordered, images: Path, stream: str, wanted: int, least: int) -> list[Path]:
     """Choose pictures that are spread over the time, and copy them below the folder `images`.
 
     Pictures that are below `images` already are used where they are. A file that is there is never replaced.
@@ -24,14 +25,17 @@ def choose_from(found: Ordered, images: Path, stream: str, wanted: int) -> list[
         images: The folder of all pictures of the node.
         stream: The stream that the pictures belong to.
         wanted: Most pictures that are chosen.
+        least: Fewest that are needed.
 
     Returns:
         The pictures below `images`, in time order.
 
     Raises:
+        InputError: There are too few; none is copied.
         WriteError: A picture cannot be copied.
     """
     chosen = [found.pictures[i] for i in spread(_moments(found), wanted)]
+    check_amount(len(chosen), least)
     if all(path.resolve().is_relative_to(images.resolve()) for path in chosen):
         return chosen
     try:

@@ -52,6 +52,7 @@ class Collection:
         last_at: Arrival of the last picture, seconds since 1970; None before the first.
         newest: Latest capture time so far, seconds since 1970; None before the first.
         left_out: Pictures that were in drift or alarm.
+        in_alarm: Those of them that were not in drift themselves.
         finishing: It is over: no more pictures are kept, and training is due.
         note: Reason why it went on after its time was over; empty without one.
         trouble: Reason why the newest picture could not be kept; empty without one.
@@ -66,6 +67,7 @@ class Collection:
     last_at: float | None = None
     newest: float | None = None
     left_out: int = 0
+    in_alarm: int = 0
     finishing: bool = False
     note: str = ""
     trouble: str = ""
@@ -80,6 +82,11 @@ class Collection:
     def left(self) -> float:
         """Seconds until it is over."""
         return max(0.0, self.seconds - self.passed)
+
+    def left_at(self, now: float) -> float:
+        """Return the seconds that would be left if the next picture arrived at `now`, as `after` has it."""
+        gap = 0.0 if self.last_at is None else max(0.0, now - self.last_at)
+        return max(0.0, self.left - min(gap, LONGEST_GAP * self.seconds))
 
     def after(self, arrival: float, taken: float) -> Self:
         """Return the collection after one more picture.

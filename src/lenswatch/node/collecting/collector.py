@@ -124,15 +124,19 @@ class Collector:
     def take_judged(
         self, connection: sa.Connection, source: bytes | Path | Picture, answer: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """Keep a judged picture where that is asked for, and return what the answer says of it."""
+        """Keep a judged picture where that is asked for, and return what the answer says of it.
+
+        An alarm from before says nothing of pictures that no threshold judges: they cannot end it, and the
+        thresholds that would are to come from them.
+        """
         stream = answer["stream"]
         collection = rows.collection_of(connection, stream)
         if collection is None:
             return {}
         taken = datetime.fromisoformat(answer["captured_at"])
         incoming = Incoming.of(stream, source, taken, self.now())
-        if answer["drift"] or answer["alarm"]:
-            collection = refuse(connection, collection, incoming)
+        if answer["drift"] or (answer["alarm"] and answer["can_alarm"]):
+            collection = refuse(connection, collection, incoming, drift=answer["drift"])
         else:
             collection = keep(connection, self._config.image_folder, collection, incoming)
         told = self._told(connection, stream, collection)
@@ -190,11 +194,15 @@ def keep(
     return collection
 
 
-def refuse(connection: sa.Connection, collection: Collection, incoming: Incoming) -> Collection:
-    """Count a picture that is not kept, since it was in drift or its stream in alarm."""
+def refuse(
+    connection: sa.Connection, collection: Collection, incoming: Incoming, *, drift: bool
+) -> Collection:
+    """Count a picture that is not kept, since it was in drift, or else its stream in alarm."""
     collection = collection.after(incoming.arrival.timestamp(), incoming.taken.timestamp())
-    left_out = collection.left_out + (not collection.finishing)
-    collection = dataclasses.replace(collection, left_out=left_out)
+    if not collection.finishing:
+        in_alarm = collection.in_alarm + (not drift)
+        left_out = collection.left_out + 1
+        collection = dataclasses.replace(collection, left_out=left_out, in_alarm=in_alarm)
     kept = rows.kept_of(connection, incoming.stream)
     collection = _ended(collection, len(kept))
     rows.put(connection, incoming.stream, collection)

@@ -110,9 +110,14 @@ function unjudged({ last, total, failed }) {
 
 const URGENCY = ["drift", "warning", "failed", "unwatched"];
 
-/** Drifting streams first, then by name. */
+/** True while an alarm is raised, whatever the last picture was. */
+function inAlarm({ record, last }) {
+  return parametersOf(record ?? last ?? {}).alarm === true;
+}
+
+/** Streams in drift or alarm first, then by verdict and name. */
 export function byUrgency(a, b) {
-  const rank = (state) => URGENCY.indexOf(verdictOf(state));
+  const rank = (state) => (inAlarm(state) ? 0 : URGENCY.indexOf(verdictOf(state)));
   const order = (state) => (rank(state) < 0 ? URGENCY.length : rank(state));
   return order(a) - order(b) || a.stream.localeCompare(b.stream);
 }
