@@ -24,7 +24,7 @@ NOT_CALIBRATED = "not calibrated"
 
 @dataclass(frozen=True)
 class StreamStatus:
-    """What a person wants to know of one stream.
+    """Status of one stream, for people.
 
     Attributes:
         stream: Its name.

@@ -56,7 +56,7 @@ _DATES = (  # tags of the time, of its offset and of its fraction of a second
 
 @dataclass(frozen=True)
 class Reading:
-    """What a clock showed when a picture was taken.
+    """Reading of a clock when a picture was taken.
 
     Attributes:
         shown: The time; without tzinfo if the zone was not written down.

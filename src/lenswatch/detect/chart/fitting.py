@@ -162,7 +162,7 @@ def _with_agreement(measured: Measured, scene: Pixels) -> Floats32:
 
 @dataclass(frozen=True)
 class _Aim:
-    """What the thresholds aim at, and what is known beforehand."""
+    """Aim of the thresholds, and what is known beforehand."""
 
     images: int
     ert: float

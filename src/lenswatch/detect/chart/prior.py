@@ -1,4 +1,4 @@
-"""What other cameras teach about a chart: the units of its parts, and its thresholds.
+"""Knowledge from other cameras: the units of a chart's parts, and its thresholds.
 
 A camera's own clean footage is too short to show how far each part moves in footage that is still to come.
 Footage of other cameras shows it: on their later clean halves, light and the busiest cells move by more of

@@ -1,4 +1,4 @@
-"""How a collection of clean pictures begins, and what is told of it. Importable without torch."""
+"""Beginning of a collection of clean pictures, and notes on it. Importable without torch."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ NEARLY_OVER = 3 / 4  # share of the time after which a stream is finished togeth
 
 @dataclass(frozen=True)
 class Choice:
-    """What becomes of one picture.
+    """Fate of one picture.
 
     Attributes:
         keep: The picture is kept.

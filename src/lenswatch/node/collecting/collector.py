@@ -65,7 +65,7 @@ class Incoming:
 
 
 class Collector:
-    """What a node does with the pictures of streams for which clean pictures are collected.
+    """Collector of a node: takes the pictures of streams for which clean pictures are collected.
 
     Args:
         config: The settings.
