@@ -17,7 +17,6 @@ from lenswatch.config import Config
 from lenswatch.durations import parse_duration
 from lenswatch.errors import InputError
 from lenswatch.node.collecting.collection import MOST
-from lenswatch.reference.amount import fewest_pictures
 from lenswatch.reference.paths import current_digest
 from lenswatch.wire import check_stream
 
@@ -78,6 +77,8 @@ def _most(config: Config, wanted: int | None) -> int:
     Raises:
         InputError: Fewer are asked for than training needs.
     """
+    from lenswatch.reference.amount import fewest_pictures
+
     least = fewest_pictures(config)
     if wanted is not None and wanted < least:
         raise InputError(f"--pictures {wanted}: too few to learn from; give {least} or more")
@@ -221,6 +222,7 @@ def _from_folder(config: Config, stream: str, folder: Path, wanted: int) -> None
     from lenswatch.node.calibrate import calibrate_stream
     from lenswatch.node.collecting.choose import choose_from
     from lenswatch.node.recalibrate import take_up
+    from lenswatch.reference.amount import fewest_pictures
     from lenswatch.reference.artefact import load_reference
     from lenswatch.reference.training import build_reference
 
