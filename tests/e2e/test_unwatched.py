@@ -18,7 +18,7 @@ EXCLUDED = "Every statistic is excluded from the verdict, so no picture is calle
 
 
 def collecting(minute: int, **others: Any) -> dict[str, Any]:
-    """What the node says of a picture that it takes as a clean one."""
+    """Answer of a node to a picture that it takes as a clean one."""
     return {
         "distance": None,
         "drift_distance": None,
