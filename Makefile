@@ -1,6 +1,7 @@
 # make up           everything on this machine: sample footage, training, both servers, dashboard
 # make test-fast    the tests to run while working: all that take no longer than about a third of a second
 # make test         the lint and all tests, with their coverage and the slowest 20
+# make test-faults the tests of faults at full length: kills, full disks, a soak (about an hour)
 # make lint         ruff, mypy, the import rules, and biome for JavaScript where npm is installed
 # make format       format, and correct what ruff can correct
 # make findings     each script in findings/, one after the other
@@ -31,7 +32,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SPREAD)
 # An environment that several checkouts share is installed anew when another one used it last.
 $(shell [ "$$(cat $(INSTALLED) 2>/dev/null)" = "$(CURDIR)" ] || rm -f $(INSTALLED) $(INSTALLED_DEV))
 
-.PHONY: up test test-fast lint lint-javascript format findings constraints bench bench-server
+.PHONY: up test test-fast test-faults lint lint-javascript format findings constraints bench bench-server
 .DELETE_ON_ERROR:
 
 up: $(INSTALLED)
@@ -42,6 +43,9 @@ test: $(INSTALLED_DEV) lint
 
 test-fast: $(INSTALLED_DEV)
 	@$(PYTEST) -m 'not slow' -q
+
+test-faults: $(INSTALLED_DEV)
+	@LENSWATCH_TEST_FULL=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/faults -v --durations=20
 
 lint: $(INSTALLED_DEV) lint-javascript
 	@$(BIN)/ruff check $(SOURCES)
