@@ -1,4 +1,7 @@
-"""The full forms of tests whose quick forms run with the others (LENSWATCH_TEST_FULL=1, `make test-faults`)."""
+"""The full forms of tests whose quick forms run with the others.
+
+LENSWATCH_TEST_FULL=1 or `make test-faults` asks for them.
+"""
 
 from __future__ import annotations
 
