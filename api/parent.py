@@ -19,7 +19,7 @@ from lenswatch.api.schemas import check_names, predict_fields
 from multidict import MultiDict
 
 from lenswatch.config import Config, load_config
-from lenswatch.errors import ArtefactError, ImageTooLarge, InputError, LenswatchError
+from lenswatch.errors import ArtefactError, DiskFull, ImageTooLarge, InputError, LenswatchError
 from lenswatch.node.request import Request, kind_of, open_store, record_refusal
 from lenswatch.node.store.store import Kind, NodeStore
 from lenswatch.outbox.sender import Sender
@@ -108,7 +108,7 @@ class Parent:
         try:
             return await self._predict(request, handler)
         except LenswatchError as error:
-            return _refusal(503 if isinstance(error, ArtefactError) else 500, str(error))
+            return _refusal(503 if isinstance(error, ArtefactError | DiskFull) else 500, str(error))
         except web.HTTPException as error:
             return _refusal(error.status, error.text or error.reason)
         except Exception:
@@ -147,9 +147,7 @@ class Parent:
     def _record(self, given: MultiMapping[Any], error: InputError) -> web.Response:
         assert self._store is not None
         request = _valid_part(given)
-        event_id = record_refusal(self._store, self.config, request, error)
-        answer = self._store.answer(event_id)
-        assert answer is not None
+        answer = record_refusal(self._store, self.config, request, error)
         return web.json_response(answer.body, status=STATUS[answer.kind])
 
 

@@ -259,6 +259,13 @@ class ModelPredictionResponse(Schema):
         CollectingSchema,
         metadata=_about("State of the collection of clean pictures; absent when there is none."),
     )
+    recorded = _flag(
+        "Window, answer and drift job were written. False: the disk is full, or the outbox is full of jobs "
+        "that are never given up; the verdict counts nevertheless."
+    )
+    not_recorded_because = fields.Str(
+        metadata=_about("What stood against recording; absent when it was recorded.")
+    )
     window = fields.Nested(
         WindowSchema, required=True, metadata=_about("Fill level of the sliding window.")
     )

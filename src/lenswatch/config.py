@@ -162,6 +162,7 @@ class StorageConfig:
 
     path: FolderPath = "storage"
     keep_images: bool = True
+    max_bytes: AtLeast1 = 2_000_000_000  # of the drift jobs and pictures that wait to be sent
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@
     ├── ArtefactError           a reference or calibration that is missing, damaged or was changed
     ├── BlindKernelError        a bandwidth with which the kernel cannot tell two pictures apart
     ├── StoreError              a node.db that cannot be used
+    │   └── DiskFull            a node.db that cannot be written until there is space again
     ├── WriteError              a file that cannot be written
     ├── TrackingError           a request that the tracking server did not carry out
     │   ├── TrackingUnavailable the server is unreachable, slow or failing; a later try may succeed
@@ -24,6 +25,7 @@ __all__ = [
     "ArtefactError",
     "BlindKernelError",
     "ConfigError",
+    "DiskFull",
     "EmbeddingError",
     "ImageError",
     "ImageTooLarge",
@@ -75,6 +77,10 @@ class BlindKernelError(LenswatchError, ValueError):
 
 class StoreError(LenswatchError):
     """A `node.db` that cannot be used."""
+
+
+class DiskFull(StoreError):  # noqa: N818
+    """A `node.db` that cannot be written until there is space on its disk again."""
 
 
 class WriteError(LenswatchError):

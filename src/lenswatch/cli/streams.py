@@ -48,12 +48,16 @@ def status(config: Config) -> None:
 
 def _show_store(config: Config, store: NodeStore) -> None:
     from lenswatch.node.states import stream_states
+    from lenswatch.node.store.space import space_of
     from lenswatch.outbox.rows import OutboxRows
 
     counts = OutboxRows(store).counts()
     say(
         f"outbox      {counts.pending} jobs and {counts.pictures} pictures waiting, {counts.parked} parked"
     )
+    note = space_of(store).note
+    if note:
+        say(f"space       {note}")
     states = stream_states(config, store, datetime.now(UTC))
     table = Table("stream", "state", "alarm", "window", "images", "newest (UTC)")
     for each in states:

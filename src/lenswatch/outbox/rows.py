@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -281,11 +282,11 @@ class OutboxRows:
                 return False
             # As a script, because `execute` would run this pragma for one page only.
             driver = cast(sqlite3.Connection, connection.connection.driver_connection)
-            try:
-                driver.executescript(f"PRAGMA incremental_vacuum({pages})")
-            except sqlite3.Error:  # another process is writing; a later call will do
-                return False
-            return True
+            for some in (pages, pages // 20):  # a full disk has room for fewer
+                with contextlib.suppress(sqlite3.Error):  # or another process is writing
+                    driver.executescript(f"PRAGMA incremental_vacuum({some})")
+                    return True
+            return False  # a later call will do
 
 
 def _mark_overtaken(connection: sa.Connection, newest: Mapping[str, int]) -> None:

@@ -149,6 +149,7 @@ class Sender:
     def _turn(self) -> None:
         """Send once. Wait for rows when there are none, and back off after an error."""
         self._store.posted.clear()
+        self._store.reserve.restore()
         try:
             sent = self._send()
         except (TrackingError, StoreError) as error:

@@ -18,21 +18,26 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.pool import QueuePool
 
-from lenswatch.errors import StoreError
+from lenswatch.errors import DiskFull, StoreError
+from lenswatch.node.store.reserve import free_bytes
 
 __all__ = [
     "answers",
     "collected",
     "collections",
     "experiments",
+    "gaps",
     "lease",
     "migrate",
     "named_errors",
     "open_engine",
     "outbox",
     "pictures",
+    "shedding",
     "windows",
 ]
+
+NO_SPACE_BYTES = 256 * 1024  # on a disk with less, any failure is taken for a lack of space
 
 metadata = sa.MetaData()
 
@@ -65,6 +70,8 @@ outbox = sa.Table(
     sa.Column("drift_id", sa.Text),  # set once the server stored the job, but not yet its picture
     sa.Column("parked_because", sa.Text),
     sa.Column("job", sa.Text, nullable=False),
+    sa.Column("clean", sa.Boolean, nullable=False),  # the job may go when space is short
+    sa.Column("thinned", sa.Integer, nullable=False),  # how often its neighbours went
 )
 pictures = sa.Table(
     "pictures",
@@ -99,6 +106,25 @@ collected = sa.Table(
     sa.Column("digest", sa.Text, primary_key=True),  # the same content is kept once
     sa.Column("taken", sa.Float, nullable=False),
     sa.Column("file", sa.Text, nullable=False),
+)
+
+gaps = sa.Table(  # drift jobs that were not kept since the last one of their stream that was
+    "gaps",
+    metadata,
+    sa.Column("stream", sa.Text, primary_key=True),
+    sa.Column("jobs", sa.Integer, nullable=False),
+    sa.Column("since", sa.Float, nullable=False),
+)
+shedding = sa.Table(  # one row
+    "shedding",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("bytes", sa.Integer, nullable=False),  # of all jobs and pictures; triggers keep it
+    sa.Column("pictures", sa.Integer, nullable=False),  # shed ever
+    sa.Column("jobs", sa.Integer, nullable=False),  # shed ever
+    sa.Column("unrecorded", sa.Integer, nullable=False),  # pictures judged while the disk was full
+    sa.Column("since", sa.Float),  # when space became short; NULL while there is enough
+    sa.Column("last", sa.Float),  # when something was shed last
 )
 
 _TABLES_1 = (
@@ -163,10 +189,51 @@ def _add_collections(connection: sa.Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
+def _add_shedding(connection: sa.Connection) -> None:
+    """Let the outbox know its size, and which of its jobs may go when space is short."""
+    for statement in (
+        "ALTER TABLE outbox ADD COLUMN clean INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE outbox ADD COLUMN thinned INTEGER NOT NULL DEFAULT 0",
+        # A job of before is clean when neither it nor the one before it in its stream has a verdict.
+        """UPDATE outbox SET clean = 1 WHERE id IN (
+            SELECT id FROM (
+                SELECT id, plain, lag(plain, 1, plain) OVER (PARTITION BY stream ORDER BY id) AS before
+                FROM (
+                    SELECT id, json_extract(job, '$.parameters.stream') AS stream,
+                        json_extract(job, '$.job_status') = 'Completed'
+                        AND NOT coalesce(json_extract(job, '$.drift_detected'), 0)
+                        AND NOT coalesce(json_extract(job, '$.parameters.warning'), 0)
+                        AND NOT coalesce(json_extract(job, '$.parameters.alarm'), 0) AS plain
+                    FROM outbox))
+            WHERE plain AND before)""",
+        """CREATE INDEX outbox_clean ON outbox (thinned, id)
+            WHERE clean AND parked_because IS NULL AND drift_id IS NULL""",
+        "CREATE TABLE gaps (stream TEXT PRIMARY KEY, jobs INTEGER NOT NULL, since REAL NOT NULL)",
+        """CREATE TABLE shedding (
+            id INTEGER PRIMARY KEY CHECK (id = 1), bytes INTEGER NOT NULL, pictures INTEGER NOT NULL,
+            jobs INTEGER NOT NULL, unrecorded INTEGER NOT NULL, since REAL, last REAL)""",
+        """INSERT INTO shedding (id, pictures, jobs, unrecorded, bytes) SELECT 1, 0, 0, 0,
+            (SELECT coalesce(sum(length(job)), 0) FROM outbox)
+            + (SELECT coalesce(sum(length(data)), 0) FROM pictures)""",
+        """CREATE TRIGGER outbox_posted AFTER INSERT ON outbox BEGIN
+            UPDATE shedding SET bytes = bytes + length(NEW.job); END""",
+        """CREATE TRIGGER outbox_deleted AFTER DELETE ON outbox BEGIN
+            UPDATE shedding SET bytes = bytes - length(OLD.job); END""",
+        """CREATE TRIGGER outbox_changed AFTER UPDATE OF job ON outbox BEGIN
+            UPDATE shedding SET bytes = bytes + length(NEW.job) - length(OLD.job); END""",
+        """CREATE TRIGGER picture_posted AFTER INSERT ON pictures BEGIN
+            UPDATE shedding SET bytes = bytes + length(NEW.data); END""",
+        """CREATE TRIGGER picture_deleted AFTER DELETE ON pictures BEGIN
+            UPDATE shedding SET bytes = bytes - length(OLD.data); END""",
+    ):
+        connection.exec_driver_sql(statement)
+
+
 MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (
     _create_tables,
     _name_answers,
     _add_collections,
+    _add_shedding,
 )
 
 
@@ -262,9 +329,22 @@ def named_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except sa.exc.DBAPIError as error:
-        raise StoreError(f"{path}: {error.orig}; {_advice(error.orig)}") from error
+        raise _named(path, error.orig) from error
     except sqlite3.Error as error:  # from the statements that go straight to the driver
-        raise StoreError(f"{path}: {error}; {_advice(error)}") from error
+        raise _named(path, error) from error
+
+
+def _named(path: Path, error: BaseException | None) -> StoreError:
+    kind = DiskFull if _is_full(path, error) else StoreError
+    return kind(f"{path}: {error}; {_advice(error)}")
+
+
+def _is_full(path: Path, error: BaseException | None) -> bool:
+    """Return True for a lack of space, which SQLite names so only where it happens in a `write`."""
+    name = getattr(error, "sqlite_errorname", "")
+    if name.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN")):
+        return free_bytes(path.parent) < NO_SPACE_BYTES
+    return name.startswith("SQLITE_FULL")
 
 
 def _advice(error: BaseException | None) -> str:
