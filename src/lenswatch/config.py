@@ -44,8 +44,8 @@ __all__ = [
     "setting_names",
 ]
 
-# Variables with the LENSWATCH_ prefix that are not keys of config.toml.
-OTHER_VARIABLES = ("LENSWATCH_CONFIG", "LENSWATCH_TEST_POSTGRES", "LENSWATCH_TEST_STRICT")
+# Beginnings of variables with the LENSWATCH_ prefix that are not keys of config.toml.
+OTHER_VARIABLES = ("LENSWATCH_CONFIG", "LENSWATCH_TEST_")
 
 # The description of a type ends the message "KEY = VALUE: must be ...".
 # msgspec accepts NaN and infinity for a float without limits, so every float here has limits.
@@ -381,7 +381,7 @@ def _override(document: dict[str, Any], environ: Mapping[str, str]) -> None:
     """Put the values of LENSWATCH_* variables into the document; lists are comma-separated."""
     keys = {"LENSWATCH_" + "_".join(path).upper(): (path, kind) for path, kind in _keys(Config)}
     for variable, text in environ.items():
-        if not variable.startswith("LENSWATCH_") or variable in OTHER_VARIABLES:
+        if not variable.startswith("LENSWATCH_") or variable.startswith(OTHER_VARIABLES):
             continue
         if variable not in keys:
             near = _nearest(variable, keys)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import shutil
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from conftest import Camera, small_config
-from lenswatch.config import Config, StorageConfig, TrackingConfig
+from conftest import Camera, deepaas_running, small_config, write_settings
+from lenswatch.config import Config, StorageConfig, TrackingConfig, load_config
 from lenswatch.errors import ImageError
 from lenswatch.node.observe import Node
 from lenswatch.node.request import Request, open_store
@@ -21,6 +23,7 @@ from lenswatch.node.store.store import NodeStore
 from lenswatch.outbox.rows import OutboxRows
 from lenswatch.outbox.sender import Sender
 from support.full import at_length
+from support.load import Load
 from support.small_disk import SmallDisk, small_disk
 from support.tracking_server import Server
 from support.waiting import until
@@ -149,6 +152,54 @@ def test_what_waits_is_delivered_from_a_full_disk_after_a_restart(
     assert sorted(job["parameters"]["event_id"] for job in found) == sorted(
         job["event_id"] for job in jobs
     )
+
+
+def test_a_full_disk_and_an_outage_under_load(
+    disk: SmallDisk, trained_root: Path, tmp_path: Path, server: Server
+) -> None:
+    """Real processes: the disk fills while the server is down, and stays full while it comes back."""
+    root = tmp_path / "node"
+    root.mkdir()
+    shutil.copytree(trained_root / "storage", disk.folder / "storage")
+    (root / "storage").symlink_to(disk.folder / "storage")
+    write_settings(root, server.root)
+    seconds = at_length(1.5, 45.0)
+    with deepaas_running(root, workers=2) as served, Load(served, pause=0.01) as load:
+        for _ in range(at_length(1, 3)):
+            server.stop()
+            wait_for(load, seconds)
+            disk.fill()
+            wait_for(load, seconds)
+            server.start()
+            store = open_store(load_config(root / "config.toml"))
+            until(functools.partial(drained, store), 300)
+            assert disk.free < 2**20 or store.reserve.held, "the disk was full all the while"
+            disk.clear()
+            wait_for(load, seconds)
+        load.stop()
+        until(OutboxRows(store).is_empty, 300)
+        counts = space_of(store).counts
+    assert load.failures == []
+    jobs = [job["parameters"] for job in server.jobs_of("lenswatch")]
+    events = [job["event_id"] for job in jobs]
+    assert len(events) == len(set(events))
+    assert set(events) <= set(load.answers)
+    missing = sum(job["shed"]["jobs"] for job in jobs if "shed" in job)
+    assert len(events) + missing == len(load.answers), "each picture is there or is counted"
+    assert counts.jobs + counts.unrecorded == missing
+    print(
+        f"{len(load.answers)} pictures, {len(events)} delivered, {counts}, slowest {load.slowest:.2f} s"
+    )
+
+
+def drained(store: NodeStore) -> bool:
+    """Return True once few jobs wait: under load there is always one."""
+    return OutboxRows(store).counts().pending < 10
+
+
+def wait_for(load: Load, seconds: float) -> None:
+    before, end = len(load.answers), time.monotonic() + seconds
+    until(lambda: time.monotonic() > end and len(load.answers) >= before + 20, seconds + 60)
 
 
 def no_space(store: NodeStore, disk: SmallDisk) -> None:

@@ -47,6 +47,10 @@ class Load:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End after the answers to what was sent."""
         self._ended.set()
         for thread in self._threads:
             thread.join()

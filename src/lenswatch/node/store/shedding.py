@@ -2,7 +2,8 @@
 
 Pictures go first, the oldest first. Then jobs of clean pictures are thinned: every second one of a stream,
 the oldest first, and all of them once before any of them twice, so that the series keeps its shape. A job
-with a verdict never goes: drift, a warning, a failure, the beginning and the end of an alarm.
+with a verdict never goes: drift, a warning, a failure, the beginning and the end of an alarm. On a disk that
+is nearly full, the answers that are kept for retries go before all that, except the newest.
 
 A job that lost its picture says so in its parameter `picture_shed`, and the next job of a stream after some
 that went tells their number in `shed`.
@@ -18,7 +19,7 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from lenswatch.node.store.database import outbox, pictures, shedding
+from lenswatch.node.store.database import answers, outbox, pictures, shedding
 from lenswatch.node.store.gaps import Gap
 from lenswatch.node.store.reserve import free_bytes, total_bytes
 from lenswatch.node.store.statement import Statement
@@ -31,6 +32,8 @@ LEAST_FREE_BYTES = 8 * 2**20  # that even a small outbox leaves
 STEP_BYTES = 256 * 1024  # shed at once, so that not every picture has to
 SLACK_BYTES = 10 * 4096  # for the answer, the window, and the pages of indexes
 PICTURES_AT_ONCE = 16
+ANSWERS_AT_ONCE = 64
+LEAST_ANSWERS = 500  # that stay for retries on a full disk
 SPAN = 512  # jobs that are thinned together at first
 ENOUGH = 0.5  # of the limit: a fuller outbox is still short of space
 
@@ -42,6 +45,12 @@ _OLDEST_PICTURES = (
     sa.select(pictures.c.outbox_id, sa.func.length(pictures.c.data))
     .order_by(pictures.c.outbox_id)
     .limit(PICTURES_AT_ONCE)
+)
+_OLDEST_ANSWERS = (
+    sa.select(answers.c.id, sa.func.length(answers.c.body))
+    .where(answers.c.id <= sa.select(sa.func.max(answers.c.id)).scalar_subquery() - LEAST_ANSWERS)
+    .order_by(answers.c.id)
+    .limit(ANSWERS_AT_ONCE)
 )
 _IDS: sa.BindParameter[Any] = sa.bindparam("ids", expanding=True)
 _WITHOUT_PICTURE = (
@@ -101,12 +110,15 @@ class Shedder:
             connection.execute(sa.update(shedding).values(since=None))
             return Room("all", notice="drift jobs and pictures are kept again: there is space")
         counts = {"pictures": 0, "jobs": 0}
+        tight = self._is_tight(size + job + picture)
+        if tight and self._free(connection, job + picture, _shed_answers, counts):
+            return Room("all")
         kept = self._shed(connection, job, picture, counts)
         values = {name: shedding.c[name] + number for name, number in counts.items()}
         begun = now if since is None else since
         connection.execute(sa.update(shedding).values(since=begun, last=now, **values))
         reason = f"its disk has {free_bytes(self._folder) >> 20} MiB left"
-        if not self._is_tight(size):
+        if not tight:
             reason = f"storage.max_bytes = {self.max_bytes} is reached"
         return Room(kept, reason, _notice(size, reason) if since is None else "")
 
@@ -161,6 +173,20 @@ def _notice(size: int, reason: str) -> str:
         f"the outbox is full ({size >> 20} MiB; {reason}): the oldest pictures that wait are given up, then "
         "every second job of clean pictures; `lenswatch status` counts them"
     )
+
+
+def _shed_answers(connection: sa.Connection, wanted: int, _counts: dict[str, int]) -> int:
+    """Delete a few of the oldest answers, and return the bytes that were freed; 0 if none may go.
+
+    They are kept for a week, for retries, which come within minutes. They take as much space as the jobs.
+    """
+    freed, ids = 0, []
+    for number, size in connection.execute(_OLDEST_ANSWERS):
+        if freed < wanted:
+            freed += size
+            ids.append(number)
+    connection.execute(sa.delete(answers).where(answers.c.id.in_(ids)))
+    return freed
 
 
 def _shed_pictures(connection: sa.Connection, wanted: int, counts: dict[str, int]) -> int:
