@@ -38,16 +38,13 @@ FINISH_SECONDS = (
 
 
 def attach(model: Any) -> None:
-    """Extend DEEPaaS' application, if this process has one: workers have none.
+    """Extend DEEPaaS' application, which must have been made.
 
     Args:
         model: The module with the hooks.
     """
-    app = getattr(sys.modules.get("deepaas.api"), "APP", None)
-    if app is None:
-        return
     try:
-        Parent(load_config(), model).attach(app)
+        Parent(load_config(), model).attach(sys.modules["deepaas.api"].APP)
     except LenswatchError as error:  # DEEPaaS would serve its own test model instead
         raise SystemExit(f"lenswatch: {error}") from None
 
