@@ -52,14 +52,11 @@ def half_an_upload(served: Served) -> socket.socket:
     return connection
 
 
-def too_large_an_upload(served: Served) -> socket.socket:
-    """Announce more bytes than are read, and return the connection once that is refused."""
+def an_upload_to_nowhere(served: Served) -> socket.socket:
+    """Announce a body that is not read, and return the connection once that is refused."""
     connection = socket.create_connection(("127.0.0.1", urlsplit(served.url).port), timeout=60)
-    path = urlsplit(served.predict_url).path
-    connection.sendall(
-        f"POST {path} HTTP/1.1\r\nHost: node\r\nContent-Length: 99000000\r\n\r\n".encode()
-    )
-    assert connection.recv(100).startswith(b"HTTP/1.1 413")
+    connection.sendall(b"POST /nowhere HTTP/1.1\r\nHost: node\r\nContent-Length: 100000\r\n\r\n")
+    assert connection.recv(100).startswith(b"HTTP/1.1 404")
     return connection
 
 
@@ -103,7 +100,7 @@ def test_running_requests_finish_and_others_are_told_and_nothing_is_left(
             finishing = [post(1), post(2)]  # one after the other
             until(lambda: len(uploads_in(served.temporary)) == 3)
             arriving = half_an_upload(served)
-            refused = too_large_an_upload(served)  # aiohttp waits 10 s for the rest
+            refused = an_upload_to_nowhere(served)  # aiohttp waits 10 s for the rest
             send(served, by, to)
             started = time.monotonic()
             until(lambda: not listens(served))
