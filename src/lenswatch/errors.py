@@ -13,6 +13,7 @@
     ├── StoreError              a node.db that cannot be used
     │   └── DiskFull            a node.db that cannot be written until there is space again
     ├── WriteError              a file that cannot be written
+    ├── WorkerError             a call that no worker process carried out; another try may succeed
     ├── TrackingError           a request that the tracking server did not carry out
     │   ├── TrackingUnavailable the server is unreachable, slow or failing; a later try may succeed
     │   └── TrackingRefused     the server answered 4xx; another try will not help
@@ -36,6 +37,7 @@ __all__ = [
     "TrackingError",
     "TrackingRefused",
     "TrackingUnavailable",
+    "WorkerError",
     "WriteError",
 ]
 
@@ -85,6 +87,18 @@ class DiskFull(StoreError):  # noqa: N818
 
 class WriteError(LenswatchError):
     """A file that cannot be written."""
+
+
+class WorkerError(LenswatchError):
+    """A call that no worker process carried out; another try may succeed.
+
+    Attributes:
+        died: The process with the call ended, and nobody wanted that.
+        retry_after: Seconds after which another try makes sense.
+    """
+
+    died: bool = False
+    retry_after: float = 5.0
 
 
 class TrackingError(LenswatchError):
