@@ -41,13 +41,15 @@ def _node() -> Node:
 
 
 def warm() -> None:
-    """Load the reference. Without one, log that and let the API start: `train` makes the first."""
+    """Load the reference and its calibration.
+
+    Without them, or when they are damaged, log that and let the API start: `train` makes new ones, and each
+    picture is answered with the reason until then.
+    """
     try:
-        node = _node()
+        _node().warm()
     except ArtefactError as error:
         log.warning("%s", error)
-        return
-    node.warm()
 
 
 def predict(

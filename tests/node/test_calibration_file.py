@@ -192,6 +192,14 @@ def test_a_truncated_file_is_refused_by_name(tmp_path: Path, calibration: Any, k
         load_calibration(tmp_path, DIGEST, "harbour")
 
 
+def test_a_file_that_cannot_be_read_is_refused_by_name(tmp_path: Path, calibration: Any) -> None:
+    file = save_calibration(tmp_path, "reef", calibration)
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(ArtefactError, match=r"reef\.json: cannot be read: Is a directory"):
+        load_calibration(tmp_path, DIGEST, "reef")
+
+
 def test_a_tampered_threshold_is_refused_by_name(tmp_path: Path, calibration: Any) -> None:
     file = save_calibration(tmp_path, "harbour", calibration)
     document = json.loads(file.read_text())

@@ -270,12 +270,11 @@ def _read(file: Path) -> dict[str, Any]:
         ArtefactError: They are not what was written.
         FileNotFoundError: There is no such file.
     """
-    raw = file.read_bytes()
     try:
-        document: dict[str, Any] = json.loads(raw)
+        document: dict[str, Any] = json.loads(_bytes(file))
         claimed = document.pop("sha256")
         whole = claimed == _digest(document)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ArtefactError(
             f"{file}: truncated, or not a calibration; calibrate this stream again"
         ) from None
@@ -284,6 +283,17 @@ def _read(file: Path) -> dict[str, Any]:
             f"{file}: its contents do not match its digest; calibrate this stream again"
         )
     return document
+
+
+def _bytes(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ArtefactError(
+            f"{file}: cannot be read: {error.strerror}; make it readable or calibrate this stream again"
+        ) from None
 
 
 def _parse(file: Path, document: Mapping[str, Any], digest: str) -> Calibration:
