@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 from lenswatch.api.finisher import Finisher
 from lenswatch.api.schemas import check_names, predict_fields
+from lenswatch.api.temporary import ensure_there, use_own_folder
 from multidict import MultiDict
 
 from lenswatch.config import Config, load_config
@@ -44,6 +45,7 @@ def attach() -> None:
     app = getattr(sys.modules.get("deepaas.api"), "APP", None)
     if app is None:
         return
+    use_own_folder()
     try:
         Parent(load_config()).attach(app)
     except LenswatchError as error:  # DEEPaaS would serve its own test model instead
@@ -132,6 +134,7 @@ class Parent:
                 check_names([name for name, _ in given.items()], self._names)
             except InputError as error:
                 return await self._refuse(given, error)
+            ensure_there()
             return await handler(request)
         except InputError as error:  # from the worker, which has recorded it
             return _refusal(STATUS[kind_of(error)], str(error))
