@@ -7,6 +7,7 @@ and `train` in spawned worker processes; torch is imported there and nowhere els
 from __future__ import annotations
 
 import logging
+import sys
 from typing import Any
 
 from lenswatch.api import parent
@@ -48,8 +49,7 @@ def get_metadata() -> dict[str, Any]:
 def warm() -> None:
     """Load the current reference, if there is one, so that the first picture does not wait for it.
 
-    DEEPaaS calls this once in each worker at the start. A worker that replaces another one loads the
-    reference with its first picture.
+    This is called in each worker process before it takes a call, and by DEEPaaS at its start.
     """
     from lenswatch.api import worker
 
@@ -70,4 +70,4 @@ def train(**arguments: Any) -> dict[str, Any]:
     return worker.train(**arguments)
 
 
-parent.attach()
+parent.attach(sys.modules[__name__])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -17,10 +18,12 @@ from aiohttp import web
 from lenswatch.api.finisher import Finisher
 from lenswatch.api.schemas import check_names, predict_fields
 from lenswatch.api.temporary import ensure_there, use_own_folder
+from lenswatch.api.workers.model_pool import ModelPool, replace_pool
+from lenswatch.api.workers.pool import WorkerPool
 from multidict import MultiDict
 
 from lenswatch.config import Config, load_config
-from lenswatch.errors import ArtefactError, ImageTooLarge, InputError, LenswatchError
+from lenswatch.errors import ArtefactError, ImageTooLarge, InputError, LenswatchError, WorkerError
 from lenswatch.node.request import Request, kind_of, open_store, record_refusal
 from lenswatch.node.store.store import Kind, NodeStore
 from lenswatch.outbox.sender import Sender
@@ -40,23 +43,37 @@ STATUS: dict[Kind, int] = {"judged": 200, "refused": 422, "too large": 413}
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def attach() -> None:
-    """Extend DEEPaaS' application, if this process has one: workers have none."""
+def attach(model: Any) -> None:
+    """Extend DEEPaaS' application, if this process has one: workers have none.
+
+    Args:
+        model: The module with the hooks.
+    """
     app = getattr(sys.modules.get("deepaas.api"), "APP", None)
     if app is None:
         return
     use_own_folder()
     try:
-        Parent(load_config()).attach(app)
+        Parent(load_config(), model).attach(app)
     except LenswatchError as error:  # DEEPaaS would serve its own test model instead
         raise SystemExit(f"lenswatch: {error}") from None
 
 
 class Parent:
-    """Middleware, health check and outbox sender of one application."""
+    """Middleware, health check, worker pool and outbox sender of one application.
 
-    def __init__(self, config: Config) -> None:
+    Args:
+        config: The settings.
+        model: The module with the hooks.
+
+    Attributes:
+        pool: The worker processes; None when this version of DEEPaaS keeps its own pool.
+    """
+
+    def __init__(self, config: Config, model: Any) -> None:
         self.config = config
+        self.pool: WorkerPool | None = None
+        self._model = model
         self._names = list(predict_fields())
         self._store: NodeStore | None = None
         self._sender: Sender | None = None
@@ -64,10 +81,15 @@ class Parent:
 
     def attach(self, app: web.Application) -> None:
         """Add middleware, route and hooks to an application that has not started yet."""
+        replace_pool(self._model, self._make_pool)
         app.middlewares.append(self._middleware())
         app.router.add_get("/healthz", self._health)
         app.on_startup.append(self._start)
         app.on_cleanup.append(self._stop)
+
+    def _make_pool(self, n: int) -> ModelPool:
+        self.pool = WorkerPool(n, self._model.warm)
+        return ModelPool(self.pool, self.config.upload.timeout)
 
     async def _start(self, _app: web.Application) -> None:
         def start() -> None:
@@ -100,6 +122,7 @@ class Parent:
         @web.middleware
         async def json_refusals(request: web.Request, handler: Handler) -> web.StreamResponse:
             if request.method == "POST" and request.path.endswith(PREDICT):
+                ensure_there()
                 return await self._answer(request, handler)
             return await handler(request)
 
@@ -109,6 +132,8 @@ class Parent:
         """Answer in JSON, whatever goes wrong."""
         try:
             return await self._predict(request, handler)
+        except WorkerError as error:
+            return _try_again(error)
         except LenswatchError as error:
             return _refusal(503 if isinstance(error, ArtefactError) else 500, str(error))
         except web.HTTPException as error:
@@ -134,7 +159,6 @@ class Parent:
                 check_names([name for name, _ in given.items()], self._names)
             except InputError as error:
                 return await self._refuse(given, error)
-            ensure_there()
             return await handler(request)
         except InputError as error:  # from the worker, which has recorded it
             return _refusal(STATUS[kind_of(error)], str(error))
@@ -206,6 +230,11 @@ def _moment(text: Any) -> datetime | None:
     except (ValueError, OverflowError):
         return None
     return moment if moment.tzinfo else None
+
+
+def _try_again(error: WorkerError) -> web.Response:
+    headers = {"Retry-After": str(math.ceil(error.retry_after))}
+    return web.json_response({"message": str(error)}, status=503, headers=headers)
 
 
 def _refusal(status: int, message: str) -> web.Response:

@@ -47,9 +47,9 @@ def ensure_there() -> None:
     folder = Path(tempfile.gettempdir())
     try:
         folder.mkdir(mode=0o700)
-    except FileExistsError:
+        hold(folder)
+    except OSError:  # it is there; or it cannot be made, as whoever needs it will say
         return
-    hold(folder)
     log.warning("%s was deleted while it was in use; it was made again", folder)
 
 

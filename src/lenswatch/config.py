@@ -154,6 +154,7 @@ class UploadConfig:
 
     max_bytes: AtLeast1 = 32 * 2**20
     max_pixels: AtLeast1 = 64_000_000
+    timeout: PositiveNumber = 300.0  # seconds that a worker process may take to judge one upload
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@
     ├── BlindKernelError        a bandwidth with which the kernel cannot tell two pictures apart
     ├── StoreError              a node.db that cannot be used
     ├── WriteError              a file that cannot be written
+    ├── WorkerError             a call that no worker process carried out; another try may succeed
     ├── TrackingError           a request that the tracking server did not carry out
     │   ├── TrackingUnavailable the server is unreachable, slow or failing; a later try may succeed
     │   └── TrackingRefused     the server answered 4xx; another try will not help
@@ -34,6 +35,7 @@ __all__ = [
     "TrackingError",
     "TrackingRefused",
     "TrackingUnavailable",
+    "WorkerError",
     "WriteError",
 ]
 
@@ -79,6 +81,18 @@ class StoreError(LenswatchError):
 
 class WriteError(LenswatchError):
     """A file that cannot be written."""
+
+
+class WorkerError(LenswatchError):
+    """A call that no worker process carried out; another try may succeed.
+
+    Attributes:
+        died: The process with the call ended, and nobody wanted that.
+        retry_after: Seconds after which another try makes sense.
+    """
+
+    died: bool = False
+    retry_after: float = 5.0
 
 
 class TrackingError(LenswatchError):
