@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 from lenswatch.api.finisher import Finisher
+from lenswatch.api.health import Health
 from lenswatch.api.schemas import check_names, predict_fields
 from lenswatch.api.temporary import ensure_there, use_own_folder
 from lenswatch.api.workers.model_pool import ModelPool, replace_pool
@@ -27,7 +28,6 @@ from lenswatch.errors import ArtefactError, ImageTooLarge, InputError, Lenswatch
 from lenswatch.node.request import Request, kind_of, open_store, record_refusal
 from lenswatch.node.store.store import Kind, NodeStore
 from lenswatch.outbox.sender import Sender
-from lenswatch.reference.paths import current_digest, model_version
 from lenswatch.wire import EVENT_ID, STREAM
 
 if TYPE_CHECKING:
@@ -68,11 +68,13 @@ class Parent:
 
     Attributes:
         pool: The worker processes; None when this version of DEEPaaS keeps its own pool.
+        health: The health check, to which others may add checks.
     """
 
     def __init__(self, config: Config, model: Any) -> None:
         self.config = config
         self.pool: WorkerPool | None = None
+        self.health = Health(config, lambda: self.pool)
         self._model = model
         self._names = list(predict_fields())
         self._store: NodeStore | None = None
@@ -83,7 +85,7 @@ class Parent:
         """Add middleware, route and hooks to an application that has not started yet."""
         replace_pool(self._model, self._make_pool)
         app.middlewares.append(self._middleware())
-        app.router.add_get("/healthz", self._health)
+        self.health.attach(app)
         app.on_startup.append(self._start)
         app.on_cleanup.append(self._stop)
 
@@ -112,11 +114,6 @@ class Parent:
                 self._store.close()
 
         await asyncio.to_thread(stop)
-
-    async def _health(self, _request: web.Request) -> web.Response:
-        digest = current_digest(self.config.storage_path)
-        state = {"status": "ok", "model": model_version(digest), "reference": digest is not None}
-        return web.json_response(state)
 
     def _middleware(self) -> Any:
         @web.middleware

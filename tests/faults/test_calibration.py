@@ -6,9 +6,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+import requests
 
 from conftest import Camera, deepaas_running, write_settings
 from lenswatch.reference.paths import calibration_folder, current_digest
+from support.waiting import until
 
 
 @pytest.fixture
@@ -36,8 +38,12 @@ def test_a_node_with_a_truncated_calibration_starts_and_says_why_it_does_not_jud
         refused = served.predict(camera(60))
         assert refused.status_code == 503
         assert f"{file}: truncated" in refused.json()["message"]
+        health = requests.get(f"{served.url}/healthz", timeout=60)
+        assert health.status_code == 503
+        assert f"{file}: truncated" in health.json()["message"]
         file.unlink()
         file.write_bytes(whole)
         answer = served.predict(camera(60))
         assert answer.status_code == 200
         assert answer.json()["distance"] is not None
+        until(lambda: requests.get(f"{served.url}/healthz", timeout=60).status_code == 200)

@@ -77,7 +77,7 @@ def up(config: Config, port: int, server_port: int | None, workers: int) -> None
             RunFolder.made(config.storage_path) as run,
             processes.running(commands, run) as children,
         ):
-            urls = [f"{base}/healthz" for base in (addresses.server, addresses.node)]
+            urls = [f"{addresses.server}/healthz", f"{addresses.node}/livez"]
             with show_progress() as progress:
                 processes.await_healthy(children, urls, progress)
             _replay_once(config, addresses)
