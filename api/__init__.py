@@ -10,7 +10,6 @@ import logging
 import sys
 from typing import Any
 
-from lenswatch.api import parent
 from lenswatch.api.schemas import ModelPredictionResponse, predict_fields, train_fields
 
 from lenswatch import __version__
@@ -70,4 +69,9 @@ def train(**arguments: Any) -> dict[str, Any]:
     return worker.train(**arguments)
 
 
-parent.attach(sys.modules[__name__])
+if (
+    getattr(sys.modules.get("deepaas.api"), "APP", None) is not None
+):  # not in a worker, which starts sooner so
+    from lenswatch.api import parent
+
+    parent.attach(sys.modules[__name__])
