@@ -17,6 +17,7 @@ from lenswatch.api.ending import Ending, Handler
 from lenswatch.api.finisher import Finisher
 from lenswatch.api.health import Health
 from lenswatch.api.predicting import Predicting
+from lenswatch.api.starter import end_with_deep_start
 from lenswatch.api.temporary import ensure_there, use_own_folder
 from lenswatch.api.workers.model_pool import ModelPool, replace_pool
 from lenswatch.api.workers.pool import WorkerPool
@@ -44,6 +45,7 @@ def attach(model: Any) -> None:
     Args:
         model: The module with the hooks.
     """
+    end_with_deep_start()
     use_own_folder()
     try:
         Parent(load_config(), model).attach(sys.modules["deepaas.api"].APP)
