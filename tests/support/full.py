@@ -1,7 +1,4 @@
-"""The full forms of tests whose quick forms run with the others.
-
-LENSWATCH_TEST_FULL=1 or `make test-faults` asks for them.
-"""
+"""The full forms of tests whose quick forms always run: LENSWATCH_TEST_FULL=1, `make test-faults`."""
 
 from __future__ import annotations
 

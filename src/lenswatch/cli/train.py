@@ -142,7 +142,8 @@ def adopt(config: Config, folder: Path) -> None:
 
     FOLDER holds autoencoder.pth and clean_embeddings.pth.
     """
-    from lenswatch.reference.artefact import EMBEDDINGS, WEIGHTS, load_pair, save_reference
+    from lenswatch.reference.artefact import load_pair, save_reference
+    from lenswatch.reference.manifest import EMBEDDINGS, WEIGHTS
 
     sigma = None if config.detector.sigma == "median" else float(config.detector.sigma)
     pair = load_pair(folder / WEIGHTS, folder / EMBEDDINGS, config.transform, sigma)

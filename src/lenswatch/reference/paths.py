@@ -13,6 +13,7 @@ __all__ = [
     "reference_folder",
 ]
 
+_DAMAGED = "damaged"
 COLLECTED = "collected"  # folder below that of all pictures, with a folder for each stream
 
 
@@ -32,11 +33,15 @@ def node_database(storage: Path) -> Path:
 
 
 def current_digest(storage: Path) -> str | None:
-    """Return the digest of the reference in use, or None when there is none yet."""
+    """Return the digest of the reference in use, or None when there is none yet.
+
+    When the file that names it is damaged, the name of a reference that does not exist is returned.
+    """
     try:
-        return (reference_folder(storage) / "current").read_text().strip() or None
+        named = (reference_folder(storage) / "current").read_text(errors="replace").strip()
     except FileNotFoundError:
         return None
+    return _DAMAGED if named and not named.isalnum() else named or None
 
 
 def model_version(digest: str | None) -> str:
