@@ -161,20 +161,6 @@ def test_a_posted_job_wakes_the_sender_once_it_is_committed(store: NodeStore) ->
     assert store.posted.is_set()
 
 
-def test_answers_older_than_a_week_go(path: Path) -> None:
-    now = time.time()
-    store = NodeStore(path, prune_every=2, clock=lambda: now)
-    for event_id in ("old1", "old2"):
-        with store.begin() as transaction:
-            transaction.put_answer(event_id, Answer("judged", {}))
-    now += 8 * 24 * 3600
-    for event_id in ("new1", "new2"):
-        with store.begin() as transaction:
-            transaction.put_answer(event_id, Answer("judged", {}))
-    kept = {name for (name,) in rows(path, "SELECT event_id FROM answers")}
-    assert kept == {"new1", "new2"}
-
-
 # The tables of the first version, whose answers held HTTP statuses.
 VERSION_1 = """
 CREATE TABLE windows (

@@ -21,6 +21,7 @@ from sqlalchemy.pool import QueuePool
 from lenswatch.errors import StoreError
 
 __all__ = [
+    "answer_ages",
     "answers",
     "collected",
     "collections",
@@ -53,6 +54,14 @@ answers = sa.Table(
     sa.Column("answered_at", sa.Float, nullable=False),
     sa.Column("kind", sa.Text, nullable=False),  # of store.Kind
     sa.Column("body", sa.Text, nullable=False),
+)
+answer_ages = sa.Table(
+    "answer_ages",
+    metadata,
+    sa.Column("answer_id", sa.Integer, primary_key=True),  # the newest at that time
+    sa.Column("elapsed", sa.Float, nullable=False),  # seconds since the first of these rows
+    sa.Column("boot", sa.Text, nullable=False),  # id of the machine's boot
+    sa.Column("uptime", sa.Float, nullable=False),  # seconds since then
 )
 outbox = sa.Table(
     "outbox",
@@ -163,10 +172,20 @@ def _add_collections(connection: sa.Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
+def _add_answer_ages(connection: sa.Connection) -> None:
+    """Add the table by which answers age, however the clock jumps."""
+    connection.exec_driver_sql(
+        """CREATE TABLE answer_ages (
+            answer_id INTEGER PRIMARY KEY, elapsed REAL NOT NULL, boot TEXT NOT NULL,
+            uptime REAL NOT NULL)"""
+    )
+
+
 MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (
     _create_tables,
     _name_answers,
     _add_collections,
+    _add_answer_ages,
 )
 
 

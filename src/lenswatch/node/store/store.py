@@ -31,12 +31,10 @@ from lenswatch.node.store.database import (
     pictures,
     windows,
 )
+from lenswatch.node.store.pruning import Pruning
 from lenswatch.wire import DriftJob, to_json
 
 __all__ = ["Answer", "Kind", "NodeStore", "Statement", "StreamSummary", "Transaction"]
-
-WEEK_SECONDS = 7 * 24 * 3600.0
-PRUNE_AT_MOST = 200  # answers at once
 
 Kind = Literal["judged", "refused", "too large"]
 
@@ -90,10 +88,6 @@ _DELETE_OTHERS = Statement(
     )
 )
 _PUT_ANSWER = Statement(insert(answers), ("event_id", "answered_at", "kind", "body"))
-_PRUNE = sa.delete(answers).where(
-    answers.c.id.in_(sa.select(answers.c.id).order_by(answers.c.id).limit(PRUNE_AT_MOST)),
-    answers.c.answered_at < sa.bindparam("before"),
-)
 _POST = Statement(insert(outbox).values(due_at=0.0, attempts=0, tried=False), ("posted_at", "job"))
 _PUT_PICTURE = Statement(insert(pictures), ("outbox_id", "data"))
 
@@ -124,8 +118,7 @@ class NodeStore:
         busy_timeout: Seconds to wait for another process's transaction.
         keep_outbox: Keep posted jobs; False when no tracking server is configured.
         durable: Let each commit wait for the disk; False for a database that is deleted afterwards.
-        keep_answers: Seconds for which an answer is kept for retries.
-        prune_every: Number of answers after which old ones are deleted.
+        pruning: Rule by which answers are kept for retries.
         clock: Seconds since 1970 in UTC.
 
     Raises:
@@ -140,8 +133,7 @@ class NodeStore:
         busy_timeout: float = 30.0,
         keep_outbox: bool = True,
         durable: bool = True,
-        keep_answers: float = WEEK_SECONDS,
-        prune_every: int = 100,
+        pruning: Pruning | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.path = Path(path)
@@ -150,8 +142,7 @@ class NodeStore:
         self.clock = clock
         self._busy_timeout = busy_timeout
         self._writing = threading.Lock()  # wakes the next thread at once, where SQLite only polls
-        self._keep_answers, self._prune_every = keep_answers, prune_every
-        self._unpruned = prune_every - 1  # answers written since old ones were last deleted
+        self._pruning = pruning or Pruning()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -173,7 +164,7 @@ class NodeStore:
             with named_errors(self.path), self._writer.begin() as connection:
                 transaction = Transaction(connection, self.keep_outbox, self.clock)
                 yield transaction
-                self._prune_sometimes(transaction)
+                self._pruning.after(connection, transaction.answers_put)
         finally:
             self._writing.release()
         if transaction.posted:
@@ -208,13 +199,6 @@ class NodeStore:
     def close(self) -> None:
         """Close all connections. They are opened again when needed."""
         self._reader.dispose()
-
-    def _prune_sometimes(self, transaction: Transaction) -> None:
-        self._unpruned += transaction.answers_put
-        if self._unpruned >= self._prune_every:
-            before = self.clock() - self._keep_answers
-            transaction.connection.execute(_PRUNE, {"before": before})
-            self._unpruned = 0
 
 
 class Transaction:
