@@ -11,6 +11,7 @@
     ├── ArtefactError           a reference or calibration that is missing, damaged or was changed
     ├── BlindKernelError        a bandwidth with which the kernel cannot tell two pictures apart
     ├── StoreError              a node.db that cannot be used
+    │   └── StoreDamaged        a node.db with damaged pages
     ├── WriteError              a file that cannot be written
     ├── TrackingError           a request that the tracking server did not carry out
     │   ├── TrackingUnavailable the server is unreachable, slow or failing; a later try may succeed
@@ -30,6 +31,7 @@ __all__ = [
     "InputError",
     "LenswatchError",
     "ServerError",
+    "StoreDamaged",
     "StoreError",
     "TrackingError",
     "TrackingRefused",
@@ -75,6 +77,10 @@ class BlindKernelError(LenswatchError, ValueError):
 
 class StoreError(LenswatchError):
     """A `node.db` that cannot be used."""
+
+
+class StoreDamaged(StoreError):  # noqa: N818
+    """A `node.db` with damaged pages."""
 
 
 class WriteError(LenswatchError):

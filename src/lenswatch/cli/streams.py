@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["reset", "status"]
 
+_REPAIRS = 3  # the last ones are shown
 _MAKE_ONE = "none yet: lenswatch train, lenswatch collect or camera.collect makes one"
 
 
@@ -48,12 +49,19 @@ def status(config: Config) -> None:
 
 def _show_store(config: Config, store: NodeStore) -> None:
     from lenswatch.node.states import stream_states
+    from lenswatch.node.store.damage import repairs_of
     from lenswatch.outbox.rows import OutboxRows
 
     counts = OutboxRows(store).counts()
     say(
         f"outbox      {counts.pending} jobs and {counts.pictures} pictures waiting, {counts.parked} parked"
     )
+    with store.read() as connection:
+        repairs = repairs_of(connection)
+    for each in repairs[-_REPAIRS:]:
+        say(
+            f"repaired    {each.at}: node.db was damaged and is kept as {each.kept_as}; {each.recovered}"
+        )
     states = stream_states(config, store, datetime.now(UTC))
     table = Table("stream", "state", "alarm", "window", "images", "newest (UTC)")
     for each in states:

@@ -22,6 +22,7 @@ from lenswatch.node.clock import Place, place
 from lenswatch.node.collecting.collector import Collector
 from lenswatch.node.current import Current
 from lenswatch.node.request import Request, clean_name, iso_utc, open_store, record_refusal, repeat
+from lenswatch.node.store.salvage import DAMAGED
 from lenswatch.node.store.store import Answer, NodeStore, Transaction
 from lenswatch.node.stream import StreamState
 from lenswatch.reference.artefact import Reference
@@ -33,6 +34,10 @@ __all__ = ["Node"]
 
 log = logging.getLogger(__name__)
 
+REBUILT = (
+    "The window starts anew, since node.db was damaged; an alarm stays until clean pictures end it."
+)
+LOST = "The window starts anew and an alarm is forgotten, since the stream's state was damaged."
 CAMERA_CLOCK = {"name": "camera clock", "strength": 1.0, "cells": []}  # the cause of a wrong clock
 
 
@@ -76,6 +81,19 @@ class Node:
                 invalid, this is recorded as a Failed job and remembered for a retry. The window is unchanged.
         """
         request.check_names()
+        return self.store.again(lambda: self._observe(source, request))
+
+    def reset(self, stream: str) -> int:
+        """Delete a stream's window under every reference, and return how many there were."""
+        with self.store.begin() as transaction:
+            return transaction.delete_windows(stream)
+
+    def warm(self) -> None:
+        """Load everything that the first picture of the default stream needs."""
+        if not self._collector.waits():
+            self._current().judge_of(self.reference, DEFAULT_STREAM)
+
+    def _observe(self, source: bytes | Path | Picture, request: Request) -> dict[str, Any]:
         first = self.store.answer(request.event_id) if request.event_id else None
         if first is not None:
             return repeat(first)
@@ -102,7 +120,7 @@ class Node:
             first = transaction.answer(request.event_id) if request.event_id else None
             if first is not None:
                 return repeat(first)
-            live = self._state(transaction, fitted, request.stream, reference.digest)
+            live, notes = self._state(transaction, fitted, request.stream, reference.digest)
             placed = place(moments, self._now(), live.newest, backlog=request.backlog)
             state = self._new_state(fitted) if placed.late else replace(live, newest=placed.newest)
             pushed = state.window.push(entry, fitted.window_size)
@@ -113,6 +131,8 @@ class Node:
             filled = min(state.pictures, fitted.window_size)
             window = {"filled": filled, "size": fitted.window_size}
             body = self._placed(verdict, placed, request) | about | {"window": window}
+            if notes:
+                body["calibration_notes"] = [*body.get("calibration_notes", ()), *notes]
             if placed.late:
                 body["alarm"] = live.alarm.raised
             else:
@@ -123,16 +143,6 @@ class Node:
             transaction.post(self._job(body), thumbnail)
         self._log_clock(request.stream, placed)
         return body
-
-    def reset(self, stream: str) -> int:
-        """Delete a stream's window under every reference, and return how many there were."""
-        with self.store.begin() as transaction:
-            return transaction.delete_windows(stream)
-
-    def warm(self) -> None:
-        """Load everything that the first picture of the default stream needs."""
-        if not self._collector.waits():
-            self._current().judge_of(self.reference, DEFAULT_STREAM)
 
     def _current(self) -> Current:
         """Return the reference in force, which may have been made since the node began."""
@@ -165,7 +175,7 @@ class Node:
                 transaction.put_answer(body["event_id"], Answer("judged", body))
                 transaction.post(self._job(body), self._thumbnail(picture))
         if taken is None:
-            return self.observe(source, request)  # the collection has ended meanwhile
+            return self._observe(source, request)  # the collection has ended meanwhile
         self._log_clock(request.stream, placed)
         return body
 
@@ -223,23 +233,28 @@ class Node:
 
     def _state(
         self, transaction: Transaction, fitted: FittedMMD, stream: str, digest: str
-    ) -> StreamState:
-        """Return the stream's state, or what follows on its state under another reference."""
-        stored = transaction.newest_window(stream)
-        if stored is not None and stored[0] == digest:
-            return StreamState.from_bytes(stored[1])
-        start = self._new_state(fitted)
+    ) -> tuple[StreamState, list[str]]:
+        """Return the stream's state, or what follows on another one, and notes for the answer.
+
+        That is its state under another reference, or in a node.db that was damaged.
+        """
+        stored, start = transaction.newest_window(stream), self._new_state(fitted)
         if stored is None:
-            return start
+            return start, []
         try:
-            return StreamState.from_bytes(stored[1]).restarted(start.window)
+            state = StreamState.from_bytes(stored[1])
         except StoreError:
             log.warning(
-                "stream %s: its state under reference %s is damaged, so an alarm it may have had is lost",
+                "stream %s: its state under reference %s is damaged, so its window starts anew and an alarm "
+                "it may have had is lost",
                 stream,
                 stored[0],
             )
-            return start
+            return start, [LOST]
+        if stored[0] == digest:
+            return state, []
+        notes = [REBUILT] if stored[0].startswith(DAMAGED) else []
+        return state.restarted(start.window), notes
 
     def _new_state(self, fitted: FittedMMD) -> StreamState:
         warm = self.config.detector.warm_start

@@ -83,11 +83,15 @@ def record_refusal(store: NodeStore, config: Config, request: Request, error: In
         The event id of the record.
     """
     event_id = request.event_id or new_event_id()
-    with store.begin() as transaction:
-        if transaction.answer(event_id) is None:
-            answer = {"message": str(error), "event_id": event_id}
-            transaction.put_answer(event_id, Answer(kind_of(error), answer))
-            transaction.post(_failed_job(config, request, event_id, str(error)))
+
+    def record() -> None:
+        with store.begin() as transaction:
+            if transaction.answer(event_id) is None:
+                answer = {"message": str(error), "event_id": event_id}
+                transaction.put_answer(event_id, Answer(kind_of(error), answer))
+                transaction.post(_failed_job(config, request, event_id, str(error)))
+
+    store.again(record)
     return event_id
 
 

@@ -8,6 +8,7 @@ writes later fails when another process wrote in between.
 from __future__ import annotations
 
 import functools
+import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.pool import QueuePool
 
-from lenswatch.errors import StoreError
+from lenswatch.errors import StoreDamaged, StoreError
 
 __all__ = [
     "answer_ages",
@@ -32,8 +33,12 @@ __all__ = [
     "open_engine",
     "outbox",
     "pictures",
+    "repairs",
+    "stored_json",
     "windows",
 ]
+
+_DAMAGED = "the file is damaged or is not a database"
 
 metadata = sa.MetaData()
 
@@ -109,6 +114,14 @@ collected = sa.Table(
     sa.Column("taken", sa.Float, nullable=False),
     sa.Column("file", sa.Text, nullable=False),
 )
+repairs = sa.Table(
+    "repairs",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("at", sa.Text, nullable=False),  # ISO 8601 in UTC
+    sa.Column("kept_as", sa.Text, nullable=False),  # name of the damaged file
+    sa.Column("recovered", sa.Text, nullable=False),  # JSON of salvage.Recovered
+)
 
 _TABLES_1 = (
     """CREATE TABLE windows (
@@ -181,11 +194,20 @@ def _add_answer_ages(connection: sa.Connection) -> None:
     )
 
 
+def _add_repairs(connection: sa.Connection) -> None:
+    """Add the table of damaged files that this file has replaced."""
+    connection.exec_driver_sql(
+        """CREATE TABLE repairs (
+            id INTEGER PRIMARY KEY, at TEXT NOT NULL, kept_as TEXT NOT NULL, recovered TEXT NOT NULL)"""
+    )
+
+
 MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (
     _create_tables,
     _name_answers,
     _add_collections,
     _add_answer_ages,
+    _add_repairs,
 )
 
 
@@ -274,24 +296,41 @@ def is_busy(error: sa.exc.DBAPIError) -> bool:
 
 @contextmanager
 def named_errors(path: Path) -> Iterator[None]:
-    """Raise database errors as a StoreError that names the file.
+    """Raise database errors as a StoreError that names the file, or as StoreDamaged.
 
     Other exceptions pass: they come from the caller's code inside the transaction.
     """
     try:
         yield
     except sa.exc.DBAPIError as error:
-        raise StoreError(f"{path}: {error.orig}; {_advice(error.orig)}") from error
+        raise _named(path, error.orig) from error
     except sqlite3.Error as error:  # from the statements that go straight to the driver
-        raise StoreError(f"{path}: {error}; {_advice(error)}") from error
+        raise _named(path, error) from error
+    except _NotJsonError as error:
+        raise StoreDamaged(f"{path}: {error}; {_DAMAGED}") from error
 
 
-def _advice(error: BaseException | None) -> str:
+class _NotJsonError(ValueError):
+    """A stored text that is not the JSON that was written."""
+
+
+def stored_json(text: str) -> Any:
+    """Return the value of JSON that this node wrote; inside `named_errors`, anything else is damage."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise _NotJsonError(f"a stored text is no JSON: {error}") from None
+
+
+def _named(path: Path, error: BaseException | None) -> StoreError:
     name = getattr(error, "sqlite_errorname", "")
-    if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
-        return (
-            "the file is damaged or is not a database: move it away and restart, or restore a copy"
-        )
+    # The driver itself decodes text, and its error has no name.
+    if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")) or "decode to UTF-8" in str(error):
+        return StoreDamaged(f"{path}: {error}; {_DAMAGED}")
+    return StoreError(f"{path}: {error}; {_advice(name)}")
+
+
+def _advice(name: str) -> str:
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return "another process kept it locked for too long: find out which one has it open"
     if name.startswith("SQLITE_FULL"):

@@ -6,7 +6,6 @@ of processes and threads may use one file.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import threading
 import time
@@ -15,13 +14,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.sqlite import insert
 
-from lenswatch.errors import StoreError
+from lenswatch.errors import StoreDamaged, StoreError
+from lenswatch.node.store.damage import Damage
 from lenswatch.node.store.database import (
     answers,
     migrate,
@@ -29,6 +29,7 @@ from lenswatch.node.store.database import (
     open_engine,
     outbox,
     pictures,
+    stored_json,
     windows,
 )
 from lenswatch.node.store.pruning import Pruning
@@ -37,6 +38,7 @@ from lenswatch.wire import DriftJob, to_json
 __all__ = ["Answer", "Kind", "NodeStore", "Statement", "StreamSummary", "Transaction"]
 
 Kind = Literal["judged", "refused", "too large"]
+Result = TypeVar("Result")
 
 
 class Statement:
@@ -120,10 +122,13 @@ class NodeStore:
         durable: Let each commit wait for the disk; False for a database that is deleted afterwards.
         pruning: Rule by which answers are kept for retries.
         clock: Seconds since 1970 in UTC.
+        repairs: Repair the file when it is damaged.
 
     Raises:
-        StoreError: The file is damaged, another program's, of a newer version, or not writable. Every
-            method raises it too.
+        StoreDamaged: The file was damaged. It is repaired by now, and what was asked may be tried again; the
+            windows of all streams start anew. Every method but the single reads raises it.
+        StoreError: The file is another program's, of a newer version, or not writable; or it is damaged and
+            cannot be repaired. Every method raises it too.
     """
 
     def __init__(
@@ -135,6 +140,7 @@ class NodeStore:
         durable: bool = True,
         pruning: Pruning | None = None,
         clock: Callable[[], float] = time.time,
+        repairs: bool = True,
     ) -> None:
         self.path = Path(path)
         self.keep_outbox = keep_outbox
@@ -147,44 +153,58 @@ class NodeStore:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(f"{self.path}: cannot make its folder: {error.strerror}") from error
+        self._damage = Damage(self.path, busy_timeout, repairs=repairs)
         with named_errors(self.path):
             self._reader = open_engine(self.path, busy_timeout, durable=durable)
             self._writer = self._reader.execution_options(begin="BEGIN IMMEDIATE")
-            migrate(self._reader, self._writer, busy_timeout)
+        self.again(self._open)
 
     @contextmanager
     def begin(self) -> Iterator[Transaction]:
         """Open a write transaction: committed at the end, rolled back after an exception."""
-        if not self._writing.acquire(timeout=self._busy_timeout):
-            raise StoreError(
-                f"{self.path}: another thread kept it locked for more than "
-                f"{self._busy_timeout:g} s; try again"
-            )
-        try:
-            with named_errors(self.path), self._writer.begin() as connection:
-                transaction = Transaction(connection, self.keep_outbox, self.clock)
-                yield transaction
-                self._pruning.after(connection, transaction.answers_put)
-        finally:
-            self._writing.release()
+        with (
+            self._damage.repaired(self._reader),
+            self._alone(),
+            named_errors(self.path),
+            self._writer.begin() as connection,
+        ):
+            transaction = Transaction(connection, self.keep_outbox, self.clock)
+            yield transaction
+            self._pruning.after(connection, transaction.answers_put)
         if transaction.posted:
             self.posted.set()
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """Open a connection for single reads outside any transaction; it never waits for a writer."""
-        with named_errors(self.path), self._reader.connect() as connection:
+        with (
+            self._damage.repaired(self._reader),
+            named_errors(self.path),
+            self._reader.connect() as connection,
+        ):
             yield connection
+
+    def again(self, work: Callable[[], Result]) -> Result:
+        """Do something, and once more if the file was found to be damaged and was repaired.
+
+        Args:
+            work: What to do; nothing of it is committed when it raises StoreDamaged.
+
+        Raises:
+            StoreError: The file cannot be used, or was damaged twice.
+        """
+        try:
+            return work()
+        except StoreDamaged:
+            return work()
 
     def answer(self, event_id: str) -> Answer | None:
         """Return the first answer to `event_id`, None if there is none or it is no longer kept."""
-        with self.read() as connection:
-            return _answer(connection, event_id)
+        return self.again(lambda: self._read(_answer, event_id))
 
     def window(self, stream: str, digest: str) -> bytes | None:
         """Return the stored state of `stream` under the reference `digest`, or None."""
-        with self.read() as connection:
-            return _window(connection, stream, digest)
+        return self.again(lambda: self._read(_window, stream, digest))
 
     def streams(self) -> list[StreamSummary]:
         """Return all streams, the one with the newest image first."""
@@ -199,6 +219,32 @@ class NodeStore:
     def close(self) -> None:
         """Close all connections. They are opened again when needed."""
         self._reader.dispose()
+        with self._writing:
+            self._damage.close()
+
+    def _open(self) -> None:
+        with self._damage.repaired(self._reader), self._writing, self._damage.guard.alone():
+            self._damage.check()
+        with self._damage.repaired(self._reader), self._alone(), named_errors(self.path):
+            migrate(self._reader, self._writer, self._busy_timeout)
+
+    def _read(self, statement: Callable[..., Result], *given: str) -> Result:
+        with self.read() as connection:
+            return statement(connection, *given)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Wait until no other thread writes and no process repairs the file."""
+        if not self._writing.acquire(timeout=self._busy_timeout):
+            raise StoreError(
+                f"{self.path}: another thread kept it locked for more than "
+                f"{self._busy_timeout:g} s; try again"
+            )
+        try:
+            with self._damage.guard.shared():
+                yield
+        finally:
+            self._writing.release()
 
 
 class Transaction:
@@ -269,7 +315,7 @@ class Transaction:
 
 def _answer(connection: sa.Connection, event_id: str) -> Answer | None:
     row = _ANSWER(connection, {"event_id": event_id}).fetchone()
-    return None if row is None else Answer(row[0], json.loads(row[1]))
+    return None if row is None else Answer(row[0], stored_json(row[1]))
 
 
 def _window(connection: sa.Connection, stream: str, digest: str) -> bytes | None:
