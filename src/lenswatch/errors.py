@@ -11,7 +11,8 @@
     ├── ArtefactError           a reference or calibration that is missing, damaged or was changed
     ├── BlindKernelError        a bandwidth with which the kernel cannot tell two pictures apart
     ├── StoreError              a node.db that cannot be used
-    │   └── DiskFull            a node.db that cannot be written until there is space again
+    │   ├── DiskFull            a node.db that cannot be written until there is space again
+    │   └── StoreDamaged        a node.db with damaged pages
     ├── WriteError              a file that cannot be written
     ├── WorkerError             a call that no worker process carried out; another try may succeed
     ├── TrackingError           a request that the tracking server did not carry out
@@ -33,6 +34,7 @@ __all__ = [
     "InputError",
     "LenswatchError",
     "ServerError",
+    "StoreDamaged",
     "StoreError",
     "TrackingError",
     "TrackingRefused",
@@ -83,6 +85,10 @@ class StoreError(LenswatchError):
 
 class DiskFull(StoreError):  # noqa: N818
     """A `node.db` that cannot be written until there is space on its disk again."""
+
+
+class StoreDamaged(StoreError):  # noqa: N818
+    """A `node.db` with damaged pages."""
 
 
 class WriteError(LenswatchError):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["reset", "status"]
 
+_REPAIRS = 3  # the last ones are shown
 _MAKE_ONE = "none yet: lenswatch train, lenswatch collect or camera.collect makes one"
 
 
@@ -48,6 +49,7 @@ def status(config: Config) -> None:
 
 def _show_store(config: Config, store: NodeStore) -> None:
     from lenswatch.node.states import stream_states
+    from lenswatch.node.store.damage import repairs_of
     from lenswatch.node.store.space import space_of
     from lenswatch.outbox.rows import OutboxRows
 
@@ -58,6 +60,12 @@ def _show_store(config: Config, store: NodeStore) -> None:
     note = space_of(store).note
     if note:
         say(f"space       {note}")
+    with store.read() as connection:
+        repairs = repairs_of(connection)
+    for each in repairs[-_REPAIRS:]:
+        say(
+            f"repaired    {each.at}: node.db was damaged and is kept as {each.kept_as}; {each.recovered}"
+        )
     states = stream_states(config, store, datetime.now(UTC))
     table = Table("stream", "state", "alarm", "window", "images", "newest (UTC)")
     for each in states:

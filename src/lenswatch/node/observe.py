@@ -32,6 +32,7 @@ from lenswatch.node.request import (
     repeat,
 )
 from lenswatch.node.store.gaps import note_unrecorded
+from lenswatch.node.store.salvage import DAMAGED
 from lenswatch.node.store.store import Answer, NodeStore, Transaction, newest_window
 from lenswatch.node.stream import StreamState
 from lenswatch.node.unrecorded import Stored, Unrecorded
@@ -44,6 +45,10 @@ __all__ = ["Node"]
 
 log = logging.getLogger(__name__)
 
+REBUILT = (
+    "The window starts anew, since node.db was damaged; an alarm stays until clean pictures end it."
+)
+LOST = "The window starts anew and an alarm is forgotten, since the stream's state was damaged."
 CAMERA_CLOCK = {"name": "camera clock", "strength": 1.0, "cells": []}  # the cause of a wrong clock
 TRIES = 2  # to record: a full disk may have been given back some space after the first
 
@@ -113,6 +118,19 @@ class Node:
                 invalid, this is recorded as a Failed job and remembered for a retry. The window is unchanged.
         """
         request.check_names()
+        return self.store.again(lambda: self._observe(source, request))
+
+    def reset(self, stream: str) -> int:
+        """Delete a stream's window under every reference, and return how many there were."""
+        with self.store.begin() as transaction:
+            return transaction.delete_windows(stream)
+
+    def warm(self) -> None:
+        """Load everything that the first picture of the default stream needs."""
+        if not self._collector.waits():
+            self._current().judge_of(self.reference, DEFAULT_STREAM)
+
+    def _observe(self, source: bytes | Path | Picture, request: Request) -> dict[str, Any]:
         first = self._first_answer(request.event_id)
         if first is not None:
             return first
@@ -186,8 +204,9 @@ class Node:
             stored: The row of its stream in the database.
         """
         request, fitted, judge = seen.request, seen.fitted, seen.judge
-        live = self._unrecorded.state(request.stream, stored)
-        live = live or self._state(stored, fitted, request.stream, seen.digest)
+        live, notes = self._unrecorded.state(request.stream, stored), list[str]()
+        if live is None:
+            live, notes = self._state(stored, fitted, request.stream, seen.digest)
         placed = place(seen.moments, self._now(), live.newest, backlog=request.backlog)
         state = self._new_state(fitted) if placed.late else replace(live, newest=placed.newest)
         pushed = state.window.push(seen.entry, fitted.window_size)
@@ -198,6 +217,8 @@ class Node:
         filled = min(state.pictures, fitted.window_size)
         window = {"filled": filled, "size": fitted.window_size}
         body = self._placed(verdict, placed, request) | seen.about | {"window": window}
+        if notes:
+            body["calibration_notes"] = [*body.get("calibration_notes", ()), *notes]
         if placed.late:
             body["alarm"] = live.alarm.raised
         clean = not (body["drift"] or body["warning"] or body["alarm"] or live.alarm.raised)
@@ -217,16 +238,6 @@ class Node:
             note_unrecorded(transaction.connection, body["stream"], gap)
         because = transaction.post(self._job(body), thumbnail, clean=clean)
         return _not_recorded(because) if because else {"recorded": True}
-
-    def reset(self, stream: str) -> int:
-        """Delete a stream's window under every reference, and return how many there were."""
-        with self.store.begin() as transaction:
-            return transaction.delete_windows(stream)
-
-    def warm(self) -> None:
-        """Load everything that the first picture of the default stream needs."""
-        if not self._collector.waits():
-            self._current().judge_of(self.reference, DEFAULT_STREAM)
 
     def _first_answer(self, event_id: str | None) -> dict[str, Any] | None:
         """Return the first answer to an event id, or raise it when it was a refusal."""
@@ -266,7 +277,7 @@ class Node:
                 body |= self._post(transaction, body, self._thumbnail(picture))
                 transaction.put_answer(body["event_id"], Answer("judged", body))
         if taken is None:
-            return self.observe(source, request)  # the collection has ended meanwhile
+            return self._observe(source, request)  # the collection has ended meanwhile
         self._unrecorded.recorded(request.stream)
         self._log_clock(request.stream, placed)
         return body
@@ -323,22 +334,30 @@ class Node:
         wanted = self.config.storage.keep_images and self.config.tracking.url
         return picture.thumbnail() if wanted else None
 
-    def _state(self, stored: Stored, fitted: FittedMMD, stream: str, digest: str) -> StreamState:
-        """Return the stream's state, or what follows on its state under another reference."""
-        if stored is not None and stored[0] == digest:
-            return StreamState.from_bytes(stored[1])
+    def _state(
+        self, stored: Stored, fitted: FittedMMD, stream: str, digest: str
+    ) -> tuple[StreamState, list[str]]:
+        """Return the stream's state, or what follows on another one, and notes for the answer.
+
+        That is its state under another reference, or in a node.db that was damaged.
+        """
         start = self._new_state(fitted)
         if stored is None:
-            return start
+            return start, []
         try:
-            return StreamState.from_bytes(stored[1]).restarted(start.window)
+            state = StreamState.from_bytes(stored[1])
         except StoreError:
             log.warning(
-                "stream %s: its state under reference %s is damaged, so an alarm it may have had is lost",
+                "stream %s: its state under reference %s is damaged, so its window starts anew and an alarm "
+                "it may have had is lost",
                 stream,
                 stored[0],
             )
-            return start
+            return start, [LOST]
+        if stored[0] == digest:
+            return state, []
+        notes = [REBUILT] if stored[0].startswith(DAMAGED) else []
+        return state.restarted(start.window), notes
 
     def _new_state(self, fitted: FittedMMD) -> StreamState:
         warm = self.config.detector.warm_start

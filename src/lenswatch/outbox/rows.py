@@ -13,7 +13,7 @@ from typing import Any, cast
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
-from lenswatch.node.store.database import experiments, outbox, pictures
+from lenswatch.node.store.database import experiments, outbox, pictures, stored_json
 from lenswatch.node.store.store import NodeStore
 
 __all__ = ["Counts", "DeliveryResult", "OutboxRows", "Parked", "PictureRow", "Row"]
@@ -160,7 +160,7 @@ class OutboxRows:
         with self._store.read() as connection:
             found = connection.execute(_DUE_JOBS, {"now": self._store.clock(), "at_most": at_most})
             return [
-                Row(row.id, json.loads(row.job), row.attempts, bool(row.tried), row.has_picture)
+                Row(row.id, stored_json(row.job), row.attempts, bool(row.tried), row.has_picture)
                 for row in found
             ]
 
@@ -307,7 +307,7 @@ def _of(row_id: int) -> sa.Update:
 
 
 def _parked(row_id: int, job: str, posted_at: float, reason: str) -> Parked:
-    parameters = json.loads(job)["parameters"]
+    parameters = stored_json(job)["parameters"]
     return Parked(
         row_id,
         str(parameters.get("event_id", "")),

@@ -8,6 +8,7 @@ writes later fails when another process wrote in between.
 from __future__ import annotations
 
 import functools
+import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -18,10 +19,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.pool import QueuePool
 
-from lenswatch.errors import DiskFull, StoreError
+from lenswatch.errors import DiskFull, StoreDamaged, StoreError
 from lenswatch.node.store.reserve import free_bytes
 
 __all__ = [
+    "answer_ages",
     "answers",
     "collected",
     "collections",
@@ -33,11 +35,14 @@ __all__ = [
     "open_engine",
     "outbox",
     "pictures",
+    "repairs",
     "shedding",
+    "stored_json",
     "windows",
 ]
 
 NO_SPACE_BYTES = 256 * 1024  # on a disk with less, any failure is taken for a lack of space
+_DAMAGED = "the file is damaged or is not a database"
 
 metadata = sa.MetaData()
 
@@ -58,6 +63,14 @@ answers = sa.Table(
     sa.Column("answered_at", sa.Float, nullable=False),
     sa.Column("kind", sa.Text, nullable=False),  # of store.Kind
     sa.Column("body", sa.Text, nullable=False),
+)
+answer_ages = sa.Table(
+    "answer_ages",
+    metadata,
+    sa.Column("answer_id", sa.Integer, primary_key=True),  # the newest at that time
+    sa.Column("elapsed", sa.Float, nullable=False),  # seconds since the first of these rows
+    sa.Column("boot", sa.Text, nullable=False),  # id of the machine's boot
+    sa.Column("uptime", sa.Float, nullable=False),  # seconds since then
 )
 outbox = sa.Table(
     "outbox",
@@ -106,6 +119,14 @@ collected = sa.Table(
     sa.Column("digest", sa.Text, primary_key=True),  # the same content is kept once
     sa.Column("taken", sa.Float, nullable=False),
     sa.Column("file", sa.Text, nullable=False),
+)
+repairs = sa.Table(
+    "repairs",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("at", sa.Text, nullable=False),  # ISO 8601 in UTC
+    sa.Column("kept_as", sa.Text, nullable=False),  # name of the damaged file
+    sa.Column("recovered", sa.Text, nullable=False),  # JSON of salvage.Recovered
 )
 
 gaps = sa.Table(  # drift jobs that were not kept since the last one of their stream that was
@@ -229,11 +250,30 @@ def _add_shedding(connection: sa.Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
+def _add_answer_ages(connection: sa.Connection) -> None:
+    """Add the table by which answers age, however the clock jumps."""
+    connection.exec_driver_sql(
+        """CREATE TABLE answer_ages (
+            answer_id INTEGER PRIMARY KEY, elapsed REAL NOT NULL, boot TEXT NOT NULL,
+            uptime REAL NOT NULL)"""
+    )
+
+
+def _add_repairs(connection: sa.Connection) -> None:
+    """Add the table of damaged files that this file has replaced."""
+    connection.exec_driver_sql(
+        """CREATE TABLE repairs (
+            id INTEGER PRIMARY KEY, at TEXT NOT NULL, kept_as TEXT NOT NULL, recovered TEXT NOT NULL)"""
+    )
+
+
 MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (
     _create_tables,
     _name_answers,
     _add_collections,
     _add_shedding,
+    _add_answer_ages,
+    _add_repairs,
 )
 
 
@@ -322,7 +362,7 @@ def is_busy(error: sa.exc.DBAPIError) -> bool:
 
 @contextmanager
 def named_errors(path: Path) -> Iterator[None]:
-    """Raise database errors as a StoreError that names the file.
+    """Raise database errors as a StoreError that names the file, or as StoreDamaged.
 
     Other exceptions pass: they come from the caller's code inside the transaction.
     """
@@ -332,27 +372,39 @@ def named_errors(path: Path) -> Iterator[None]:
         raise _named(path, error.orig) from error
     except sqlite3.Error as error:  # from the statements that go straight to the driver
         raise _named(path, error) from error
+    except _NotJsonError as error:
+        raise StoreDamaged(f"{path}: {error}; {_DAMAGED}") from error
+
+
+class _NotJsonError(ValueError):
+    """A stored text that is not the JSON that was written."""
+
+
+def stored_json(text: str) -> Any:
+    """Return the value of JSON that this node wrote; inside `named_errors`, anything else is damage."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise _NotJsonError(f"a stored text is no JSON: {error}") from None
 
 
 def _named(path: Path, error: BaseException | None) -> StoreError:
-    kind = DiskFull if _is_full(path, error) else StoreError
-    return kind(f"{path}: {error}; {_advice(error)}")
-
-
-def _is_full(path: Path, error: BaseException | None) -> bool:
-    """Return True for a lack of space, which SQLite names so only where it happens in a `write`."""
     name = getattr(error, "sqlite_errorname", "")
+    # The driver itself decodes text, and its error has no name.
+    if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")) or "decode to UTF-8" in str(error):
+        return StoreDamaged(f"{path}: {error}; {_DAMAGED}")
+    kind = DiskFull if _is_full(path, name) else StoreError
+    return kind(f"{path}: {error}; {_advice(name)}")
+
+
+def _is_full(path: Path, name: str) -> bool:
+    """Return True for a lack of space, which SQLite names so only where it happens in a `write`."""
     if name.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN")):
         return free_bytes(path.parent) < NO_SPACE_BYTES
     return name.startswith("SQLITE_FULL")
 
 
-def _advice(error: BaseException | None) -> str:
-    name = getattr(error, "sqlite_errorname", "")
-    if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
-        return (
-            "the file is damaged or is not a database: move it away and restart, or restore a copy"
-        )
+def _advice(name: str) -> str:
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return "another process kept it locked for too long: find out which one has it open"
     if name.startswith("SQLITE_FULL"):
