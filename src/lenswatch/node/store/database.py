@@ -34,6 +34,8 @@ __all__ = [
     "windows",
 ]
 
+STREAM_OF_JOB = "coalesce(json_extract(job, '$.parameters.stream'), '')"
+
 metadata = sa.MetaData()
 
 windows = sa.Table(
@@ -64,7 +66,10 @@ outbox = sa.Table(
     sa.Column("tried", sa.Boolean, nullable=False),  # the server may have stored it already
     sa.Column("drift_id", sa.Text),  # set once the server stored the job, but not yet its picture
     sa.Column("parked_because", sa.Text),
+    sa.Column("parked_at", sa.Float),  # the last time; it stays when the row is sent again
+    sa.Column("out_of_turn", sa.Boolean, nullable=False),  # newer jobs of its stream may go first
     sa.Column("job", sa.Text, nullable=False),
+    sa.Column("stream", sa.Text, sa.Computed(STREAM_OF_JOB, persisted=False)),
 )
 pictures = sa.Table(
     "pictures",
@@ -163,10 +168,32 @@ def _add_collections(connection: sa.Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
+def _keep_order(connection: sa.Connection) -> None:
+    """Add what keeps the order of each stream, and the time of parking."""
+    job = "parked_because IS NULL AND drift_id IS NULL"
+    for statement in (
+        "ALTER TABLE outbox ADD COLUMN parked_at REAL",
+        "ALTER TABLE outbox ADD COLUMN out_of_turn INTEGER NOT NULL DEFAULT 0",
+        f"ALTER TABLE outbox ADD COLUMN stream TEXT GENERATED ALWAYS AS ({STREAM_OF_JOB}) VIRTUAL",
+        "UPDATE outbox SET parked_at = posted_at, out_of_turn = 1 WHERE parked_because IS NOT NULL",
+        "DROP INDEX outbox_jobs",
+        "DROP INDEX outbox_parked",
+        # With all that tells whether a job is due, so that those held back are passed over quickly.
+        f"CREATE INDEX outbox_jobs ON outbox (id, stream, due_at, out_of_turn) WHERE {job}",
+        f"CREATE INDEX outbox_streams ON outbox (stream, id) WHERE {job}",
+        f"CREATE INDEX outbox_put_off ON outbox (due_at) WHERE {job} AND due_at > 0",
+        "CREATE INDEX outbox_parked ON outbox (stream, id) WHERE parked_because IS NOT NULL",
+        # For counting; the table itself is as large as the pictures.
+        "CREATE INDEX pictures_of ON pictures (outbox_id)",
+    ):
+        connection.exec_driver_sql(statement)
+
+
 MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (
     _create_tables,
     _name_answers,
     _add_collections,
+    _keep_order,
 )
 
 

@@ -94,7 +94,8 @@ _PRUNE = sa.delete(answers).where(
     answers.c.id.in_(sa.select(answers.c.id).order_by(answers.c.id).limit(PRUNE_AT_MOST)),
     answers.c.answered_at < sa.bindparam("before"),
 )
-_POST = Statement(insert(outbox).values(due_at=0.0, attempts=0, tried=False), ("posted_at", "job"))
+_new_job = insert(outbox).values(due_at=0.0, attempts=0, tried=False, out_of_turn=False)
+_POST = Statement(_new_job, ("posted_at", "job"))
 _PUT_PICTURE = Statement(insert(pictures), ("outbox_id", "data"))
 
 
