@@ -51,12 +51,20 @@ class Selection:
         event_ids: Event ids.
         stream: Name of the stream.
         reason: Text in the reason, in any letter case; `*` stands for any characters.
+        parked_until: Seconds since 1970; jobs that were parked later are left out.
     """
 
     ids: Sequence[int] | None = None
     event_ids: Sequence[str] | None = None
     stream: str | None = None
     reason: str | None = None
+    parked_until: float | None = None
+
+    @property
+    def is_narrow(self) -> bool:
+        """True when a condition is given, other than the time."""
+        given = (self.ids, self.event_ids, self.stream, self.reason)
+        return any(each is not None for each in given)
 
     def conditions(self) -> list[sa.ColumnElement[bool]]:
         """Return the conditions on rows of the outbox."""
@@ -73,6 +81,8 @@ class Selection:
                 escaped = escaped.replace(special, f"\\{special}")
             like = outbox.c.parked_because.ilike(f"%{escaped.replace('*', '%')}%", escape="\\")
             found.append(like)
+        if self.parked_until is not None:
+            found.append(sa.func.coalesce(outbox.c.parked_at, 0.0) <= self.parked_until)
         return found
 
 
