@@ -213,7 +213,7 @@ def by_stream(names: Sequence[str]) -> dict[str, list[str]]:
 
 
 quickly = settings(
-    max_examples=at_length(30, 1000),
+    max_examples=at_length(30, 300),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
