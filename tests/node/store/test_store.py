@@ -204,6 +204,10 @@ def _version_1(path: Path) -> None:
     job = json.dumps(drift_job("fine").to_json())
     connection.execute("INSERT INTO outbox (posted_at, job) VALUES (?, ?)", (now, job))
     connection.execute("INSERT INTO pictures VALUES (1, CAST('jpeg' AS BLOB))")
+    parked = (now - 60, json.dumps(drift_job("bad", stream="reef").to_json()))
+    connection.execute(
+        "INSERT INTO outbox (posted_at, job, parked_because) VALUES (?, ?, '422 no')", parked
+    )
     connection.commit()
     connection.close()
 
@@ -223,6 +227,8 @@ def test_a_database_of_the_first_version_is_taken_over(path: Path) -> None:
         transaction.put_answer("fine", Answer("judged", {}))
     with store.begin() as transaction:
         transaction.put_answer("new", Answer("refused", {}))
+    parked = "SELECT stream, parked_at = posted_at, out_of_turn FROM outbox WHERE parked_because = '422 no'"
+    assert rows(path, parked) == [("reef", 1, 1)]
     assert rows(path, "PRAGMA user_version") == [(len(MIGRATIONS),)]
 
 

@@ -43,6 +43,7 @@ __all__ = [
 
 NO_SPACE_BYTES = 256 * 1024  # on a disk with less, any failure is taken for a lack of space
 _DAMAGED = "the file is damaged or is not a database"
+STREAM_OF_JOB = "coalesce(json_extract(job, '$.parameters.stream'), '')"
 
 metadata = sa.MetaData()
 
@@ -82,9 +83,12 @@ outbox = sa.Table(
     sa.Column("tried", sa.Boolean, nullable=False),  # the server may have stored it already
     sa.Column("drift_id", sa.Text),  # set once the server stored the job, but not yet its picture
     sa.Column("parked_because", sa.Text),
+    sa.Column("parked_at", sa.Float),  # the last time; it stays when the row is sent again
+    sa.Column("out_of_turn", sa.Boolean, nullable=False),  # newer jobs of its stream may go first
     sa.Column("job", sa.Text, nullable=False),
     sa.Column("clean", sa.Boolean, nullable=False),  # the job may go when space is short
     sa.Column("thinned", sa.Integer, nullable=False),  # how often its neighbours went
+    sa.Column("stream", sa.Text, sa.Computed(STREAM_OF_JOB, persisted=False)),
 )
 pictures = sa.Table(
     "pictures",
@@ -250,6 +254,27 @@ def _add_shedding(connection: sa.Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
+def _keep_order(connection: sa.Connection) -> None:
+    """Add what keeps the order of each stream, and the time of parking."""
+    job = "parked_because IS NULL AND drift_id IS NULL"
+    for statement in (
+        "ALTER TABLE outbox ADD COLUMN parked_at REAL",
+        "ALTER TABLE outbox ADD COLUMN out_of_turn INTEGER NOT NULL DEFAULT 0",
+        f"ALTER TABLE outbox ADD COLUMN stream TEXT GENERATED ALWAYS AS ({STREAM_OF_JOB}) VIRTUAL",
+        "UPDATE outbox SET parked_at = posted_at, out_of_turn = 1 WHERE parked_because IS NOT NULL",
+        "DROP INDEX outbox_jobs",
+        "DROP INDEX outbox_parked",
+        # With all that tells whether a job is due, so that those held back are passed over quickly.
+        f"CREATE INDEX outbox_jobs ON outbox (id, stream, due_at, out_of_turn) WHERE {job}",
+        f"CREATE INDEX outbox_streams ON outbox (stream, id) WHERE {job}",
+        f"CREATE INDEX outbox_put_off ON outbox (due_at) WHERE {job} AND due_at > 0",
+        "CREATE INDEX outbox_parked ON outbox (stream, id) WHERE parked_because IS NOT NULL",
+        # For counting; the table itself is as large as the pictures.
+        "CREATE INDEX pictures_of ON pictures (outbox_id)",
+    ):
+        connection.exec_driver_sql(statement)
+
+
 def _add_answer_ages(connection: sa.Connection) -> None:
     """Add the table by which answers age, however the clock jumps."""
     connection.exec_driver_sql(
@@ -274,6 +299,7 @@ MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (
     _add_shedding,
     _add_answer_ages,
     _add_repairs,
+    _keep_order,
 )
 
 
@@ -391,7 +417,9 @@ def stored_json(text: str) -> Any:
 def _named(path: Path, error: BaseException | None) -> StoreError:
     name = getattr(error, "sqlite_errorname", "")
     # The driver itself decodes text, and its error has no name.
-    if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")) or "decode to UTF-8" in str(error):
+    if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")) or any(
+        each in str(error) for each in ("decode to UTF-8", "malformed JSON")
+    ):
         return StoreDamaged(f"{path}: {error}; {_DAMAGED}")
     kind = DiskFull if _is_full(path, name) else StoreError
     return kind(f"{path}: {error}; {_advice(name)}")

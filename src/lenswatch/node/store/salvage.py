@@ -115,10 +115,12 @@ def _job(rowid: int, values: tuple[Value, ...]) -> _Insertion | None:
                 return None
             if not all(each is None or isinstance(each, str) for each in (drift_id, parked)):
                 return None
-            kept = (rowid, values[1], drift_id, parked, job)
+            posted_at, is_parked = values[1], parked is not None
+            parked_at = posted_at if is_parked else None
+            kept = (rowid, posted_at, drift_id, parked, parked_at, is_parked, job)
             return (
                 "INSERT OR IGNORE INTO outbox (id, posted_at, due_at, attempts, tried, drift_id,"
-                " parked_because, job) VALUES (?, ?, 0, 0, 1, ?, ?, ?)",
+                " parked_because, parked_at, out_of_turn, job) VALUES (?, ?, 0, 0, 1, ?, ?, ?, ?, ?)",
                 kept,
             )
     return None

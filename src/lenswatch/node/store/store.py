@@ -81,7 +81,7 @@ _DELETE_OTHERS = Statement(
 )
 _PUT_ANSWER = Statement(insert(answers), ("event_id", "answered_at", "kind", "body"))
 _POST = Statement(
-    insert(outbox).values(due_at=0.0, attempts=0, tried=False, thinned=0),
+    insert(outbox).values(due_at=0.0, attempts=0, tried=False, out_of_turn=False, thinned=0),
     ("posted_at", "job", "clean"),
 )
 _PUT_PICTURE = Statement(insert(pictures), ("outbox_id", "data"))
