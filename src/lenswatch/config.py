@@ -164,6 +164,8 @@ class StorageConfig:
     path: FolderPath = "storage"
     keep_images: bool = True
     max_bytes: AtLeast1 = 2_000_000_000  # of the drift jobs and pictures that wait to be sent
+    keep_originals: Literal["off", "drift", "all"] = "off"  # "drift": and warnings
+    originals_max_bytes: AtLeast1 = 5_000_000_000
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,7 @@ def status(config: Config) -> None:
 def _show_store(config: Config, store: NodeStore) -> None:
     from lenswatch.node.states import stream_states
     from lenswatch.node.store.damage import repairs_of
+    from lenswatch.node.store.kept import kept_originals
     from lenswatch.node.store.space import space_of
     from lenswatch.outbox.parked import ParkedJobs
     from lenswatch.outbox.rows import OutboxRows
@@ -66,7 +67,13 @@ def _show_store(config: Config, store: NodeStore) -> None:
     if note:
         say(f"space       {note}")
     with store.read() as connection:
-        repairs = repairs_of(connection)
+        repairs, originals = repairs_of(connection), kept_originals(connection)
+    if originals.pictures or config.storage.keep_originals != "off":
+        limit = config.storage.originals_max_bytes
+        say(
+            f"originals   {originals.pictures} pictures kept, {originals.bytes / 1e6:.1f} of at most "
+            f"{limit / 1e6:.1f} MB"
+        )
     for each in repairs[-_REPAIRS:]:
         say(
             f"repaired    {each.at}: node.db was damaged and is kept as {each.kept_as}; {each.recovered}"

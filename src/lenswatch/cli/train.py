@@ -63,11 +63,13 @@ def _take_up(config: Config, reference: Reference) -> Calibration:
 def _check_on_dirty(config: Config, reference: Reference, calibration: Calibration) -> None:
     """Print how many windows of dirty pictures are above the threshold, if there are such pictures."""
     from lenswatch.reference.order import find_in_order
+    from lenswatch.reference.paths import kept_folder
     from lenswatch.reference.training import embed, read_pictures
 
     try:
         dirty = config.camera_state.dirty
-        found = find_in_order(config.image_folder, dirty, config.camera.zone).pictures
+        kept = kept_folder(config.storage_path)
+        found = find_in_order(config.image_folder, dirty, config.camera.zone, but=kept).pictures
         size, limits = config.transform.resize, config.upload
         footage = read_pictures(found, size, limits, kind="dirty pictures")
     except ConfigError:

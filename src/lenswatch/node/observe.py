@@ -22,6 +22,7 @@ from lenswatch.node.clock import Place, place
 from lenswatch.node.collecting.collector import Collector
 from lenswatch.node.current import Current
 from lenswatch.node.judge import Judge
+from lenswatch.node.originals import Originals
 from lenswatch.node.request import (
     FOR_SENDING,
     Request,
@@ -93,6 +94,7 @@ class Node:
         self.config = config
         self.store = store or open_store(config)
         self._collector = Collector(config, self.store)
+        self._originals = Originals(config)
         self._loaded = None if self._collector.waits() else Current(config)
         self._unrecorded = Unrecorded()
         self._wrong_clocks: set[str] = set()  # the streams whose camera's clock was logged as wrong
@@ -163,7 +165,10 @@ class Node:
         request = seen.request
         for _ in range(TRIES):
             try:
-                with self.store.begin(leaving=FOR_SENDING) as transaction:
+                with (
+                    self._originals.keeping() as keep,
+                    self.store.begin(leaving=FOR_SENDING) as transaction,
+                ):
                     first = transaction.answer(request.event_id) if request.event_id else None
                     if first is not None:
                         return repeat(first)
@@ -174,6 +179,7 @@ class Node:
                         transaction.put_window(request.stream, seen.digest, state)
                         transaction.delete_other_windows(request.stream, seen.digest)
                     body |= self._collector.take_judged(transaction.connection, source, body)
+                    body |= keep(transaction.connection, source, body)
                     body |= self._post(transaction, body, thumbnail, clean=judged.clean)
                     transaction.put_answer(body["event_id"], Answer("judged", body))
             except DiskFull:
@@ -266,7 +272,10 @@ class Node:
             record_refusal(self.store, self.config, request, error)
             raise
         moments = self._moments(request, picture)
-        with self.store.begin(leaving=FOR_SENDING) as transaction:
+        with (
+            self._originals.keeping() as keep,
+            self.store.begin(leaving=FOR_SENDING) as transaction,
+        ):
             first = transaction.answer(request.event_id) if request.event_id else None
             if first is not None:
                 return repeat(first)
@@ -274,6 +283,7 @@ class Node:
             if taken is not None:
                 told, placed = taken
                 body = self._placed(told, placed, request) | _identity(request)
+                body |= keep(transaction.connection, source, body)
                 body |= self._post(transaction, body, self._thumbnail(picture))
                 transaction.put_answer(body["event_id"], Answer("judged", body))
         if taken is None:

@@ -33,6 +33,7 @@ __all__ = [
     "migrate",
     "named_errors",
     "open_engine",
+    "originals",
     "outbox",
     "pictures",
     "repairs",
@@ -131,6 +132,15 @@ repairs = sa.Table(
     sa.Column("at", sa.Text, nullable=False),  # ISO 8601 in UTC
     sa.Column("kept_as", sa.Text, nullable=False),  # name of the damaged file
     sa.Column("recovered", sa.Text, nullable=False),  # JSON of salvage.Recovered
+)
+originals = sa.Table(
+    "originals",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),  # in the order in which they were kept
+    sa.Column("event", sa.Text, nullable=False),  # the event id as names have it
+    sa.Column("file", sa.Text, nullable=False),  # below the storage folder, with slashes
+    sa.Column("bytes", sa.Integer, nullable=False),
+    sa.Column("upto", sa.Integer, nullable=False),  # bytes of this one and of all before it
 )
 
 gaps = sa.Table(  # drift jobs that were not kept since the last one of their stream that was
@@ -292,6 +302,17 @@ def _add_repairs(connection: sa.Connection) -> None:
     )
 
 
+def _add_originals(connection: sa.Connection) -> None:
+    """Add the table of kept originals."""
+    for statement in (
+        """CREATE TABLE originals (
+            id INTEGER PRIMARY KEY, event TEXT NOT NULL, file TEXT NOT NULL, bytes INTEGER NOT NULL,
+            upto INTEGER NOT NULL)""",
+        "CREATE INDEX originals_event ON originals (event)",
+    ):
+        connection.exec_driver_sql(statement)
+
+
 MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (
     _create_tables,
     _name_answers,
@@ -300,6 +321,7 @@ MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (
     _add_answer_ages,
     _add_repairs,
     _keep_order,
+    _add_originals,
 )
 
 
