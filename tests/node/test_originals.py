@@ -256,7 +256,7 @@ def _stop_before_the_commit(config: Config, data: bytes, reached: Any) -> None:
         reached.set()
         signal.pause()
 
-    Transaction.post = stop  # type: ignore[method-assign]
+    Transaction.post = stop  # type: ignore[assignment,method-assign]
     Node(config).observe(data, Request(event_id="e1"))
 
 

@@ -74,10 +74,8 @@ def _show_store(config: Config, store: NodeStore) -> None:
             f"originals   {originals.pictures} pictures kept, {originals.bytes / 1e6:.1f} of at most "
             f"{limit / 1e6:.1f} MB"
         )
-    for each in repairs[-_REPAIRS:]:
-        say(
-            f"repaired    {each.at}: node.db was damaged and is kept as {each.kept_as}; {each.recovered}"
-        )
+    for at, kept_as, recovered in repairs[-_REPAIRS:]:
+        say(f"repaired    {at}: node.db was damaged and is kept as {kept_as}; {recovered}")
     states = stream_states(config, store, datetime.now(UTC))
     table = Table("stream", "state", "alarm", "window", "images", "newest (UTC)")
     for each in states:

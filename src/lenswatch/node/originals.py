@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import sqlalchemy as sa
 
@@ -110,7 +110,8 @@ class Originals:
             data = original_bytes(source)
             event = _event(answer["event_id"])
             name = f"{_stamp(answer['captured_at'])}-{event}{suffix_of(data, answer['image_name'])}"
-            path = self._folder / answer["stream"] / name
+            file = f"{self._folder.relative_to(self._storage).as_posix()}/{answer['stream']}/{name}"
+            path = self._storage / file
             path.parent.mkdir(parents=True, exist_ok=True)
             if not self._swept or _newest(connection) == 0:  # the table is new after a repair
                 self._sweep(connection)
@@ -118,11 +119,10 @@ class Originals:
             self._make_room(connection, len(data))
             written.append(path)
             write_atomically(path, data)
+            self._add(connection, file)
         except (OSError, WriteError) as error:
             self._say(error)
             return None
-        file = path.relative_to(self._storage).as_posix()
-        self._add(connection, file)
         self._trouble = False
         return file
 
@@ -205,7 +205,9 @@ class Originals:
         connection.execute(sa.insert(table), row)
 
 
-Keep = Callable[[sa.Connection, bytes | Path | Picture, Mapping[str, Any]], dict[str, Any]]
+Keep: TypeAlias = Callable[
+    [sa.Connection, bytes | Path | Picture, Mapping[str, Any]], dict[str, Any]
+]
 
 
 def _newest(connection: sa.Connection) -> int:

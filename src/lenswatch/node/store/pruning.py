@@ -39,6 +39,15 @@ _PRUNE = sa.delete(answers).where(
 _FORGET = sa.delete(answer_ages).where(answer_ages.c.answer_id < sa.bindparam("oldest"))
 
 
+@functools.cache
+def _boot() -> str:
+    """Return a text that differs from boot to boot; empty where the system has none."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
 class Pruning:
     """Deletion of old answers, some after each `every` new ones.
 
@@ -90,12 +99,3 @@ class Pruning:
         row = {"answer_id": newest, "elapsed": elapsed, "boot": boot, "uptime": uptime}
         connection.execute(_NOTE, row)
         return elapsed
-
-
-@functools.cache
-def _boot() -> str:
-    """Return a text that differs from boot to boot; empty where the system has none."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""

@@ -75,7 +75,8 @@ def salvage(pages: Pages, target: sqlite3.Connection) -> Recovered:
         " (SELECT count(*) FROM pictures), (SELECT count(*) FROM answers),"
         " (SELECT count(DISTINCT stream) FROM windows)"
     )
-    return Recovered(*target.execute(counted).fetchone(), unreadable)
+    jobs, parked, kept_pictures, answers, streams = target.execute(counted).fetchone()
+    return Recovered(jobs, parked, kept_pictures, answers, streams, unreadable)
 
 
 _Insertion = tuple[str, tuple[Value, ...]]
