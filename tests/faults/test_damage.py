@@ -25,6 +25,7 @@ from lenswatch.node.store.damage import repairs_of
 from lenswatch.node.store.pages import Pages
 from lenswatch.node.store.salvage import DAMAGED
 from lenswatch.node.store.store import Answer, NodeStore
+from lenswatch.outbox.parked import ParkedJobs
 from lenswatch.outbox.rows import OutboxRows
 from lenswatch.reference.paths import node_database
 from support import damage
@@ -81,7 +82,7 @@ def test_jobs_of_a_damaged_file_are_queued_again(
 
     store = NodeStore(path)
     until(lambda: _reads_all(store))
-    parked = OutboxRows(store).parked(10**6)
+    parked = ParkedJobs(store).find(at_most=10**6)
     jobs = OutboxRows(store).due(10**6)
     with store.begin() as transaction:
         transaction.post(drift_job("new"))

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lenswatch.node.store.store import Answer, NodeStore
+from lenswatch.outbox.limits import DeliveryLimits
 from lenswatch.outbox.rows import DeliveryResult, OutboxRows
 from support.node_processes import drift_job
 
@@ -34,7 +35,7 @@ def fill(path: Path, jobs: int, *, picture_bytes: int = 6000) -> None:
                 transaction.put_answer(event_id, Answer("judged", {"event_id": event_id}))
                 job = drift_job(event_id, deviations=[i / 7] * 20)
                 transaction.post(job, picture_of(event_id, picture_bytes))
-        result = DeliveryResult(5)
+        result = DeliveryResult(DeliveryLimits())
         result.parked = {i: f"refused {i}" for i in range(1, jobs + 1, 10)}
         result.arrived = {i: f"stored {i}" for i in range(2, jobs + 1, 10)}
         result.done = list(range(3, jobs + 1, 10))
