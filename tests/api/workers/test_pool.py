@@ -350,7 +350,7 @@ def test_the_parent_that_is_killed_leaves_no_process(tmp_path: Path) -> None:
         "    await asyncio.sleep(600)\n"
         "asyncio.run(main(Path(sys.argv[1])))\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(calls.__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     parent = subprocess.Popen(
         [sys.executable, "-c", script, str(tmp_path)],
         stdout=subprocess.PIPE,
