@@ -100,12 +100,18 @@ def test_servers_end_when_up_is_killed_and_the_next_up_takes_their_place(
         names = {name: each.pid for name, each in servers(first).items()}
         first.kill()
         first.wait(60)
+        [calibration] = (root / "storage" / "calibration").rglob("default.json")
+        whole = calibration.read_bytes()
+        calibration.write_bytes(whole[:-20])
         with up(root, node_port=node, server_port=server) as second:
             wait_for_text(out, READY, second)
             _, alive = psutil.wait_procs(family, timeout=0)
             assert [each for each in alive if each.status() != psutil.STATUS_ZOMBIE] == []
             assert set(servers(second)) == {"DEEPaaS", "the tracking server"}
             assert not {each.pid for each in servers(second).values()} & set(names.values())
+            assert f"pictures cannot be judged: {calibration}: truncated" in out.read_text()
+            assert predict(node, camera(60)).status_code == 503
+            calibration.write_bytes(whole)
             assert predict(node, camera(60)).status_code == 200
             second.send_signal(signal.SIGINT)
             assert second.wait(60) == 0
