@@ -126,6 +126,10 @@ class Predicting:
             return await self._refuse(_valid_part(given), _too_large(limit))
         except web.HTTPClientError as error:
             return await self._refuse(_valid_part(given), InputError(_complaint(error)))
+        finally:
+            for value in given.values():
+                if isinstance(value, web.FileField):
+                    value.file.close()  # aiohttp closes those of the request that it made itself
 
     async def _judge(
         self, request: web.Request, handler: Handler, given: MultiMapping[Any]
