@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from PIL import Image
 
 from lenswatch.config import Config
 from lenswatch.errors import WriteError
@@ -25,13 +24,11 @@ from lenswatch.node.store import collections as rows
 from lenswatch.node.store.collections import Kept
 from lenswatch.node.store.store import NodeStore
 from lenswatch.reference.paths import COLLECTED, current_digest, model_version
-from lenswatch.reference.pictures import FORMATS, Picture
+from lenswatch.reference.pictures import Picture, suffix_of
 
 __all__ = ["Collector", "Incoming", "keep", "refuse"]
 
 FREE_BYTES = 2**30  # that a collection leaves on the disk
-_SUFFIX = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif", "BMP": ".bmp"}
-_SUFFIX |= {"GIF": ".gif", "JPEG2000": ".jp2", "PPM": ".ppm"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -248,9 +245,7 @@ def _ended(collection: Collection, kept: int) -> Collection:
 def _file(incoming: Incoming, digest: str) -> str:
     """Return a name that tells time and stream, and that no other content has."""
     stamp = incoming.taken.astimezone(UTC)
-    with Image.open(io.BytesIO(incoming.data), formats=FORMATS) as image:
-        suffix = _SUFFIX.get(image.format or "", ".jpg")  # also for MPO, a kind of JPEG
-    name = f"{stamp:%Y%m%dT%H%M%SZ}-{incoming.stream}-{digest[:12]}{suffix}"
+    name = f"{stamp:%Y%m%dT%H%M%SZ}-{incoming.stream}-{digest[:12]}{suffix_of(incoming.data)}"
     return f"{COLLECTED}/{incoming.stream}/{name}"
 
 
