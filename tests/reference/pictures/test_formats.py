@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,23 @@ def test_a_jpeg_in_jpeg_xl_is_turned_upright(tmp_path: Path) -> None:
     picture = read_picture(data, SIZE, LIMITS)
     assert (picture.width, picture.height) == (192, 108)
     assert np.abs(picture.pixels(SIZE) - pixels(stored.read_bytes())).mean() < 1
+
+
+# 64 x 32 pixels, red on the left, in lossy JPEG XL whose header says orientation 6.
+TURNED_JPEG_XL = (
+    "/wrHLZATABWIAgA8A7WfIAAAFSqjjBu8nOv58kOHxbSN6wxttW1hCWOzvTBICIALbMNVVTWLVYACLGUbI3NxwwINkzJgG4gN"
+    "/w6Xzc2RqiBQC39ByHQVwh+I9dFx8sXG8Cl6MIJnCmILVBiqb8jkjWHdBkAdSVPaCBkLbfSIx0IQZcAIfnUdkFtXB9l1AcRd"
+    "V0iBBPR0p8aL8S7e8bAqpgQaeWK9+d6ZeHI4IYZR2WXHswJOmUUykYj9kjN4UR0Ioj3Ul/FB95nQ16WFu0Wis5VOkir5/OH4"
+    "SsEUAQ=="
+)
+
+
+def test_a_jpeg_xl_is_turned_upright_by_its_decoder() -> None:
+    picture = read_picture(base64.b64decode(TURNED_JPEG_XL), (64, 32), LIMITS)
+    assert (picture.width, picture.height) == (32, 64)
+    shown = picture.pixels((64, 32))
+    assert shown[:24, :, 0].min() > 200
+    assert shown[40:].max() < 50
 
 
 @pytest.mark.parametrize("fmt", ["HEIF", "AVIF", "JXL", "WEBP"])

@@ -14,7 +14,7 @@ from PIL import Image, ImageCms
 
 from lenswatch.detect.arrays import Pixels
 
-__all__ = ["Profile", "profile_of"]
+__all__ = ["Profile", "cmyk_image", "profile_of"]
 
 INVISIBLE = 3  # of 255: a profile that changes no colour by more is sRGB with other rounding
 _STEPS = np.linspace(0, 255, 9).astype(np.uint8)
@@ -37,9 +37,17 @@ class Profile:
 
         Grey is expected in all three channels.
         """
-        colours = np.ascontiguousarray(pixels[..., 0]) if self.mode == "L" else pixels
-        shown = ImageCms.applyTransform(Image.fromarray(colours, self.mode), self._transform)
-        return np.array(shown)
+        if self.mode == "CMYK":
+            image = cmyk_image(pixels)
+        else:
+            image = Image.fromarray(pixels[..., 0] if self.mode == "L" else pixels)
+        return np.array(ImageCms.applyTransform(image, self._transform))
+
+
+def cmyk_image(pixels: Pixels) -> Image.Image:
+    """Return the image of (height, width, 4) uint8 in CMYK."""
+    height, width = pixels.shape[:2]
+    return Image.frombytes("CMYK", (width, height), np.ascontiguousarray(pixels).data)
 
 
 @functools.lru_cache(maxsize=32)

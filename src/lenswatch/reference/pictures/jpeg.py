@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 import simplejpeg
 from PIL import Image, ImageChops
 
+from lenswatch.detect.arrays import Pixels
 from lenswatch.errors import ImageError
 from lenswatch.reference.pictures.formats import open_image
 
@@ -120,7 +120,9 @@ def examine(data: bytes) -> Structure:
     return found
 
 
-def decode(data: bytes, found: Structure, size: tuple[int, int], space: str) -> Image.Image:
+def decode(
+    data: bytes, found: Structure, size: tuple[int, int], space: str
+) -> Image.Image | Pixels:
     """Decode a JPEG file.
 
     Args:
@@ -128,6 +130,9 @@ def decode(data: bytes, found: Structure, size: tuple[int, int], space: str) -> 
         found: Its structure.
         size: Width and height at which to decode: those of the picture divided by 1, 2, 4 or 8.
         space: "RGB" or "CMYK".
+
+    Returns:
+        (height, width, 3 or 4) uint8; of a lossless JPEG an image.
 
     Raises:
         ImageError: A part of the picture is missing or damaged.
@@ -150,7 +155,7 @@ def decode(data: bytes, found: Structure, size: tuple[int, int], space: str) -> 
         _, warning = _decode(body[:-count] + _END, size, space)
     if warning and not _HARMLESS.search(warning):
         raise ImageError(f"the picture is damaged or cut off: {warning}")
-    return Image.fromarray(pixels, space)
+    return pixels
 
 
 def without_metadata(data: bytes) -> bytes:
@@ -231,7 +236,7 @@ def _check_restarts(found: Structure, data: bytes, start: int, components: bytes
         found.damage = f"it has {len(numbers)} of {wanted} restart markers, or in another order"
 
 
-def _decode(data: bytes, size: tuple[int, int], space: str) -> tuple[npt.NDArray[np.uint8], str]:
+def _decode(data: bytes, size: tuple[int, int], space: str) -> tuple[Pixels, str]:
     """Return the pixels and the decoder's last warning; "" if it gave none."""
     width, height = size
     pixels = np.zeros((height, width, len(space)), np.uint8)

@@ -7,7 +7,7 @@ The pixels are those of converting and scaling the whole at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,7 +17,7 @@ from torch.nn.functional import interpolate
 
 from lenswatch.detect.arrays import Pixels
 from lenswatch.errors import ImageError
-from lenswatch.reference.pictures.colour import Profile
+from lenswatch.reference.pictures.colour import Profile, cmyk_image
 from lenswatch.reference.pictures.depth import Depth
 
 __all__ = ["Raster"]
@@ -33,6 +33,15 @@ _TURNS = {  # by EXIF orientation
     7: _T.TRANSVERSE,
     8: _T.ROTATE_90,
 }
+_TURNED: dict[Image.Transpose, Callable[[Pixels], Pixels]] = {
+    _T.FLIP_LEFT_RIGHT: lambda pixels: pixels[:, ::-1],
+    _T.ROTATE_180: lambda pixels: pixels[::-1, ::-1],
+    _T.FLIP_TOP_BOTTOM: lambda pixels: pixels[::-1],
+    _T.TRANSPOSE: lambda pixels: pixels.swapaxes(0, 1),
+    _T.ROTATE_270: lambda pixels: np.rot90(pixels, -1),
+    _T.TRANSVERSE: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
+    _T.ROTATE_90: np.rot90,
+}
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
 _FROM_THE_END = (3, 4, 7, 8)  # those whose first upright row is the last row or column
 
@@ -42,13 +51,14 @@ class Raster:
     """A decoded picture as it is stored.
 
     Attributes:
-        stored: The pixels, of any mode, as the camera held them.
+        stored: The pixels, as the camera held them: an image of any mode, or (height, width, 3 or 4) uint8
+            of RGB or CMYK.
         orientation: EXIF orientation, 1 to 8.
         depth: Scaling of values above 8 bits.
         profile: Conversion of the colours to sRGB.
     """
 
-    stored: Image.Image
+    stored: Image.Image | Pixels
     orientation: int = 1
     depth: Depth = field(default_factory=Depth)
     profile: Profile | None = None
@@ -56,7 +66,10 @@ class Raster:
     @property
     def size(self) -> tuple[int, int]:
         """Width and height, upright."""
-        width, height = self.stored.size
+        if isinstance(self.stored, Image.Image):
+            width, height = self.stored.size
+        else:
+            height, width = self.stored.shape[:2]
         return (height, width) if self.orientation in SIDEWAYS else (width, height)
 
     def scaled(self, size: tuple[int, int]) -> Pixels:
@@ -86,18 +99,26 @@ class Raster:
         width, height = self.size
         rows = max(1, BAND // width)
         for top in range(0, height, rows):
-            yield self._converted(self._upright(top, min(top + rows, height)))
+            yield self._upright(self.stored, top, min(top + rows, height))
 
-    def _upright(self, top: int, bottom: int) -> Image.Image:
+    def _upright(self, stored: Image.Image | Pixels, top: int, bottom: int) -> Pixels:
         """Return upright rows of the stored picture, which may be columns of it."""
         width, height = self.size
         if self.orientation in _FROM_THE_END:
             top, bottom = height - bottom, height - top
         sideways = self.orientation in SIDEWAYS
         box = (top, 0, bottom, width) if sideways else (0, top, width, bottom)
-        part = self.stored if box == (0, 0, *self.stored.size) else self.stored.crop(box)
+        left, upper, right, lower = box
         turn = _TURNS.get(self.orientation)
-        return part if turn is None else part.transpose(turn)
+        if isinstance(stored, Image.Image):
+            part = stored if box == (0, 0, *stored.size) else stored.crop(box)
+            return self._converted(part if turn is None else part.transpose(turn))
+        pixels = stored[upper:lower, left:right]
+        if turn is not None:
+            pixels = np.ascontiguousarray(_TURNED[turn](pixels))
+        if pixels.shape[2] == 4 and self.profile is None:
+            return self._converted(cmyk_image(pixels))
+        return pixels
 
     def _converted(self, part: Image.Image) -> Pixels:
         if part.mode.startswith("I"):

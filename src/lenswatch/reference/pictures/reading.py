@@ -161,7 +161,7 @@ def _read_other(
             "the picture has floating-point pixels, whose range is unknown; send 8 or 16 bits"
         )
     if image.mode.startswith("I") and depth.bits == WHOLE:
-        return _sixteen_bits(_picture(raster, whole, about), sample_bits)
+        return _sixteen_bits(_picture(raster, whole, about), image, sample_bits)
     picture = _picture(raster, whole, about)
     return replace(picture, notes=_deep_colour_notes(image)) if is_deep_colour else picture
 
@@ -201,9 +201,9 @@ def _colours(image: Image.Image) -> str:
     return "CMYK" if image.mode == "CMYK" else "RGB"
 
 
-def _sixteen_bits(picture: Picture, sample_bits: int) -> Picture:
+def _sixteen_bits(picture: Picture, image: Image.Image, sample_bits: int) -> Picture:
     """Return a picture of 16 bits with its depth, and what to say about that."""
-    least, largest = _extremes(picture.raster.stored)
+    least, largest = _extremes(image)
     if least < 0 or largest > 65535:
         raise ImageError("the picture has 32-bit pixels, whose range is unknown; send 8 or 16 bits")
     bits = sample_bits or WHOLE
