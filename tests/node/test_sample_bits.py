@@ -17,7 +17,8 @@ from lenswatch.config import Config
 from lenswatch.node.calibrate import calibrate_stream
 from lenswatch.node.observe import Node
 from lenswatch.node.request import Request
-from lenswatch.reference.artefact import TRANSFORM, load_reference
+from lenswatch.reference.artefact import load_reference
+from lenswatch.reference.manifest import TRANSFORM
 from lenswatch.reference.paths import reference_folder
 from lenswatch.reference.training import build_reference, find_pictures
 from support.once import made_once
