@@ -221,7 +221,7 @@ def test_what_stops_one_job_only_parks_it_in_the_end_and_its_stream_goes_on(
     between.does(how)
     post(store, range(30))
     one = sending()
-    until(lambda: one.counts().pending == 3 or one.counts().parked == 1)
+    until(lambda: one.counts().pending < 30)
     number = 30
 
     def is_parked() -> bool:
