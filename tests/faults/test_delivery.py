@@ -166,9 +166,9 @@ def test_seconds_of_failures_change_no_order(
     experiment: str,
 ) -> None:
     """After 8 s of 500s three jobs were put off by 120 s, and arrived after 47 newer ones."""
-    one = sending(DeliveryLimits())
+    one = sending(DeliveryLimits(first_delay_seconds=0.05))
     between.does("status 500")
-    end, number = time.monotonic() + at_length(1.5, 9.0), 0
+    end, number = time.monotonic() + at_length(2.5, 30.0), 0
     while time.monotonic() < end:
         post(store, range(number, number + 1), ("reef",))
         number += 1
