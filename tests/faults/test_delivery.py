@@ -167,8 +167,10 @@ def test_seconds_of_failures_change_no_order(
 ) -> None:
     """After 8 s of 500s three jobs were put off by 120 s, and arrived after 47 newer ones."""
     one = sending(DeliveryLimits(first_delay_seconds=0.05))
+    post(store, range(1), ("reef",))
+    until(lambda: one.counts().pending == 0)
     between.does("status 500")
-    end, number = time.monotonic() + at_length(2.5, 30.0), 0
+    end, number = time.monotonic() + at_length(2.5, 30.0), 1
     while time.monotonic() < end:
         post(store, range(number, number + 1), ("reef",))
         number += 1
