@@ -42,6 +42,8 @@ FROM machine AS server
 COPY --from=installed-server /opt/lenswatch /opt/lenswatch
 USER lenswatch
 EXPOSE 5001
+HEALTHCHECK --start-period=60s --timeout=10s \
+    CMD ["curl", "--fail-with-body", "--silent", "http://127.0.0.1:5001/readyz"]
 CMD ["lenswatch", "server"]
 
 FROM machine AS node
@@ -52,7 +54,11 @@ RUN apt-get update \
 COPY --from=installed-node /opt/lenswatch /opt/lenswatch
 COPY --from=deep-start /srv/.deep-start /srv/.deep-start
 RUN ln -s /srv/.deep-start/deep-start /usr/local/bin/deep-start
-ENV OMP_NUM_THREADS=1
+COPY docker/deep-start.bash /srv/.deep-start.bash
+ENV OMP_NUM_THREADS=1 \
+    BASH_ENV=/srv/.deep-start.bash
 USER lenswatch
 EXPOSE 5000
+HEALTHCHECK --start-period=90s --timeout=10s \
+    CMD ["curl", "--fail-with-body", "--silent", "http://127.0.0.1:5000/healthz"]
 CMD ["deep-start", "--deepaas"]

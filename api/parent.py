@@ -15,7 +15,10 @@ from typing import Any
 from aiohttp import web
 from lenswatch.api.ending import Ending, Handler
 from lenswatch.api.finisher import Finisher
+from lenswatch.api.health import Health
 from lenswatch.api.predicting import Predicting
+from lenswatch.api.starter import end_with_deep_start
+from lenswatch.api.temporary import ensure_there, use_own_folder
 from lenswatch.api.workers.model_pool import ModelPool, replace_pool
 from lenswatch.api.workers.pool import WorkerPool
 
@@ -24,7 +27,6 @@ from lenswatch.errors import LenswatchError
 from lenswatch.node.request import open_store
 from lenswatch.node.store.store import NodeStore
 from lenswatch.outbox.sender import Sender
-from lenswatch.reference.paths import current_digest, model_version
 
 __all__ = ["attach"]
 
@@ -43,6 +45,8 @@ def attach(model: Any) -> None:
     Args:
         model: The module with the hooks.
     """
+    end_with_deep_start()
+    use_own_folder()
     try:
         Parent(load_config(), model).attach(sys.modules["deepaas.api"].APP)
     except LenswatchError as error:  # DEEPaaS would serve its own test model instead
@@ -58,11 +62,13 @@ class Parent:
 
     Attributes:
         pool: The worker processes; None when this version of DEEPaaS keeps its own pool.
+        health: The health check, to which others may add checks.
     """
 
     def __init__(self, config: Config, model: Any) -> None:
         self.config = config
         self.pool: WorkerPool | None = None
+        self.health = Health(config, lambda: self.pool)
         self._model = model
         self._ending = Ending()
         self._store: NodeStore | None = None
@@ -74,7 +80,7 @@ class Parent:
         replaced = replace_pool(self._model, self._make_pool)
         self._predicting = Predicting(self.config, self._opened_store, names_calls=replaced)
         app.middlewares.append(self._middleware())
-        app.router.add_get("/healthz", self._health)
+        self.health.attach(app)
         app.on_startup.append(self._start)
         app.on_shutdown.append(self._finish)
         app.on_cleanup.append(self._stop)
@@ -113,11 +119,6 @@ class Parent:
         assert self._store is not None  # requests come after the start
         return self._store
 
-    async def _health(self, _request: web.Request) -> web.Response:
-        digest = current_digest(self.config.storage_path)
-        state = {"status": "ok", "model": model_version(digest), "reference": digest is not None}
-        return web.json_response(state)
-
     def _middleware(self) -> Any:
         @web.middleware
         async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -127,6 +128,7 @@ class Parent:
 
     async def _handle(self, handler: Handler, request: web.Request) -> web.StreamResponse:
         if request.method == "POST" and request.path.endswith(PREDICT):
+            ensure_there()
             return await self._predicting.answer(request, handler)
         if request.method == "DELETE" and TRAINING in request.path:
             return await _cancel(request, handler)

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import gc
 import logging
+import multiprocessing
 import re
 import tempfile
 from datetime import datetime
@@ -20,6 +21,7 @@ from lenswatch.node.judge import Judge
 from lenswatch.node.observe import Node
 from lenswatch.node.recalibrate import alarm_lines, take_up
 from lenswatch.node.request import Request
+from lenswatch.outbox.before_end import deliver_before_end
 from lenswatch.progress import Step
 from lenswatch.reference.clean import find_clean
 from lenswatch.reference.training import build_reference
@@ -41,13 +43,15 @@ def _node() -> Node:
 
 
 def warm() -> None:
-    """Load the reference. Without one, log that and let the API start: `train` makes the first."""
+    """Load the reference and its calibration.
+
+    Without them, or when they are damaged, log that and let the API start: `train` makes new ones, and each
+    picture is answered with the reason until then.
+    """
     try:
-        node = _node()
+        _node().warm()
     except ArtefactError as error:
         log.warning("%s", error)
-        return
-    node.warm()
 
 
 def predict(
@@ -58,7 +62,10 @@ def predict(
     event_id: str | None = None,
     captured_at: datetime | None = None,
 ) -> dict[str, Any]:
-    """Judge one upload, and delete the temporary file in which DEEPaaS passes it."""
+    """Judge one upload, and delete the temporary file in which DEEPaaS passes it.
+
+    In a process that no other one serves, as `deepaas-cli` is, the drift job is sent too.
+    """
     path = Path(input_file.filename)
     try:
         request = Request(
@@ -69,10 +76,18 @@ def predict(
             warning_distance=warning_distance,
             image_name=input_file.original_filename or path.name,
         )
-        return _node().observe(path, request)
+        return _observe(_node(), path, request)
     finally:
         if _is_temporary(path):
             path.unlink(missing_ok=True)
+
+
+def _observe(node: Node, path: Path, request: Request) -> dict[str, Any]:
+    try:
+        return node.observe(path, request)
+    finally:
+        if multiprocessing.parent_process() is None:  # no other process sends what was recorded
+            _deliver(node)
 
 
 def train(epochs: int, learning_rate: float, seed: int) -> dict[str, Any]:
@@ -105,6 +120,12 @@ def train(epochs: int, learning_rate: float, seed: int) -> dict[str, Any]:
         "calibration_notes": list(notes),
         "streams": streams,
     }
+
+
+def _deliver(node: Node) -> None:
+    waiting = deliver_before_end(node.store, node.config.tracking)
+    if waiting:
+        log.warning("%s", waiting)
 
 
 def _log_step(step: Step) -> None:

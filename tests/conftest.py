@@ -195,7 +195,7 @@ def deepaas_running(root: Path, *, workers: int = 1) -> Iterator[Served]:
         )
     url = f"http://127.0.0.1:{port}"
     try:
-        until_it_answers(f"{url}/healthz", process, log)
+        until_it_answers(f"{url}/livez", process, log)
         yield Served(url, process, root, log, temporary)
     finally:
         process.terminate()

@@ -258,7 +258,7 @@ def test_a_form_without_a_picture_is_a_json_4xx(deepaas: Served, options: dict[s
 def test_uploads_leave_nothing_in_the_temporary_folder(deepaas: Served, camera: Camera) -> None:
     deepaas.predict(camera(60))
     deepaas.predict(b"rubbish")
-    assert [path.name for path in deepaas.temporary.glob("tmp*") if path.is_file()] == []
+    assert [path.name for path in deepaas.temporary.rglob("tmp*") if path.is_file()] == []
 
 
 def test_concurrent_json_and_form_requests_do_not_mix(deepaas: Served, camera: Camera) -> None:

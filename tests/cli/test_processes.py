@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from lenswatch.cli.processes import (
+    LOG_MAX_BYTES,
     Command,
+    RestartLimits,
+    _keep_small,
     await_healthy,
     running,
     stopping_on_signals,
     watch,
 )
+from lenswatch.cli.survivors import RunFolder
 from lenswatch.errors import ServerError
 from support.ports import free_port
 
@@ -25,6 +32,17 @@ SERVE = """
 import http.server, sys
 server = http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), http.server.SimpleHTTPRequestHandler)
 server.serve_forever()
+"""
+START = """
+import sys, time
+from pathlib import Path
+from lenswatch.cli.processes import Command, running
+from lenswatch.cli.survivors import RunFolder
+folder = Path(sys.argv[1])
+command = Command("the child", [sys.executable, "-c", "import time; time.sleep(600)"], folder / "log")
+with RunFolder.made(folder) as run, running([command], run) as children:
+    print(children[0].process.pid, flush=True)
+    time.sleep(600)
 """
 DEAF = """
 import signal, time
@@ -34,13 +52,20 @@ time.sleep(600)
 """
 
 
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[RunFolder]:
+    """The folder of this process's servers."""
+    with RunFolder.made(tmp_path) as run:
+        yield run
+
+
 def python(tmp_path: Path, code: Any, *arguments: Any) -> Command:
     return Command("the child", [sys.executable, "-c", code, *arguments], tmp_path / "log")
 
 
-def test_progress_tells_when_the_servers_answer(tmp_path: Path) -> None:
+def test_progress_tells_when_the_servers_answer(tmp_path: Path, run: RunFolder) -> None:
     port, steps = free_port(), list[Any]()
-    with running([python(tmp_path, SERVE, str(port))]) as children:
+    with running([python(tmp_path, SERVE, str(port))], run) as children:
         await_healthy(children, [f"http://127.0.0.1:{port}/"], steps.append)
         assert children[0].process.poll() is None
     assert steps[0].done == 0
@@ -49,25 +74,62 @@ def test_progress_tells_when_the_servers_answer(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_server_that_does_not_answer_in_time_is_an_error(tmp_path: Path) -> None:
+def test_a_server_that_does_not_answer_in_time_is_an_error(tmp_path: Path, run: RunFolder) -> None:
     url = f"http://127.0.0.1:{free_port()}/"
     with (
-        running([python(tmp_path, "import time; time.sleep(600)")]) as children,
+        running([python(tmp_path, "import time; time.sleep(600)")], run) as children,
         pytest.raises(ServerError, match=r"did not answer within 0 s; see .*log"),
     ):
         await_healthy(children, [url], timeout_seconds=0.3)
 
 
-def test_a_server_that_ends_is_named_with_its_last_words(tmp_path: Path) -> None:
+def test_a_server_that_ends_is_started_again_with_pauses_and_given_up_in_the_end(
+    tmp_path: Path, run: RunFolder
+) -> None:
+    said: list[str] = []
+    limits = RestartLimits(first_seconds=0.01, longest_seconds=0.02, tries=3)
     with (
-        running([python(tmp_path, "raise SystemExit('no such secret')")]) as children,
-        pytest.raises(ServerError, match=r"the child ended with exit code 1: no such secret"),
+        running([python(tmp_path, "raise SystemExit('no such secret')")], run) as children,
+        pytest.raises(ServerError, match=r"no such secret .*; it was started 4 times in a row"),
     ):
-        watch(children)
+        watch(children, run, said.append, limits)
+    ends = [line for line in said if "ended with exit code 1: no such secret (see " in line]
+    assert [line.rpartition("again in ")[2] for line in ends] == ["0.01 s", "0.02 s", "0.02 s"]
+    assert sum("the child was started again (process " in line for line in said) == 3
 
 
-def test_a_server_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
-    with running([python(tmp_path, DEAF)], stop_seconds=0.2) as children:
+def test_a_server_that_worked_for_long_is_not_given_up(tmp_path: Path, run: RunFolder) -> None:
+    class EnoughError(Exception):
+        pass
+
+    said: list[str] = []
+
+    def tell(line: str) -> None:
+        said.append(line)
+        if len(said) == 10:
+            raise EnoughError
+
+    limits = RestartLimits(first_seconds=0.01, stable_seconds=0, tries=1)
+    with running([python(tmp_path, "")], run) as children, pytest.raises(EnoughError):
+        watch(children, run, tell, limits)
+    assert [line.rpartition("; ")[2] for line in said[::2]] == ["it is started again in 0.01 s"] * 5
+
+
+def test_a_log_that_has_grown_is_moved_aside_and_goes_on_at_its_beginning(tmp_path: Path) -> None:
+    log = tmp_path / "server.log"
+    with log.open("ab", buffering=0) as writer:
+        writer.write(b"1" * LOG_MAX_BYTES)
+        _keep_small(log)
+        assert not (tmp_path / "server.log.1").exists()
+        writer.write(b"2")
+        _keep_small(log)
+        writer.write(b"3")
+    assert (tmp_path / "server.log.1").stat().st_size == LOG_MAX_BYTES + 1
+    assert log.read_bytes() == b"3"
+
+
+def test_a_server_that_ignores_sigterm_is_killed(tmp_path: Path, run: RunFolder) -> None:
+    with running([python(tmp_path, DEAF)], run, stop_seconds=0.2) as children:
         while "ready" not in children[0].command.log.read_text():
             time.sleep(0.01)
     assert children[0].process.returncode == -signal.SIGKILL
@@ -82,3 +144,16 @@ def test_a_signal_leaves_the_block_and_the_handlers_are_restored(number: Any) ->
         reached = True
     assert not reached
     assert signal.getsignal(number) is before
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="by design: only Linux tells a child of this end"
+)
+def test_a_server_ends_when_the_process_that_started_it_is_killed(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", START, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as starter:
+        assert starter.stdout
+        child = psutil.Process(int(starter.stdout.readline()))
+        starter.kill()
+    _, alive = psutil.wait_procs([child], timeout=60)
+    assert [each for each in alive if each.status() != psutil.STATUS_ZOMBIE] == []

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,36 +16,13 @@ from click.testing import CliRunner
 
 from conftest import Camera, Served, write_settings
 from lenswatch.cli.main import main
+from lenswatch.cli.ports import _command
 from lenswatch.cli.up import _prepare
 from lenswatch.config import Config
 from lenswatch.demo.replay import Frames, replay, replay_pictures
 from lenswatch.reference.paths import current_digest
 from support.ports import free_port
-from support.waiting import until
-
-
-@contextlib.contextmanager
-def up(root: Path, *, node_port: Any, server_port: Any) -> Iterator[Any]:
-    """Start `lenswatch up` as a user does, with its output in root/out.txt."""
-    command = [sys.executable, "-m", "lenswatch", "up", "--config", str(root / "config.toml")]
-    with (root / "out.txt").open("wb") as output:
-        process = subprocess.Popen(
-            [*command, f"--port={node_port}", f"--server-port={server_port}"],
-            cwd=root,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            process.wait(60)
-
-
-def wait_for_text(file: Any, text: Any, process: Any) -> None:
-    until(lambda: text in file.read_text() or process.poll() is not None, seconds=120)
-    assert text in file.read_text()
+from support.up import up, wait_for_text
 
 
 @pytest.fixture
@@ -70,6 +43,7 @@ def test_it_serves_and_a_signal_ends_all_of_it(ready: Any, camera: Camera, numbe
         assert f"http://127.0.0.1:{server_port}/" in said
         assert f"http://127.0.0.1:{node_port}/api" in said
         assert "curl -F input_file=@" in said
+        assert f"Logs         {ready / 'storage' / 'logs'}" in said
         assert "replay" not in said
         url = f"http://127.0.0.1:{node_port}/v2/models/lenswatch/predict/"
         assert requests.post(url, files={"input_file": camera(60)}, timeout=60).status_code == 200
@@ -106,23 +80,10 @@ def test_a_busy_port_is_one_clear_line(ready: Any) -> None:
             assert process.wait(60) == 1
     said = (ready / "out.txt").read_text().splitlines()
     assert said == [
-        f"lenswatch: port {port} on 127.0.0.1 cannot be used (Address already in use); stop what listens "
-        "there, or choose others with --port and --server-port"
+        f"lenswatch: port {port} on 127.0.0.1 cannot be used (Address already in use); it is used by process "
+        f"{os.getpid()} ({_command(os.getpid())}); stop what listens there, or choose others with --port and "
+        "--server-port"
     ]
-
-
-@pytest.mark.slow
-def test_a_server_that_ends_takes_the_rest_along_and_says_so(ready: Any) -> None:
-    with up(ready, node_port=free_port(), server_port=free_port()) as process:
-        wait_for_text(ready / "out.txt", "Press Ctrl-C to stop", process)
-        (server,) = [
-            child
-            for child in psutil.Process(process.pid).children()
-            if "server" in child.cmdline()[3:4]
-        ]
-        os.kill(server.pid, signal.SIGKILL)
-        assert process.wait(60) == 1
-    assert "the tracking server ended with exit code -9" in (ready / "out.txt").read_text()
 
 
 @pytest.mark.slow

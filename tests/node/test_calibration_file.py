@@ -11,15 +11,14 @@ import pytest
 from lenswatch.detect.thresholds import calibrate_scores
 from lenswatch.errors import ArtefactError, InputError
 from lenswatch.node.calibration_file import (
-    FORMAT,
     Calibration,
-    _digest,
     calibrated_streams,
     last_details,
     load_calibration,
     save_calibration,
     streams_of_their_own,
 )
+from lenswatch.node.calibration_seal import FORMAT, digest_of
 
 DIGEST = "0123456789abcdef"
 
@@ -114,7 +113,7 @@ def earlier(folder: Path, stream: str, calibration: Calibration) -> None:
     """Save a calibration in the format before this one, whose chart has another layout."""
     file = save_calibration(folder, stream, calibration)
     document = {**calibration.to_json(), "format": FORMAT - 1, "chart": {"layout": "old"}}
-    file.write_text(json.dumps({**document, "sha256": _digest(document)}))
+    file.write_text(json.dumps({**document, "sha256": digest_of(document)}))
 
 
 def test_an_earlier_versions_thresholds_of_a_stream_are_not_used(
@@ -142,7 +141,7 @@ def test_an_earlier_versions_default_thresholds_are_found_anew_unless_from_a_fol
 def test_a_newer_versions_calibration_is_refused_by_name(tmp_path: Path, calibration: Any) -> None:
     file = save_calibration(tmp_path, "harbour", calibration)
     document = {**calibration.to_json(), "format": FORMAT + 1}
-    file.write_text(json.dumps({**document, "sha256": _digest(document)}))
+    file.write_text(json.dumps({**document, "sha256": digest_of(document)}))
     with pytest.raises(ArtefactError, match=r"harbour\.json: calibration format"):
         load_calibration(tmp_path, DIGEST, "harbour")
 
@@ -190,6 +189,14 @@ def test_a_truncated_file_is_refused_by_name(tmp_path: Path, calibration: Any, k
     file.write_bytes(file.read_bytes()[:keep])
     with pytest.raises(ArtefactError, match=r"harbour\.json"):
         load_calibration(tmp_path, DIGEST, "harbour")
+
+
+def test_a_file_that_cannot_be_read_is_refused_by_name(tmp_path: Path, calibration: Any) -> None:
+    file = save_calibration(tmp_path, "reef", calibration)
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(ArtefactError, match=r"reef\.json: cannot be read: Is a directory"):
+        load_calibration(tmp_path, DIGEST, "reef")
 
 
 def test_a_tampered_threshold_is_refused_by_name(tmp_path: Path, calibration: Any) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from conftest import Camera
 from lenswatch.config import Config
-from lenswatch.node import calibration_file
+from lenswatch.node import calibration_file, calibration_seal
 from lenswatch.node.calibrate import calibrate_stream
 from lenswatch.node.calibration_file import (
     Calibration,
@@ -292,7 +292,9 @@ def test_a_calibration_of_an_earlier_format_is_made_again_with_its_pictures(
     trained: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = own(trained, "pier", tmp_path / "clean")
-    monkeypatch.setattr(calibration_file, "FORMAT", calibration_file.FORMAT + 1)
+    later = calibration_seal.FORMAT + 1
+    for module in (calibration_file, calibration_seal):
+        monkeypatch.setattr(module, "FORMAT", later)
     assert found(trained, "pier").thresholds == {}
     reference = load_reference(trained.storage_path)
     (line,) = take_up(trained, reference, again=False).lines

@@ -64,9 +64,9 @@ def test_a_forged_manifest_does_not_help(trained: Config) -> None:
     folder = folder_of(trained)
     (folder / "bandwidth.json").write_text('{"sigma": 99}')
     manifest = json.loads((folder / "manifest.json").read_text())
-    from lenswatch.reference.artefact import _file_digest
+    from lenswatch.reference.manifest import file_digest
 
-    manifest["files"]["bandwidth.json"] = _file_digest(folder / "bandwidth.json")
+    manifest["files"]["bandwidth.json"] = file_digest(folder / "bandwidth.json")
     (folder / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(ArtefactError, match="digest"):
         load_reference(trained.storage_path)

@@ -91,6 +91,22 @@ def test_the_image_without_a_target_is_the_nodes_and_the_servers_is_slim() -> No
     assert installs == [("constraints.txt", ".[server]"), ("constraints.txt", ".[node]")]
 
 
+@pytest.mark.parametrize("service", ["server", "node"])
+def test_image_and_service_are_checked_alike(service: str) -> None:
+    stage = STAGES[SERVICES[service]["build"]["target"]]
+    [(options, command)] = re.findall(r"^HEALTHCHECK (.*?) CMD (.*)$", stage, re.MULTILINE)
+    kind, *check = SERVICES[service]["healthcheck"]["test"]
+    assert kind == "CMD"
+    assert json.loads(command) == check
+    assert "--timeout=10s" in options  # the node's answer takes up to 6 s
+
+
+def test_bash_reads_what_lets_signals_reach_deepaas() -> None:
+    [read] = re.findall(r"BASH_ENV=(\S+)", STAGES["node"])
+    [source] = re.findall(rf"^COPY (\S+) {read}$", STAGES["node"], re.MULTILINE)
+    assert "exec deepaas-run" in (ROOT / source).read_text()
+
+
 def test_server_and_database_agree() -> None:
     for password in ("lenswatch", "with @ / : # % in it"):
         given = {"LENSWATCH_DATABASE_PASSWORD": password}

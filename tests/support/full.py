@@ -1,4 +1,4 @@
-"""The full forms of tests whose quick forms run with the others (LENSWATCH_TEST_FULL=1, `make test-faults`)."""
+"""The full forms of tests whose quick forms always run: LENSWATCH_TEST_FULL=1, `make test-faults`."""
 
 from __future__ import annotations
 

@@ -65,8 +65,10 @@ def predict(
 
     if not path.is_dir():
         node = Node(config)
-        show(node.observe(path, replace(request, image_name=path.name)))
-        _deliver(config, node)
+        try:
+            show(node.observe(path, replace(request, image_name=path.name)))
+        finally:
+            _deliver(node)  # a refused picture is a Failed job
         return
     request.check_names()  # once, since each picture would be refused for the same reason
     request.check_distances()
@@ -111,7 +113,7 @@ def _predict_folder(
         late += bool(answer.get("late"))  # absent in answers of earlier versions
         show(answer)
     finish_collections(node.config, node.store)
-    _deliver(node.config, node)
+    _deliver(node)
     _summarize(request.stream, len(pictures.pictures), repeated, late)
     if refused:
         raise InputError(
@@ -167,19 +169,13 @@ def _line(answer: dict[str, Any]) -> str:
     return f"{figures}  {verdict:<8} {' '.join(filter(None, (causes, late)))}".rstrip()
 
 
-def _deliver(config: Config, node: Node) -> None:
+def _deliver(node: Node) -> None:
     """Send the drift jobs if the tracking server answers; otherwise they stay in the outbox."""
-    from lenswatch.outbox.sender import Sender
+    from lenswatch.outbox.before_end import deliver_before_end
 
-    sender = Sender(node.store, config.tracking)
-    if not sender.drain(timeout=5):
-        pending = sender.counts().pending
-        click.echo(
-            f"lenswatch: {pending} drift {'job waits' if pending == 1 else 'jobs wait'} in the outbox "
-            f"for {config.tracking.url}",
-            err=True,
-        )
-    sender.stop()
+    waiting = deliver_before_end(node.store, node.config.tracking)
+    if waiting:
+        click.echo(f"lenswatch: {waiting}", err=True)
 
 
 @click.command()

@@ -1,34 +1,45 @@
-"""Server processes that are started, watched and ended together."""
+"""Server processes that are started, watched, started again when they end, and ended together."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
-import socket
 import subprocess
+import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
 import requests
 
+from lenswatch.cli.survivors import RunFolder
 from lenswatch.errors import ServerError
 from lenswatch.progress import Progress, Step, no_progress
 
 __all__ = [
     "Child",
     "Command",
+    "RestartLimits",
     "await_healthy",
-    "require_free",
     "running",
     "stopping_on_signals",
     "watch",
 ]
 
 POLL_SECONDS = 0.1
+LOG_MAX_BYTES = 20_000_000  # of a log, and of the older part that is kept beside it
+# A program that asks Linux for a signal at its parent's end (1 is PR_SET_PDEATHSIG), and becomes the server.
+_ASK_AND_RUN = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGTERM, 0, 0, 0)
+if os.getppid() != int(sys.argv[1]):
+    sys.exit("its parent has ended")
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
 
 
 @dataclass(frozen=True)
@@ -49,11 +60,39 @@ class Command:
 
 
 @dataclass(frozen=True)
+class RestartLimits:
+    """The times between two starts of a server that ends, and the number of tries.
+
+    Attributes:
+        first_seconds: Time before the first restart; doubles with each that follows.
+        longest_seconds: The longest of these times.
+        stable_seconds: Time after which a server counts as one that works.
+        tries: Restarts in a row of a server that never worked for so long.
+    """
+
+    first_seconds: float = 1.0
+    longest_seconds: float = 30.0
+    stable_seconds: float = 60.0
+    tries: int = 5
+
+
+@dataclass
 class Child:
-    """A server that was started."""
+    """A server that was started.
+
+    Attributes:
+        command: How to start it.
+        process: The process that was started last.
+        started: Time of that, on the monotonic clock.
+        failures: Number of times in a row that it ended early.
+        due: Time at which it is started again, when it has ended.
+    """
 
     command: Command
     process: subprocess.Popen[bytes]
+    started: float = field(default_factory=time.monotonic)
+    failures: int = 0
+    due: float | None = None
 
 
 class _Stop(Exception):  # noqa: N818 - a request to end, no error
@@ -80,44 +119,48 @@ def stopping_on_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def require_free(host: str, port: int) -> None:
-    """Raise ServerError if something listens on the port already."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise ServerError(
-                f"port {port} on {host} cannot be used ({error.strerror}); stop what listens there, or "
-                "choose others with --port and --server-port"
-            ) from None
-
-
 @contextlib.contextmanager
-def running(commands: Sequence[Command], stop_seconds: float = 6.0) -> Iterator[list[Child]]:
+def running(
+    commands: Sequence[Command], run: RunFolder, stop_seconds: float = 6.0
+) -> Iterator[list[Child]]:
     """Start the commands, and end them with the block.
 
     Args:
-        commands: Each gets a session of its own, so that its workers end with it.
+        commands: Each gets a session of its own, so that its workers end with it. On Linux it also ends
+            when this process is killed.
+        run: Where the servers are written down, for a later process to find them.
         stop_seconds: Time for an orderly end, before they are killed.
     """
     children: list[Child] = []
     try:
         for command in commands:
-            command.log.parent.mkdir(parents=True, exist_ok=True)
-            with command.log.open("ab") as log:
-                process = subprocess.Popen(
-                    command.arguments,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    env={**os.environ, **command.environment},
-                    start_new_session=True,
-                )
-            children.append(Child(command, process))
+            children.append(Child(command, _start(command, run)))
         yield children
     finally:
         _end([child.process for child in children], stop_seconds)
+
+
+def _start(command: Command, run: RunFolder) -> subprocess.Popen[bytes]:
+    command.log.parent.mkdir(parents=True, exist_ok=True)
+    with command.log.open("ab") as log, run.held_file(command.name) as held:
+        process = subprocess.Popen(
+            _with_our_end(command.arguments),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **command.environment},
+            pass_fds=[held],
+            start_new_session=True,
+        )
+        run.write(command.name, process.pid)
+    return process
+
+
+def _with_our_end(arguments: Sequence[str]) -> list[str]:
+    """Return a command that runs `arguments`, with SIGTERM when this process is killed, where that can be."""
+    if sys.platform != "linux":
+        return list(arguments)
+    return [sys.executable, "-ISc", _ASK_AND_RUN, str(os.getpid()), *arguments]
 
 
 def _end(processes: Sequence[subprocess.Popen[bytes]], stop_seconds: float) -> None:
@@ -169,11 +212,68 @@ def await_healthy(
         time.sleep(POLL_SECONDS)  # no event tells when the port answers
 
 
-def watch(children: Sequence[Child]) -> None:
-    """Wait until a server ends, which is an error."""
+def watch(
+    children: Sequence[Child],
+    run: RunFolder,
+    tell: Callable[[str], None],
+    limits: RestartLimits | None = None,
+) -> None:
+    """Start a server again whenever it ends; return never.
+
+    Args:
+        children: The servers.
+        run: Where the servers are written down.
+        tell: Called with a line for the user about each end and start.
+        limits: Times and number of restarts.
+
+    Raises:
+        ServerError: A server ends again and again.
+    """
+    limits, logs_due = limits or RestartLimits(), 0.0
     while True:
-        _require_alive(children)
+        for child in children:
+            if child.due is None and child.process.poll() is not None:
+                _plan_restart(child, limits, tell)
+            elif child.due is not None and time.monotonic() >= child.due:
+                child.process = _start(child.command, run)
+                child.started, child.due = time.monotonic(), None
+                tell(f"{child.command.name} was started again (process {child.process.pid})")
+        if time.monotonic() >= logs_due:
+            logs_due = time.monotonic() + 60
+            for child in children:
+                _keep_small(child.command.log)
         time.sleep(POLL_SECONDS)  # no event tells when one of several processes ends
+
+
+def _plan_restart(child: Child, limits: RestartLimits, tell: Callable[[str], None]) -> None:
+    """Set the time of the next start.
+
+    Raises:
+        ServerError: There were too many.
+    """
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.process.pid, signal.SIGKILL)  # workers that it left
+    if time.monotonic() - child.started >= limits.stable_seconds:
+        child.failures = 0
+    if child.failures >= limits.tries:
+        raise ServerError(f"{_last_words(child)}; it was started {limits.tries + 1} times in a row")
+    pause = min(limits.longest_seconds, limits.first_seconds * 2.0**child.failures)
+    child.failures += 1
+    child.due = time.monotonic() + pause
+    tell(f"{_last_words(child)}; it is started again in {pause:g} s")
+
+
+def _keep_small(log: Path) -> None:
+    """Move the contents of a log that has grown beside it; its writer goes on at its beginning."""
+    with contextlib.suppress(OSError):
+        if log.stat().st_size <= LOG_MAX_BYTES:
+            return
+        older = log.with_name(f"{log.name}.1")
+        try:
+            shutil.copyfile(log, older)
+        except OSError:  # the disk is full: better no log than no disk
+            older.unlink(missing_ok=True)
+        os.truncate(log, 0)
 
 
 def _answers(url: str) -> bool:
@@ -185,9 +285,12 @@ def _answers(url: str) -> bool:
 
 def _require_alive(children: Sequence[Child]) -> None:
     for child in children:
-        code, log = child.process.poll(), child.command.log
-        if code is not None:
-            tail = log.read_text(errors="replace").strip().splitlines()[-1:]
-            raise ServerError(
-                f"{child.command.name} ended with exit code {code}: {' '.join(tail)} (see {log})"
-            )
+        if child.process.poll() is not None:
+            raise ServerError(_last_words(child))
+
+
+def _last_words(child: Child) -> str:
+    code, log = child.process.returncode, child.command.log
+    tail = log.read_text(errors="replace").strip().splitlines()[-1:]
+    said = f": {tail[0]}" if tail else ""
+    return f"{child.command.name} ended with exit code {code}{said} (see {log})"

@@ -58,23 +58,32 @@ def up(config: Config, port: int, server_port: int | None, workers: int) -> None
 
     Draws sample footage if there are no pictures, trains, starts both servers, and replays footage.
     Existing pictures, references and records are kept. With camera.collect the node collects clean
-    pictures of the camera instead of drawing and training. Press Ctrl-C to stop.
+    pictures of the camera instead of drawing and training. A server that ends is started again, and
+    servers of an earlier `up` that was killed are ended first. Press Ctrl-C to stop.
     """
     from lenswatch.cli import processes
+    from lenswatch.cli.ports import require_free
+    from lenswatch.cli.survivors import RunFolder, end_survivors
 
     addresses = _Addresses(port, server_port or config.server.port)
     with processes.stopping_on_signals():
+        end_survivors(config.storage_path, say)
         for each in (addresses.node_port, addresses.server_port):
-            processes.require_free(addresses.host, each)
+            require_free(addresses.host, each)
         if current_digest(config.storage_path) is None:
             _collect_or_prepare(config)
-        with processes.running(_commands(config, addresses, workers)) as children:
-            urls = [f"{base}/healthz" for base in (addresses.server, addresses.node)]
+        commands = _commands(config, addresses, workers)
+        with (
+            RunFolder.made(config.storage_path) as run,
+            processes.running(commands, run) as children,
+        ):
+            urls = [f"{addresses.server}/healthz", f"{addresses.node}/livez"]
             with show_progress() as progress:
                 processes.await_healthy(children, urls, progress)
+            _tell_trouble(addresses)
             _replay_once(config, addresses)
             _announce(config, addresses)
-            processes.watch(children)
+            processes.watch(children, run, say)
     say("stopped")
 
 
@@ -128,7 +137,7 @@ def _replay_once(config: Config, addresses: _Addresses) -> None:
 def _commands(config: Config, addresses: _Addresses, workers: int) -> list[Command]:
     from lenswatch.cli.processes import Command
 
-    logs = config.storage_path / "logs"
+    logs = _logs(config)
     shared = {"LENSWATCH_CONFIG": str(config.file)} if config.file else {}
     server = [sys.executable, "-m", "lenswatch", "server", "--host", addresses.host]
     server += ["--port", str(addresses.server_port)]
@@ -142,6 +151,22 @@ def _commands(config: Config, addresses: _Addresses, workers: int) -> list[Comma
     ]
 
 
+def _tell_trouble(addresses: _Addresses) -> None:
+    """Say why the node cannot judge pictures, if that is so."""
+    import requests
+
+    try:
+        health = requests.get(f"{addresses.node}/healthz", timeout=10)
+        if health.status_code != 200:
+            say(f"pictures cannot be judged: {health.json()['message']}")
+    except (requests.RequestException, ValueError, KeyError) as error:
+        say(f"the health of DEEPaaS is not known: {error}")
+
+
+def _logs(config: Config) -> Path:
+    return config.storage_path / "logs"
+
+
 def _announce(config: Config, addresses: _Addresses) -> None:
     from lenswatch.demo.replay import replay_pictures
 
@@ -152,6 +177,7 @@ def _announce(config: Config, addresses: _Addresses) -> None:
     say(f"  Dashboard    {addresses.server}/")
     say(f"  Swagger UI   {addresses.node}/api")
     say(f"  One picture  curl -F input_file=@{picture} {addresses.predict}")
+    say(f"  Logs         {_logs(config)}")
     say()
     say("Press Ctrl-C to stop.")
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -25,11 +23,11 @@ from lenswatch.detect.thresholds import Threshold
 from lenswatch.durations import in_words
 from lenswatch.errors import ArtefactError
 from lenswatch.files import write_atomically
+from lenswatch.node.calibration_seal import FORMAT, check_made_for, read_sealed, sealed
 from lenswatch.wire import STREAM, check_stream
 
 __all__ = [
     "DEFAULT_STREAM",
-    "FORMAT",
     "Calibration",
     "calibrated_streams",
     "last_details",
@@ -38,7 +36,6 @@ __all__ = [
     "streams_of_their_own",
 ]
 
-FORMAT = 2
 _DAY = 86400.0  # seconds
 OTHER_REFERENCE = "its thresholds were made for another reference"
 EARLIER_FORMAT = "its thresholds were made by an earlier version of Lenswatch"
@@ -179,9 +176,7 @@ def save_calibration(folder: Path, stream: str, calibration: Calibration) -> Pat
         WriteError: The file or its folder cannot be written.
     """
     file = _file(folder, calibration.digest, stream)
-    document = calibration.to_json()
-    text = json.dumps({**document, "sha256": _digest(document)}, indent=1, allow_nan=False)
-    write_atomically(file, text.encode())
+    write_atomically(file, sealed(calibration.to_json()))
     return file
 
 
@@ -200,7 +195,7 @@ def load_calibration(folder: Path, digest: str, stream: str) -> Calibration | No
     for name in dict.fromkeys((stream, DEFAULT_STREAM)):
         file = _file(folder, digest, name)
         try:
-            document = _read(file)
+            document = read_sealed(file)
         except FileNotFoundError:
             if name != DEFAULT_STREAM and _elsewhere(folder, digest, name):
                 return Calibration.missing(digest, name, OTHER_REFERENCE)
@@ -224,7 +219,7 @@ def calibrated_streams(folder: Path, digest: str) -> list[str]:
     found = []
     for file in sorted((folder / digest).glob("*.json")):
         with contextlib.suppress(ArtefactError, OSError):
-            document = _read(file)
+            document = read_sealed(file)
             if document["thresholds"] and document["format"] == FORMAT:
                 found.append(file.stem)
     return found
@@ -240,7 +235,7 @@ def last_details(folder: Path, stream: str) -> Mapping[str, Any] | None:
     found: Mapping[str, Any] | None = None
     for file in folder.glob(f"*/{stream}.json"):
         try:
-            document, modified = _read(file), file.stat().st_mtime
+            document, modified = read_sealed(file), file.stat().st_mtime
         except (ArtefactError, OSError):
             document, modified = {"created_at": "", "details": {}}, 0.0
         age = (str(document["created_at"]), modified)
@@ -258,43 +253,8 @@ def _file(folder: Path, digest: str, stream: str) -> Path:
     return folder / digest / f"{stream}.json"
 
 
-def _digest(document: Mapping[str, Any]) -> str:
-    canonical = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def _read(file: Path) -> dict[str, Any]:
-    """Return the contents of a calibration file whose digest is right.
-
-    Raises:
-        ArtefactError: They are not what was written.
-        FileNotFoundError: There is no such file.
-    """
-    raw = file.read_bytes()
-    try:
-        document: dict[str, Any] = json.loads(raw)
-        claimed = document.pop("sha256")
-        whole = claimed == _digest(document)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise ArtefactError(
-            f"{file}: truncated, or not a calibration; calibrate this stream again"
-        ) from None
-    if not whole:
-        raise ArtefactError(
-            f"{file}: its contents do not match its digest; calibrate this stream again"
-        )
-    return document
-
-
 def _parse(file: Path, document: Mapping[str, Any], digest: str) -> Calibration:
-    if document["format"] != FORMAT:
-        raise ArtefactError(
-            f"{file}: calibration format {document['format']!r}, expected {FORMAT}; calibrate again"
-        )
-    if document["digest"] != digest:
-        raise ArtefactError(
-            f"{file}: made for reference {document['digest']}, not {digest}; calibrate again"
-        )
+    check_made_for(digest, document, file)
     try:
         return Calibration.from_json(document)
     except ArtefactError as error:

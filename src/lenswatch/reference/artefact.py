@@ -33,6 +33,17 @@ from lenswatch.errors import ArtefactError
 from lenswatch.files import write_atomically
 from lenswatch.reference.autoencoder import Autoencoder
 from lenswatch.reference.identity import PictureFile
+from lenswatch.reference.manifest import (
+    BANDWIDTH,
+    EMBEDDINGS,
+    MANIFEST,
+    TRANSFORM,
+    WEIGHTS,
+    digest_of,
+    file_digest,
+    read_json,
+    verified_manifest,
+)
 from lenswatch.reference.paths import current_digest, model_version, reference_folder
 
 __all__ = [
@@ -45,11 +56,7 @@ __all__ = [
     "use_reference",
 ]
 
-WEIGHTS, EMBEDDINGS = "autoencoder.pth", "clean_embeddings.pth"
-TRANSFORM, BANDWIDTH, MANIFEST = "transform.json", "bandwidth.json", "manifest.json"
 LENS = "clean_lens.npz"
-COVERED = (WEIGHTS, EMBEDDINGS, TRANSFORM, BANDWIDTH)
-DIGEST_LENGTH = 16  # hexadecimal digits of a SHA-256
 # Two embeddings of one picture differ by rounding only: this share of the embeddings' extent.
 _SAME = 1e-3
 
@@ -154,8 +161,8 @@ def save_reference(
     try:
         for name, content in _contents(reference).items():
             write_atomically(temporary / name, content)
-        files = {path.name: _file_digest(path) for path in sorted(temporary.iterdir())}
-        digest = _digest(files)
+        files = {path.name: file_digest(path) for path in sorted(temporary.iterdir())}
+        digest = digest_of(files)
         pictures = [picture.to_json() for picture in reference.pictures]
         document = {"digest": digest, "files": files, "pictures": pictures, **manifest}
         write_atomically(temporary / MANIFEST, json.dumps(document, indent=2).encode())
@@ -189,14 +196,14 @@ def load_reference(storage: Path, digest: str | None = None) -> Reference:
             f"{storage}: there is no reference yet; make one with `lenswatch train`"
         )
     folder = reference_folder(storage) / digest
-    manifest = _verified_manifest(folder, digest)
+    manifest = verified_manifest(folder, digest)
     transform = _transform(folder / TRANSFORM)
     embeddings = _load_embeddings(folder / EMBEDDINGS)
     return Reference(
         autoencoder=_load_autoencoder(folder / WEIGHTS, transform.resize),
         embeddings=embeddings,
         transform=transform,
-        sigma=float(_read_json(folder / BANDWIDTH)["sigma"]),
+        sigma=float(read_json(folder / BANDWIDTH)["sigma"]),
         pictures=_pictures(folder, manifest, len(embeddings)),
         digest=digest,
         manifest=manifest,
@@ -246,6 +253,8 @@ def list_digest(digests: Iterable[str]) -> str:
 
 def _contents(reference: Reference) -> dict[str, bytes]:
     transform = dataclasses.asdict(reference.transform)
+    if not transform["sample_bits"]:
+        del transform["sample_bits"]  # a reference without it keeps the digest that it always had
     lens = {} if reference.lens is None else {LENS: _lens_bytes(reference.lens)}
     return lens | {
         WEIGHTS: _torch_bytes(reference.autoencoder.state_dict()),
@@ -273,54 +282,12 @@ def _rename_into_place(temporary: Path, target: Path, pictures: list[dict[str, s
     except OSError:
         if not target.is_dir():
             raise
-        kept = _verified_manifest(target, target.name)  # the same content is there already
+        kept = verified_manifest(target, target.name)  # the same content is there already
         if pictures and pictures != kept.get(
             "pictures"
         ):  # renamed since, or listed without digests
             document = json.dumps(kept | {"pictures": pictures}, indent=2)
             write_atomically(target / MANIFEST, document.encode())
-
-
-def _file_digest(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise ArtefactError(f"{path}: cannot be read: {error.strerror}; train again") from None
-
-
-def _digest(files: Mapping[str, str]) -> str:
-    text = "".join(f"{name} {files[name]}\n" for name in COVERED)
-    return hashlib.sha256(text.encode()).hexdigest()[:DIGEST_LENGTH]
-
-
-def _verified_manifest(folder: Path, digest: str) -> dict[str, Any]:
-    manifest = _read_json(folder / MANIFEST)
-    stated = manifest.get("files")
-    if not isinstance(stated, dict):
-        raise ArtefactError(f"{folder / MANIFEST}: lists no files; train again")
-    files = {name: _file_digest(folder / name) for name in {*COVERED, *stated}}
-    for name, found in files.items():
-        if found != stated.get(name):
-            raise ArtefactError(
-                f"{folder / name}: is not the file that was saved (SHA-256 {found[:12]}…, the manifest "
-                f"says {str(stated.get(name))[:12]}…); restore it or train again"
-            )
-    if _digest(files) != digest:
-        raise ArtefactError(f"{folder}: its files have the digest {_digest(files)}; train again")
-    return manifest
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ArtefactError(f"{path}: cannot be read: {error.strerror}; train again") from None
-    except ValueError as error:
-        raise ArtefactError(f"{path}: is damaged: {error}; restore it or train again") from None
-    if not isinstance(document, dict):
-        raise ArtefactError(f"{path}: is damaged: no JSON object; restore it or train again")
-    return document
 
 
 def _pictures(
@@ -339,8 +306,11 @@ def _pictures(
 
 
 def _transform(path: Path) -> TransformConfig:
-    document = _read_json(path)
-    return TransformConfig(**{key: tuple(value) for key, value in document.items()})
+    document = read_json(path)
+    given: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in document.items()
+    }
+    return TransformConfig(**given)
 
 
 def _torch_load(path: Path) -> Any:

@@ -8,11 +8,13 @@ __all__ = [
     "COLLECTED",
     "calibration_folder",
     "current_digest",
+    "kept_folder",
     "model_version",
     "node_database",
     "reference_folder",
 ]
 
+_DAMAGED = "damaged"
 COLLECTED = "collected"  # folder below that of all pictures, with a folder for each stream
 
 
@@ -26,17 +28,26 @@ def calibration_folder(storage: Path) -> Path:
     return storage / "calibration"
 
 
+def kept_folder(storage: Path) -> Path:
+    """Return the folder of kept originals: a folder for each stream."""
+    return storage / "images" / "kept"
+
+
 def node_database(storage: Path) -> Path:
     """Return the path of the node's database: windows, answers and outbox."""
     return storage / "node.db"
 
 
 def current_digest(storage: Path) -> str | None:
-    """Return the digest of the reference in use, or None when there is none yet."""
+    """Return the digest of the reference in use, or None when there is none yet.
+
+    When the file that names it is damaged, the name of a reference that does not exist is returned.
+    """
     try:
-        return (reference_folder(storage) / "current").read_text().strip() or None
+        named = (reference_folder(storage) / "current").read_text(errors="replace").strip()
     except FileNotFoundError:
         return None
+    return _DAMAGED if named and not named.isalnum() else named or None
 
 
 def model_version(digest: str | None) -> str:

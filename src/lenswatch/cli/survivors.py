@@ -1,0 +1,136 @@
+"""What `lenswatch up` leaves in the storage folder, so that the next one finds servers that outlived it.
+
+Each `up` has a folder `storage/run/up-...`, which it holds, and in it a file for each server, which the
+server holds from its start to its end. So nobody mistakes another process for one of ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from lenswatch.errors import ServerError
+from lenswatch.held import hold, is_held, make_held_folder
+
+__all__ = ["RunFolder", "end_survivors"]
+
+POLL_SECONDS = 0.05
+# The system tells servers that `up` was killed, where it can; elsewhere we do so at once.
+PATIENCE_SECONDS = 7.0 if sys.platform == "linux" else 0.0
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of a running `up`.
+
+    Attributes:
+        path: The folder, in `storage/run`.
+    """
+
+    path: Path
+
+    @classmethod
+    @contextmanager
+    def made(cls, storage: Path) -> Iterator[RunFolder]:
+        """Make the folder, and delete it with the block."""
+        parent = _parent(storage)
+        parent.mkdir(parents=True, exist_ok=True)
+        path, descriptor = make_held_folder(parent, f"up-{os.getpid()}-")
+        try:
+            yield cls(path)
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+            os.close(descriptor)
+
+    @contextmanager
+    def held_file(self, name: str) -> Iterator[int]:
+        """Yield the descriptor of the server's file, for the server to inherit within the block."""
+        file = self.path / name
+        file.unlink(missing_ok=True)
+        file.touch()
+        descriptor = hold(file)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def write(self, name: str, process: int) -> None:
+        """Write down the number of the server's process."""
+        (self.path / name).write_text(json.dumps({"process": process}))
+
+
+def end_survivors(
+    storage: Path, tell: Callable[[str], None], stop_seconds: float = PATIENCE_SECONDS
+) -> None:
+    """End the servers of each `up` that was killed: wait, then SIGTERM, then SIGKILL.
+
+    Args:
+        storage: The storage folder.
+        tell: Called with a line for the user about each server.
+        stop_seconds: Time to wait before SIGKILL, and on Linux before SIGTERM.
+
+    Raises:
+        ServerError: One cannot be ended.
+    """
+    folders = [folder for folder in _parent(storage).glob("up-*") if not is_held(folder)]
+    servers = [file for folder in folders for file in folder.iterdir() if is_held(file)]
+    for file in servers:
+        tell(f"{_name(file)} of an earlier `lenswatch up`, which was killed, still runs: ending it")
+    for file in servers:
+        if sys.platform != "linux" or not _is_free_within(file, stop_seconds):
+            _end(file, stop_seconds)
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _parent(storage: Path) -> Path:
+    return storage / "run"
+
+
+def _end(file: Path, stop_seconds: float) -> None:
+    process = _process(file)
+    if process is None:
+        if not is_held(file):
+            return
+        raise ServerError(
+            f"a server of an earlier `lenswatch up` still runs, and {file} does not say which process it is; "
+            "find it with `ps` and end it"
+        )
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process, signal.SIGTERM)
+    if _is_free_within(file, stop_seconds):
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process, signal.SIGKILL)  # each server leads a group
+    if not _is_free_within(file, stop_seconds):
+        raise ServerError(f"{_name(file)} cannot be ended; end it, then start again")
+
+
+def _is_free_within(file: Path, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while is_held(file):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_SECONDS)  # no event tells when a process that is no child of ours ends
+    return True
+
+
+def _process(file: Path) -> int | None:
+    try:
+        return int(json.loads(file.read_text())["process"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _name(file: Path) -> str:
+    process = _process(file)
+    return file.name if process is None else f"{file.name} (process {process})"

@@ -1,0 +1,27 @@
+"""The question whether a node's database can be written."""
+
+from __future__ import annotations
+
+from sqlalchemy.dialects.sqlite import insert
+
+from lenswatch.errors import StoreError
+from lenswatch.node.store.database import lease
+from lenswatch.node.store.store import NodeStore
+
+__all__ = ["check_writable"]
+
+_ROW = {"name": "health", "holder": "nobody", "expires_at": 0.0}
+# A lease that nobody ever holds. Only a commit shows that the disk takes one.
+_WRITE = insert(lease).on_conflict_do_update(index_elements=["name"], set_={"expires_at": 0.0})
+
+
+def check_writable(store: NodeStore) -> None:
+    """Commit a change that means nothing.
+
+    Raises:
+        StoreError: The file is gone, or the change cannot be committed.
+    """
+    if not store.path.exists():
+        raise StoreError(f"{store.path}: was deleted while it was in use; restart the node")
+    with store.begin() as transaction:
+        transaction.connection.execute(_WRITE, _ROW)
