@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -158,9 +159,12 @@ def test_a_text_that_is_no_json_any_more_is_damage_too(path: Path, use: str) -> 
     outbox, result = OutboxRows(store), DeliveryResult(DeliveryLimits())
     result.parked = dict.fromkeys(range(1, 51), "refused")
     result.newest = {"demo": 40}
-    work = {"due": lambda: outbox.due(1000), "settle": lambda: outbox.settle(result)}[use]
+    uses: dict[str, Callable[[], Any]] = {
+        "due": lambda: outbox.due(1000),
+        "settle": lambda: outbox.settle(result),
+    }
     with pytest.raises(StoreDamaged):
-        work()
+        uses[use]()
     due = outbox.due(1000)
     assert 7 not in {row.id for row in due}
     assert len(due) == 50 - 3 * 5 - 1
