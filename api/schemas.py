@@ -255,6 +255,12 @@ class ModelPredictionResponse(Schema):
     calibration_notes = fields.List(
         fields.Str(), metadata=_about("Limits of the thresholds; absent when there are none.")
     )
+    picture_notes = fields.List(
+        fields.Str(),
+        metadata=_about(
+            "What was assumed in reading the file; absent when there is nothing to say."
+        ),
+    )
     collecting = fields.Nested(
         CollectingSchema,
         metadata=_about("State of the collection of clean pictures; absent when there is none."),

@@ -42,11 +42,19 @@ def status(config: Config) -> None:
     say(f"storage     {config.storage_path}")
     say(f"reference   {digest or instead}")
     say(f"tracking    {config.tracking.url or 'off'}")
+    say(f"logs        {_logs(config)}")
     with open_to_read(node_database(config.storage_path)) as store:
         if store is None:
             say("outbox      empty: no picture has been judged yet")
         else:
             _show_store(config, store)
+
+
+def _logs(config: Config) -> str:
+    folder = config.storage_path / "logs"
+    return (
+        str(folder) if folder.is_dir() else "on standard error of deepaas-run and lenswatch server"
+    )
 
 
 def _show_store(config: Config, store: NodeStore) -> None:

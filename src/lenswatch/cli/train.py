@@ -70,8 +70,8 @@ def _check_on_dirty(config: Config, reference: Reference, calibration: Calibrati
         dirty = config.camera_state.dirty
         kept = kept_folder(config.storage_path)
         found = find_in_order(config.image_folder, dirty, config.camera.zone, but=kept).pictures
-        size, limits = config.transform.resize, config.upload
-        footage = read_pictures(found, size, limits, kind="dirty pictures")
+        size, bits = reference.transform.resize, reference.transform.sample_bits
+        footage = read_pictures(found, size, config.upload, kind="dirty pictures", sample_bits=bits)
     except ConfigError:
         return
     except InputError as error:

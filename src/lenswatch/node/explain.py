@@ -20,7 +20,7 @@ from lenswatch.node.current import Current
 from lenswatch.reference.artefact import Reference
 from lenswatch.reference.identity import PictureFile, file_digest, find_contents, path_below
 from lenswatch.reference.paths import kept_folder
-from lenswatch.reference.pictures import SUFFIXES, read_picture_file
+from lenswatch.reference.pictures import SUFFIXES, Picture, read_picture_file
 
 __all__ = ["Explanation", "draw_explanation", "explain"]
 
@@ -62,7 +62,7 @@ def explain(config: Config, file: Path, stream: str) -> Explanation:
     current = Current(config, keep_calibrations=False)
     reference, _ = current.fitted_reference()
     size = reference.transform.resize
-    picture = read_picture_file(file, size, config.upload)
+    picture = _read(config, reference, file)
     pixels = picture.pixels(size)
     judge = current.judge_of(reference, stream)
     found, deviations = judge.single_picture(measure(view(pixels)))
@@ -74,13 +74,18 @@ def explain(config: Config, file: Path, stream: str) -> Explanation:
     return Explanation(sheet, found, caption, notes)
 
 
+def _read(config: Config, reference: Reference, file: Path) -> Picture:
+    transform = reference.transform
+    return read_picture_file(file, transform.resize, config.upload, transform.sample_bits)
+
+
 def _nearest(config: Config, reference: Reference, row: int) -> tuple[Image.Image | None, str]:
     """Return a clean picture of the reference, None if it is not there any more, and a line on it."""
     images, listed = config.image_folder, reference.pictures[row]
     file = _by_content(config, listed) if listed.sha256 else _by_look(config, reference, row)
     if file is None:
         return None, f"nearest clean picture: {listed.path}, which is not below {images} any more"
-    image = read_picture_file(file, reference.transform.resize, config.upload).image
+    image = _read(config, reference, file).image
     return image, f"nearest clean picture: {path_below(images, file)}"
 
 
@@ -99,7 +104,7 @@ def _by_look(config: Config, reference: Reference, row: int) -> Path | None:
     for file in sorted(_pictures(config)):
         if file.name == reference.pictures[row].path:
             with contextlib.suppress(InputError):
-                pixels = read_picture_file(file, size, config.upload).pixels(size)
+                pixels = _read(config, reference, file).pixels(size)
                 if row in reference.same_pictures("", embed_picture(reference, pixels)):
                     return file
     return None

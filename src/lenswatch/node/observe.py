@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lenswatch.config import Config
+from lenswatch.config import Config, TransformConfig
 from lenswatch.detect.chart.features import Measured, measure, view
 from lenswatch.detect.mmd import Entry, FittedMMD, Window
 from lenswatch.errors import DiskFull, InputError, StoreError
@@ -144,7 +144,7 @@ class Node:
         try:
             request.check_distances()
             request.check_time()
-            picture = self._read(source, reference.transform.resize)
+            picture = self._read(source, reference.transform)
             pixels = picture.pixels(reference.transform.resize)
             embedding = embed_picture(reference, pixels)
             entry = fitted.entry(embedding)
@@ -153,7 +153,7 @@ class Node:
             raise
         judge = current.judge_of(reference, request.stream)
         measured = None if judge.chart is None else measure(view(pixels))
-        about = _about(reference, request, embedding)
+        about = _about(reference, request, embedding) | _notes(picture)
         moments = self._moments(request, picture)
         seen = _Seen(request, fitted, judge, entry, measured, moments, about, reference.digest)
         body = self._record(source, seen, self._thumbnail(picture))
@@ -268,7 +268,7 @@ class Node:
         try:
             request.check_distances()
             request.check_time()
-            picture = self._read(source, self.config.transform.resize)
+            picture = self._read(source, self.config.transform)
         except InputError as error:
             record_refusal(self.store, self.config, request, error)
             raise
@@ -283,7 +283,7 @@ class Node:
             taken = self._collector.take(transaction.connection, source, request, moments)
             if taken is not None:
                 told, placed = taken
-                body = self._placed(told, placed, request) | _identity(request)
+                body = self._placed(told, placed, request) | _identity(request) | _notes(picture)
                 body |= keep(transaction.connection, source, body)
                 body |= self._post(transaction, body, self._thumbnail(picture))
                 transaction.put_answer(body["event_id"], Answer("judged", body))
@@ -293,13 +293,13 @@ class Node:
         self._wrong_clocks.note(request.stream, placed)
         return body
 
-    def _read(self, source: bytes | Path | Picture, size: tuple[int, int]) -> Picture:
+    def _read(self, source: bytes | Path | Picture, transform: TransformConfig) -> Picture:
         if isinstance(source, Picture):
             return source
-        limits = self.config.upload
+        settings = transform.resize, self.config.upload, transform.sample_bits
         if isinstance(source, Path):
-            return read_picture_file(source, size, limits)
-        return read_picture(source, size, limits)
+            return read_picture_file(source, *settings)
+        return read_picture(source, *settings)
 
     def _moments(self, request: Request, picture: Picture) -> tuple[datetime, ...]:
         """Return the moments at which a picture may have been taken; none if nothing tells."""
@@ -386,6 +386,11 @@ def _identity(request: Request) -> dict[str, Any]:
         "event_id": request.event_id or new_event_id(),
         "image_name": clean_name(request.image_name),
     }
+
+
+def _notes(picture: Picture) -> dict[str, Any]:
+    """Return the part of the answer on how the picture was read, if there is something to say."""
+    return {"picture_notes": list(picture.notes)} if picture.notes else {}
 
 
 def _milliseconds(moment: datetime) -> datetime:

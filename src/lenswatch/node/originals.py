@@ -23,9 +23,9 @@ from lenswatch.config import Config
 from lenswatch.errors import WriteError
 from lenswatch.files import write_atomically
 from lenswatch.node.store.database import originals as table
-from lenswatch.reference.original import original_bytes, suffix_of
+from lenswatch.reference.original import original_bytes
 from lenswatch.reference.paths import kept_folder
-from lenswatch.reference.pictures import Picture
+from lenswatch.reference.pictures import Picture, suffix_of
 
 __all__ = ["Originals"]
 
@@ -109,7 +109,7 @@ class Originals:
         try:
             data = original_bytes(source)
             event = _event(answer["event_id"])
-            name = f"{_stamp(answer['captured_at'])}-{event}{suffix_of(data, answer['image_name'])}"
+            name = f"{_stamp(answer['captured_at'])}-{event}{suffix_of(data)}"
             file = f"{self._folder.relative_to(self._storage).as_posix()}/{answer['stream']}/{name}"
             path = self._storage / file
             path.parent.mkdir(parents=True, exist_ok=True)

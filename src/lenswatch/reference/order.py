@@ -15,8 +15,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from PIL import Image
-
 from lenswatch.errors import ConfigError
 from lenswatch.reference.capture import (
     Reading,
@@ -25,7 +23,7 @@ from lenswatch.reference.capture import (
     exif_reading,
     time_in_name,
 )
-from lenswatch.reference.pictures import FORMATS, SUFFIXES
+from lenswatch.reference.pictures import SUFFIXES, open_image
 from lenswatch.wire import CLOCK_ERROR, EARLIEST_CAPTURE
 
 __all__ = ["Ordered", "find_in_order", "in_order", "natural_key", "times_of"]
@@ -192,7 +190,7 @@ def _exif_readings(pictures: Sequence[Path]) -> tuple[dict[Path, Reading], set[P
     ):  # about sizes, which are checked when it is decoded
         for path in pictures:
             try:
-                with Image.open(path, formats=FORMATS) as image:
+                with open_image(path) as image:
                     reading = exif_reading(image.getexif())
             except Exception:  # decoders raise nearly anything on damaged input
                 unreadable.add(path)

@@ -22,9 +22,9 @@ from lenswatch.node.request import Request
 from lenswatch.node.store import collections as rows
 from lenswatch.node.store.collections import Kept
 from lenswatch.node.store.store import NodeStore
-from lenswatch.reference.original import original_bytes, suffix_of
+from lenswatch.reference.original import original_bytes
 from lenswatch.reference.paths import COLLECTED, current_digest, model_version
-from lenswatch.reference.pictures import Picture
+from lenswatch.reference.pictures import Picture, suffix_of
 
 __all__ = ["Collector", "Incoming", "keep", "refuse"]
 
@@ -239,8 +239,7 @@ def _ended(collection: Collection, kept: int) -> Collection:
 def _file(incoming: Incoming, digest: str) -> str:
     """Return a name that tells time and stream, and that no other content has."""
     stamp = incoming.taken.astimezone(UTC)
-    suffix = suffix_of(incoming.data)
-    name = f"{stamp:%Y%m%dT%H%M%SZ}-{incoming.stream}-{digest[:12]}{suffix}"
+    name = f"{stamp:%Y%m%dT%H%M%SZ}-{incoming.stream}-{digest[:12]}{suffix_of(incoming.data)}"
     return f"{COLLECTED}/{incoming.stream}/{name}"
 
 
