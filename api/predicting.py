@@ -25,6 +25,7 @@ from multidict import MultiDict
 from lenswatch.config import Config
 from lenswatch.errors import (
     ArtefactError,
+    DiskFull,
     ImageTooLarge,
     InputError,
     LenswatchError,
@@ -97,7 +98,7 @@ class Predicting:
         try:
             return await self._read(request, handler)
         except LenswatchError as error:
-            return _refusal(503 if isinstance(error, ArtefactError) else 500, str(error))
+            return _refusal(503 if isinstance(error, ArtefactError | DiskFull) else 500, str(error))
         except web.HTTPException as error:
             return _refusal(error.status, error.text or error.reason)
         except Exception:
@@ -185,9 +186,7 @@ class Predicting:
         return await asyncio.to_thread(self._record, part, error)
 
     def _record(self, part: Request, error: InputError) -> web.Response:
-        event_id = record_refusal(self._store(), self._config, part, error)
-        answer = self._store().answer(event_id)
-        assert answer is not None
+        answer = record_refusal(self._store(), self._config, part, error)
         return web.json_response(answer.body, status=STATUS[answer.kind])
 
 

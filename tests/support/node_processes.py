@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lenswatch.config import TrackingConfig
+from lenswatch.config import Config, TrackingConfig
 from lenswatch.node.store.store import Answer, NodeStore
 from lenswatch.outbox.sender import Sender
 from lenswatch.wire import DriftJob, new_event_id
@@ -50,3 +51,16 @@ def send(path: Path, config: TrackingConfig, started: Any, **options: Any) -> No
     sender.start()
     started.set()
     signal.pause()
+
+
+def judge(config: Config, stream: str, events: Sequence[str], answered: Path) -> None:
+    """Judge a picture for each event, and write each event id down after its answer."""
+    from conftest import camera_pixels, jpeg
+    from lenswatch.node.observe import Node
+    from lenswatch.node.request import Request
+
+    node = Node(config)
+    with answered.open("ab", buffering=0) as file:
+        for i, event_id in enumerate(events):
+            node.observe(jpeg(camera_pixels(i)), Request(stream=stream, event_id=event_id))
+            file.write(f"{event_id}\n".encode())

@@ -67,6 +67,20 @@ class Server:
         headers, data = {"Content-Type": "image/jpeg"}, picture(size=(320, 180))
         self.session.put(url, data, headers=headers, timeout=60).raise_for_status()
 
+    def jobs_of(self, name: str) -> list[dict[str, Any]]:
+        """Return all drift jobs of the experiment of this name."""
+        root, body = f"{self.root}/api/latest/experiment", {"name": name}
+        found = self.session.post(f"{root}/search", json=body, timeout=60).json()
+        path = f"{root}/{found[0]['id']}/drift/search"
+        jobs: list[dict[str, Any]] = []
+        while True:
+            page = {"page": len(jobs) // 100 + 1, "page_size": 100}
+            reply = self.session.post(path, json={}, params=page, timeout=60)
+            reply.raise_for_status()
+            jobs += reply.json()
+            if len(reply.json()) < 100:
+                return jobs
+
     def page_of(self, experiment: str) -> str:
         return f"{self.root}/experiment/{experiment}"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,18 +12,31 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lenswatch.config import Config
-from lenswatch.detect.chart.features import measure, view
-from lenswatch.detect.mmd import FittedMMD, Window
-from lenswatch.errors import InputError, StoreError
+from lenswatch.config import Config, TransformConfig
+from lenswatch.detect.chart.features import Measured, measure, view
+from lenswatch.detect.mmd import Entry, FittedMMD, Window
+from lenswatch.errors import DiskFull, InputError, StoreError
 from lenswatch.node.calibration_file import DEFAULT_STREAM
 from lenswatch.node.clean_footage import embed_picture
 from lenswatch.node.clock import Place, place
 from lenswatch.node.collecting.collector import Collector
 from lenswatch.node.current import Current
-from lenswatch.node.request import Request, clean_name, iso_utc, open_store, record_refusal, repeat
-from lenswatch.node.store.store import Answer, NodeStore, Transaction
+from lenswatch.node.judge import Judge
+from lenswatch.node.originals import Originals
+from lenswatch.node.request import (
+    FOR_SENDING,
+    Request,
+    clean_name,
+    iso_utc,
+    open_store,
+    record_refusal,
+    repeat,
+)
+from lenswatch.node.store.gaps import note_unrecorded
+from lenswatch.node.store.salvage import DAMAGED
+from lenswatch.node.store.store import Answer, NodeStore, Transaction, newest_window
 from lenswatch.node.stream import StreamState
+from lenswatch.node.unrecorded import Stored, Unrecorded
 from lenswatch.reference.artefact import Reference
 from lenswatch.reference.capture import time_in_name
 from lenswatch.reference.pictures import Picture, read_picture, read_picture_file
@@ -33,7 +46,36 @@ __all__ = ["Node"]
 
 log = logging.getLogger(__name__)
 
+REBUILT = (
+    "The window starts anew, since node.db was damaged; an alarm stays until clean pictures end it."
+)
+LOST = "The window starts anew and an alarm is forgotten, since the stream's state was damaged."
 CAMERA_CLOCK = {"name": "camera clock", "strength": 1.0, "cells": []}  # the cause of a wrong clock
+TRIES = 2  # to record: a full disk may have been given back some space after the first
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """All that is known of a picture before its stream's state."""
+
+    request: Request
+    fitted: FittedMMD
+    judge: Judge
+    entry: Entry
+    measured: Measured | None
+    moments: tuple[datetime, ...]
+    about: dict[str, Any]
+    digest: str  # of the reference
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """A verdict that is not recorded yet."""
+
+    body: dict[str, Any]  # the answer
+    state: StreamState | None  # of the stream after the picture; None if that does not change it
+    placed: Place
+    clean: bool  # no verdict, and no change of the alarm
 
 
 class Node:
@@ -52,7 +94,9 @@ class Node:
         self.config = config
         self.store = store or open_store(config)
         self._collector = Collector(config, self.store)
+        self._originals = Originals(config)
         self._loaded = None if self._collector.waits() else Current(config)
+        self._unrecorded = Unrecorded()
         self._wrong_clocks: set[str] = set()  # the streams whose camera's clock was logged as wrong
 
     @property
@@ -76,53 +120,7 @@ class Node:
                 invalid, this is recorded as a Failed job and remembered for a retry. The window is unchanged.
         """
         request.check_names()
-        first = self.store.answer(request.event_id) if request.event_id else None
-        if first is not None:
-            return repeat(first)
-        if self._collector.takes(request.stream):
-            return self._collect(source, request)
-        current = self._current()
-        reference, fitted = current.fitted_reference()
-        try:
-            request.check_distances()
-            request.check_time()
-            picture = self._read(source, reference.transform.resize)
-            pixels = picture.pixels(reference.transform.resize)
-            embedding = embed_picture(reference, pixels)
-            entry = fitted.entry(embedding)
-        except InputError as error:
-            record_refusal(self.store, self.config, request, error)
-            raise
-        judge = current.judge_of(reference, request.stream)
-        measured = None if judge.chart is None else measure(view(pixels))
-        thumbnail = self._thumbnail(picture)
-        about = _about(reference, request, embedding)
-        moments = self._moments(request, picture)
-        with self.store.begin() as transaction:
-            first = transaction.answer(request.event_id) if request.event_id else None
-            if first is not None:
-                return repeat(first)
-            live = self._state(transaction, fitted, request.stream, reference.digest)
-            placed = place(moments, self._now(), live.newest, backlog=request.backlog)
-            state = self._new_state(fitted) if placed.late else replace(live, newest=placed.newest)
-            pushed = state.window.push(entry, fitted.window_size)
-            state = replace(state, window=pushed, pictures=state.pictures + 1)
-            far_apart = None if placed.late else placed.after_a_gap(live.newest)
-            state = judge.update_chart(state, measured, far_apart)
-            state, verdict = judge.judge(fitted, state, request)
-            filled = min(state.pictures, fitted.window_size)
-            window = {"filled": filled, "size": fitted.window_size}
-            body = self._placed(verdict, placed, request) | about | {"window": window}
-            if placed.late:
-                body["alarm"] = live.alarm.raised
-            else:
-                transaction.put_window(request.stream, reference.digest, state.to_bytes())
-                transaction.delete_other_windows(request.stream, reference.digest)
-            body |= self._collector.take_judged(transaction.connection, source, body)
-            transaction.put_answer(body["event_id"], Answer("judged", body))
-            transaction.post(self._job(body), thumbnail)
-        self._log_clock(request.stream, placed)
-        return body
+        return self.store.again(lambda: self._observe(source, request))
 
     def reset(self, stream: str) -> int:
         """Delete a stream's window under every reference, and return how many there were."""
@@ -133,6 +131,126 @@ class Node:
         """Load everything that the first picture of the default stream needs."""
         if not self._collector.waits():
             self._current().judge_of(self.reference, DEFAULT_STREAM)
+
+    def _observe(self, source: bytes | Path | Picture, request: Request) -> dict[str, Any]:
+        first = self._first_answer(request.event_id)
+        if first is not None:
+            return first
+        if self._collector.takes(request.stream):
+            return self._collect(source, request)
+        current = self._current()
+        reference, fitted = current.fitted_reference()
+        try:
+            request.check_distances()
+            request.check_time()
+            picture = self._read(source, reference.transform)
+            pixels = picture.pixels(reference.transform.resize)
+            embedding = embed_picture(reference, pixels)
+            entry = fitted.entry(embedding)
+        except InputError as error:
+            record_refusal(self.store, self.config, request, error)
+            raise
+        judge = current.judge_of(reference, request.stream)
+        measured = None if judge.chart is None else measure(view(pixels))
+        about = _about(reference, request, embedding) | _notes(picture)
+        moments = self._moments(request, picture)
+        seen = _Seen(request, fitted, judge, entry, measured, moments, about, reference.digest)
+        body = self._record(source, seen, self._thumbnail(picture))
+        return self._judge_only(seen) if body is None else body
+
+    def _record(
+        self, source: bytes | Path | Picture, seen: _Seen, thumbnail: bytes | None
+    ) -> dict[str, Any] | None:
+        """Judge a picture and record that in one transaction; return None when the disk is full."""
+        request = seen.request
+        for _ in range(TRIES):
+            try:
+                with (
+                    self._originals.keeping() as keep,
+                    self.store.begin(leaving=FOR_SENDING) as transaction,
+                ):
+                    first = transaction.answer(request.event_id) if request.event_id else None
+                    if first is not None:
+                        return repeat(first)
+                    judged = self._judge(seen, transaction.newest_window(request.stream))
+                    body = judged.body
+                    if judged.state is not None:
+                        state = judged.state.to_bytes()
+                        transaction.put_window(request.stream, seen.digest, state)
+                        transaction.delete_other_windows(request.stream, seen.digest)
+                    body |= self._collector.take_judged(transaction.connection, source, body)
+                    body |= keep(transaction.connection, source, body)
+                    body |= self._post(transaction, body, thumbnail, clean=judged.clean)
+                    transaction.put_answer(body["event_id"], Answer("judged", body))
+            except DiskFull:
+                continue
+            self._unrecorded.recorded(request.stream)
+            self._log_clock(request.stream, judged.placed)
+            return body
+        return None
+
+    def _judge_only(self, seen: _Seen) -> dict[str, Any]:
+        """Judge a picture that cannot be recorded by what this process knows of its stream."""
+        try:
+            with self.store.read() as connection:
+                stored = newest_window(connection, seen.request.stream)
+        except DiskFull:
+            stored = None
+        judged = self._judge(seen, stored)
+        body = judged.body | _not_recorded("the disk is full")
+        self._unrecorded.keep(stored, judged.state, body, self.store.clock())
+        self._log_clock(seen.request.stream, judged.placed)
+        return body
+
+    def _judge(self, seen: _Seen, stored: Stored) -> _Judged:
+        """Return the verdict on a picture, and the state of its stream after it.
+
+        Args:
+            seen: The picture.
+            stored: The row of its stream in the database.
+        """
+        request, fitted, judge = seen.request, seen.fitted, seen.judge
+        live, notes = self._unrecorded.state(request.stream, stored), list[str]()
+        if live is None:
+            live, notes = self._state(stored, fitted, request.stream, seen.digest)
+        placed = place(seen.moments, self._now(), live.newest, backlog=request.backlog)
+        state = self._new_state(fitted) if placed.late else replace(live, newest=placed.newest)
+        pushed = state.window.push(seen.entry, fitted.window_size)
+        state = replace(state, window=pushed, pictures=state.pictures + 1)
+        far_apart = None if placed.late else placed.after_a_gap(live.newest)
+        state = judge.update_chart(state, seen.measured, far_apart)
+        state, verdict = judge.judge(fitted, state, request)
+        filled = min(state.pictures, fitted.window_size)
+        window = {"filled": filled, "size": fitted.window_size}
+        body = self._placed(verdict, placed, request) | seen.about | {"window": window}
+        if notes:
+            body["calibration_notes"] = [*body.get("calibration_notes", ()), *notes]
+        if placed.late:
+            body["alarm"] = live.alarm.raised
+        clean = not (body["drift"] or body["warning"] or body["alarm"] or live.alarm.raised)
+        return _Judged(body, None if placed.late else state, placed, clean)
+
+    def _post(
+        self,
+        transaction: Transaction,
+        body: Mapping[str, Any],
+        thumbnail: bytes | None,
+        *,
+        clean: bool = True,
+    ) -> dict[str, Any]:
+        """Queue the drift job, and return what the answer says of that."""
+        gap = self._unrecorded.gap(body["stream"])
+        if gap is not None:
+            note_unrecorded(transaction.connection, body["stream"], gap)
+        because = transaction.post(self._job(body), thumbnail, clean=clean)
+        return _not_recorded(because) if because else {"recorded": True}
+
+    def _first_answer(self, event_id: str | None) -> dict[str, Any] | None:
+        """Return the first answer to an event id, or raise it when it was a refusal."""
+        if event_id is None:
+            return None
+        first = self.store.answer(event_id)
+        return self._unrecorded.answer(event_id) if first is None else repeat(first)
 
     def _current(self) -> Current:
         """Return the reference in force, which may have been made since the node began."""
@@ -149,33 +267,38 @@ class Node:
         try:
             request.check_distances()
             request.check_time()
-            picture = self._read(source, self.config.transform.resize)
+            picture = self._read(source, self.config.transform)
         except InputError as error:
             record_refusal(self.store, self.config, request, error)
             raise
         moments = self._moments(request, picture)
-        with self.store.begin() as transaction:
+        with (
+            self._originals.keeping() as keep,
+            self.store.begin(leaving=FOR_SENDING) as transaction,
+        ):
             first = transaction.answer(request.event_id) if request.event_id else None
             if first is not None:
                 return repeat(first)
             taken = self._collector.take(transaction.connection, source, request, moments)
             if taken is not None:
                 told, placed = taken
-                body = self._placed(told, placed, request) | _identity(request)
+                body = self._placed(told, placed, request) | _identity(request) | _notes(picture)
+                body |= keep(transaction.connection, source, body)
+                body |= self._post(transaction, body, self._thumbnail(picture))
                 transaction.put_answer(body["event_id"], Answer("judged", body))
-                transaction.post(self._job(body), self._thumbnail(picture))
         if taken is None:
-            return self.observe(source, request)  # the collection has ended meanwhile
+            return self._observe(source, request)  # the collection has ended meanwhile
+        self._unrecorded.recorded(request.stream)
         self._log_clock(request.stream, placed)
         return body
 
-    def _read(self, source: bytes | Path | Picture, size: tuple[int, int]) -> Picture:
+    def _read(self, source: bytes | Path | Picture, transform: TransformConfig) -> Picture:
         if isinstance(source, Picture):
             return source
-        limits = self.config.upload
+        settings = transform.resize, self.config.upload, transform.sample_bits
         if isinstance(source, Path):
-            return read_picture_file(source, size, limits)
-        return read_picture(source, size, limits)
+            return read_picture_file(source, *settings)
+        return read_picture(source, *settings)
 
     def _moments(self, request: Request, picture: Picture) -> tuple[datetime, ...]:
         """Return the moments at which a picture may have been taken; none if nothing tells."""
@@ -222,24 +345,29 @@ class Node:
         return picture.thumbnail() if wanted else None
 
     def _state(
-        self, transaction: Transaction, fitted: FittedMMD, stream: str, digest: str
-    ) -> StreamState:
-        """Return the stream's state, or what follows on its state under another reference."""
-        stored = transaction.newest_window(stream)
-        if stored is not None and stored[0] == digest:
-            return StreamState.from_bytes(stored[1])
+        self, stored: Stored, fitted: FittedMMD, stream: str, digest: str
+    ) -> tuple[StreamState, list[str]]:
+        """Return the stream's state, or what follows on another one, and notes for the answer.
+
+        That is its state under another reference, or in a node.db that was damaged.
+        """
         start = self._new_state(fitted)
         if stored is None:
-            return start
+            return start, []
         try:
-            return StreamState.from_bytes(stored[1]).restarted(start.window)
+            state = StreamState.from_bytes(stored[1])
         except StoreError:
             log.warning(
-                "stream %s: its state under reference %s is damaged, so an alarm it may have had is lost",
+                "stream %s: its state under reference %s is damaged, so its window starts anew and an alarm "
+                "it may have had is lost",
                 stream,
                 stored[0],
             )
-            return start
+            return start, [LOST]
+        if stored[0] == digest:
+            return state, []
+        notes = [REBUILT] if stored[0].startswith(DAMAGED) else []
+        return state.restarted(start.window), notes
 
     def _new_state(self, fitted: FittedMMD) -> StreamState:
         warm = self.config.detector.warm_start
@@ -250,6 +378,10 @@ class Node:
         return DriftJob(
             "Completed", body["model"], body["drift"], self.config.tracking.tags, parameters
         )
+
+
+def _not_recorded(because: str) -> dict[str, Any]:
+    return {"recorded": False, "not_recorded_because": because}
 
 
 def _about(
@@ -266,6 +398,11 @@ def _identity(request: Request) -> dict[str, Any]:
         "event_id": request.event_id or new_event_id(),
         "image_name": clean_name(request.image_name),
     }
+
+
+def _notes(picture: Picture) -> dict[str, Any]:
+    """Return the part of the answer on how the picture was read, if there is something to say."""
+    return {"picture_notes": list(picture.notes)} if picture.notes else {}
 
 
 def _milliseconds(moment: datetime) -> datetime:

@@ -12,12 +12,23 @@ from datetime import UTC, datetime
 from typing import Any
 
 from lenswatch.config import Config
-from lenswatch.errors import ImageTooLarge, InputError
+from lenswatch.errors import DiskFull, ImageTooLarge, InputError
 from lenswatch.node.store.store import Answer, Kind, NodeStore
 from lenswatch.reference.paths import current_digest, model_version, node_database
 from lenswatch.wire import DriftJob, check_event_id, check_stream, new_event_id
 
-__all__ = ["Request", "clean_name", "iso_utc", "kind_of", "open_store", "record_refusal", "repeat"]
+__all__ = [
+    "FOR_SENDING",
+    "Request",
+    "clean_name",
+    "iso_utc",
+    "kind_of",
+    "open_store",
+    "record_refusal",
+    "repeat",
+]
+
+FOR_SENDING = 2  # pieces of the reserve that judging leaves
 
 
 @dataclass(frozen=True)
@@ -73,22 +84,35 @@ class Request:
 
 def open_store(config: Config) -> NodeStore:
     """Open the node's database, which keeps no outbox unless a tracking server is configured."""
-    return NodeStore(node_database(config.storage_path), keep_outbox=bool(config.tracking.url))
+    return NodeStore(
+        node_database(config.storage_path),
+        keep_outbox=bool(config.tracking.url),
+        max_bytes=config.storage.max_bytes,
+    )
 
 
-def record_refusal(store: NodeStore, config: Config, request: Request, error: InputError) -> str:
+def record_refusal(store: NodeStore, config: Config, request: Request, error: InputError) -> Answer:
     """Record a refused picture as a Failed job, and the refusal as the answer to a retry.
 
     Returns:
-        The event id of the record.
+        The first answer to the event; "recorded" is false in it when the disk was full.
     """
     event_id = request.event_id or new_event_id()
-    with store.begin() as transaction:
-        if transaction.answer(event_id) is None:
-            answer = {"message": str(error), "event_id": event_id}
-            transaction.put_answer(event_id, Answer(kind_of(error), answer))
+    answer = Answer(kind_of(error), {"message": str(error), "event_id": event_id})
+
+    def record() -> Answer:
+        with store.begin(leaving=FOR_SENDING) as transaction:
+            first = transaction.answer(event_id)
+            if first is not None:
+                return first
+            transaction.put_answer(event_id, answer)
             transaction.post(_failed_job(config, request, event_id, str(error)))
-    return event_id
+        return answer
+
+    try:
+        return store.again(record)
+    except DiskFull:
+        return Answer(answer.kind, answer.body | {"recorded": False})
 
 
 def kind_of(error: InputError) -> Kind:

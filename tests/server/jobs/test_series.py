@@ -84,6 +84,16 @@ def test_a_series_has_the_lens_score_and_the_node_s_own_warning(local: Any) -> N
     assert {name: series[name] for name in score} == {name: [v, None] for name, v in score.items()}
 
 
+def test_a_series_tells_what_the_node_had_no_space_for(local: Any) -> None:
+    experiment = local.experiment()
+    since = "2026-06-01T08:00:00.000Z"
+    for shed in ({"jobs": 3, "since": since}, {"jobs": 2.0}, 3, {"jobs": -1}, {"jobs": 1.5}, {}):
+        local.drift(experiment, parameters={"shed": shed, "picture_shed": shed == 3 or None})
+    series = get(local, experiment, "series").json()
+    assert series["shed"] == [{"jobs": 3, "since": since}, {"jobs": 2, "since": None}] + [None] * 4
+    assert series["picture_shed"] == [None, None, True, None, None, None]
+
+
 def test_a_series_of_all_or_of_none(local: Any, pier: Any) -> None:
     assert len(get(local, pier, "series").json()["id"]) == 8
     nameless = get(local, pier, "series", stream="").json()

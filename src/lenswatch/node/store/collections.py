@@ -10,7 +10,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from lenswatch.node.collecting.collection import Collection
 from lenswatch.node.store.database import collected, collections
-from lenswatch.node.store.store import Statement
+from lenswatch.node.store.statement import Statement
 
 __all__ = ["Kept", "all_collections", "collection_of", "delete", "drop", "keep", "kept_of", "put"]
 

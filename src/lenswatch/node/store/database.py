@@ -8,6 +8,7 @@ writes later fails when another process wrote in between.
 from __future__ import annotations
 
 import functools
+import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -18,21 +19,32 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.pool import QueuePool
 
-from lenswatch.errors import StoreError
+from lenswatch.errors import DiskFull, StoreDamaged, StoreError
+from lenswatch.node.store.reserve import free_bytes
 
 __all__ = [
+    "answer_ages",
     "answers",
     "collected",
     "collections",
     "experiments",
+    "gaps",
     "lease",
     "migrate",
     "named_errors",
     "open_engine",
+    "originals",
     "outbox",
     "pictures",
+    "repairs",
+    "shedding",
+    "stored_json",
     "windows",
 ]
+
+NO_SPACE_BYTES = 256 * 1024  # on a disk with less, any failure is taken for a lack of space
+_DAMAGED = "the file is damaged or is not a database"
+STREAM_OF_JOB = "coalesce(json_extract(job, '$.parameters.stream'), '')"
 
 metadata = sa.MetaData()
 
@@ -54,6 +66,14 @@ answers = sa.Table(
     sa.Column("kind", sa.Text, nullable=False),  # of store.Kind
     sa.Column("body", sa.Text, nullable=False),
 )
+answer_ages = sa.Table(
+    "answer_ages",
+    metadata,
+    sa.Column("answer_id", sa.Integer, primary_key=True),  # the newest at that time
+    sa.Column("elapsed", sa.Float, nullable=False),  # seconds since the first of these rows
+    sa.Column("boot", sa.Text, nullable=False),  # id of the machine's boot
+    sa.Column("uptime", sa.Float, nullable=False),  # seconds since then
+)
 outbox = sa.Table(
     "outbox",
     metadata,
@@ -64,7 +84,12 @@ outbox = sa.Table(
     sa.Column("tried", sa.Boolean, nullable=False),  # the server may have stored it already
     sa.Column("drift_id", sa.Text),  # set once the server stored the job, but not yet its picture
     sa.Column("parked_because", sa.Text),
+    sa.Column("parked_at", sa.Float),  # the last time; it stays when the row is sent again
+    sa.Column("out_of_turn", sa.Boolean, nullable=False),  # newer jobs of its stream may go first
     sa.Column("job", sa.Text, nullable=False),
+    sa.Column("clean", sa.Boolean, nullable=False),  # the job may go when space is short
+    sa.Column("thinned", sa.Integer, nullable=False),  # how often its neighbours went
+    sa.Column("stream", sa.Text, sa.Computed(STREAM_OF_JOB, persisted=False)),
 )
 pictures = sa.Table(
     "pictures",
@@ -99,6 +124,42 @@ collected = sa.Table(
     sa.Column("digest", sa.Text, primary_key=True),  # the same content is kept once
     sa.Column("taken", sa.Float, nullable=False),
     sa.Column("file", sa.Text, nullable=False),
+)
+repairs = sa.Table(
+    "repairs",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("at", sa.Text, nullable=False),  # ISO 8601 in UTC
+    sa.Column("kept_as", sa.Text, nullable=False),  # name of the damaged file
+    sa.Column("recovered", sa.Text, nullable=False),  # JSON of salvage.Recovered
+)
+originals = sa.Table(
+    "originals",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),  # in the order in which they were kept
+    sa.Column("event", sa.Text, nullable=False),  # the event id as names have it
+    sa.Column("file", sa.Text, nullable=False),  # below the storage folder, with slashes
+    sa.Column("bytes", sa.Integer, nullable=False),
+    sa.Column("upto", sa.Integer, nullable=False),  # bytes of this one and of all before it
+)
+
+gaps = sa.Table(  # drift jobs that were not kept since the last one of their stream that was
+    "gaps",
+    metadata,
+    sa.Column("stream", sa.Text, primary_key=True),
+    sa.Column("jobs", sa.Integer, nullable=False),
+    sa.Column("since", sa.Float, nullable=False),
+)
+shedding = sa.Table(  # one row
+    "shedding",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("bytes", sa.Integer, nullable=False),  # of all jobs and pictures; triggers keep it
+    sa.Column("pictures", sa.Integer, nullable=False),  # shed ever
+    sa.Column("jobs", sa.Integer, nullable=False),  # shed ever
+    sa.Column("unrecorded", sa.Integer, nullable=False),  # pictures judged while the disk was full
+    sa.Column("since", sa.Float),  # when space became short; NULL while there is enough
+    sa.Column("last", sa.Float),  # when something was shed last
 )
 
 _TABLES_1 = (
@@ -163,10 +224,104 @@ def _add_collections(connection: sa.Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
+def _add_shedding(connection: sa.Connection) -> None:
+    """Let the outbox know its size, and which of its jobs may go when space is short."""
+    for statement in (
+        "ALTER TABLE outbox ADD COLUMN clean INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE outbox ADD COLUMN thinned INTEGER NOT NULL DEFAULT 0",
+        # A job of before is clean when neither it nor the one before it in its stream has a verdict.
+        """UPDATE outbox SET clean = 1 WHERE id IN (
+            SELECT id FROM (
+                SELECT id, plain, lag(plain, 1, plain) OVER (PARTITION BY stream ORDER BY id) AS before
+                FROM (
+                    SELECT id, json_extract(job, '$.parameters.stream') AS stream,
+                        json_extract(job, '$.job_status') = 'Completed'
+                        AND NOT coalesce(json_extract(job, '$.drift_detected'), 0)
+                        AND NOT coalesce(json_extract(job, '$.parameters.warning'), 0)
+                        AND NOT coalesce(json_extract(job, '$.parameters.alarm'), 0) AS plain
+                    FROM outbox))
+            WHERE plain AND before)""",
+        """CREATE INDEX outbox_clean ON outbox (thinned, id)
+            WHERE clean AND parked_because IS NULL AND drift_id IS NULL""",
+        "CREATE TABLE gaps (stream TEXT PRIMARY KEY, jobs INTEGER NOT NULL, since REAL NOT NULL)",
+        """CREATE TABLE shedding (
+            id INTEGER PRIMARY KEY CHECK (id = 1), bytes INTEGER NOT NULL, pictures INTEGER NOT NULL,
+            jobs INTEGER NOT NULL, unrecorded INTEGER NOT NULL, since REAL, last REAL)""",
+        """INSERT INTO shedding (id, pictures, jobs, unrecorded, bytes) SELECT 1, 0, 0, 0,
+            (SELECT coalesce(sum(length(job)), 0) FROM outbox)
+            + (SELECT coalesce(sum(length(data)), 0) FROM pictures)""",
+        """CREATE TRIGGER outbox_posted AFTER INSERT ON outbox BEGIN
+            UPDATE shedding SET bytes = bytes + length(NEW.job); END""",
+        """CREATE TRIGGER outbox_deleted AFTER DELETE ON outbox BEGIN
+            UPDATE shedding SET bytes = bytes - length(OLD.job); END""",
+        """CREATE TRIGGER outbox_changed AFTER UPDATE OF job ON outbox BEGIN
+            UPDATE shedding SET bytes = bytes + length(NEW.job) - length(OLD.job); END""",
+        """CREATE TRIGGER picture_posted AFTER INSERT ON pictures BEGIN
+            UPDATE shedding SET bytes = bytes + length(NEW.data); END""",
+        """CREATE TRIGGER picture_deleted AFTER DELETE ON pictures BEGIN
+            UPDATE shedding SET bytes = bytes - length(OLD.data); END""",
+    ):
+        connection.exec_driver_sql(statement)
+
+
+def _keep_order(connection: sa.Connection) -> None:
+    """Add what keeps the order of each stream, and the time of parking."""
+    job = "parked_because IS NULL AND drift_id IS NULL"
+    for statement in (
+        "ALTER TABLE outbox ADD COLUMN parked_at REAL",
+        "ALTER TABLE outbox ADD COLUMN out_of_turn INTEGER NOT NULL DEFAULT 0",
+        f"ALTER TABLE outbox ADD COLUMN stream TEXT GENERATED ALWAYS AS ({STREAM_OF_JOB}) VIRTUAL",
+        "UPDATE outbox SET parked_at = posted_at, out_of_turn = 1 WHERE parked_because IS NOT NULL",
+        "DROP INDEX outbox_jobs",
+        "DROP INDEX outbox_parked",
+        # With all that tells whether a job is due, so that those held back are passed over quickly.
+        f"CREATE INDEX outbox_jobs ON outbox (id, stream, due_at, out_of_turn) WHERE {job}",
+        f"CREATE INDEX outbox_streams ON outbox (stream, id) WHERE {job}",
+        f"CREATE INDEX outbox_put_off ON outbox (due_at) WHERE {job} AND due_at > 0",
+        "CREATE INDEX outbox_parked ON outbox (stream, id) WHERE parked_because IS NOT NULL",
+        # For counting; the table itself is as large as the pictures.
+        "CREATE INDEX pictures_of ON pictures (outbox_id)",
+    ):
+        connection.exec_driver_sql(statement)
+
+
+def _add_answer_ages(connection: sa.Connection) -> None:
+    """Add the table by which answers age, however the clock jumps."""
+    connection.exec_driver_sql(
+        """CREATE TABLE answer_ages (
+            answer_id INTEGER PRIMARY KEY, elapsed REAL NOT NULL, boot TEXT NOT NULL,
+            uptime REAL NOT NULL)"""
+    )
+
+
+def _add_repairs(connection: sa.Connection) -> None:
+    """Add the table of damaged files that this file has replaced."""
+    connection.exec_driver_sql(
+        """CREATE TABLE repairs (
+            id INTEGER PRIMARY KEY, at TEXT NOT NULL, kept_as TEXT NOT NULL, recovered TEXT NOT NULL)"""
+    )
+
+
+def _add_originals(connection: sa.Connection) -> None:
+    """Add the table of kept originals."""
+    for statement in (
+        """CREATE TABLE originals (
+            id INTEGER PRIMARY KEY, event TEXT NOT NULL, file TEXT NOT NULL, bytes INTEGER NOT NULL,
+            upto INTEGER NOT NULL)""",
+        "CREATE INDEX originals_event ON originals (event)",
+    ):
+        connection.exec_driver_sql(statement)
+
+
 MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (
     _create_tables,
     _name_answers,
     _add_collections,
+    _add_shedding,
+    _add_answer_ages,
+    _add_repairs,
+    _keep_order,
+    _add_originals,
 )
 
 
@@ -255,24 +410,51 @@ def is_busy(error: sa.exc.DBAPIError) -> bool:
 
 @contextmanager
 def named_errors(path: Path) -> Iterator[None]:
-    """Raise database errors as a StoreError that names the file.
+    """Raise database errors as a StoreError that names the file, or as StoreDamaged.
 
     Other exceptions pass: they come from the caller's code inside the transaction.
     """
     try:
         yield
     except sa.exc.DBAPIError as error:
-        raise StoreError(f"{path}: {error.orig}; {_advice(error.orig)}") from error
+        raise _named(path, error.orig) from error
     except sqlite3.Error as error:  # from the statements that go straight to the driver
-        raise StoreError(f"{path}: {error}; {_advice(error)}") from error
+        raise _named(path, error) from error
+    except _NotJsonError as error:
+        raise StoreDamaged(f"{path}: {error}; {_DAMAGED}") from error
 
 
-def _advice(error: BaseException | None) -> str:
+class _NotJsonError(ValueError):
+    """A stored text that is not the JSON that was written."""
+
+
+def stored_json(text: str) -> Any:
+    """Return the value of JSON that this node wrote; inside `named_errors`, anything else is damage."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise _NotJsonError(f"a stored text is no JSON: {error}") from None
+
+
+def _named(path: Path, error: BaseException | None) -> StoreError:
     name = getattr(error, "sqlite_errorname", "")
-    if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
-        return (
-            "the file is damaged or is not a database: move it away and restart, or restore a copy"
-        )
+    # The driver itself decodes text, and its error has no name.
+    if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")) or any(
+        each in str(error) for each in ("decode to UTF-8", "malformed JSON")
+    ):
+        return StoreDamaged(f"{path}: {error}; {_DAMAGED}")
+    kind = DiskFull if _is_full(path, name) else StoreError
+    return kind(f"{path}: {error}; {_advice(name)}")
+
+
+def _is_full(path: Path, name: str) -> bool:
+    """Return True for a lack of space, which SQLite names so only where it happens in a `write`."""
+    if name.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN")):
+        return free_bytes(path.parent) < NO_SPACE_BYTES
+    return name.startswith("SQLITE_FULL")
+
+
+def _advice(name: str) -> str:
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return "another process kept it locked for too long: find out which one has it open"
     if name.startswith("SQLITE_FULL"):

@@ -6,22 +6,22 @@ of processes and threads may use one file.
 
 from __future__ import annotations
 
-import json
-import sqlite3
+import contextlib
+import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.sqlite import insert
 
-from lenswatch.errors import StoreError
+from lenswatch.errors import DiskFull, StoreDamaged, StoreError
+from lenswatch.node.store.damage import Damage
 from lenswatch.node.store.database import (
     answers,
     migrate,
@@ -29,32 +29,22 @@ from lenswatch.node.store.database import (
     open_engine,
     outbox,
     pictures,
+    stored_json,
     windows,
 )
+from lenswatch.node.store.gaps import Gap, add_gap, take_gap
+from lenswatch.node.store.pruning import Pruning
+from lenswatch.node.store.reserve import Reserve
+from lenswatch.node.store.shedding import Shedder
+from lenswatch.node.store.statement import Statement
 from lenswatch.wire import DriftJob, to_json
 
-__all__ = ["Answer", "Kind", "NodeStore", "Statement", "StreamSummary", "Transaction"]
+__all__ = ["Answer", "Kind", "NodeStore", "StreamSummary", "Transaction", "newest_window"]
 
-WEEK_SECONDS = 7 * 24 * 3600.0
-PRUNE_AT_MOST = 200  # answers at once
+log = logging.getLogger(__name__)
 
 Kind = Literal["judged", "refused", "too large"]
-
-
-class Statement:
-    """A statement that is compiled once, since building SQL takes longer than running it."""
-
-    def __init__(self, statement: sa.ClauseElement, columns: Sequence[str] | None = None) -> None:
-        compiled = statement.compile(
-            dialect=sqlite.dialect(paramstyle="named"), column_keys=columns
-        )
-        self._sql = str(compiled)
-        self._fixed = {name: value for name, value in compiled.params.items() if value is not None}
-
-    def __call__(self, connection: sa.Connection, row: Mapping[str, Any]) -> sqlite3.Cursor:
-        """Run the statement on the SQLite connection itself, inside its current transaction."""
-        driver: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]
-        return driver.execute(self._sql, {**self._fixed, **row})
+Result = TypeVar("Result")
 
 
 _ANSWER = Statement(
@@ -90,11 +80,10 @@ _DELETE_OTHERS = Statement(
     )
 )
 _PUT_ANSWER = Statement(insert(answers), ("event_id", "answered_at", "kind", "body"))
-_PRUNE = sa.delete(answers).where(
-    answers.c.id.in_(sa.select(answers.c.id).order_by(answers.c.id).limit(PRUNE_AT_MOST)),
-    answers.c.answered_at < sa.bindparam("before"),
+_POST = Statement(
+    insert(outbox).values(due_at=0.0, attempts=0, tried=False, out_of_turn=False, thinned=0),
+    ("posted_at", "job", "clean"),
 )
-_POST = Statement(insert(outbox).values(due_at=0.0, attempts=0, tried=False), ("posted_at", "job"))
 _PUT_PICTURE = Statement(insert(pictures), ("outbox_id", "data"))
 
 
@@ -123,14 +112,18 @@ class NodeStore:
         path: The database file.
         busy_timeout: Seconds to wait for another process's transaction.
         keep_outbox: Keep posted jobs; False when no tracking server is configured.
+        max_bytes: Bytes of the jobs and pictures that wait, past which some are shed; None for as many as
+            the disk takes.
         durable: Let each commit wait for the disk; False for a database that is deleted afterwards.
-        keep_answers: Seconds for which an answer is kept for retries.
-        prune_every: Number of answers after which old ones are deleted.
+        pruning: Rule by which answers are kept for retries.
         clock: Seconds since 1970 in UTC.
+        repairs: Repair the file when it is damaged.
 
     Raises:
-        StoreError: The file is damaged, another program's, of a newer version, or not writable. Every
-            method raises it too.
+        StoreDamaged: The file was damaged. It is repaired by now, and what was asked may be tried again; the
+            windows of all streams start anew. Every method but the single reads raises it.
+        StoreError: The file is another program's, of a newer version, or not writable; or it is damaged and
+            cannot be repaired. Every method raises it too.
     """
 
     def __init__(
@@ -139,61 +132,102 @@ class NodeStore:
         *,
         busy_timeout: float = 30.0,
         keep_outbox: bool = True,
+        max_bytes: int | None = None,
         durable: bool = True,
-        keep_answers: float = WEEK_SECONDS,
-        prune_every: int = 100,
+        pruning: Pruning | None = None,
         clock: Callable[[], float] = time.time,
+        repairs: bool = True,
     ) -> None:
         self.path = Path(path)
         self.keep_outbox = keep_outbox
+        self.reserve = Reserve(self.path.with_name(f"{self.path.name}-reserve"))
+        self.shedder = Shedder(self.path.parent, max_bytes)
         self.posted = threading.Event()  # set after this process committed a job
         self.clock = clock
         self._busy_timeout = busy_timeout
         self._writing = threading.Lock()  # wakes the next thread at once, where SQLite only polls
-        self._keep_answers, self._prune_every = keep_answers, prune_every
-        self._unpruned = prune_every - 1  # answers written since old ones were last deleted
+        self._pruning = pruning or Pruning()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(f"{self.path}: cannot make its folder: {error.strerror}") from error
+        self._damage = Damage(self.path, busy_timeout, repairs=repairs)
         with named_errors(self.path):
             self._reader = open_engine(self.path, busy_timeout, durable=durable)
             self._writer = self._reader.execution_options(begin="BEGIN IMMEDIATE")
-            migrate(self._reader, self._writer, busy_timeout)
+        try:
+            self.again(self._open)
+        except DiskFull:
+            if not self.reserve.release():
+                raise
+            self.again(self._open)
 
     @contextmanager
-    def begin(self) -> Iterator[Transaction]:
-        """Open a write transaction: committed at the end, rolled back after an exception."""
-        if not self._writing.acquire(timeout=self._busy_timeout):
-            raise StoreError(
-                f"{self.path}: another thread kept it locked for more than "
-                f"{self._busy_timeout:g} s; try again"
-            )
-        try:
-            with named_errors(self.path), self._writer.begin() as connection:
-                transaction = Transaction(connection, self.keep_outbox, self.clock)
-                yield transaction
-                self._prune_sometimes(transaction)
-        finally:
-            self._writing.release()
+    def begin(self, *, leaving: int = 0) -> Iterator[Transaction]:
+        """Open a write transaction: committed at the end, rolled back after an exception.
+
+        Args:
+            leaving: Pieces of the reserve that are not given back to a full disk for this transaction.
+
+        Raises:
+            DiskFull: There is no space for it. A piece of the reserve was given back, so that another try
+                may succeed.
+        """
+        with self._damage.repaired(self._reader), self._alone():
+            try:
+                with named_errors(self.path), self._writer.begin() as connection:
+                    transaction = Transaction(connection, self)
+                    yield transaction
+                    self._pruning.after(connection, transaction.answers_put)
+            except DiskFull:
+                if self.reserve.release(leaving):
+                    self._checkpoint()
+                raise
         if transaction.posted:
             self.posted.set()
+        for notice in transaction.notices:
+            log.warning("%s: %s", self.path, notice)
+
+    def _checkpoint(self) -> None:
+        """Let the file take the space of its WAL, before another program takes what was given back."""
+        with (
+            contextlib.suppress(StoreError),
+            named_errors(self.path),
+            self._reader.connect() as connection,
+        ):
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """Open a connection for single reads outside any transaction; it never waits for a writer."""
-        with named_errors(self.path), self._reader.connect() as connection:
+        with (
+            self._damage.repaired(self._reader),
+            named_errors(self.path),
+            self._reader.connect() as connection,
+        ):
             yield connection
+
+    def again(self, work: Callable[[], Result]) -> Result:
+        """Do something, and once more if the file was found to be damaged and was repaired.
+
+        Args:
+            work: What to do; nothing of it is committed when it raises StoreDamaged.
+
+        Raises:
+            StoreError: The file cannot be used, or was damaged twice.
+        """
+        try:
+            return work()
+        except StoreDamaged:
+            return work()
 
     def answer(self, event_id: str) -> Answer | None:
         """Return the first answer to `event_id`, None if there is none or it is no longer kept."""
-        with self.read() as connection:
-            return _answer(connection, event_id)
+        return self.again(lambda: self._read(_answer, event_id))
 
     def window(self, stream: str, digest: str) -> bytes | None:
         """Return the stored state of `stream` under the reference `digest`, or None."""
-        with self.read() as connection:
-            return _window(connection, stream, digest)
+        return self.again(lambda: self._read(_window, stream, digest))
 
     def streams(self) -> list[StreamSummary]:
         """Return all streams, the one with the newest image first."""
@@ -208,26 +242,44 @@ class NodeStore:
     def close(self) -> None:
         """Close all connections. They are opened again when needed."""
         self._reader.dispose()
+        with self._writing:
+            self._damage.close()
 
-    def _prune_sometimes(self, transaction: Transaction) -> None:
-        self._unpruned += transaction.answers_put
-        if self._unpruned >= self._prune_every:
-            before = self.clock() - self._keep_answers
-            transaction.connection.execute(_PRUNE, {"before": before})
-            self._unpruned = 0
+    def _open(self) -> None:
+        with self._damage.repaired(self._reader), self._writing, self._damage.guard.alone():
+            self._damage.check()
+        with self._damage.repaired(self._reader), self._alone(), named_errors(self.path):
+            migrate(self._reader, self._writer, self._busy_timeout)
+
+    def _read(self, statement: Callable[..., Result], *given: str) -> Result:
+        with self.read() as connection:
+            return statement(connection, *given)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Wait until no other thread writes and no process repairs the file."""
+        if not self._writing.acquire(timeout=self._busy_timeout):
+            raise StoreError(
+                f"{self.path}: another thread kept it locked for more than "
+                f"{self._busy_timeout:g} s; try again"
+            )
+        try:
+            with self._damage.guard.shared():
+                yield
+        finally:
+            self._writing.release()
 
 
 class Transaction:
     """The reads and writes of one transaction, which `NodeStore.begin` opens."""
 
-    def __init__(
-        self, connection: sa.Connection, keep_outbox: bool, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, connection: sa.Connection, store: NodeStore) -> None:
         self.connection = connection
         self.posted = 0
         self.answers_put = 0
-        self._keep_outbox = keep_outbox
-        self._clock = clock
+        self.notices: list[str] = []  # to be logged after the commit
+        self._store = store
+        self._clock = store.clock
 
     def answer(self, event_id: str) -> Answer | None:
         """Return the first answer to `event_id`, or None."""
@@ -239,8 +291,7 @@ class Transaction:
 
     def newest_window(self, stream: str) -> tuple[str, bytes] | None:
         """Return the stream's state that was written last, with the digest of its reference, or None."""
-        row = _NEWEST(self.connection, {"stream": stream}).fetchone()
-        return None if row is None else (row[0], bytes(row[1]))
+        return newest_window(self.connection, stream)
 
     def put_window(self, stream: str, digest: str, state: bytes) -> None:
         """Replace a stream's state, and count one more image."""
@@ -271,21 +322,57 @@ class Transaction:
         _PUT_ANSWER(self.connection, row)
         self.answers_put += 1
 
-    def post(self, job: DriftJob, picture: bytes | None = None) -> None:
-        """Queue a drift job, and the JPEG that belongs to it, for sending at once."""
-        if not self._keep_outbox:
-            return
-        row = {"posted_at": self._clock(), "job": to_json(job.to_json())}
-        posted = _POST(self.connection, row)
+    def post(
+        self,
+        job: DriftJob,
+        picture: bytes | None = None,
+        *,
+        clean: bool = False,
+    ) -> str:
+        """Queue a drift job, and the JPEG that belongs to it, for sending at once.
+
+        Args:
+            job: The job.
+            picture: Its picture.
+            clean: The job says nothing but that all is well, so that it may go when space is short.
+
+        Returns:
+            Empty, or the reason why there is no space for the job.
+        """
+        if not self._store.keep_outbox:
+            return ""
+        now, document = self._clock(), job.to_json()
+        parameters = document["parameters"]
+        stream = str(parameters.get("stream", ""))
+        text = to_json(document)
+        room = self._store.shedder.make_room(self.connection, len(text), len(picture or b""), now)
+        self.notices += [room.notice] if room.notice else []
+        if room.kept == "nothing":
+            add_gap(self.connection, stream, Gap(1, now))
+            return f"no drift job that waits may be given up for this one, and {room.reason}"
+        missing = take_gap(self.connection, stream)
+        if missing is not None or room.kept == "no picture":
+            if missing is not None:
+                parameters["shed"] = missing.to_json()
+            if room.kept == "no picture":
+                parameters["picture_shed"], picture = True, None
+            text = to_json(document)
+        posted = _POST(self.connection, {"posted_at": now, "job": text, "clean": clean})
         if picture is not None:
-            outbox_id = posted.lastrowid
-            _PUT_PICTURE(self.connection, {"outbox_id": outbox_id, "data": picture})
+            _PUT_PICTURE(self.connection, {"outbox_id": posted.lastrowid, "data": picture})
         self.posted += 1
+        return ""
+
+
+def newest_window(connection: sa.Connection, stream: str) -> tuple[str, bytes] | None:
+    """Return the stream's state that was written last, with the digest of its reference, or None."""
+    row = _NEWEST(connection, {"stream": stream}).fetchone()
+    return None if row is None else (row[0], bytes(row[1]))
 
 
 def _answer(connection: sa.Connection, event_id: str) -> Answer | None:
     row = _ANSWER(connection, {"event_id": event_id}).fetchone()
-    return None if row is None else Answer(row[0], json.loads(row[1]))
+    return None if row is None else Answer(row[0], stored_json(row[1]))
 
 
 def _window(connection: sa.Connection, stream: str, digest: str) -> bytes | None:

@@ -28,7 +28,7 @@ operations = Operations()
 _newest = drifts.alias("newest")
 _DISTANCE = ("distance", "drift_distance", "warning_distance")
 _SCORE = ("score", "drift_score", "warning_score")
-_DRAWN = ("captured_at", "warning", "can_alarm", *_DISTANCE, *_SCORE)
+_DRAWN = ("captured_at", "warning", "can_alarm", *_DISTANCE, *_SCORE, "shed", "picture_shed")
 
 
 def _is_moment(text: str) -> None:
@@ -54,6 +54,13 @@ class StreamRecord(Record):
     last = fields.Nested(DriftRecord, allow_none=True)
 
 
+class ShedRecord(Record):
+    """Jobs that a node gave up before one that is there."""
+
+    jobs = fields.Integer()
+    since = fields.String(allow_none=True)
+
+
 class SeriesRecord(Record):
     """Jobs as columns of equal length, in the order of their arrival."""
 
@@ -73,6 +80,8 @@ class SeriesRecord(Record):
     score = fields.List(fields.Float(allow_none=True))
     drift_score = fields.List(fields.Float(allow_none=True))
     warning_score = fields.List(fields.Float(allow_none=True))
+    shed = fields.List(fields.Nested(ShedRecord, allow_none=True))
+    picture_shed = fields.List(fields.Boolean(allow_none=True))
 
 
 @operations.add(
@@ -197,6 +206,8 @@ def _columns(rows: list[Any]) -> dict[str, list[Any]]:
         "late": [row["late"] for row in rows],
         "warning": [_boolean(values["warning"]) for values in drawn],
         "can_alarm": [_boolean(values["can_alarm"]) for values in drawn],
+        "shed": [_shed(values["shed"]) for values in drawn],
+        "picture_shed": [_boolean(values["picture_shed"]) for values in drawn],
     }
     for name in _DISTANCE + _SCORE:
         series[name] = [_number(values[name]) for values in drawn]
@@ -209,6 +220,13 @@ def _text(value: Any) -> str | None:
 
 def _boolean(value: Any) -> bool | None:
     return value if isinstance(value, bool) else None
+
+
+def _shed(value: Any) -> dict[str, Any] | None:
+    jobs = _number(value.get("jobs")) if isinstance(value, dict) else None
+    if jobs is None or jobs != jobs // 1 or not 0 < jobs < 2**53:
+        return None
+    return {"jobs": int(jobs), "since": _text(value.get("since"))}
 
 
 def _number(value: Any) -> float | None:

@@ -2,6 +2,7 @@
 
 import { byId, h, put } from "./dom.js";
 import { counted, number } from "./format.js";
+import { missingNote } from "./missing.js";
 import { plotly } from "./plotly.js";
 import { layoutFor, panelsOf, tracesFor } from "./figure.js";
 
@@ -46,6 +47,9 @@ export class Chart {
       if (!this.drawn) this.#listen();
       this.drawn = true;
       this.node.setAttribute("aria-label", summary(stream, shown));
+      const note = missingNote(shown);
+      put(byId("missing"), note);
+      byId("missing").hidden = !note;
     } catch (error) {
       put(this.node, h("p", { class: "quiet placeholder" }, error.message));
     } finally {

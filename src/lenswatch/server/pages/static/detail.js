@@ -2,6 +2,7 @@
 
 import { h, put, shape } from "./dom.js";
 import { localTime, number, parseTime, timeElement, utcTime } from "./format.js";
+import { missingSentences } from "./missing.js";
 import { pictureOf, whereIn } from "./picture.js";
 import { parametersOf, streamOf, timeOf } from "./record.js";
 import { tagsOf } from "./table.js";
@@ -100,7 +101,7 @@ export class Detail {
 
   #verdict(record) {
     const { verdict } = pointOf(record);
-    const [first, ...rest] = explain(record);
+    const [first, ...rest] = [...explain(record), ...missingSentences(parametersOf(record))];
     return h(
       "div",
       { class: "verdict-block" },

@@ -29,10 +29,11 @@ export function pictureOf(record, api) {
 
 async function load(frame, map, record, api, tries = 0) {
   const there = await api.hasImage(record, streamOf(record)).catch(() => false);
+  const shed = parametersOf(record).picture_shed === true;
   const failed = record.job_status === "Failed"; // most often there was no picture to keep
   const age = Date.now() - (parseTime(record.created_at) ?? 0);
   if (there) show(frame, map, api.imageUrl(record.id));
-  else if (age >= FRESH || tries >= RETRIES.length || failed) miss(frame, map);
+  else if (age >= FRESH || tries >= RETRIES.length || failed || shed) miss(frame, map);
   else setTimeout(() => frame.isConnected && load(frame, map, record, api, tries + 1), RETRIES[tries]);
 }
 

@@ -1,6 +1,7 @@
 /** A drift job as the page shows it. Nothing here touches the page. */
 
 import { isNumber, number, parseTime, utcTime } from "./format.js";
+import { missingJobs } from "./missing.js";
 import { parametersOf, timeOf } from "./record.js";
 
 /**
@@ -17,6 +18,8 @@ import { parametersOf, timeOf } from "./record.js";
  * @property {number|null} score the lens chart's
  * @property {number|null} driftScore
  * @property {number|null} warningScore
+ * @property {number} missing jobs before it that the node gave up for want of space
+ * @property {boolean} pictureShed true if its picture was given up
  */
 
 /** The statistics that can decide, and the fields of a point with their values and thresholds. */
@@ -28,7 +31,7 @@ export const STATISTICS = [
 // The parameters that a series reply has as columns.
 const SERIES = [
   "captured_at", "warning", "can_alarm", "distance", "drift_distance", "warning_distance", "score",
-  "drift_score", "warning_score",
+  "drift_score", "warning_score", "shed", "picture_shed",
 ];
 
 /** @returns {Point} */
@@ -65,6 +68,8 @@ function makePoint(record, values, late) {
     score: known(values.score),
     driftScore: known(values.drift_score),
     warningScore: known(values.warning_score),
+    missing: missingJobs(values.shed),
+    pictureShed: values.picture_shed === true,
   };
   const verdict = judge(record.job_status, record.drift_detected, values, point);
   return { ...point, verdict };
