@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -17,7 +19,7 @@ from typing import Any
 import pytest
 
 from conftest import Camera, deepaas_running, write_settings
-from lenswatch.config import Config
+from lenswatch.config import Config, TrackingConfig
 from lenswatch.errors import StoreDamaged, StoreError
 from lenswatch.node.observe import Node
 from lenswatch.node.request import Request
@@ -34,6 +36,7 @@ from support import damage
 from support.damage import SPAWN, Spoil, fill, in_a_process, picture_of
 from support.full import at_length
 from support.node_processes import drift_job
+from support.small_disk import small_disk
 from support.waiting import until
 
 JOBS = at_length(300, 3000)
@@ -393,3 +396,58 @@ def test_the_service_goes_on_while_its_file_is_damaged(
     }
     assert {f"after{i}" for i in range(12)} <= events
     assert rows(path, "PRAGMA integrity_check") == [("ok",)]
+
+
+@pytest.mark.slow
+def test_a_damaged_file_on_a_full_disk_waits_for_space_and_judging_goes_on(
+    trained: Config, tmp_path: Path, camera: Camera
+) -> None:
+    with small_disk(tmp_path / "small", 24) as disk:
+        shutil.copytree(trained.storage_path, tmp_path / "small" / "storage")
+        storage = dataclasses.replace(
+            trained.storage, path=str(tmp_path / "small" / "storage"), keep_originals="all"
+        )
+        tracking = TrackingConfig(url="http://127.0.0.1:9")
+        config = dataclasses.replace(trained, storage=storage, tracking=tracking)
+        node = Node(config)
+        for i in range(60, 75):
+            assert node.observe(camera(i), Request(event_id=f"e{i}"))["recorded"]
+        path = node_database(config.storage_path)
+        with node.store.read() as connection:  # until then all of it is in the log
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        in_a_process(damage.half, path, 0)
+        disk.fill(leaving=8192)
+        answer = node.observe(camera(75), Request())
+        assert not answer["recorded"]
+        assert isinstance(answer["distance"], float)
+        assert answer.get("image_path") is None
+        assert kept_files(path) == []
+        disk.clear()
+        assert node.observe(camera(76), Request(event_id="e76"))["recorded"]
+        assert len(kept_files(path)) == 1
+        node.store.close()
+
+
+@pytest.mark.slow
+def test_a_full_disk_keeps_no_original_and_leaves_no_half_of_one(
+    trained: Config, tmp_path: Path, camera: Camera, caplog: pytest.LogCaptureFixture
+) -> None:
+    with small_disk(tmp_path / "small", 24) as disk:
+        shutil.copytree(trained.storage_path, tmp_path / "small" / "storage")
+        storage = dataclasses.replace(
+            trained.storage, path=str(tmp_path / "small" / "storage"), keep_originals="all"
+        )
+        node = Node(dataclasses.replace(trained, storage=storage))
+        kept = node.observe(camera(60), Request())["image_path"]
+        disk.fill(leaving=1_000_000)  # less than a twentieth
+        answers = [node.observe(camera(i), Request()) for i in range(61, 64)]
+        assert all(answer["recorded"] for answer in answers)
+        assert [answer["image_path"] for answer in answers] == [None] * 3
+        assert sum("pictures are not kept" in message for message in caplog.messages) == 1
+        disk.clear()
+        last = node.observe(camera(64), Request())["image_path"]
+        found = (node.config.storage_path / "images" / "kept").rglob("*.*")
+        names = {each.relative_to(node.config.storage_path).as_posix() for each in found}
+        assert last in names
+        assert names <= {kept, last}
+        node.store.close()
