@@ -1,8 +1,8 @@
 """JPEG: the structure of a file, and decoding that hears the decoder's warnings.
 
 Pillow drops the warnings of libjpeg: a JPEG whose half is missing comes out with a grey half, and without
-an error if it ends with an end marker. simplejpeg has the same decoder and reports them, and makes the same
-pixels.
+an error if it ends with an end marker (findings/pillow-decodes-half-a-jpeg-without-a-word.sh). simplejpeg
+has the same decoder and reports them, and makes the same pixels.
 """
 
 from __future__ import annotations

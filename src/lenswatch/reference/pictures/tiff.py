@@ -1,7 +1,7 @@
 """TIFF: the kinds that Pillow decodes wrongly without an error, and the previews of camera raw files.
 
 A TIFF may hold nearly anything. What is not named here was compared with tifffile's decoding of it, see
-`tests/reference/pictures/test_tiff.py`.
+`tests/reference/pictures/test_tiff.py` and findings/pillow-decodes-tiff-of-16-bits-as-something-else.sh.
 """
 
 from __future__ import annotations
