@@ -1,8 +1,8 @@
 """JPEG: the structure of a file, and decoding that hears the decoder's warnings.
 
 Pillow drops the warnings of libjpeg: a JPEG whose half is missing comes out with a grey half, and without
-an error if it ends with an end marker. simplejpeg has the same decoder and reports them, and makes the same
-pixels.
+an error if it ends with an end marker (findings/pillow-decodes-half-a-jpeg-without-a-word.sh). simplejpeg
+has the same decoder and reports them, and makes the same pixels.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _END = b"\xff\xd9"
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _MARKER_OR_RESTART = re.compile(rb"\xff[\x01-\xfe]")
 # Coded data that a decoder may miss at the very end: the last bytes that a camera did not write.
-_FILLER = bytes(16)
+_FILLER = bytes(128)
 _EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker 0x([0-9a-f]{2})")
 # Warnings on metadata, and on bytes that some cameras put before a restart marker.
 _HARMLESS = re.compile(r"JFIF|Adobe|thumbnail|extraneous bytes before marker 0xd[0-7]")
