@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +13,9 @@ import pytest
 from conftest import Camera
 from lenswatch.config import Config
 from lenswatch.node.request import open_store
-from lenswatch.reference.paths import calibration_folder, current_digest
+from lenswatch.node.store.store import NodeStore
+from lenswatch.reference.paths import calibration_folder, current_digest, node_database
+from lenswatch.wire import DriftJob
 
 
 @pytest.fixture
@@ -93,3 +96,18 @@ def test_status_writes_nothing_where_there_is_nothing(run: Any, tmp_path: Path) 
 
 def test_status_shows_the_time_of_the_newest_picture(judged: Config, run: Any) -> None:
     assert f"{datetime.now(UTC):%Y-%m-%d}" in run("status").output
+
+
+def test_status_says_what_was_given_up_for_want_of_space(
+    trained: Config, run: Any, tmp_path: Path
+) -> None:
+    assert "space" not in run("status").output
+    with contextlib.closing(
+        NodeStore(node_database(trained.storage_path), max_bytes=2000)
+    ) as store:
+        for _ in range(3):
+            with store.begin() as transaction:
+                transaction.post(DriftJob("Completed", "m"), b"x" * 1500)
+    shown = " ".join(run("status").output.split())
+    assert "space short since 20" in shown
+    assert "2 pictures and 0 jobs were given up, the last one at 20" in shown

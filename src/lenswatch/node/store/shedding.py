@@ -33,7 +33,7 @@ STEP_BYTES = 256 * 1024  # shed at once, so that not every picture has to
 SLACK_BYTES = 10 * 4096  # for the answer, the window, and the pages of indexes
 PICTURES_AT_ONCE = 16
 ANSWERS_AT_ONCE = 64
-LEAST_ANSWERS = 500  # that stay for retries on a full disk
+LEAST_ANSWERS = 200  # that stay for retries on a full disk
 SPAN = 512  # jobs that are thinned together at first
 ENOUGH = 0.5  # of the limit: a fuller outbox is still short of space
 
@@ -137,8 +137,7 @@ class Shedder:
         self, connection: sa.Connection, new: int, shed: Shed, counts: dict[str, int]
     ) -> bool:
         """Shed until something new fits and a step more, and return True if it fits at least."""
-        step = STEP_BYTES if self.max_bytes is None else min(STEP_BYTES, self.max_bytes // 100)
-        more = True
+        more, step = True, min(STEP_BYTES, _size(connection) // 100)
         while more and (lack := self._lack(connection, _size(connection), new)) > 0:
             wanted = lack + step
             while more and wanted > 0:
