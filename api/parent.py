@@ -94,6 +94,7 @@ class Parent:
     async def _start(self, _app: web.Application) -> None:
         def start() -> None:
             self._store = open_store(self.config)
+            self._store.reserve.restore()
             self._finisher = Finisher(self.config, self._store)
             self._finisher.start()
             if self.config.tracking.url:
