@@ -140,7 +140,10 @@ class Parent:
 
 
 async def _cancel(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer a request to cancel a training: the end of its process ends DEEPaaS' handler, too."""
+    """Answer a request to cancel a training, whose end ends DEEPaaS' handler too.
+
+    DEEPaaS with its own pool answers 500: findings/deepaas-cancelling-a-training-answers-500.sh.
+    """
     try:
         return await handler(request)
     except asyncio.CancelledError:

@@ -161,6 +161,7 @@ class Predicting:
         judged = await asyncio.to_thread(self._recorded, event_id)
         if judged is not None:
             return web.json_response(judged.body, status=STATUS[judged.kind])
+        log.warning("event %s was not judged: %s", event_id, error)
         if error.died:
             counts = [self._deaths.add(key, attempt.began) for key in await attempt.keys()]
             if max(counts) >= MOST_DEATHS:

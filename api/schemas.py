@@ -255,6 +255,12 @@ class ModelPredictionResponse(Schema):
     calibration_notes = fields.List(
         fields.Str(), metadata=_about("Limits of the thresholds; absent when there are none.")
     )
+    picture_notes = fields.List(
+        fields.Str(),
+        metadata=_about(
+            "What was assumed in reading the file; absent when there is nothing to say."
+        ),
+    )
     collecting = fields.Nested(
         CollectingSchema,
         metadata=_about("State of the collection of clean pictures; absent when there is none."),
@@ -273,6 +279,13 @@ class ModelPredictionResponse(Schema):
     event_id = _text("Identifies this call.")
     model = _text("Version of the reference with which the picture was compared.")
     image_name = _text("File name of the picture.")
+    image_path = fields.Str(
+        allow_none=True,
+        metadata=_about(
+            "Path of the kept picture below the storage folder, if pictures like this one are kept; null if",
+            "this one could not be kept.",
+        ),
+    )
     captured_at = _text("Time at which the picture was taken, else arrived (UTC, ISO 8601).")
     camera_time = fields.Str(
         metadata=_about(

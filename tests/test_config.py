@@ -83,6 +83,7 @@ def test_a_named_file_must_exist(tmp_path: Path) -> None:
             "transform.resize = [216]: must be a list of 2, each",
         ),
         ("[transform]\nstd = [0, 1, 1]", "transform.std"),
+        ("[transform]\nsample_bits = 11", "must be 0 or 10 or 12 or 14 or 16"),
         ("[encoder]\nlearning_rate = nan", "encoder.learning_rate = nan: must be a number"),
         ("detector = 3", "detector = 3: must be a table"),
         (

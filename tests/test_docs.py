@@ -195,7 +195,7 @@ def test_the_documented_defaults_are_those_of_the_code(tmp_path: Path, monkeypat
 
 
 def test_every_variable_that_is_read_is_documented() -> None:
-    source = text_of(*(ROOT / "src").rglob("*.py"), *(ROOT / "api").glob("*.py"))
+    source = text_of(*(ROOT / "src").rglob("*.py"), *(ROOT / "api").rglob("*.py"))
     read = set(re.findall(r"\"((?:LENSWATCH|DRIFT_MONITOR|MYTOKEN)_[A-Z_]*[A-Z])\"", source))
     settings = {f"LENSWATCH_{name.upper().replace('.', '_')}" for name in setting_names()}
     text = text_of(*PAGES)
@@ -253,7 +253,7 @@ def test_the_files_that_pages_name_exist() -> None:
 
 
 def test_the_names_that_pages_mention_are_in_the_code() -> None:
-    code = text_of(*(ROOT / "src").rglob("*.py"), *(ROOT / "api").glob("*.py"))
+    code = text_of(*(ROOT / "src").rglob("*.py"), *(ROOT / "api").rglob("*.py"))
     words = set(re.findall(r"\w+", code))
     for page in WORK_PAGES:
         named = re.findall(r"`(?:\w+\.)*(\w+)(?:\(\))?`", text_of(page))

@@ -21,19 +21,19 @@ ROOT = Path(__file__).parents[1]
 SETTINGS: dict[str, Any] = tomli.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = SETTINGS["project"]
 SETUPTOOLS = SETTINGS["tool"]["setuptools"]
-# What the node does not import itself: DEEPaaS imports it, and webargs 5 imports distutils.
-NOT_IMPORTED = {"deepaas", "setuptools", "torchvision"}
+# What the node does not import itself: webargs 5 imports distutils, of setuptools.
+NOT_IMPORTED = {"setuptools", "torchvision"}
 HALVES = {"node", "server"}
 
 
 def folders() -> dict[str, Path]:
     """Return each package's folder by name."""
-    source = ROOT / "src"
-    found = {
-        ".".join(path.parent.relative_to(source).parts): path.parent
-        for path in source.rglob("__init__.py")
+    roots = {"": ROOT / "src", "lenswatch.api": ROOT / "api"}
+    return {
+        ".".join([*above.split("."), *path.parent.relative_to(root).parts]).strip("."): path.parent
+        for above, root in roots.items()
+        for path in root.rglob("__init__.py")
     }
-    return found | {"lenswatch.api": ROOT / "api"}
 
 
 def imported(folder: Path) -> set[str]:

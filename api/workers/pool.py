@@ -103,7 +103,8 @@ class WorkerPool:
                     worker.kill(f"was ended because its call took more than {seconds:g} s")
                     await asyncio.wait([answer])
             except asyncio.CancelledError:
-                worker.kill("was ended because its call was cancelled", wanted=True)
+                if not answer.done():  # else the process may have the next call already
+                    worker.kill("was ended because its call was cancelled", wanted=True)
                 raise
             if not answer.cancelled():
                 return answer.result()

@@ -56,6 +56,7 @@ NotNegative = Annotated[int, Meta(ge=0, description="a whole number, 0 or more")
 Port = Annotated[int, Meta(ge=1, le=65535, description="a port, 1 to 65535")]
 Workers = Annotated[int, Meta(ge=1, le=256, description="1 to 256")]
 Side = Annotated[int, Meta(ge=32, le=4096, description="a whole number of pixels, 32 to 4096")]
+SampleBits = Literal[0, 10, 12, 14, 16]
 Number = Annotated[float, Meta(ge=-_MAX, le=_MAX, description="a number")]
 PositiveNumber = Annotated[float, Meta(gt=0, le=_MAX, description="a number greater than 0")]
 NotNegativeNumber = Annotated[float, Meta(ge=0, le=_MAX, description="a number, 0 or more")]
@@ -90,6 +91,7 @@ class TransformConfig:
     resize: tuple[Side, Side] = (216, 384)  # height, width
     mean: tuple[Number, Number, Number] = (0.485, 0.456, 0.406)
     std: tuple[PositiveNumber, PositiveNumber, PositiveNumber] = (0.229, 0.224, 0.225)
+    sample_bits: SampleBits = 0  # used by the camera, of 16; 0 lets training find out
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,7 @@ class UploadConfig:
 
     max_bytes: AtLeast1 = 32 * 2**20
     max_pixels: AtLeast1 = 64_000_000
+    max_decode_bytes: AtLeast1 = 300 * 2**20
     timeout: PositiveNumber = 300.0  # seconds that a worker process may take to judge one upload
 
 
@@ -164,6 +167,8 @@ class StorageConfig:
     path: FolderPath = "storage"
     keep_images: bool = True
     max_bytes: AtLeast1 = 2_000_000_000  # of the drift jobs and pictures that wait to be sent
+    keep_originals: Literal["off", "drift", "all"] = "off"  # "drift": and warnings
+    originals_max_bytes: AtLeast1 = 5_000_000_000
 
 
 @dataclass(frozen=True)
@@ -371,7 +376,7 @@ def _describe(kind: Any) -> str:
     if origin in (typing.Union, UnionType):
         return " or ".join(_describe(arg) for arg in args if arg is not NoneType)
     if origin is Literal:
-        return " or ".join(f'"{arg}"' for arg in args)
+        return " or ".join(f'"{arg}"' if isinstance(arg, str) else str(arg) for arg in args)
     if origin is tuple:
         count = "" if args[-1] is ... else f" of {len(args)}"
         return f"a list{count}, each {_describe(args[0])}"

@@ -11,12 +11,13 @@
     ├── ArtefactError           a reference or calibration that is missing, damaged or was changed
     ├── BlindKernelError        a bandwidth with which the kernel cannot tell two pictures apart
     ├── StoreError              a node.db that cannot be used
-    │   └── DiskFull            a node.db that cannot be written until there is space again
+    │   ├── DiskFull            a node.db that cannot be written until there is space again
+    │   └── StoreDamaged        a node.db with damaged pages
     ├── WriteError              a file that cannot be written
     ├── WorkerError             a call that no worker process carried out; another try may succeed
     ├── TrackingError           a request that the tracking server did not carry out
     │   ├── TrackingUnavailable the server is unreachable, slow or failing; a later try may succeed
-    │   └── TrackingRefused     the server answered 4xx; another try will not help
+    │   └── TrackingRefused     the server itself refused it; another try will not help
     └── ServerError             a tracking server that cannot start or continue
 
 Each takes exactly one string, so that it can be pickled and sent to another process.
@@ -33,6 +34,7 @@ __all__ = [
     "InputError",
     "LenswatchError",
     "ServerError",
+    "StoreDamaged",
     "StoreError",
     "TrackingError",
     "TrackingRefused",
@@ -85,6 +87,10 @@ class DiskFull(StoreError):  # noqa: N818
     """A `node.db` that cannot be written until there is space on its disk again."""
 
 
+class StoreDamaged(StoreError):  # noqa: N818
+    """A `node.db` with damaged pages."""
+
+
 class WriteError(LenswatchError):
     """A file that cannot be written."""
 
@@ -108,6 +114,8 @@ class TrackingError(LenswatchError):
 class TrackingUnavailable(TrackingError):  # noqa: N818
     """The server is unreachable, slow or failing; a later try may succeed.
 
+    So it is when something else answered in the server's place, such as a gateway or a captive portal.
+
     Attributes:
         status: Status of the reply; 0 when there was none.
         reached: The server may have carried the request out.
@@ -120,14 +128,16 @@ class TrackingUnavailable(TrackingError):  # noqa: N818
 
 
 class TrackingRefused(TrackingError):  # noqa: N818
-    """The server answered 4xx; another try will not help.
+    """The server itself refused the request; another try will not help.
 
     Attributes:
         status: Status of the reply.
+        reason: Status and complaint of the reply, without its address; empty if there is none.
         gone: A DriftWatch server replied that there is no such record.
     """
 
     status: int = 0
+    reason: str = ""
     gone: bool = False
 
 

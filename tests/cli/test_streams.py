@@ -39,6 +39,12 @@ def test_status_and_reset_tell_of_streams(judged: Config, run: Any) -> None:
     assert "no window" in again.output
 
 
+def test_status_says_where_the_logs_are(judged: Config, run: Any) -> None:
+    assert "logs        on standard error" in run("status").output
+    (judged.storage_path / "logs").mkdir()
+    assert f"logs        {judged.storage_path / 'logs'}" in run("status").output
+
+
 def test_status_says_that_a_stream_is_in_alarm(
     trained: Config, run: Any, tmp_path: Path, camera: Camera
 ) -> None:

@@ -650,6 +650,7 @@ def test_the_first_job_and_an_outage(fresh_server: Server, any_page: Page) -> No
     page, server = any_page, fresh_server
     page.goto(server.root)
     expect(page.locator("#welcome")).to_contain_text("curl -F input_file=@IMAGE.jpg")
+    expect(page.locator("#welcome")).to_contain_text("lenswatch status")
     experiment = server.experiment("Only one")
     expect(page).to_have_url(server.page_of(experiment))
     expect(page.locator("#welcome")).to_contain_text("No drift job yet")

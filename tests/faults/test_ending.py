@@ -7,6 +7,8 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -141,3 +143,28 @@ def test_a_parent_that_is_killed_leaves_no_process(
         if state == "judging":
             with pytest.raises(requests.ConnectionError):
                 reply.result(60)
+
+
+@pytest.mark.skipif(not FULL, reason=f"{BY_DESIGN}tests/api/workers has the quick form")
+def test_a_server_whose_workers_can_never_start_ends_with_an_error(
+    trained_root: Path, tmp_path: Path
+) -> None:
+    """So that whatever started it starts it again."""
+    shutil.copytree(trained_root / "storage", tmp_path / "storage")
+    settings = write_settings(tmp_path)
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal, sys\n"
+        "if '--multiprocessing-fork' in sys.orig_argv: os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    environment = {
+        **os.environ,
+        "LENSWATCH_CONFIG": str(settings),
+        "PYTHONPATH": str(tmp_path),
+    }
+    program = Path(sys.executable).with_name("deepaas-run")
+    ended = subprocess.run(
+        [program, "--listen-port=0"], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert ended.returncode == 1
+    assert "no worker process can be started" in ended.stdout
+    assert "2 worker processes in a row ended before they were ready" in ended.stdout

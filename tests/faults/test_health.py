@@ -12,7 +12,12 @@ import pytest
 import requests
 
 from conftest import Camera, Served, deepaas_running, write_settings
-from lenswatch.reference.paths import current_digest, node_database, reference_folder
+from lenswatch.reference.paths import (
+    calibration_folder,
+    current_digest,
+    node_database,
+    reference_folder,
+)
 from support.waiting import until
 
 
@@ -40,9 +45,20 @@ def workers(served: Served) -> list[psutil.Process]:
 
 @pytest.mark.slow
 def test_health_tells_what_is_wrong_and_when_it_is_right_again(root: Path, camera: Camera) -> None:
-    reference = reference_folder(root / "storage") / str(current_digest(root / "storage"))
-    with deepaas_running(root) as served:
-        assert health(served).status_code == 200
+    digest = str(current_digest(root / "storage"))
+    reference = reference_folder(root / "storage") / digest
+    calibration = calibration_folder(root / "storage") / digest / "default.json"
+    whole = calibration.read_bytes()
+    calibration.write_bytes(whole[: len(whole) // 2])
+    with deepaas_running(root) as served:  # it starts all the same
+        refused = served.predict(camera(60))
+        assert refused.status_code == 503
+        assert f"{calibration}: truncated" in refused.json()["message"]
+        assert health(served).status_code == 503
+        assert f"{calibration}: truncated" in message(served)
+        calibration.write_bytes(whole)
+        assert served.predict(camera(60)).json()["distance"] is not None
+        until(lambda: health(served).status_code == 200)
         [worker] = workers(served)
         worker.send_signal(signal.SIGSTOP)
         time.sleep(1.1)  # a report is repeated for a second

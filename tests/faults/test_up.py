@@ -67,46 +67,39 @@ def recorded(port: int) -> set[str]:
 
 
 @pytest.mark.slow
-def test_a_server_that_is_killed_is_started_again_and_nothing_is_lost(
-    root: Path, camera: Camera
-) -> None:
-    node, server = free_port(), free_port()
-    out = root / "out.txt"
-    with up(root, node_port=node, server_port=server) as process:
-        wait_for_text(out, READY, process)
-        assert predict(node, camera(60), event_id="before").status_code == 200
-        for name, question in (
-            ("DEEPaaS", lambda: predict(node, camera(61), event_id="after")),
-            ("the tracking server", lambda: requests.get(f"http://127.0.0.1:{server}/readyz")),
-        ):
-            killed = servers(process)[name]
-            killed.kill()
-            wait_for_text(out, f"{name} ended with exit code -9", process)
-            wait_for_text(out, f"{name} was started again", process)
-            answers(question)
-            assert servers(process)[name].pid != killed.pid
-        until(lambda: recorded(server) == {"before", "after"}, seconds=60)
-
-
-@pytest.mark.slow
-def test_servers_end_when_up_is_killed_and_the_next_up_takes_their_place(
+def test_killed_servers_are_started_again_and_end_with_a_killed_up(
     root: Path, camera: Camera
 ) -> None:
     node, server = free_port(), free_port()
     out = root / "out.txt"
     with up(root, node_port=node, server_port=server) as first:
         wait_for_text(out, READY, first)
+        assert predict(node, camera(60), event_id="before").status_code == 200
+        for name, question in (
+            ("DEEPaaS", lambda: predict(node, camera(61), event_id="after")),
+            ("the tracking server", lambda: requests.get(f"http://127.0.0.1:{server}/readyz")),
+        ):
+            killed = servers(first)[name]
+            killed.kill()
+            wait_for_text(out, f"{name} ended with exit code -9", first)
+            wait_for_text(out, f"{name} was started again", first)
+            answers(question)
+            assert servers(first)[name].pid != killed.pid
+        until(lambda: recorded(server) == {"before", "after"}, seconds=60)
         family = psutil.Process(first.pid).children(recursive=True)
-        names = {name: each.pid for name, each in servers(first).items()}
         first.kill()
         first.wait(60)
-        with up(root, node_port=node, server_port=server) as second:
-            wait_for_text(out, READY, second)
-            _, alive = psutil.wait_procs(family, timeout=0)
-            assert [each for each in alive if each.status() != psutil.STATUS_ZOMBIE] == []
-            assert set(servers(second)) == {"DEEPaaS", "the tracking server"}
-            assert not {each.pid for each in servers(second).values()} & set(names.values())
-            assert predict(node, camera(60)).status_code == 200
-            second.send_signal(signal.SIGINT)
-            assert second.wait(60) == 0
+    [calibration] = (root / "storage" / "calibration").rglob("default.json")
+    whole = calibration.read_bytes()
+    calibration.write_bytes(whole[:-20])
+    with up(root, node_port=node, server_port=server) as second:  # at once, on the same ports
+        wait_for_text(out, READY, second)
+        _, alive = psutil.wait_procs(family, timeout=0)
+        assert [each for each in alive if each.status() != psutil.STATUS_ZOMBIE] == []
+        assert set(servers(second)) == {"DEEPaaS", "the tracking server"}
+        assert f"pictures cannot be judged: {calibration}: truncated" in out.read_text()
+        calibration.write_bytes(whole)
+        assert predict(node, camera(62)).status_code == 200
+        second.send_signal(signal.SIGINT)
+        assert second.wait(60) == 0
     assert list((root / "storage" / "run").iterdir()) == []

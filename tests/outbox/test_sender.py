@@ -34,7 +34,9 @@ from support.ports import free_port
 from support.waiting import until
 
 SPAWN = multiprocessing.get_context("spawn")
-LIMITS = DeliveryLimits(first_delay_seconds=0.01, longest_delay_seconds=0.05)
+LIMITS = DeliveryLimits(
+    fruitless=2, patience_seconds=0.0, first_delay_seconds=0.01, longest_delay_seconds=0.05
+)
 QUICK: dict[str, Any] = {"poll": 0.02, "lease_seconds": 2.0, "limits": LIMITS}
 
 
@@ -363,7 +365,7 @@ def test_jobs_that_block_the_queue_let_others_pass(
 
     stub.fault = breaks
     post(store, "poison1", "poison2", "poison3", "poison4", "e1")
-    sender(stub.url, limits=replace(LIMITS, blocked=2)).start()
+    sender(stub.url, limits=LIMITS).start()
     assert stub.wait_for(lambda: stub.event_ids() == ["e1"])
 
 

@@ -12,6 +12,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -162,10 +163,16 @@ class Handler(BaseHTTPRequestHandler):
             return self.stub.answer(self.command, self.path, self.body)
 
     def reply(self, status: int, body: Any, **headers: str) -> None:
-        data = json.dumps(body).encode()
+        """Answer with JSON. An error that has a `code` also gets the `status` of the contract."""
+        if isinstance(body, dict) and "code" in body:
+            body = {"status": HTTPStatus(status).phrase, **body}
+        self.send_bytes(status, json.dumps(body).encode(), "application/json", **headers)
+
+    def send_bytes(self, status: int, data: bytes, content_type: str, **headers: str) -> None:
+        """Answer with any bytes, as something between node and server may do."""
         self.send_response(status)
         self.send_header("Content-Length", str(len(data)))
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", content_type)
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), value)
         self.end_headers()

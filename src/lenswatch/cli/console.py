@@ -12,13 +12,20 @@ from rich.console import Console
 
 from lenswatch.progress import Progress, Step
 
-__all__ = ["say", "show_progress"]
+__all__ = ["one_line", "say", "show_progress"]
 
 
 def say(text: str = "") -> None:
     """Print a line on standard output, at once."""
     click.echo(text)
     sys.stdout.flush()
+
+
+def one_line(text: str, at_most: int = 500) -> str:
+    """Return foreign text as one line, without control characters, cut to `at_most` characters."""
+    plain = "".join(char if char.isprintable() else " " for char in text)
+    line = " ".join(plain.split())
+    return line if len(line) <= at_most else line[: at_most - 1] + "…"
 
 
 @contextmanager

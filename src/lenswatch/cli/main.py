@@ -13,6 +13,7 @@ from lenswatch import __version__
 from lenswatch.cli.collect import collect
 from lenswatch.cli.evaluate import compare, evaluate
 from lenswatch.cli.keys import keys
+from lenswatch.cli.outbox import outbox
 from lenswatch.cli.predict import explain, predict
 from lenswatch.cli.references import references, use
 from lenswatch.cli.server import server
@@ -78,6 +79,6 @@ def main() -> None:
 for command in (
     *(up, demo, server, keys),
     *(train, calibrate, collect, adopt, references, use, evaluate, compare),
-    *(predict, explain, status, reset),
+    *(predict, explain, status, reset, outbox),
 ):
     main.add_command(command)

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from lenswatch.cli.console import say
+from lenswatch.cli.console import one_line, say
 from lenswatch.cli.options import with_config
 from lenswatch.config import Config
 from lenswatch.errors import InputError
@@ -18,9 +18,12 @@ from lenswatch.errors import InputError
 if TYPE_CHECKING:
     from lenswatch.node.states import StreamStatus
     from lenswatch.node.store.store import NodeStore
+    from lenswatch.outbox.parked import ParkedJobs
 
 __all__ = ["reset", "status"]
 
+_REPAIRS = 3  # the last ones are shown
+REASONS_SHOWN = 5
 _MAKE_ONE = "none yet: lenswatch train, lenswatch collect or camera.collect makes one"
 
 
@@ -39,6 +42,7 @@ def status(config: Config) -> None:
     say(f"storage     {config.storage_path}")
     say(f"reference   {digest or instead}")
     say(f"tracking    {config.tracking.url or 'off'}")
+    say(f"logs        {_logs(config)}")
     with open_to_read(node_database(config.storage_path)) as store:
         if store is None:
             say("outbox      empty: no picture has been judged yet")
@@ -46,18 +50,40 @@ def status(config: Config) -> None:
             _show_store(config, store)
 
 
+def _logs(config: Config) -> str:
+    folder = config.storage_path / "logs"
+    return (
+        str(folder) if folder.is_dir() else "on standard error of deepaas-run and lenswatch server"
+    )
+
+
 def _show_store(config: Config, store: NodeStore) -> None:
     from lenswatch.node.states import stream_states
+    from lenswatch.node.store.damage import repairs_of
+    from lenswatch.node.store.kept import kept_originals
     from lenswatch.node.store.space import space_of
+    from lenswatch.outbox.parked import ParkedJobs
     from lenswatch.outbox.rows import OutboxRows
 
     counts = OutboxRows(store).counts()
     say(
         f"outbox      {counts.pending} jobs and {counts.pictures} pictures waiting, {counts.parked} parked"
     )
+    if counts.parked:
+        _show_parked(ParkedJobs(store), counts.parked)
     note = space_of(store).note
     if note:
         say(f"space       {note}")
+    with store.read() as connection:
+        repairs, originals = repairs_of(connection), kept_originals(connection)
+    if originals.pictures or config.storage.keep_originals != "off":
+        limit = config.storage.originals_max_bytes
+        say(
+            f"originals   {originals.pictures} pictures kept, {originals.bytes / 1e6:.1f} of at most "
+            f"{limit / 1e6:.1f} MB"
+        )
+    for at, kept_as, recovered in repairs[-_REPAIRS:]:
+        say(f"repaired    {at}: node.db was damaged and is kept as {kept_as}; {recovered}")
     states = stream_states(config, store, datetime.now(UTC))
     table = Table("stream", "state", "alarm", "window", "images", "newest (UTC)")
     for each in states:
@@ -69,6 +95,16 @@ def _show_store(config: Config, store: NodeStore) -> None:
         note = each.note if said else f"nothing can alarm. {each.note}"
         if note:
             say(f"{each.stream}: {note}".rstrip())
+
+
+def _show_parked(parked: ParkedJobs, count: int) -> None:
+    groups = parked.groups(REASONS_SHOWN)
+    for group in groups:
+        since = f"{group.oldest:%Y-%m-%d %H:%M}"
+        say(f"parked      {group.jobs} since {since} UTC: {one_line(group.reason, 160)}")
+    if more := count - sum(group.jobs for group in groups):
+        say(f"parked      {more} for other reasons")
+    say("            sent once more each day; `lenswatch outbox` lists, retries and drops them")
 
 
 def _cells(status: StreamStatus, size: int) -> tuple[str, ...]:

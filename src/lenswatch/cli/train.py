@@ -63,13 +63,15 @@ def _take_up(config: Config, reference: Reference) -> Calibration:
 def _check_on_dirty(config: Config, reference: Reference, calibration: Calibration) -> None:
     """Print how many windows of dirty pictures are above the threshold, if there are such pictures."""
     from lenswatch.reference.order import find_in_order
+    from lenswatch.reference.paths import kept_folder
     from lenswatch.reference.training import embed, read_pictures
 
     try:
         dirty = config.camera_state.dirty
-        found = find_in_order(config.image_folder, dirty, config.camera.zone).pictures
-        size, limits = config.transform.resize, config.upload
-        footage = read_pictures(found, size, limits, kind="dirty pictures")
+        kept = kept_folder(config.storage_path)
+        found = find_in_order(config.image_folder, dirty, config.camera.zone, but=kept).pictures
+        size, bits = reference.transform.resize, reference.transform.sample_bits
+        footage = read_pictures(found, size, config.upload, kind="dirty pictures", sample_bits=bits)
     except ConfigError:
         return
     except InputError as error:

@@ -80,6 +80,7 @@ def up(config: Config, port: int, server_port: int | None, workers: int) -> None
             urls = [f"{addresses.server}/healthz", f"{addresses.node}/livez"]
             with show_progress() as progress:
                 processes.await_healthy(children, urls, progress)
+            _tell_trouble(addresses)
             _replay_once(config, addresses)
             _announce(config, addresses)
             processes.watch(children, run, say)
@@ -148,6 +149,18 @@ def _commands(config: Config, addresses: _Addresses, workers: int) -> list[Comma
         Command("the tracking server", server, logs / "server.log", shared),
         Command("DEEPaaS", deepaas, logs / "deepaas.log", node),
     ]
+
+
+def _tell_trouble(addresses: _Addresses) -> None:
+    """Say why the node cannot judge pictures, if that is so."""
+    import requests
+
+    try:
+        health = requests.get(f"{addresses.node}/healthz", timeout=10)
+        if health.status_code != 200:
+            say(f"pictures cannot be judged: {health.json()['message']}")
+    except (requests.RequestException, ValueError, KeyError) as error:
+        say(f"the health of DEEPaaS is not known: {error}")
 
 
 def _logs(config: Config) -> Path:

@@ -21,11 +21,14 @@ from lenswatch.client.replies import (
     Json,
     batch_results,
     check_reply,
+    drift_record,
+    event_id_of,
+    experiment_record,
     record,
     records,
     unreachable,
 )
-from lenswatch.errors import ConfigError, TrackingRefused
+from lenswatch.errors import ConfigError, TrackingRefused, TrackingUnavailable
 from lenswatch.wire import DriftJob, to_json
 
 __all__ = ["BatchResult", "Experiment", "TrackingClient"]
@@ -54,7 +57,7 @@ class TrackingClient:
     """A client of one tracking server, which keeps connections open. Threads may share it.
 
     Every method that sends a request raises TrackingUnavailable when the server is unreachable, slow, failing
-    or no DriftWatch server, and TrackingRefused when it answers 4xx.
+    or no DriftWatch server, and TrackingRefused when it refuses the request.
 
     Args:
         url: The server's address.
@@ -118,12 +121,13 @@ class TrackingClient:
             "public": public,
             "permissions": list(permissions),
         }
-        return Experiment.from_json(self._object("POST", "/experiment", body))
+        return Experiment.from_json(experiment_record(self._send("POST", "/experiment", body)))
 
     def find_experiment(self, name: str) -> Experiment | None:
         """Return the experiment with this name, the oldest if there are several, or None."""
         params = {"page": 1, "page_size": 1, "order_by": "asc"}
-        found = self._list("/experiment/search", {"name": name}, params)
+        listed = self._list("/experiment/search", {"name": name}, params)
+        found = [each for each in listed if each.get("name") == name]
         return Experiment.from_json(found[0]) if found else None
 
     def ensure_experiment(self, name: str, description: str = "", public: bool = False) -> str:
@@ -148,11 +152,15 @@ class TrackingClient:
 
     def post_drift(self, experiment: str, job: DriftJob | Mapping[str, Any]) -> Json:
         """Store a drift job, and return the server's record of it."""
-        return self._object("POST", f"/experiment/{experiment}/drift", _body(job))
+        body = _body(job)
+        response = self._send("POST", f"/experiment/{experiment}/drift", body)
+        return drift_record(response, event_id_of(body))
 
     def put_drift(self, experiment: str, drift: str, job: DriftJob | Mapping[str, Any]) -> Json:
         """Replace a drift job, and return the server's record of it."""
-        return self._object("PUT", f"/experiment/{experiment}/drift/{drift}", _body(job))
+        return drift_record(
+            self._send("PUT", f"/experiment/{experiment}/drift/{drift}", _body(job))
+        )
 
     def search_drifts(
         self, experiment: str, query: Mapping[str, Any], limit: int = 10
@@ -163,8 +171,8 @@ class TrackingClient:
 
     def find_event(self, experiment: str, event_id: str) -> Json | None:
         """Return the drift job with this event id, or None."""
-        found = self.search_drifts(experiment, {"parameters.event_id": event_id}, limit=1)
-        return found[0] if found else None
+        listed = self.search_drifts(experiment, {"parameters.event_id": event_id}, limit=1)
+        return next((each for each in listed if event_id_of(each) == event_id), None)
 
     def post_batch(
         self, experiment: str, jobs: Sequence[Mapping[str, Any]]
@@ -178,12 +186,14 @@ class TrackingClient:
     def put_image(self, experiment: str, drift: str, jpeg: bytes) -> bool:
         """Store the picture of a drift job. Returns False when this server takes no pictures."""
         path, known = f"/experiment/{experiment}/drift/{drift}", "image" in self._lacks
-        if self._extension("PUT", f"{path}/image", "image", jpeg, "image/jpeg") is not None:
+        response = self._extension("PUT", f"{path}/image", "image", jpeg, "image/jpeg")
+        if response is not None:
+            record(response)
             return True
         if not known:
             # A proxy may answer 404 for every path: the drift job itself tells.
             self._lacks.discard("image")
-            self._request("GET", path)
+            drift_record(self._request("GET", path))
             self._lacks.add("image")
         return False
 
@@ -203,6 +213,12 @@ class TrackingClient:
             return None
         try:
             return self._request(method, path, data=data, content_type=content_type)
+        except TrackingUnavailable as unavailable:
+            # A gateway may let the contract's paths pass only. A job can also go singly, a picture cannot.
+            if name == "batch" and unavailable.status in {404, 405}:
+                self._lacks.add(name)
+                return None
+            raise
         except TrackingRefused as refused:
             # The 404 of a known path says what was not found; that of an unknown path does not.
             if refused.status == 405 or (
@@ -212,8 +228,8 @@ class TrackingClient:
                 return None
             raise
 
-    def _object(self, method: str, path: str, body: Json) -> Json:
-        return record(self._request(method, path, data=to_json(body).encode()))
+    def _send(self, method: str, path: str, body: Json) -> requests.Response:
+        return self._request(method, path, data=to_json(body).encode())
 
     def _list(self, path: str, query: Mapping[str, Any], params: Mapping[str, Any]) -> list[Json]:
         data = to_json(query).encode()

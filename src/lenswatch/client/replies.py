@@ -1,9 +1,17 @@
-"""Replies of a tracking server as records and errors."""
+"""Replies of a tracking server as records and errors.
+
+Gateways, proxies, firewalls and captive portals answer in the server's place. Only a reply of the contract's
+shape is the server's word: a record, or an error with `code` and `status` that repeat the reply's status.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import Any
 
 import requests
@@ -16,6 +24,9 @@ __all__ = [
     "Json",
     "batch_results",
     "check_reply",
+    "drift_record",
+    "event_id_of",
+    "experiment_record",
     "record",
     "records",
     "unreachable",
@@ -23,6 +34,13 @@ __all__ = [
 
 Json = dict[str, Any]
 WORTH_ANOTHER_TRY = frozenset({408, 425, 429})  # and all from 500 on
+LONGEST_WAIT_SECONDS = 86_400.0
+MOVED_FOR_GOOD = frozenset({301, 308})
+# The reason phrases of the contract, where those of Python versions and servers differ.
+OTHER_PHRASES = {
+    413: {"Request Entity Too Large", "Payload Too Large", "Content Too Large"},
+    422: {"Unprocessable Entity", "Unprocessable Content"},
+}
 NEVER_SENT = (requests.ConnectTimeout, requests.exceptions.ProxyError, requests.exceptions.SSLError)
 
 
@@ -40,25 +58,54 @@ def check_reply(response: requests.Response) -> requests.Response:
     """Return a reply with a status of the 200s.
 
     Raises:
-        TrackingUnavailable: Its status is 500 or above, or asks to try again.
-        TrackingRefused: It has another status.
+        TrackingRefused: The server itself refused the request, or has moved for good.
+        TrackingUnavailable: The server failed or asked to try again, or something else answered in its place.
     """
     status = response.status_code
     if 200 <= status < 300:
         return response
     text = f"{response.request.method} {response.url}: {status} {_complaint(response)}"
+    if status in MOVED_FOR_GOOD:
+        refused = TrackingRefused(
+            f"{text}; it moved to {response.headers.get('Location')}: set the address to that"
+        )
+        refused.status = status
+        raise refused
     if status >= 500 or status in WORTH_ANOTHER_TRY:
-        unavailable = TrackingUnavailable(text)
-        unavailable.status, unavailable.reached = status, status >= 500
-        unavailable.retry_after = _seconds(response.headers.get("Retry-After"))
-        raise unavailable
-    if 300 <= status < 400:
-        text += f"; it moved to {response.headers.get('Location')}: set the address to that"
+        raise _unavailable(response, text)
+    if not is_verdict(response):
+        raise _unavailable(response, f"{text}{_from_another(response)}")
     refused = TrackingRefused(text)
-    refused.status = status
+    refused.status, refused.reason = status, f"{status} {_complaint(response)}"
     # The 404 of a known path says what was not found; that of an unknown path does not.
     refused.gone = status == 404 and text.endswith(" not found.")
     raise refused
+
+
+def is_verdict(response: requests.Response) -> bool:
+    """Return True when an error has the contract's shape, so that the server itself has spoken."""
+    reply, status = _json(response), response.status_code
+    if not isinstance(reply, dict) or type(reply.get("code")) is not int:
+        return False
+    try:
+        phrases = {HTTPStatus(status).phrase} | OTHER_PHRASES.get(status, set())
+    except ValueError:
+        return False
+    return reply["code"] == status and reply.get("status") in phrases
+
+
+def _unavailable(response: requests.Response, text: str) -> TrackingUnavailable:
+    unavailable = TrackingUnavailable(text)
+    unavailable.status, unavailable.reached = response.status_code, response.status_code >= 500
+    unavailable.retry_after = _seconds(response)
+    return unavailable
+
+
+def _from_another(response: requests.Response) -> str:
+    """Return words for an answer that is not the server's."""
+    if location := response.headers.get("Location"):
+        return f"; something sends us to {location}: is there a log-in page in between?"
+    return "; not the answer of a DriftWatch server: a gateway, proxy or firewall may have given it"
 
 
 def unreachable(error: requests.RequestException, url: str) -> TrackingUnavailable:
@@ -82,6 +129,28 @@ def record(response: requests.Response) -> Json:
     raise _no_driftwatch(response)
 
 
+def drift_record(response: requests.Response, event_id: str | None = None) -> Json:
+    """Return the drift job that a reply holds, with the event id that was posted, if there was one."""
+    reply = record(response)
+    if "job_status" in reply and (event_id is None or event_id_of(reply) == event_id):
+        return reply
+    raise _no_driftwatch(response)
+
+
+def event_id_of(job: Mapping[str, Any]) -> Any:
+    """Return the event id of a drift job or of a server's record of it, None without one."""
+    parameters = job.get("parameters")
+    return parameters.get("event_id") if isinstance(parameters, Mapping) else None
+
+
+def experiment_record(response: requests.Response) -> Json:
+    """Return the experiment that a reply holds."""
+    reply = record(response)
+    if isinstance(reply.get("name"), str):
+        return reply
+    raise _no_driftwatch(response)
+
+
 def records(response: requests.Response) -> list[Json]:
     """Return the records that the reply to a search holds."""
     reply = _json(response)
@@ -95,7 +164,7 @@ def batch_results(response: requests.Response, count: int) -> list[BatchResult]:
     reply = _json(response)
     try:
         read = [_batch_result(result) for result in reply["results"]]
-    except (TypeError, KeyError, ValueError, AttributeError):
+    except (TypeError, KeyError, ValueError, AttributeError, OverflowError):
         raise _no_driftwatch(response) from None
     return [result for result in read if 0 <= result.position < count]
 
@@ -108,7 +177,7 @@ def _batch_result(result: Any) -> BatchResult:
 def _json(response: requests.Response) -> Any:
     try:
         return response.json()
-    except requests.JSONDecodeError:
+    except (ValueError, RecursionError):  # no JSON, or far too long a number, or far too nested
         return None
 
 
@@ -134,11 +203,25 @@ def _flat(errors: Any, path: str) -> Iterator[str]:
         yield f"{path}: {errors}"
 
 
-def _seconds(retry_after: str | None) -> float:
+def _seconds(response: requests.Response) -> float:
+    """Return the seconds of `Retry-After`, which is a number or a date (RFC 9110, 10.2.3)."""
+    given = response.headers.get("Retry-After", "").strip()
+    if given.isascii() and given.replace(".", "", 1).isdigit():
+        return min(float(given), LONGEST_WAIT_SECONDS)
+    until = _stamp(given)
+    if until is None:
+        return 0.0
+    now = _stamp(response.headers.get("Date", ""))  # by the clock that gave the date
+    return min(max(0.0, until - (time.time() if now is None else now)), LONGEST_WAIT_SECONDS)
+
+
+def _stamp(date: str) -> float | None:
+    """Return an HTTP date as seconds since 1970, or None if it is none."""
     try:
-        return max(0.0, float(retry_after or 0))
-    except ValueError:
-        return 0.0  # a date: the sender's own delays apply
+        read = parsedate_to_datetime(date)
+        return (read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError, TypeError, IndexError):
+        return None
 
 
 def _no_driftwatch(response: requests.Response) -> TrackingUnavailable:

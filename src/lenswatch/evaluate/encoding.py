@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 
 from lenswatch.config import EncoderConfig, TransformConfig
 from lenswatch.detect.arrays import Floats32, Pixels
@@ -96,5 +95,4 @@ def encoder_for(clean: Sequence[Pixels], seed: int, shared: Encoder | None) -> E
 
 def scaled(image: Pixels, transform: TransformConfig) -> Pixels:
     """Return an image of any size at the encoder's size, scaled as `predict` scales it."""
-    height, width = image.shape[:2]
-    return Picture(Image.fromarray(image), width, height).pixels(transform.resize)
+    return Picture.of(image).pixels(transform.resize)

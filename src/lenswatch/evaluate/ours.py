@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from lenswatch.config import AlarmConfig, Config, EncoderConfig, StorageConfig, TrackingConfig
 from lenswatch.detect.arrays import Pixels
@@ -54,9 +53,7 @@ class Ours:
 
     def update(self, image: Pixels) -> tuple[float | None, bool, bool]:
         """Take one more image and return (score, warning, drift)."""
-        height, width = image.shape[:2]
-        picture = Picture(Image.fromarray(image), width, height)
-        answer = self._node.observe(picture, Request(stream=_STREAM))
+        answer = self._node.observe(Picture.of(image), Request(stream=_STREAM))
         return self._ratio(answer), bool(answer["warning"]), bool(answer["drift"])
 
     def _ratio(self, answer: dict[str, Any]) -> float | None:

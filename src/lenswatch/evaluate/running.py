@@ -142,7 +142,10 @@ def _keep(
     kept: Pixels | None = None
     for i, path in enumerate(pictures):
         try:
-            picture = read_picture_file(path, config.transform.resize, config.upload)
+            transform = config.transform
+            picture = read_picture_file(
+                path, transform.resize, config.upload, transform.sample_bits
+            )
         except ImageError as error:
             raise InputError(f"{path}: {error}") from None
         pixels = np.asarray(picture.image)

@@ -94,8 +94,8 @@ def clean_footage(
         return CleanFootage(reference.embeddings.astype(np.float64), lens, rows, times=times)
     if not pictures:
         raise InputError("there are 0 clean pictures: nothing to calibrate from")
-    size, limits = reference.transform.resize, config.upload
-    footage = read_pictures(pictures, size, limits, progress, "clean pictures")
+    size, limits, bits = reference.transform.resize, config.upload, reference.transform.sample_bits
+    footage = read_pictures(pictures, size, limits, progress, "clean pictures", bits)
     first: dict[str, int] = {}
     for i, digest in enumerate(footage.digests):
         first.setdefault(digest, i)
@@ -123,7 +123,10 @@ def embed_pictures(config: Config, reference: Reference, pictures: Sequence[Path
     Raises:
         InputError: More than 2 % of the pictures cannot be read; up to 2 % are listed and left out.
     """
-    footage = read_pictures(pictures, reference.transform.resize, config.upload)
+    transform = reference.transform
+    footage = read_pictures(
+        pictures, transform.resize, config.upload, sample_bits=transform.sample_bits
+    )
     return np.array([embed_picture(reference, one) for one in footage.pixels], np.float64)
 
 

@@ -19,7 +19,8 @@ from lenswatch.node.clean_footage import embed_picture
 from lenswatch.node.current import Current
 from lenswatch.reference.artefact import Reference
 from lenswatch.reference.identity import PictureFile, file_digest, find_contents, path_below
-from lenswatch.reference.pictures import SUFFIXES, read_picture_file
+from lenswatch.reference.paths import kept_folder
+from lenswatch.reference.pictures import SUFFIXES, Picture, read_picture_file
 
 __all__ = ["Explanation", "draw_explanation", "explain"]
 
@@ -61,7 +62,7 @@ def explain(config: Config, file: Path, stream: str) -> Explanation:
     current = Current(config, keep_calibrations=False)
     reference, _ = current.fitted_reference()
     size = reference.transform.resize
-    picture = read_picture_file(file, size, config.upload)
+    picture = _read(config, reference, file)
     pixels = picture.pixels(size)
     judge = current.judge_of(reference, stream)
     found, deviations = judge.single_picture(measure(view(pixels)))
@@ -73,39 +74,48 @@ def explain(config: Config, file: Path, stream: str) -> Explanation:
     return Explanation(sheet, found, caption, notes)
 
 
+def _read(config: Config, reference: Reference, file: Path) -> Picture:
+    transform = reference.transform
+    return read_picture_file(file, transform.resize, config.upload, transform.sample_bits)
+
+
 def _nearest(config: Config, reference: Reference, row: int) -> tuple[Image.Image | None, str]:
     """Return a clean picture of the reference, None if it is not there any more, and a line on it."""
     images, listed = config.image_folder, reference.pictures[row]
-    file = _by_content(images, listed) if listed.sha256 else _by_look(config, reference, row)
+    file = _by_content(config, listed) if listed.sha256 else _by_look(config, reference, row)
     if file is None:
         return None, f"nearest clean picture: {listed.path}, which is not below {images} any more"
-    image = read_picture_file(file, reference.transform.resize, config.upload).image
+    image = _read(config, reference, file).image
     return image, f"nearest clean picture: {path_below(images, file)}"
 
 
-def _by_content(images: Path, picture: PictureFile) -> Path | None:
+def _by_content(config: Config, picture: PictureFile) -> Path | None:
     """Find a picture by its digest: at its path, else anywhere below the folder."""
-    at_its_path = images / picture.path
+    at_its_path = config.image_folder / picture.path
     if file_digest(at_its_path) == picture.sha256:
         return at_its_path
-    others = sorted(_pictures(images), key=lambda file: (file.name != at_its_path.name, file))
+    others = sorted(_pictures(config), key=lambda file: (file.name != at_its_path.name, file))
     return find_contents([picture.sha256], others).get(picture.sha256)
 
 
 def _by_look(config: Config, reference: Reference, row: int) -> Path | None:
     """Find a picture of a reference that lists names only: the one of that name with its embedding."""
     size = reference.transform.resize
-    for file in sorted(_pictures(config.image_folder)):
+    for file in sorted(_pictures(config)):
         if file.name == reference.pictures[row].path:
             with contextlib.suppress(InputError):
-                pixels = read_picture_file(file, size, config.upload).pixels(size)
+                pixels = _read(config, reference, file).pixels(size)
                 if row in reference.same_pictures("", embed_picture(reference, pixels)):
                     return file
     return None
 
 
-def _pictures(folder: Path) -> Iterator[Path]:
-    return (file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
+def _pictures(config: Config) -> Iterator[Path]:
+    """Yield the pictures below the folder of pictures, but for kept originals: they are many, and go."""
+    kept = kept_folder(config.storage_path)
+    for file in config.image_folder.rglob("*"):
+        if file.suffix.lower() in SUFFIXES and not file.is_relative_to(kept):
+            yield file
 
 
 def draw_explanation(

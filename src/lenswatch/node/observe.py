@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lenswatch.config import Config
+from lenswatch.config import Config, TransformConfig
 from lenswatch.detect.chart.features import Measured, measure, view
 from lenswatch.detect.mmd import Entry, FittedMMD, Window
 from lenswatch.errors import DiskFull, InputError, StoreError
@@ -22,6 +22,7 @@ from lenswatch.node.clock import Place, place
 from lenswatch.node.collecting.collector import Collector
 from lenswatch.node.current import Current
 from lenswatch.node.judge import Judge
+from lenswatch.node.originals import Originals
 from lenswatch.node.request import (
     FOR_SENDING,
     Request,
@@ -32,6 +33,7 @@ from lenswatch.node.request import (
     repeat,
 )
 from lenswatch.node.store.gaps import note_unrecorded
+from lenswatch.node.store.salvage import DAMAGED
 from lenswatch.node.store.store import Answer, NodeStore, Transaction, newest_window
 from lenswatch.node.stream import StreamState
 from lenswatch.node.unrecorded import Stored, Unrecorded
@@ -44,8 +46,12 @@ __all__ = ["Node"]
 
 log = logging.getLogger(__name__)
 
+REBUILT = (
+    "The window starts anew, since node.db was damaged; an alarm stays until clean pictures end it."
+)
+LOST = "The window starts anew and an alarm is forgotten, since the stream's state was damaged."
 CAMERA_CLOCK = {"name": "camera clock", "strength": 1.0, "cells": []}  # the cause of a wrong clock
-TRIES = 2  # to record: a full disk may have been given back some space after the first
+TRIES = 3  # to record: after each, the store makes some space on a full disk
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,7 @@ class Node:
         self.config = config
         self.store = store or open_store(config)
         self._collector = Collector(config, self.store)
+        self._originals = Originals(config)
         self._loaded = None if self._collector.waits() else Current(config)
         self._unrecorded = Unrecorded()
         self._wrong_clocks: set[str] = set()  # the streams whose camera's clock was logged as wrong
@@ -113,6 +120,19 @@ class Node:
                 invalid, this is recorded as a Failed job and remembered for a retry. The window is unchanged.
         """
         request.check_names()
+        return self.store.again(lambda: self._observe(source, request))
+
+    def reset(self, stream: str) -> int:
+        """Delete a stream's window under every reference, and return how many there were."""
+        with self.store.begin() as transaction:
+            return transaction.delete_windows(stream)
+
+    def warm(self) -> None:
+        """Load everything that the first picture of the default stream needs."""
+        if not self._collector.waits():
+            self._current().judge_of(self.reference, DEFAULT_STREAM)
+
+    def _observe(self, source: bytes | Path | Picture, request: Request) -> dict[str, Any]:
         first = self._first_answer(request.event_id)
         if first is not None:
             return first
@@ -123,7 +143,7 @@ class Node:
         try:
             request.check_distances()
             request.check_time()
-            picture = self._read(source, reference.transform.resize)
+            picture = self._read(source, reference.transform)
             pixels = picture.pixels(reference.transform.resize)
             embedding = embed_picture(reference, pixels)
             entry = fitted.entry(embedding)
@@ -132,7 +152,7 @@ class Node:
             raise
         judge = current.judge_of(reference, request.stream)
         measured = None if judge.chart is None else measure(view(pixels))
-        about = _about(reference, request, embedding)
+        about = _about(reference, request, embedding) | _notes(picture)
         moments = self._moments(request, picture)
         seen = _Seen(request, fitted, judge, entry, measured, moments, about, reference.digest)
         body = self._record(source, seen, self._thumbnail(picture))
@@ -145,7 +165,10 @@ class Node:
         request = seen.request
         for _ in range(TRIES):
             try:
-                with self.store.begin(leaving=FOR_SENDING) as transaction:
+                with (
+                    self._originals.keeping() as keep,
+                    self.store.begin(leaving=FOR_SENDING) as transaction,
+                ):
                     first = transaction.answer(request.event_id) if request.event_id else None
                     if first is not None:
                         return repeat(first)
@@ -156,6 +179,7 @@ class Node:
                         transaction.put_window(request.stream, seen.digest, state)
                         transaction.delete_other_windows(request.stream, seen.digest)
                     body |= self._collector.take_judged(transaction.connection, source, body)
+                    body |= keep(transaction.connection, source, body)
                     body |= self._post(transaction, body, thumbnail, clean=judged.clean)
                     transaction.put_answer(body["event_id"], Answer("judged", body))
             except DiskFull:
@@ -186,8 +210,9 @@ class Node:
             stored: The row of its stream in the database.
         """
         request, fitted, judge = seen.request, seen.fitted, seen.judge
-        live = self._unrecorded.state(request.stream, stored)
-        live = live or self._state(stored, fitted, request.stream, seen.digest)
+        live, notes = self._unrecorded.state(request.stream, stored), list[str]()
+        if live is None:
+            live, notes = self._state(stored, fitted, request.stream, seen.digest)
         placed = place(seen.moments, self._now(), live.newest, backlog=request.backlog)
         state = self._new_state(fitted) if placed.late else replace(live, newest=placed.newest)
         pushed = state.window.push(seen.entry, fitted.window_size)
@@ -198,6 +223,8 @@ class Node:
         filled = min(state.pictures, fitted.window_size)
         window = {"filled": filled, "size": fitted.window_size}
         body = self._placed(verdict, placed, request) | seen.about | {"window": window}
+        if notes:
+            body["calibration_notes"] = [*body.get("calibration_notes", ()), *notes]
         if placed.late:
             body["alarm"] = live.alarm.raised
         clean = not (body["drift"] or body["warning"] or body["alarm"] or live.alarm.raised)
@@ -217,16 +244,6 @@ class Node:
             note_unrecorded(transaction.connection, body["stream"], gap)
         because = transaction.post(self._job(body), thumbnail, clean=clean)
         return _not_recorded(because) if because else {"recorded": True}
-
-    def reset(self, stream: str) -> int:
-        """Delete a stream's window under every reference, and return how many there were."""
-        with self.store.begin() as transaction:
-            return transaction.delete_windows(stream)
-
-    def warm(self) -> None:
-        """Load everything that the first picture of the default stream needs."""
-        if not self._collector.waits():
-            self._current().judge_of(self.reference, DEFAULT_STREAM)
 
     def _first_answer(self, event_id: str | None) -> dict[str, Any] | None:
         """Return the first answer to an event id, or raise it when it was a refusal."""
@@ -250,34 +267,38 @@ class Node:
         try:
             request.check_distances()
             request.check_time()
-            picture = self._read(source, self.config.transform.resize)
+            picture = self._read(source, self.config.transform)
         except InputError as error:
             record_refusal(self.store, self.config, request, error)
             raise
         moments = self._moments(request, picture)
-        with self.store.begin(leaving=FOR_SENDING) as transaction:
+        with (
+            self._originals.keeping() as keep,
+            self.store.begin(leaving=FOR_SENDING) as transaction,
+        ):
             first = transaction.answer(request.event_id) if request.event_id else None
             if first is not None:
                 return repeat(first)
             taken = self._collector.take(transaction.connection, source, request, moments)
             if taken is not None:
                 told, placed = taken
-                body = self._placed(told, placed, request) | _identity(request)
+                body = self._placed(told, placed, request) | _identity(request) | _notes(picture)
+                body |= keep(transaction.connection, source, body)
                 body |= self._post(transaction, body, self._thumbnail(picture))
                 transaction.put_answer(body["event_id"], Answer("judged", body))
         if taken is None:
-            return self.observe(source, request)  # the collection has ended meanwhile
+            return self._observe(source, request)  # the collection has ended meanwhile
         self._unrecorded.recorded(request.stream)
         self._log_clock(request.stream, placed)
         return body
 
-    def _read(self, source: bytes | Path | Picture, size: tuple[int, int]) -> Picture:
+    def _read(self, source: bytes | Path | Picture, transform: TransformConfig) -> Picture:
         if isinstance(source, Picture):
             return source
-        limits = self.config.upload
+        settings = transform.resize, self.config.upload, transform.sample_bits
         if isinstance(source, Path):
-            return read_picture_file(source, size, limits)
-        return read_picture(source, size, limits)
+            return read_picture_file(source, *settings)
+        return read_picture(source, *settings)
 
     def _moments(self, request: Request, picture: Picture) -> tuple[datetime, ...]:
         """Return the moments at which a picture may have been taken; none if nothing tells."""
@@ -323,22 +344,30 @@ class Node:
         wanted = self.config.storage.keep_images and self.config.tracking.url
         return picture.thumbnail() if wanted else None
 
-    def _state(self, stored: Stored, fitted: FittedMMD, stream: str, digest: str) -> StreamState:
-        """Return the stream's state, or what follows on its state under another reference."""
-        if stored is not None and stored[0] == digest:
-            return StreamState.from_bytes(stored[1])
+    def _state(
+        self, stored: Stored, fitted: FittedMMD, stream: str, digest: str
+    ) -> tuple[StreamState, list[str]]:
+        """Return the stream's state, or what follows on another one, and notes for the answer.
+
+        That is its state under another reference, or in a node.db that was damaged.
+        """
         start = self._new_state(fitted)
         if stored is None:
-            return start
+            return start, []
         try:
-            return StreamState.from_bytes(stored[1]).restarted(start.window)
+            state = StreamState.from_bytes(stored[1])
         except StoreError:
             log.warning(
-                "stream %s: its state under reference %s is damaged, so an alarm it may have had is lost",
+                "stream %s: its state under reference %s is damaged, so its window starts anew and an alarm "
+                "it may have had is lost",
                 stream,
                 stored[0],
             )
-            return start
+            return start, [LOST]
+        if stored[0] == digest:
+            return state, []
+        notes = [REBUILT] if stored[0].startswith(DAMAGED) else []
+        return state.restarted(start.window), notes
 
     def _new_state(self, fitted: FittedMMD) -> StreamState:
         warm = self.config.detector.warm_start
@@ -369,6 +398,11 @@ def _identity(request: Request) -> dict[str, Any]:
         "event_id": request.event_id or new_event_id(),
         "image_name": clean_name(request.image_name),
     }
+
+
+def _notes(picture: Picture) -> dict[str, Any]:
+    """Return the part of the answer on how the picture was read, if there is something to say."""
+    return {"picture_notes": list(picture.notes)} if picture.notes else {}
 
 
 def _milliseconds(moment: datetime) -> datetime:

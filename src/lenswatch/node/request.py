@@ -99,16 +99,20 @@ def record_refusal(store: NodeStore, config: Config, request: Request, error: In
     """
     event_id = request.event_id or new_event_id()
     answer = Answer(kind_of(error), {"message": str(error), "event_id": event_id})
-    try:
+
+    def record() -> Answer:
         with store.begin(leaving=FOR_SENDING) as transaction:
             first = transaction.answer(event_id)
             if first is not None:
                 return first
             transaction.put_answer(event_id, answer)
             transaction.post(_failed_job(config, request, event_id, str(error)))
+        return answer
+
+    try:
+        return store.again(record)
     except DiskFull:
         return Answer(answer.kind, answer.body | {"recorded": False})
-    return answer
 
 
 def kind_of(error: InputError) -> Kind:

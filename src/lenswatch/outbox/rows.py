@@ -1,9 +1,8 @@
-"""The outbox as rows of `node.db`: due, parked, acknowledged."""
+"""The outbox as rows of `node.db`: due, put off, acknowledged."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,10 +12,11 @@ from typing import Any, cast
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
-from lenswatch.node.store.database import experiments, outbox, pictures
+from lenswatch.node.store.database import experiments, outbox, pictures, stored_json
 from lenswatch.node.store.store import NodeStore
+from lenswatch.outbox.limits import DeliveryLimits
 
-__all__ = ["Counts", "DeliveryResult", "OutboxRows", "Parked", "PictureRow", "Row"]
+__all__ = ["Counts", "DeliveryResult", "OutboxRows", "PictureRow", "Row"]
 
 FARTHEST_SECONDS = 3600.0  # a row that is due later was written before the clock was set back
 
@@ -26,14 +26,32 @@ _JOBS = (_NOT_PARKED, outbox.c.drift_id.is_(None))
 _PICTURES = (_NOT_PARKED, outbox.c.drift_id.is_not(None))
 _PARKED = outbox.c.parked_because.is_not(None)
 _IDS = outbox.c.id.in_(sa.bindparam("ids", expanding=True))
-_IS_DUE = sa.or_(
-    outbox.c.due_at <= sa.bindparam("now"), outbox.c.due_at > sa.bindparam("now") + FARTHEST_SECONDS
+_now = sa.bindparam("now", type_=sa.Float)
+_IS_DUE = sa.or_(outbox.c.due_at <= _now, outbox.c.due_at > _now + FARTHEST_SECONDS)
+# The 0 is written out, because the partial index of rows that were put off has it.
+_PUT_OFF = (outbox.c.due_at > sa.literal_column("0"), sa.not_(_IS_DUE))
+_HELD = (
+    sa.select(outbox.c.stream).distinct().where(*_JOBS, *_PUT_OFF, sa.not_(outbox.c.out_of_turn))
 )
-_DUE_JOBS = (
-    sa.select(outbox.c.id, outbox.c.attempts, outbox.c.tried, outbox.c.job, _has_picture)
-    .where(*_JOBS, _IS_DUE)
-    .order_by(outbox.c.id)
-    .limit(sa.bindparam("at_most"))
+_IS_HELD = outbox.c.stream.in_(sa.bindparam("held", expanding=True))
+_JOB = sa.select(
+    outbox.c.id,
+    outbox.c.attempts,
+    outbox.c.tried,
+    outbox.c.job,
+    _has_picture,
+    outbox.c.stream,
+    outbox.c.out_of_turn,
+)
+_DUE_JOBS = _JOB.where(*_JOBS, _IS_DUE).order_by(outbox.c.id).limit(sa.bindparam("at_most"))
+_DUE_JOBS_OF_OTHERS = _DUE_JOBS.where(sa.or_(outbox.c.out_of_turn, sa.not_(_IS_HELD)))
+_FIRST_IDS = (
+    sa.select(sa.func.min(outbox.c.id))
+    .where(*_JOBS, sa.not_(outbox.c.out_of_turn), sa.not_(_IS_HELD))
+    .group_by(outbox.c.stream)
+)
+_FIRST_JOBS = (
+    _JOB.where(outbox.c.id.in_(_FIRST_IDS)).order_by(outbox.c.id).limit(sa.bindparam("at_most"))
 )
 _DUE_PICTURES = (
     sa.select(outbox.c.id, outbox.c.attempts, outbox.c.drift_id)
@@ -41,20 +59,21 @@ _DUE_PICTURES = (
     .order_by(outbox.c.id)
     .limit(sa.bindparam("at_most"))
 )
-# The jobs that wait while a newer one of their stream was accepted, by the index of each queue. The ids of
-# those newer ones are a JSON object by stream.
+# The jobs of a stream that wait while a newer one was accepted, by the index of each queue.
 _late = sa.func.json_extract(outbox.c.job, "$.parameters.late")
-_stream = sa.func.json_extract(outbox.c.job, "$.parameters.stream", type_=sa.Text)
-_accepted = sa.func.json_extract(
-    sa.bindparam("newest", type_=sa.Text), sa.literal('$."') + _stream + sa.literal('"')
-)
-_OVERTAKEN = {
-    queue: sa.update(outbox)
-    .where(*queue, outbox.c.drift_id.is_(None), sa.func.coalesce(_late, 0) == 0)
-    .where(outbox.c.id < _accepted)
+_OVERTAKEN = [
+    sa.update(outbox)
+    .where(*queue, outbox.c.drift_id.is_(None), outbox.c.stream == sa.bindparam("of_stream"))
+    .where(outbox.c.id < sa.bindparam("newest"), sa.func.coalesce(_late, 0) == 0)
     .values(job=sa.func.json_set(outbox.c.job, "$.parameters.late", sa.func.json("true")))
     for queue in (_JOBS, (_PARKED,))
-}
+]
+_PASSED = (
+    sa.update(outbox)
+    .where(*_JOBS, outbox.c.stream == sa.bindparam("of_stream"))
+    .where(outbox.c.id < sa.bindparam("newer"), sa.not_(outbox.c.out_of_turn))
+    .values(out_of_turn=True)
+)
 _OLDEST = sa.select(outbox.c.posted_at).order_by(outbox.c.id).limit(1)
 
 
@@ -67,6 +86,8 @@ class Row:
     attempts: int  # that failed while other jobs were accepted
     tried: bool  # the server may have stored it without our knowing
     has_picture: bool
+    stream: str = ""
+    out_of_turn: bool = False  # newer jobs of its stream may be sent before it
 
     @property
     def event_id(self) -> str:
@@ -84,22 +105,11 @@ class PictureRow:
 
 
 @dataclass(frozen=True)
-class Parked:
-    """A drift job that the server refused, with the reason."""
-
-    id: int
-    event_id: str
-    stream: str
-    posted_at: datetime  # UTC
-    reason: str
-
-
-@dataclass(frozen=True)
 class Counts:
     """Fill level of the outbox."""
 
     pending: int  # jobs that wait to be sent
-    pictures: int  # pictures that wait to be sent, after their jobs were stored
+    pictures: int  # pictures that wait to be sent, those of waiting jobs too
     parked: int
     oldest: datetime | None  # UTC; time of the oldest row that is not parked
 
@@ -109,32 +119,30 @@ class DeliveryResult:
     """The result of sending some rows, by their ids.
 
     Attributes:
-        attempts: Failures, while others were accepted, after which a job is parked.
+        limits: When a job that fails is sent again, and when it is parked.
         done: Rows to delete.
         arrived: Drift ids of stored jobs whose picture is still to be sent.
         parked: Reasons why rows are not sent again.
-        delayed: Seconds until rows are sent again.
-        blamed: Count the delay as a failed attempt of the row.
+        delayed: Seconds until rows are sent again, after one more failed attempt.
         newest: Newest accepted job of each stream that is not late.
+        passed: For each stream the job that was accepted although earlier ones had failed.
     """
 
-    attempts: int
+    limits: DeliveryLimits
     done: list[int] = field(default_factory=list)
     arrived: dict[int, str] = field(default_factory=dict)
     parked: dict[int, str] = field(default_factory=dict)
     delayed: dict[int, float] = field(default_factory=dict)
-    blamed: bool = True
     newest: dict[str, int] = field(default_factory=dict)
+    passed: dict[str, int] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.done or self.arrived or self.parked or self.delayed)
 
     def accept(self, row: Row, drift_id: str) -> None:
         """Record that the server has stored the job."""
-        parameters = row.job["parameters"]
-        stream = parameters.get("stream")
-        if isinstance(stream, str) and parameters.get("late") is not True:
-            self.newest[stream] = max(row.id, self.newest.get(stream, 0))
+        if row.job["parameters"].get("late") is not True:
+            self.newest[row.stream] = max(row.id, self.newest.get(row.stream, 0))
         if row.has_picture:
             self.arrived[row.id] = drift_id
         else:
@@ -142,11 +150,12 @@ class DeliveryResult:
 
     def blame(self, row: Row | PictureRow, reason: str) -> None:
         """Record that the server failed on this job and not on others."""
-        if row.attempts + 1 >= self.attempts:
-            failed = f"failed {self.attempts} times while others were accepted"
+        failures = row.attempts + 1
+        if failures >= self.limits.attempts:
+            failed = f"failed {failures} times while others were accepted"
             self.parked[row.id] = f"{failed}: {reason}"
         else:
-            self.delayed[row.id] = 2.0 * 4**row.attempts
+            self.delayed[row.id] = self.limits.delay(row.attempts)
 
 
 class OutboxRows:
@@ -156,13 +165,23 @@ class OutboxRows:
         self._store = store
 
     def due(self, at_most: int) -> list[Row]:
-        """Return the oldest jobs that are due."""
+        """Return the oldest jobs that are due.
+
+        A job that was put off holds back the later ones of its stream.
+        """
         with self._store.read() as connection:
-            found = connection.execute(_DUE_JOBS, {"now": self._store.clock(), "at_most": at_most})
-            return [
-                Row(row.id, json.loads(row.job), row.attempts, bool(row.tried), row.has_picture)
-                for row in found
-            ]
+            now = self._store.clock()
+            held = list(connection.execute(_HELD, {"now": now}).scalars())
+            if not held:
+                return _rows(connection.execute(_DUE_JOBS, {"now": now, "at_most": at_most}))
+            values = {"now": now, "at_most": at_most, "held": held}
+            return _rows(connection.execute(_DUE_JOBS_OF_OTHERS, values))
+
+    def first_of_streams(self, at_most: int) -> list[Row]:
+        """Return the oldest job of each stream of which none was put off."""
+        with self._store.read() as connection:
+            held = list(connection.execute(_HELD, {"now": self._store.clock()}).scalars())
+            return _rows(connection.execute(_FIRST_JOBS, {"at_most": at_most, "held": held}))
 
     def due_pictures(self, at_most: int) -> list[PictureRow]:
         """Return the oldest pictures that are due."""
@@ -195,49 +214,39 @@ class OutboxRows:
                 connection.execute(sa.delete(outbox).where(_IDS), {"ids": result.done})
             for row_id, drift_id in result.arrived.items():
                 connection.execute(_of(row_id).values(drift_id=drift_id, attempts=0, due_at=0.0))
+            now = self._store.clock()
             for row_id, reason in result.parked.items():
-                connection.execute(_of(row_id).values(parked_because=reason))
+                parked = {"parked_because": reason, "parked_at": now, "out_of_turn": True}
+                connection.execute(_of(row_id).values(parked))
             for row_id, delay in result.delayed.items():
-                due_at, attempts = self._store.clock() + delay, outbox.c.attempts + result.blamed
-                connection.execute(_of(row_id).values(attempts=attempts, due_at=due_at))
+                attempts = outbox.c.attempts + 1
+                connection.execute(_of(row_id).values(attempts=attempts, due_at=now + delay))
+            for stream, newer in result.passed.items():
+                connection.execute(_PASSED, {"of_stream": stream, "newer": newer})
             _mark_overtaken(connection, result.newest)
-
-    def parked(self, at_most: int = 100) -> list[Parked]:
-        """Return the oldest parked jobs."""
-        columns = (outbox.c.id, outbox.c.job, outbox.c.posted_at, outbox.c.parked_because)
-        statement = sa.select(*columns).where(_PARKED).order_by(outbox.c.id).limit(at_most)
-        with self._store.read() as connection:
-            return [_parked(*row) for row in connection.execute(statement)]
-
-    def requeue(self, ids: Sequence[int] | None = None) -> int:
-        """Make parked jobs due again, all of them or the given ones, and return their number."""
-        statement = sa.update(outbox).where(_PARKED)
-        values = {"parked_because": None, "attempts": 0, "due_at": 0.0}
-        with self._store.begin() as transaction:
-            if ids is not None:
-                statement = statement.where(outbox.c.id.in_(list(ids)))
-            requeued = int(transaction.connection.execute(statement.values(values)).rowcount)
-        if requeued:
-            self._store.posted.set()
-        return requeued
 
     def counts(self) -> Counts:
         """Return the fill level of the outbox."""
+        rows, parked_ids = sa.func.count(), sa.select(outbox.c.id).where(_PARKED)
         with self._store.read() as connection:
-            pending, waiting, parked = (
-                int(
-                    connection.execute(
-                        sa.select(sa.func.count()).select_from(outbox).where(*queue)
-                    ).scalar_one()
-                )
-                for queue in (_JOBS, _PICTURES, (_PARKED,))
+
+            def count(statement: sa.Select[Any]) -> int:
+                return int(connection.execute(statement).scalar_one())
+
+            pending, parked = (
+                count(sa.select(rows).select_from(outbox).where(*queue))
+                for queue in (_JOBS, (_PARKED,))
             )
+            kept = count(sa.select(rows).select_from(pictures))
+            if parked:
+                of_parked = pictures.c.outbox_id.in_(parked_ids)
+                kept -= count(sa.select(rows).select_from(pictures).where(of_parked))
             oldest = [
                 connection.execute(_OLDEST.where(*queue)).scalar() for queue in (_JOBS, _PICTURES)
             ]
         since = min((stamp for stamp in oldest if stamp is not None), default=None)
         when = None if since is None else datetime.fromtimestamp(since, UTC)
-        return Counts(pending, waiting, parked, when)
+        return Counts(pending, kept, parked, when)
 
     def is_empty(self) -> bool:
         """Return True when no row waits to be sent; parked rows do not count."""
@@ -294,24 +303,26 @@ def _mark_overtaken(connection: sa.Connection, newest: Mapping[str, int]) -> Non
 
     The server takes the last job to arrive that is not late for the state of the stream.
     """
-    if not newest:
-        return
-    for queue, statement in _OVERTAKEN.items():
-        first = connection.execute(sa.select(sa.func.min(outbox.c.id)).where(*queue)).scalar()
-        if first is not None and first < max(newest.values()):
-            connection.execute(statement, {"newest": json.dumps(newest)})
+    values = [{"of_stream": stream, "newest": row_id} for stream, row_id in newest.items()]
+    if values:
+        for statement in _OVERTAKEN:
+            connection.execute(statement, values)
 
 
 def _of(row_id: int) -> sa.Update:
     return sa.update(outbox).where(outbox.c.id == row_id)
 
 
-def _parked(row_id: int, job: str, posted_at: float, reason: str) -> Parked:
-    parameters = json.loads(job)["parameters"]
-    return Parked(
-        row_id,
-        str(parameters.get("event_id", "")),
-        str(parameters.get("stream", "")),
-        datetime.fromtimestamp(posted_at, UTC),
-        reason,
-    )
+def _rows(found: sa.CursorResult[Any]) -> list[Row]:
+    return [
+        Row(
+            row.id,
+            stored_json(row.job),
+            row.attempts,
+            bool(row.tried),
+            bool(row.has_picture),
+            row.stream,
+            bool(row.out_of_turn),
+        )
+        for row in found
+    ]

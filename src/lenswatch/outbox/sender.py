@@ -5,7 +5,7 @@ Each job is sent at least once and recorded exactly once. A row is deleted only 
 original server is asked for it first.
 
 When the server cannot be reached, or no longer accepts us, all rows wait. A job that it refuses is parked
-with the reason, and the next ones are sent.
+with the reason, and the next ones are sent. A parked job is sent once more after a day.
 """
 
 from __future__ import annotations
@@ -23,12 +23,16 @@ from lenswatch.config import TrackingConfig
 from lenswatch.errors import StoreError, TrackingError, TrackingRefused, TrackingUnavailable
 from lenswatch.node.store.lease import Lease
 from lenswatch.node.store.store import NodeStore
-from lenswatch.outbox.delivery import Delivery, DeliveryLimits
-from lenswatch.outbox.rows import Counts, OutboxRows, Parked
+from lenswatch.outbox.delivery import Delivery
+from lenswatch.outbox.limits import DeliveryLimits
+from lenswatch.outbox.parked import Parked, ParkedJobs, Selection
+from lenswatch.outbox.rows import Counts, OutboxRows
 
 __all__ = ["Counts", "DeliveryLimits", "Parked", "Sender"]
 
 log = logging.getLogger(__name__)
+
+LOOK_AT_PARKED_SECONDS = 60.0
 
 
 class Sender:
@@ -61,6 +65,7 @@ class Sender:
         self._config = config
         self._client = client or (client_for(config) if config.url else None)
         self._rows = OutboxRows(store)
+        self._parked = ParkedJobs(store)
         self._lease = Lease(store, "sender", lease_seconds, on_gain=self.notify)
         self._limits = limits or DeliveryLimits()
         self._delivery = (
@@ -75,6 +80,7 @@ class Sender:
         self._failures = 0  # in a row
         self._trouble = ""  # the kind of the last error, until something is sent
         self._sent = False  # since the file was last shrunk
+        self._look_at_parked = 0.0  # the next time, on the monotonic clock
 
     def start(self) -> None:
         """Start the thread."""
@@ -128,11 +134,11 @@ class Sender:
 
     def parked(self, at_most: int = 100) -> list[Parked]:
         """Return the oldest jobs that the server refused."""
-        return self._rows.parked(at_most)
+        return self._parked.find(at_most=at_most)
 
     def requeue(self, ids: Sequence[int] | None = None) -> int:
         """Send parked jobs again, all or the given ones, and return their number."""
-        return self._rows.requeue(ids)
+        return self._parked.retry(Selection(ids=ids))
 
     def _run(self) -> None:
         try:
@@ -165,11 +171,20 @@ class Sender:
     def _send(self) -> bool:
         if self._delivery is None or not self._may_send():
             return False
+        self._retry_parked()
         sent = self._delivery.once()
         if sent:
             self._recover()
         self._sent = sent or (self._sent and self._rows.shrink())
         return sent
+
+    def _retry_parked(self) -> None:
+        now, limits = time.monotonic(), self._limits
+        if now >= self._look_at_parked:
+            self._look_at_parked = now + LOOK_AT_PARKED_SECONDS
+            self._parked.retry_old(
+                limits.retry_parked_seconds, limits.attempts - 1, limits.retry_parked_at_most
+            )
 
     def _notify_waiting(self) -> None:
         with self._changed:

@@ -253,6 +253,8 @@ def list_digest(digests: Iterable[str]) -> str:
 
 def _contents(reference: Reference) -> dict[str, bytes]:
     transform = dataclasses.asdict(reference.transform)
+    if not transform["sample_bits"]:
+        del transform["sample_bits"]  # a reference without it keeps the digest that it always had
     lens = {} if reference.lens is None else {LENS: _lens_bytes(reference.lens)}
     return lens | {
         WEIGHTS: _torch_bytes(reference.autoencoder.state_dict()),
@@ -305,7 +307,10 @@ def _pictures(
 
 def _transform(path: Path) -> TransformConfig:
     document = read_json(path)
-    return TransformConfig(**{key: tuple(value) for key, value in document.items()})
+    given: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in document.items()
+    }
+    return TransformConfig(**given)
 
 
 def _torch_load(path: Path) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lenswatch.config import Config
 from lenswatch.errors import ConfigError
 from lenswatch.reference.order import Ordered, find_in_order
-from lenswatch.reference.paths import COLLECTED
+from lenswatch.reference.paths import COLLECTED, kept_folder
 
 __all__ = ["find_clean"]
 
@@ -16,9 +16,9 @@ def find_clean(config: Config) -> Ordered:
     Raises:
         ConfigError: There are neither.
     """
-    zone = config.camera.zone
+    zone, kept = config.camera.zone, kept_folder(config.storage_path)
     try:
-        return find_in_order(config.image_folder, config.camera_state.clean, zone)
+        return find_in_order(config.image_folder, config.camera_state.clean, zone, but=kept)
     except ConfigError:
         if not any((config.image_folder / COLLECTED).glob("*/*")):
             raise

@@ -15,8 +15,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from PIL import Image
-
 from lenswatch.errors import ConfigError
 from lenswatch.reference.capture import (
     Reading,
@@ -25,7 +23,7 @@ from lenswatch.reference.capture import (
     exif_reading,
     time_in_name,
 )
-from lenswatch.reference.pictures import FORMATS, SUFFIXES
+from lenswatch.reference.pictures import SUFFIXES, open_image
 from lenswatch.wire import CLOCK_ERROR, EARLIEST_CAPTURE
 
 __all__ = ["Ordered", "find_in_order", "in_order", "natural_key", "times_of"]
@@ -88,6 +86,7 @@ def find_in_order(
     patterns: Sequence[str],
     zone: ZoneInfo | None = None,
     key: str = "camera_state.clean",
+    but: Path | None = None,
 ) -> Ordered:
     """Return the pictures that match `patterns` in time order.
 
@@ -96,6 +95,7 @@ def find_in_order(
         patterns: File names or globs.
         zone: Zone of times without offset; None for that of this machine.
         key: Setting that the patterns come from, for messages.
+        but: Folder whose pictures only a pattern that names it matches.
 
     Raises:
         ConfigError: A pattern is absolute or matches no picture.
@@ -105,10 +105,18 @@ def find_in_order(
         if Path(pattern).is_absolute():
             raise ConfigError(f"{key}: {pattern!r}: give a name or pattern below {folder}")
         matches = {path for path in folder.glob(pattern) if path.suffix.lower() in SUFFIXES}
+        if but is not None and not _named(folder, pattern).is_relative_to(but):
+            matches = {path for path in matches if not path.is_relative_to(but)}
         if not matches:
             raise ConfigError(f"{key}: {pattern!r} names no picture below {folder}")
         found |= matches
     return in_order(found, zone, datetime.now(UTC))
+
+
+def _named(folder: Path, pattern: str) -> Path:
+    """Return the folder that a pattern names, up to its first sign for other names."""
+    parts = itertools.takewhile(lambda part: not set(part) & set("*?["), Path(pattern).parts)
+    return folder.joinpath(*parts)
 
 
 def in_order(files: set[Path], zone: ZoneInfo | None, now: datetime) -> Ordered:
@@ -182,7 +190,7 @@ def _exif_readings(pictures: Sequence[Path]) -> tuple[dict[Path, Reading], set[P
     ):  # about sizes, which are checked when it is decoded
         for path in pictures:
             try:
-                with Image.open(path, formats=FORMATS) as image:
+                with open_image(path) as image:
                     reading = exif_reading(image.getexif())
             except Exception:  # decoders raise nearly anything on damaged input
                 unreadable.add(path)

@@ -8,6 +8,7 @@ __all__ = [
     "COLLECTED",
     "calibration_folder",
     "current_digest",
+    "kept_folder",
     "model_version",
     "node_database",
     "reference_folder",
@@ -25,6 +26,11 @@ def reference_folder(storage: Path) -> Path:
 def calibration_folder(storage: Path) -> Path:
     """Return the folder of calibrations: a folder for each reference, a file for each stream."""
     return storage / "calibration"
+
+
+def kept_folder(storage: Path) -> Path:
+    """Return the folder of kept originals: a folder for each stream."""
+    return storage / "images" / "kept"
 
 
 def node_database(storage: Path) -> Path:

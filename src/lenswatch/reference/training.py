@@ -34,6 +34,7 @@ from lenswatch.reference.autoencoder import Autoencoder, encode
 from lenswatch.reference.identity import PictureFile, content_digest, path_below
 from lenswatch.reference.order import find_in_order, times_of
 from lenswatch.reference.pictures import encoder_input, read_bytes, read_picture
+from lenswatch.reference.pictures.depth import WHOLE, bits_of
 
 __all__ = [
     "Epoch",
@@ -82,11 +83,13 @@ class Footage:
         pixels: (n, height, width, 3) uint8, in a temporary file that is mapped into memory.
         files: The n files.
         digests: SHA-256 of the content of each file, hexadecimal.
+        largest: Largest value of those with 16 bits; None if there are none.
     """
 
     pixels: Pixels
     files: tuple[Path, ...]
     digests: tuple[str, ...]
+    largest: int | None = None
 
 
 def find_pictures(
@@ -126,9 +129,8 @@ def build_reference(
     """
     check_amount(len(pictures), fewest_pictures(config))
     with _threads(config.encoder.threads):
-        footage = read_pictures(
-            pictures, config.transform.resize, config.upload, progress, "clean pictures"
-        )
+        transform, footage = _read_clean(pictures, config, progress)
+        config = dataclasses.replace(config, transform=transform)
         check_amount(len(footage.files), fewest_pictures(config))
         autoencoder, epochs = _train(footage.pixels, config, progress)
         embeddings = embed(autoencoder, footage.pixels, config.transform, progress)
@@ -152,6 +154,7 @@ def read_pictures(
     limits: UploadConfig,
     progress: Progress = no_progress,
     kind: str = "pictures",
+    sample_bits: int = 0,
 ) -> Footage:
     """Read pictures at one size, leaving out those that cannot be read.
 
@@ -163,6 +166,7 @@ def read_pictures(
         limits: Bytes and pixels that are accepted.
         progress: Called after each picture.
         kind: Description of the pictures, for messages.
+        sample_bits: Bits of 16 that the camera uses; 0 for all.
 
     Raises:
         InputError: More than 2 % of the pictures cannot be read; up to 2 % are listed in a warning.
@@ -171,16 +175,46 @@ def read_pictures(
         pixels = np.memmap(file, np.uint8, "w+", shape=(len(pictures), *size, 3))
     used: dict[Path, str] = {}
     unreadable: dict[Path, str] = {}
+    largest: list[int] = []
     for done, path in enumerate(pictures, 1):
         try:
             data = read_bytes(path, limits)
-            pixels[len(used)] = read_picture(data, size, limits).pixels(size)
+            picture = read_picture(data, size, limits, sample_bits)
+            pixels[len(used)] = picture.pixels(size)
             used[path] = content_digest(data)
+            largest += [] if picture.largest is None else [picture.largest]
         except ImageError as error:
             unreadable[path] = str(error).removeprefix(f"{path}: ")
         progress(Step("reading pictures", done, len(pictures)))
     _check_unreadable(unreadable, len(pictures), kind)
-    return Footage(pixels[: len(used)], tuple(used), tuple(used.values()))
+    digests = tuple(used.values())
+    return Footage(pixels[: len(used)], tuple(used), digests, max(largest, default=None))
+
+
+def _read_clean(
+    pictures: Sequence[Path], config: Config, progress: Progress
+) -> tuple[TransformConfig, Footage]:
+    """Read the clean pictures; the bits that they use of 16 are those of the reference from then on.
+
+    All pictures together tell the bits, and later ones do not change them: a single dark picture of 12
+    bits looks like one of 10, and a camera may not change its scaling from picture to picture.
+    """
+    transform, limits = config.transform, config.upload
+    footage = read_pictures(
+        pictures, transform.resize, limits, progress, "clean pictures", transform.sample_bits
+    )
+    bits = WHOLE if footage.largest is None else bits_of(footage.largest)
+    if transform.sample_bits or bits == WHOLE:
+        return transform, footage
+    log.warning(
+        "the largest 16-bit value of the clean pictures is %s, so they are taken as %d bits; if the camera "
+        "has more, set transform.sample_bits and train again",
+        footage.largest,
+        bits,
+    )
+    transform = dataclasses.replace(transform, sample_bits=bits)
+    kind = "clean pictures again"
+    return transform, read_pictures(pictures, transform.resize, limits, progress, kind, bits)
 
 
 def _check_unreadable(unreadable: Mapping[Path, str], total: int, kind: str) -> None:

@@ -171,6 +171,25 @@ def test_a_cancelled_call_ends_its_process_and_is_no_error(
     assert [(r.levelname, "was cancelled" in r.message) for r in caplog.records] == [("INFO", True)]
 
 
+def test_a_call_that_is_cancelled_as_it_ends_leaves_its_process_to_the_next(tmp_path: Path) -> None:
+    async def play(pool: WorkerPool) -> None:
+        first = asyncio.create_task(pool.apply(held(tmp_path)))
+        await until(lambda: (tmp_path / "call").exists())
+        second = asyncio.create_task(pool.apply(held(tmp_path, "next")))
+        await asyncio.sleep(0)
+        worker = pool._places[0].worker
+        assert worker is not None
+        assert worker._answer is not None
+        worker._answer.add_done_callback(lambda _: first.cancel())
+        (tmp_path / "call.end").touch()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        (tmp_path / "next.end").touch()
+        assert await second == worker.pid
+
+    pooled(play)
+
+
 def test_a_call_that_takes_too_long_ends_its_process(tmp_path: Path) -> None:
     async def play(pool: WorkerPool) -> None:
         await pool.apply(calls.pid)
@@ -350,7 +369,7 @@ def test_the_parent_that_is_killed_leaves_no_process(tmp_path: Path) -> None:
         "    await asyncio.sleep(600)\n"
         "asyncio.run(main(Path(sys.argv[1])))\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(calls.__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     parent = subprocess.Popen(
         [sys.executable, "-c", script, str(tmp_path)],
         stdout=subprocess.PIPE,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections import Counter
 from collections.abc import Iterable
 from itertools import pairwise
@@ -15,8 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lenswatch.node.store import shedding as shedding_module
+from lenswatch.node.store.database import MIGRATIONS, open_engine
 from lenswatch.node.store.gaps import Gap, ShedCounts, shed_counts
 from lenswatch.node.store.store import NodeStore
+from lenswatch.wire import to_json
 from support.node_processes import drift_job
 
 PICTURE = b"\xff" * 19_000
@@ -216,23 +217,22 @@ def test_a_small_outbox_may_use_the_last_of_the_disk(
 
 def test_an_outbox_of_an_earlier_version_is_counted(tmp_path: Path) -> None:
     path = tmp_path / "node.db"
-    store = NodeStore(path)
-    for i, (warning, alarm) in enumerate([(0, 0), (1, 0), (0, 1), (0, 0), (0, 0)]):
-        job = drift_job(f"e{i}", stream="reef", warning=bool(warning), alarm=bool(alarm))
-        with store.begin() as transaction:
-            transaction.post(job, PICTURE)
-    size = counts(store).bytes
-    store.close()
-    connection = sqlite3.connect(path)
-    names = ("outbox_posted", "outbox_deleted", "outbox_changed", "picture_posted")
-    for name in (*names, "picture_deleted"):
-        connection.execute(f"DROP TRIGGER {name}")
-    connection.executescript(
-        "DROP TABLE gaps; DROP TABLE shedding; DROP INDEX outbox_clean;"
-        "ALTER TABLE outbox DROP COLUMN clean; ALTER TABLE outbox DROP COLUMN thinned;"
-        "PRAGMA user_version = 3"
-    )
-    connection.close()
+    engine = open_engine(path, 30, durable=False)
+    size = 0
+    with engine.begin() as connection:
+        for migration in MIGRATIONS[:3]:
+            migration(connection)
+        connection.exec_driver_sql("PRAGMA user_version = 3")
+        for i, (warning, alarm) in enumerate([(0, 0), (1, 0), (0, 1), (0, 0), (0, 0)], 1):
+            job = drift_job(f"e{i}", stream="reef", warning=bool(warning), alarm=bool(alarm))
+            text = to_json(job.to_json())
+            size += len(text) + len(PICTURE)
+            columns = "id, posted_at, due_at, attempts, tried, job"
+            connection.exec_driver_sql(
+                f"INSERT INTO outbox ({columns}) VALUES (?, 0, 0, 0, 0, ?)", (i, text)
+            )
+            connection.exec_driver_sql("INSERT INTO pictures VALUES (?, ?)", (i, PICTURE))
+    engine.dispose()
     store = NodeStore(path)
     assert counts(store) == ShedCounts(size, 0, 0, 0, None, None)
     with store.read() as database:

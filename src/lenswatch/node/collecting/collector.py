@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from PIL import Image
 
 from lenswatch.config import Config
 from lenswatch.errors import WriteError
@@ -24,14 +22,13 @@ from lenswatch.node.request import Request
 from lenswatch.node.store import collections as rows
 from lenswatch.node.store.collections import Kept
 from lenswatch.node.store.store import NodeStore
+from lenswatch.reference.original import original_bytes
 from lenswatch.reference.paths import COLLECTED, current_digest, model_version
-from lenswatch.reference.pictures import FORMATS, Picture
+from lenswatch.reference.pictures import Picture, suffix_of
 
 __all__ = ["Collector", "Incoming", "keep", "refuse"]
 
 FREE_BYTES = 2**30  # that a collection leaves on the disk
-_SUFFIX = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif", "BMP": ".bmp"}
-_SUFFIX |= {"GIF": ".gif", "JPEG2000": ".jp2", "PPM": ".ppm"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,13 +52,7 @@ class Incoming:
         cls, stream: str, source: bytes | Path | Picture, taken: datetime, arrival: datetime
     ) -> Incoming:
         """Read the picture's file; one that is decoded already becomes a PNG file."""
-        if isinstance(source, Path):
-            source = source.read_bytes()
-        elif isinstance(source, Picture):
-            buffer = io.BytesIO()
-            source.image.save(buffer, "PNG")
-            source = buffer.getvalue()
-        return cls(stream, source, taken, arrival)
+        return cls(stream, original_bytes(source), taken, arrival)
 
 
 class Collector:
@@ -248,9 +239,7 @@ def _ended(collection: Collection, kept: int) -> Collection:
 def _file(incoming: Incoming, digest: str) -> str:
     """Return a name that tells time and stream, and that no other content has."""
     stamp = incoming.taken.astimezone(UTC)
-    with Image.open(io.BytesIO(incoming.data), formats=FORMATS) as image:
-        suffix = _SUFFIX.get(image.format or "", ".jpg")  # also for MPO, a kind of JPEG
-    name = f"{stamp:%Y%m%dT%H%M%SZ}-{incoming.stream}-{digest[:12]}{suffix}"
+    name = f"{stamp:%Y%m%dT%H%M%SZ}-{incoming.stream}-{digest[:12]}{suffix_of(incoming.data)}"
     return f"{COLLECTED}/{incoming.stream}/{name}"
 
 

@@ -8,6 +8,7 @@ writes later fails when another process wrote in between.
 from __future__ import annotations
 
 import functools
+import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -18,10 +19,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.pool import QueuePool
 
-from lenswatch.errors import DiskFull, StoreError
+from lenswatch.errors import DiskFull, StoreDamaged, StoreError
 from lenswatch.node.store.reserve import free_bytes
 
 __all__ = [
+    "answer_ages",
     "answers",
     "collected",
     "collections",
@@ -31,13 +33,18 @@ __all__ = [
     "migrate",
     "named_errors",
     "open_engine",
+    "originals",
     "outbox",
     "pictures",
+    "repairs",
     "shedding",
+    "stored_json",
     "windows",
 ]
 
 NO_SPACE_BYTES = 256 * 1024  # on a disk with less, any failure is taken for a lack of space
+_DAMAGED = "the file is damaged or is not a database"
+STREAM_OF_JOB = "coalesce(json_extract(job, '$.parameters.stream'), '')"
 
 metadata = sa.MetaData()
 
@@ -59,6 +66,14 @@ answers = sa.Table(
     sa.Column("kind", sa.Text, nullable=False),  # of store.Kind
     sa.Column("body", sa.Text, nullable=False),
 )
+answer_ages = sa.Table(
+    "answer_ages",
+    metadata,
+    sa.Column("answer_id", sa.Integer, primary_key=True),  # the newest at that time
+    sa.Column("elapsed", sa.Float, nullable=False),  # seconds since the first of these rows
+    sa.Column("boot", sa.Text, nullable=False),  # id of the machine's boot
+    sa.Column("uptime", sa.Float, nullable=False),  # seconds since then
+)
 outbox = sa.Table(
     "outbox",
     metadata,
@@ -69,9 +84,12 @@ outbox = sa.Table(
     sa.Column("tried", sa.Boolean, nullable=False),  # the server may have stored it already
     sa.Column("drift_id", sa.Text),  # set once the server stored the job, but not yet its picture
     sa.Column("parked_because", sa.Text),
+    sa.Column("parked_at", sa.Float),  # the last time; it stays when the row is sent again
+    sa.Column("out_of_turn", sa.Boolean, nullable=False),  # newer jobs of its stream may go first
     sa.Column("job", sa.Text, nullable=False),
     sa.Column("clean", sa.Boolean, nullable=False),  # the job may go when space is short
     sa.Column("thinned", sa.Integer, nullable=False),  # how often its neighbours went
+    sa.Column("stream", sa.Text, sa.Computed(STREAM_OF_JOB, persisted=False)),
 )
 pictures = sa.Table(
     "pictures",
@@ -106,6 +124,23 @@ collected = sa.Table(
     sa.Column("digest", sa.Text, primary_key=True),  # the same content is kept once
     sa.Column("taken", sa.Float, nullable=False),
     sa.Column("file", sa.Text, nullable=False),
+)
+repairs = sa.Table(
+    "repairs",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("at", sa.Text, nullable=False),  # ISO 8601 in UTC
+    sa.Column("kept_as", sa.Text, nullable=False),  # name of the damaged file
+    sa.Column("recovered", sa.Text, nullable=False),  # JSON of salvage.Recovered
+)
+originals = sa.Table(
+    "originals",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),  # in the order in which they were kept
+    sa.Column("event", sa.Text, nullable=False),  # the event id as names have it
+    sa.Column("file", sa.Text, nullable=False),  # below the storage folder, with slashes
+    sa.Column("bytes", sa.Integer, nullable=False),
+    sa.Column("upto", sa.Integer, nullable=False),  # bytes of this one and of all before it
 )
 
 gaps = sa.Table(  # drift jobs that were not kept since the last one of their stream that was
@@ -229,11 +264,64 @@ def _add_shedding(connection: sa.Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
+def _keep_order(connection: sa.Connection) -> None:
+    """Add what keeps the order of each stream, and the time of parking."""
+    job = "parked_because IS NULL AND drift_id IS NULL"
+    for statement in (
+        "ALTER TABLE outbox ADD COLUMN parked_at REAL",
+        "ALTER TABLE outbox ADD COLUMN out_of_turn INTEGER NOT NULL DEFAULT 0",
+        f"ALTER TABLE outbox ADD COLUMN stream TEXT GENERATED ALWAYS AS ({STREAM_OF_JOB}) VIRTUAL",
+        "UPDATE outbox SET parked_at = posted_at, out_of_turn = 1 WHERE parked_because IS NOT NULL",
+        "DROP INDEX outbox_jobs",
+        "DROP INDEX outbox_parked",
+        # With all that tells whether a job is due, so that those held back are passed over quickly.
+        f"CREATE INDEX outbox_jobs ON outbox (id, stream, due_at, out_of_turn) WHERE {job}",
+        f"CREATE INDEX outbox_streams ON outbox (stream, id) WHERE {job}",
+        f"CREATE INDEX outbox_put_off ON outbox (due_at) WHERE {job} AND due_at > 0",
+        "CREATE INDEX outbox_parked ON outbox (stream, id) WHERE parked_because IS NOT NULL",
+        # For counting; the table itself is as large as the pictures.
+        "CREATE INDEX pictures_of ON pictures (outbox_id)",
+    ):
+        connection.exec_driver_sql(statement)
+
+
+def _add_answer_ages(connection: sa.Connection) -> None:
+    """Add the table by which answers age, however the clock jumps."""
+    connection.exec_driver_sql(
+        """CREATE TABLE answer_ages (
+            answer_id INTEGER PRIMARY KEY, elapsed REAL NOT NULL, boot TEXT NOT NULL,
+            uptime REAL NOT NULL)"""
+    )
+
+
+def _add_repairs(connection: sa.Connection) -> None:
+    """Add the table of damaged files that this file has replaced."""
+    connection.exec_driver_sql(
+        """CREATE TABLE repairs (
+            id INTEGER PRIMARY KEY, at TEXT NOT NULL, kept_as TEXT NOT NULL, recovered TEXT NOT NULL)"""
+    )
+
+
+def _add_originals(connection: sa.Connection) -> None:
+    """Add the table of kept originals."""
+    for statement in (
+        """CREATE TABLE originals (
+            id INTEGER PRIMARY KEY, event TEXT NOT NULL, file TEXT NOT NULL, bytes INTEGER NOT NULL,
+            upto INTEGER NOT NULL)""",
+        "CREATE INDEX originals_event ON originals (event)",
+    ):
+        connection.exec_driver_sql(statement)
+
+
 MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (
     _create_tables,
     _name_answers,
     _add_collections,
     _add_shedding,
+    _add_answer_ages,
+    _add_repairs,
+    _keep_order,
+    _add_originals,
 )
 
 
@@ -322,7 +410,7 @@ def is_busy(error: sa.exc.DBAPIError) -> bool:
 
 @contextmanager
 def named_errors(path: Path) -> Iterator[None]:
-    """Raise database errors as a StoreError that names the file.
+    """Raise database errors as a StoreError that names the file, or as StoreDamaged.
 
     Other exceptions pass: they come from the caller's code inside the transaction.
     """
@@ -332,32 +420,46 @@ def named_errors(path: Path) -> Iterator[None]:
         raise _named(path, error.orig) from error
     except sqlite3.Error as error:  # from the statements that go straight to the driver
         raise _named(path, error) from error
+    except _NotJsonError as error:
+        raise StoreDamaged(f"{path}: {error}; {_DAMAGED}") from error
+
+
+class _NotJsonError(ValueError):
+    """A stored text that is not the JSON that was written."""
+
+
+def stored_json(text: str) -> Any:
+    """Return the value of JSON that this node wrote; inside `named_errors`, anything else is damage."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise _NotJsonError(f"a stored text is no JSON: {error}") from None
 
 
 def _named(path: Path, error: BaseException | None) -> StoreError:
-    kind = DiskFull if _is_full(path, error) else StoreError
-    return kind(f"{path}: {error}; {_advice(error)}")
+    name = getattr(error, "sqlite_errorname", "")
+    # The driver itself decodes text, and its error has no name.
+    if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")) or any(
+        each in str(error) for each in ("decode to UTF-8", "malformed JSON")
+    ):
+        return StoreDamaged(f"{path}: {error}; {_DAMAGED}")
+    kind = DiskFull if _is_full(path, name) else StoreError
+    return kind(f"{path}: {error}; {_advice(name)}")
 
 
-def _is_full(path: Path, error: BaseException | None) -> bool:
+def _is_full(path: Path, name: str) -> bool:
     """Return True for a lack of space.
 
     SQLite names it so only where `write` fails with ENOSPC. With a quota that is used up, `write` fails with
     another error, and the disk has free space.
     """
-    name = getattr(error, "sqlite_errorname", "")
     if name in ("SQLITE_FULL", "SQLITE_IOERR_WRITE"):
         return True
     other = name.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN"))
     return other and free_bytes(path.parent) < NO_SPACE_BYTES
 
 
-def _advice(error: BaseException | None) -> str:
-    name = getattr(error, "sqlite_errorname", "")
-    if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
-        return (
-            "the file is damaged or is not a database: move it away and restart, or restore a copy"
-        )
+def _advice(name: str) -> str:
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return "another process kept it locked for too long: find out which one has it open"
     if name in ("SQLITE_FULL", "SQLITE_IOERR_WRITE"):

@@ -30,13 +30,13 @@ def open_to_read(path: Path) -> Iterator[NodeStore | None]:
     if not path.exists():
         yield None
     elif os.access(path, os.W_OK) and os.access(path.parent, os.W_OK):
-        with contextlib.closing(NodeStore(path)) as store:
+        with contextlib.closing(NodeStore(path, repairs=False)) as store:
             yield store
     else:
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder) / path.name
             _copy(path, copy)
-            with contextlib.closing(NodeStore(copy)) as store:
+            with contextlib.closing(NodeStore(copy, repairs=False)) as store:
                 yield store
 
 

@@ -6,8 +6,6 @@ of processes and threads may use one file.
 
 from __future__ import annotations
 
-import contextlib
-import json
 import logging
 import threading
 import time
@@ -16,12 +14,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
-from lenswatch.errors import DiskFull, StoreError
+from lenswatch.errors import DiskFull, StoreDamaged, StoreError
+from lenswatch.node.store.damage import Damage
 from lenswatch.node.store.database import (
     answers,
     migrate,
@@ -29,9 +28,11 @@ from lenswatch.node.store.database import (
     open_engine,
     outbox,
     pictures,
+    stored_json,
     windows,
 )
 from lenswatch.node.store.gaps import Gap, add_gap, take_gap
+from lenswatch.node.store.pruning import Pruning
 from lenswatch.node.store.reserve import Reserve
 from lenswatch.node.store.shedding import Shedder
 from lenswatch.node.store.statement import Statement
@@ -41,10 +42,10 @@ __all__ = ["Answer", "Kind", "NodeStore", "StreamSummary", "Transaction", "newes
 
 log = logging.getLogger(__name__)
 
-WEEK_SECONDS = 7 * 24 * 3600.0
-PRUNE_AT_MOST = 200  # answers at once
+LARGE_WAL_BYTES = 1000 * 4096  # at which SQLite makes a checkpoint by itself
 
 Kind = Literal["judged", "refused", "too large"]
+Result = TypeVar("Result")
 
 
 _ANSWER = Statement(
@@ -80,12 +81,8 @@ _DELETE_OTHERS = Statement(
     )
 )
 _PUT_ANSWER = Statement(insert(answers), ("event_id", "answered_at", "kind", "body"))
-_PRUNE = sa.delete(answers).where(
-    answers.c.id.in_(sa.select(answers.c.id).order_by(answers.c.id).limit(PRUNE_AT_MOST)),
-    answers.c.answered_at < sa.bindparam("before"),
-)
 _POST = Statement(
-    insert(outbox).values(due_at=0.0, attempts=0, tried=False, thinned=0),
+    insert(outbox).values(due_at=0.0, attempts=0, tried=False, out_of_turn=False, thinned=0),
     ("posted_at", "job", "clean"),
 )
 _PUT_PICTURE = Statement(insert(pictures), ("outbox_id", "data"))
@@ -119,13 +116,15 @@ class NodeStore:
         max_bytes: Bytes of the jobs and pictures that wait, past which some are shed; None for as many as
             the disk takes.
         durable: Let each commit wait for the disk; False for a database that is deleted afterwards.
-        keep_answers: Seconds for which an answer is kept for retries.
-        prune_every: Number of answers after which old ones are deleted.
+        pruning: Rule by which answers are kept for retries.
         clock: Seconds since 1970 in UTC.
+        repairs: Repair the file when it is damaged.
 
     Raises:
-        StoreError: The file is damaged, another program's, of a newer version, or not writable. Every
-            method raises it too.
+        StoreDamaged: The file was damaged. It is repaired by now, and what was asked may be tried again; the
+            windows of all streams start anew. Every method but the single reads raises it.
+        StoreError: The file is another program's, of a newer version, or not writable; or it is damaged and
+            cannot be repaired. Every method raises it too.
     """
 
     def __init__(
@@ -136,9 +135,9 @@ class NodeStore:
         keep_outbox: bool = True,
         max_bytes: int | None = None,
         durable: bool = True,
-        keep_answers: float = WEEK_SECONDS,
-        prune_every: int = 100,
+        pruning: Pruning | None = None,
         clock: Callable[[], float] = time.time,
+        repairs: bool = True,
     ) -> None:
         self.path = Path(path)
         self.keep_outbox = keep_outbox
@@ -148,24 +147,22 @@ class NodeStore:
         self.clock = clock
         self._busy_timeout = busy_timeout
         self._writing = threading.Lock()  # wakes the next thread at once, where SQLite only polls
-        self._keep_answers, self._prune_every = keep_answers, prune_every
-        self._unpruned = prune_every - 1  # answers written since old ones were last deleted
+        self._pruning = pruning or Pruning()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(f"{self.path}: cannot make its folder: {error.strerror}") from error
-        self._reader = open_engine(self.path, busy_timeout, durable=durable)
-        self._writer = self._reader.execution_options(begin="BEGIN IMMEDIATE")
+        self._short = False  # a transaction found no space, and there is little still
+        self._damage = Damage(self.path, busy_timeout, repairs=repairs)
+        with named_errors(self.path):
+            self._reader = open_engine(self.path, busy_timeout, durable=durable)
+            self._writer = self._reader.execution_options(begin="BEGIN IMMEDIATE")
         try:
-            self._migrate()
+            self.again(self._open)
         except DiskFull:
             if not self.reserve.release():
                 raise
-            self._migrate()
-
-    def _migrate(self) -> None:
-        with named_errors(self.path):
-            migrate(self._reader, self._writer, self._busy_timeout)
+            self.again(self._open)
 
     @contextmanager
     def begin(self, *, leaving: int = 0) -> Iterator[Transaction]:
@@ -175,50 +172,76 @@ class NodeStore:
             leaving: Pieces of the reserve that are not given back to a full disk for this transaction.
 
         Raises:
-            DiskFull: There is no space for it. A piece of the reserve was given back, so that another try
-                may succeed.
+            DiskFull: There is no space for it. Some was made, so that another try may succeed.
         """
-        if not self._writing.acquire(timeout=self._busy_timeout):
-            raise StoreError(
-                f"{self.path}: another thread kept it locked for more than "
-                f"{self._busy_timeout:g} s; try again"
-            )
-        try:
-            with named_errors(self.path), self._writer.begin() as connection:
-                transaction = Transaction(connection, self)
-                yield transaction
-                self._prune_sometimes(transaction)
-        except DiskFull:
-            if self.reserve.release(leaving):
-                self._checkpoint()
-            raise
-        finally:
-            self._writing.release()
+        with self._damage.repaired(self._reader), self._alone():
+            try:
+                with named_errors(self.path), self._writer.begin() as connection:
+                    transaction = Transaction(connection, self)
+                    yield transaction
+                    self._pruning.after(connection, transaction.answers_put)
+            except DiskFull:
+                self._make_space(leaving)
+                raise
+        if self._short:  # SQLite does it by itself in a large WAL only
+            self._checkpoint()
+            self._short = self.shedder.is_tight()
         if transaction.posted:
             self.posted.set()
         for notice in transaction.notices:
             log.warning("%s: %s", self.path, notice)
 
-    def _checkpoint(self) -> None:
-        """Let the file take the space of its WAL, before another program takes what was given back."""
-        with contextlib.suppress(StoreError), self.read() as connection:
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+    def _make_space(self, leaving: int) -> None:
+        """Let the WAL be written from its beginning again, and give it some reserve where it is small."""
+        self._short = True
+        wal = self.path.with_name(f"{self.path.name}-wal")
+        if not wal.exists() or wal.stat().st_size < LARGE_WAL_BYTES:
+            self.reserve.release(leaving)
+        if not self._checkpoint() and self.reserve.release(leaving):
+            self._checkpoint()
+
+    def _checkpoint(self) -> bool:
+        """Write what is in the WAL into the file, and return False where there is no space for it."""
+        try:
+            with named_errors(self.path), self._reader.connect() as connection:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+        except DiskFull:
+            return False
+        except StoreError:  # not for want of space
+            return True
+        return True
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """Open a connection for single reads outside any transaction; it never waits for a writer."""
-        with named_errors(self.path), self._reader.connect() as connection:
+        with (
+            self._damage.repaired(self._reader),
+            named_errors(self.path),
+            self._reader.connect() as connection,
+        ):
             yield connection
+
+    def again(self, work: Callable[[], Result]) -> Result:
+        """Do something, and once more if the file was found to be damaged and was repaired.
+
+        Args:
+            work: What to do; nothing of it is committed when it raises StoreDamaged.
+
+        Raises:
+            StoreError: The file cannot be used, or was damaged twice.
+        """
+        try:
+            return work()
+        except StoreDamaged:
+            return work()
 
     def answer(self, event_id: str) -> Answer | None:
         """Return the first answer to `event_id`, None if there is none or it is no longer kept."""
-        with self.read() as connection:
-            return _answer(connection, event_id)
+        return self.again(lambda: self._read(_answer, event_id))
 
     def window(self, stream: str, digest: str) -> bytes | None:
         """Return the stored state of `stream` under the reference `digest`, or None."""
-        with self.read() as connection:
-            return _window(connection, stream, digest)
+        return self.again(lambda: self._read(_window, stream, digest))
 
     def streams(self) -> list[StreamSummary]:
         """Return all streams, the one with the newest image first."""
@@ -233,13 +256,32 @@ class NodeStore:
     def close(self) -> None:
         """Close all connections. They are opened again when needed."""
         self._reader.dispose()
+        with self._writing:
+            self._damage.close()
 
-    def _prune_sometimes(self, transaction: Transaction) -> None:
-        self._unpruned += transaction.answers_put
-        if self._unpruned >= self._prune_every:
-            before = self.clock() - self._keep_answers
-            transaction.connection.execute(_PRUNE, {"before": before})
-            self._unpruned = 0
+    def _open(self) -> None:
+        with self._damage.repaired(self._reader), self._writing, self._damage.guard.alone():
+            self._damage.check()
+        with self._damage.repaired(self._reader), self._alone(), named_errors(self.path):
+            migrate(self._reader, self._writer, self._busy_timeout)
+
+    def _read(self, statement: Callable[..., Result], *given: str) -> Result:
+        with self.read() as connection:
+            return statement(connection, *given)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Wait until no other thread writes and no process repairs the file."""
+        if not self._writing.acquire(timeout=self._busy_timeout):
+            raise StoreError(
+                f"{self.path}: another thread kept it locked for more than "
+                f"{self._busy_timeout:g} s; try again"
+            )
+        try:
+            with self._damage.guard.shared():
+                yield
+        finally:
+            self._writing.release()
 
 
 class Transaction:
@@ -344,7 +386,7 @@ def newest_window(connection: sa.Connection, stream: str) -> tuple[str, bytes] |
 
 def _answer(connection: sa.Connection, event_id: str) -> Answer | None:
     row = _ANSWER(connection, {"event_id": event_id}).fetchone()
-    return None if row is None else Answer(row[0], json.loads(row[1]))
+    return None if row is None else Answer(row[0], stored_json(row[1]))
 
 
 def _window(connection: sa.Connection, stream: str, digest: str) -> bytes | None:

@@ -16,28 +16,9 @@ from PIL import Image
 
 from lenswatch.config import TransformConfig, UploadConfig
 from lenswatch.errors import ImageError, ImageTooLarge
-from lenswatch.reference.pictures import encoder_input, read_picture, read_picture_file
+from lenswatch.reference.pictures import encoder_input, raster, read_picture, read_picture_file
+from support.pictures import LIMITS, SIZE, encoded, gradient, pixels, textured
 from support.samples import huge_png
-
-SIZE = (54, 96)
-LIMITS = UploadConfig()
-
-
-def encoded(image: Any, fmt: str = "PNG", **options: Any) -> Any:
-    buffer = io.BytesIO()
-    image.save(buffer, fmt, **options)
-    return buffer.getvalue()
-
-
-def gradient(width: int = 192, height: int = 108) -> Any:
-    rows, columns = np.mgrid[0:height, 0:width]
-    return Image.fromarray(
-        np.stack([columns * 255 // width, rows * 255 // height, 255 - columns], -1).astype(np.uint8)
-    )
-
-
-def pixels(data: Any, size: Any = SIZE) -> Any:
-    return read_picture(data, size, LIMITS).pixels(size).astype(int)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +33,34 @@ def test_a_large_jpeg_is_decoded_at_reduced_scale() -> None:
     picture = read_picture(encoded(gradient(1920, 1080), "JPEG"), SIZE, LIMITS)
     assert (picture.width, picture.height) == (1920, 1080)
     assert picture.image.size == (240, 135)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["RGB", "L", "LA", "P", "RGBA", "CMYK"])
+@pytest.mark.parametrize("fmt", ["JPEG", "PNG"])
+def test_pixels_are_those_of_pillow_and_one_scaling_by_torch(
+    fmt: str, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pixels as the first references were made of them: what is stored with those stays comparable."""
+    from torch import from_numpy
+    from torch.nn.functional import interpolate
+
+    monkeypatch.setattr(raster, "BAND", 20_000)  # pixels: several bands
+    if (fmt, mode) not in {("JPEG", m) for m in ("LA", "P", "RGBA")} | {("PNG", "CMYK")}:
+        image = textured(801, 599).convert(mode)
+        if mode in ("RGBA", "LA"):
+            image.putalpha(gradient(801, 599).convert("L"))
+        data = encoded(image, fmt)
+        with Image.open(io.BytesIO(data)) as decoded:
+            decoded.draft("RGB", (SIZE[1], SIZE[0]))
+            shown = decoded.copy()
+        if shown.has_transparency_data:
+            white = Image.new("RGBA", shown.size, "white")
+            white.alpha_composite(shown.convert("RGBA"))
+            shown = white
+        planes = from_numpy(np.array(shown.convert("RGB"))).permute(2, 0, 1)[None]
+        expected = interpolate(planes, size=SIZE, mode="bilinear", antialias=True)[0]
+        assert np.array_equal(pixels(data), expected.permute(1, 2, 0).numpy())
 
 
 def test_pictures_are_turned_upright() -> None:

@@ -1,0 +1,124 @@
+"""Damage of `node.db`: noticed by whoever meets it, repaired once, and told."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from lenswatch.errors import StoreDamaged, StoreError
+from lenswatch.node.store.database import repairs as table
+from lenswatch.node.store.guard import Guard, beside
+from lenswatch.node.store.pages import read_log
+from lenswatch.node.store.repair import repair_in_a_process
+from lenswatch.node.store.salvage import Recovered
+
+__all__ = ["Damage", "Repair", "repairs_of"]
+
+log = logging.getLogger(__name__)
+
+REST_SECONDS = 10.0  # between two repairs: a file that is damaged again at once will be so again
+
+
+class Repair(NamedTuple):
+    """A repair of the database.
+
+    Attributes:
+        at: ISO 8601 in UTC.
+        kept_as: Name of the damaged file.
+        recovered: Numbers of rows.
+    """
+
+    at: str
+    kept_as: str
+    recovered: Recovered
+
+
+def repairs_of(connection: sa.Connection) -> list[Repair]:
+    """Return the repairs of a database, the oldest first."""
+    rows = connection.execute(sa.select(table).order_by(table.c.id))
+    return [Repair(row.at, row.kept_as, Recovered(**json.loads(row.recovered))) for row in rows]
+
+
+class Damage:
+    """The damage of one `node.db` as one process meets it.
+
+    Args:
+        path: The database.
+        timeout: Seconds to wait for others that write.
+        repairs: Repair it.
+    """
+
+    def __init__(self, path: Path, timeout: float, *, repairs: bool) -> None:
+        self.guard = Guard(path, timeout)
+        self._path = path
+        self._timeout = timeout
+        self._repairs = repairs
+        self._one = threading.Lock()
+        self._known = self.guard.last_repair()
+        self._rests_until = 0.0
+
+    @contextmanager
+    def repaired(self, engine: sa.Engine) -> Iterator[None]:
+        """Repair the database when damage ends the block, and raise StoreDamaged for a new try.
+
+        Args:
+            engine: Its connections are closed then.
+
+        Raises:
+            StoreError: It cannot be repaired.
+        """
+        known = self._known
+        try:
+            yield
+        except StoreDamaged as error:
+            if not self._repairs:
+                raise StoreError(f"{error}; a running node repairs it") from error
+            self._repair(str(error), known, engine)
+            raise
+
+    def check(self) -> None:
+        """Look for damage of which SQLite says nothing, while nobody writes.
+
+        It drops the log of an empty file, and what comes after a damaged part of a log.
+
+        Raises:
+            StoreDamaged: There is such damage.
+        """
+        if not self._path.exists():
+            return
+        if self._path.stat().st_size == 0:
+            raise StoreDamaged(f"{self._path}: the file is empty")
+        try:
+            log = read_log(beside(self._path, "-wal").read_bytes())
+        except FileNotFoundError:
+            return
+        if log.is_damaged:
+            raise StoreDamaged(f"{self._path}: its log is damaged")
+
+    def close(self) -> None:
+        """Close the file of the lock."""
+        self.guard.close()
+
+    def _repair(self, problem: str, known: str, engine: sa.Engine) -> None:
+        with self._one:
+            if self._known != known:  # another thread has done it
+                return
+            if time.monotonic() < self._rests_until:
+                raise StoreError(
+                    f"{problem}; it was repaired a moment ago, so disk or memory may be failing"
+                )
+            empty = self._path.stat().st_size == 0
+            said = repair_in_a_process(self._path, known, empty=empty, timeout=self._timeout)
+            if said:
+                log.warning("%s", said)
+                self._rests_until = time.monotonic() + REST_SECONDS
+            engine.dispose()
+            self._known = self.guard.last_repair()

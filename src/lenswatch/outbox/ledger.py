@@ -1,0 +1,41 @@
+"""The results of sending, written to the outbox."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from lenswatch.outbox.limits import DeliveryLimits
+from lenswatch.outbox.rows import DeliveryResult, OutboxRows
+
+__all__ = ["Ledger"]
+
+log = logging.getLogger(__name__)
+
+
+class Ledger:
+    """Writes results, and says now and then that jobs were parked."""
+
+    def __init__(self, rows: OutboxRows, limits: DeliveryLimits) -> None:
+        self.rows = rows
+        self.limits = limits
+        self._silent_until = 0.0
+
+    def result(self) -> DeliveryResult:
+        """Return an empty result."""
+        return DeliveryResult(self.limits)
+
+    def settle(self, result: DeliveryResult) -> None:
+        """Record a result, if there is anything in it."""
+        if not result:
+            return
+        self.rows.settle(result)
+        if result.parked and time.monotonic() > self._silent_until:  # thousands may be alike
+            reason = next(iter(result.parked.values()))
+            log.warning(
+                "the server rejected drift jobs, which are parked and not sent again before a day is over "
+                "(`lenswatch outbox list` shows them); one reason: %s",
+                reason,
+            )
+        if result.parked:
+            self._silent_until = time.monotonic() + self.limits.silence_seconds

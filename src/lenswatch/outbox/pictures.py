@@ -1,0 +1,92 @@
+"""Delivery of pictures, each after its drift job was stored."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+from lenswatch.client.client import TrackingClient
+from lenswatch.errors import TrackingError, TrackingRefused, TrackingUnavailable
+from lenswatch.outbox.blame import REFUSALS, may_be_the_jobs_fault
+from lenswatch.outbox.ledger import Ledger
+from lenswatch.outbox.rows import DeliveryResult, PictureRow
+from lenswatch.outbox.target import Target
+
+__all__ = ["PictureDelivery"]
+
+log = logging.getLogger(__name__)
+
+
+class PictureDelivery:
+    """Sends due pictures. When that fails only pictures are delayed: no job waits for a picture.
+
+    Attributes:
+        trouble: The kind of error because of which pictures wait; empty if there is none.
+    """
+
+    def __init__(
+        self,
+        client: TrackingClient,
+        target: Target,
+        ledger: Ledger,
+        may_send: Callable[[], bool],
+    ) -> None:
+        self._client = client
+        self._target = target
+        self._ledger = ledger
+        self._may_send = may_send
+        self._due = 0.0
+        self._failures = 0
+        self.trouble = ""
+
+    def once(self) -> bool:
+        """Send a few pictures, and return True if there were any and none failed."""
+        if not self._may_send() or time.monotonic() < self._due:
+            return False
+        pictures = self._ledger.rows.due_pictures(self._ledger.limits.pictures)
+        try:
+            self._send(pictures)
+        except TrackingError as error:
+            if not self.trouble:
+                log.warning("pictures wait: %s", error)
+            self.trouble = type(error).__name__
+            self._due = time.monotonic() + self._ledger.limits.delay(self._failures)
+            self._failures += 1
+            return False
+        if pictures:
+            self.trouble, self._failures = "", 0
+        return bool(pictures)
+
+    def _send(self, rows: Sequence[PictureRow]) -> None:
+        failed, accepted = self._ledger.result(), False
+        for row in rows:
+            if not self._may_send():
+                return
+            try:
+                self._ledger.settle(self._send_one(self._target.id(), row))
+                accepted = True
+            except TrackingUnavailable as unavailable:
+                if not (unavailable.status and may_be_the_jobs_fault(unavailable)):
+                    raise
+                if row is rows[-1] and not accepted:
+                    raise
+                failed.blame(row, f"its picture: {unavailable}")
+        if accepted:
+            self._ledger.settle(failed)
+
+    def _send_one(self, experiment: str, row: PictureRow) -> DeliveryResult:
+        result = self._ledger.result()
+        try:
+            data = self._ledger.rows.picture(row.id)
+            if data is not None:
+                self._client.put_image(experiment, row.drift_id, data)  # or the server takes none
+            result.done.append(row.id)
+        except TrackingRefused as refused:
+            if refused.gone:  # the job was deleted on the server
+                result.done.append(row.id)
+            elif refused.status in REFUSALS:
+                result.parked[row.id] = f"its picture: {refused.reason}"
+            else:
+                raise
+        return result

@@ -1,0 +1,174 @@
+"""TIFF: the kinds that Pillow decodes wrongly without an error, and the previews of camera raw files.
+
+A TIFF may hold nearly anything. What is not named here was compared with tifffile's decoding of it, see
+`tests/reference/pictures/test_tiff.py`.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+from lenswatch.errors import ImageError
+from lenswatch.reference.pictures.depth import Depth
+
+__all__ = ["Raw", "check_tiff", "describe_tiff", "is_tiff", "is_turned", "raw_of", "strip_bytes"]
+
+_KIND, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
+_MAKE, _ORIENTATION, _OFFSETS, _ROWS, _COUNTS, _PLANES, _BELOW = 271, 274, 273, 278, 279, 284, 330
+_SAMPLE_FORMAT, _JPEG_OFFSET, _JPEG_LENGTH, _SUBSAMPLING, _DNG = 339, 513, 514, 530, 50706
+_WHITE_IS_ZERO, _YCBCR, _CFA, _LINEAR_RAW = 0, 6, 32803, 34892
+_UNCOMPRESSED, _OLD_JPEG, _JPEG = 1, 6, 7
+_BY_PLANES, _SIGNED = 2, 2
+_REDUCED = 1  # bit of _KIND: a smaller version of another picture of the file
+_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_MOST_DIRECTORIES = 64
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A camera raw file.
+
+    Attributes:
+        name: Its kind, for people.
+        preview: The JPEG of its largest preview; None if there is none.
+    """
+
+    name: str
+    preview: bytes | None
+
+
+def is_tiff(data: bytes) -> bool:
+    """Return True for the beginning of a TIFF, which is also that of most camera raw files."""
+    return data.startswith(_MAGIC)
+
+
+def check_tiff(image: Image.Image) -> Depth:
+    """Return the scaling of the values of an opened TIFF.
+
+    Raises:
+        ImageError: Pillow would decode it as something else than it is.
+    """
+    tags = _tags_of(image)
+    bits = max(_numbers(tags, _BITS) or (1,))
+    compression, colours = _number(tags, _COMPRESSION, 1), _number(tags, _PHOTOMETRIC, 0)
+    if _SIGNED in _numbers(tags, _SAMPLE_FORMAT):
+        raise ImageError(
+            "the picture is a TIFF with signed values, whose black and white are unknown; save it "
+            "with unsigned ones"
+        )
+    if bits > 8 and compression == _UNCOMPRESSED and _number(tags, _PLANES, 1) == _BY_PLANES:
+        raise ImageError(
+            f"the picture is an uncompressed TIFF with {bits} bits, stored by planes, which is not "
+            "read; save it compressed, or with interleaved colours"
+        )
+    subsampling = _numbers(tags, _SUBSAMPLING) or (2, 2)
+    if colours == _YCBCR and compression == _UNCOMPRESSED and set(subsampling) != {1}:
+        raise ImageError(
+            "the picture is an uncompressed TIFF with reduced colour (YCbCr), which is not read; "
+            "save it as RGB"
+        )
+    return Depth(12 if bits == 12 else 16, inverted=colours == _WHITE_IS_ZERO and bits > 8)
+
+
+def is_turned(image: Image.Image) -> bool:
+    """Return True for an opened TIFF with an orientation."""
+    return _number(_tags_of(image), _ORIENTATION, 1) != 1
+
+
+def strip_bytes(image: Image.Image) -> int:
+    """Return the bytes of one decoded strip of an opened TIFF, which its decoder holds beside all."""
+    tags = _tags_of(image)
+    if _number(tags, _COMPRESSION, 1) == _UNCOMPRESSED:
+        return 0
+    width, height = _number(tags, _WIDTH, 0), _number(tags, _HEIGHT, 0)
+    rows = min(_number(tags, _ROWS, height), height) if _OFFSETS in tags else 0
+    return width * rows * sum(_numbers(tags, _BITS)) // 8
+
+
+def describe_tiff(data: bytes) -> str:
+    """Return the kind of a TIFF that cannot be read: "a TIFF with 14 bits"; "" if nothing tells."""
+    first = next(_directories(data), None)
+    if first is None:
+        return ""
+    bits = _numbers(first, _BITS)
+    told = f"a TIFF with {max(bits)} bits, " if bits else "a TIFF with "
+    return (
+        f"{told}colour kind {_number(first, _PHOTOMETRIC, 0)} and compression "
+        f"{_number(first, _COMPRESSION, 1)}"
+    )
+
+
+def raw_of(data: bytes) -> Raw | None:
+    """Return what is known of a camera raw file in TIFF; None for another TIFF."""
+    directories = list(_directories(data))
+    if not directories:
+        return None
+    first = directories[0]
+    colours = {_number(each, _PHOTOMETRIC, 0) for each in directories}
+    is_dng = _DNG in first
+    is_reduced = bool(_number(first, _KIND, 0) & _REDUCED) and _BELOW in first
+    if not (is_dng or is_reduced or colours & {_CFA, _LINEAR_RAW}):
+        return None
+    made_by_apple = str(first.get(_MAKE, "")).strip("\0 ") == "Apple"
+    name = "DNG, camera raw" if is_dng else "camera raw"
+    if is_dng and made_by_apple and _LINEAR_RAW in colours:
+        name = "Apple ProRAW (DNG, camera raw)"
+    previews = [each for each in (_jpeg(data, tags) for tags in directories) if each]
+    return Raw(name, max(previews, key=len, default=None))
+
+
+def _jpeg(data: bytes, tags: Any) -> bytes | None:
+    """Return the JPEG that is all of a directory's picture, with colours that are not raw."""
+    if _number(tags, _PHOTOMETRIC, _YCBCR) in (_CFA, _LINEAR_RAW):
+        return None
+    compression = _number(tags, _COMPRESSION, 1)
+    if compression in (_OLD_JPEG, _JPEG) and len(_numbers(tags, _OFFSETS)) == 1:
+        start, length = _number(tags, _OFFSETS, 0), _number(tags, _COUNTS, 0)
+    elif _JPEG_OFFSET in tags:
+        start, length = _number(tags, _JPEG_OFFSET, 0), _number(tags, _JPEG_LENGTH, 0)
+    else:
+        return None
+    found = data[start : start + length]
+    return found if found.startswith(b"\xff\xd8\xff") else None
+
+
+def _directories(data: bytes) -> Iterator[Any]:
+    """Yield the directories of a TIFF, those below the first behind it; stop at a damaged one."""
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            first = ImageFileDirectory_v2(data[:16] if b"+" in data[2:4] else data[:8])
+            offsets, seen = [first.next], set[int]()
+            while offsets and len(seen) < _MOST_DIRECTORIES:
+                offset = offsets.pop(0)
+                if offset in seen or not 0 < offset < len(data):
+                    continue
+                seen.add(offset)
+                tags = ImageFileDirectory_v2(data[:16] if b"+" in data[2:4] else data[:8])
+                file = io.BytesIO(data)
+                file.seek(offset)
+                tags.load(file)
+                yield tags
+                offsets += [*_numbers(tags, _BELOW), tags.next]
+    except Exception:  # Pillow raises nearly anything on damaged directories
+        return
+
+
+def _tags_of(image: Image.Image) -> Any:
+    return image.tag_v2 if hasattr(image, "tag_v2") else {}
+
+
+def _numbers(tags: Any, tag: int) -> tuple[int, ...]:
+    value = tags.get(tag, ())
+    values = value if isinstance(value, tuple) else (value,)
+    return tuple(each for each in values if isinstance(each, int))
+
+
+def _number(tags: Any, tag: int, default: int) -> int:
+    return next(iter(_numbers(tags, tag)), default)

@@ -1,0 +1,99 @@
+"""Memory of decoding: bounded for 64 megapixels, and said before where it is not."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from support import peak_memory
+from support.full import FULL
+from support.pictures import chunk, encoded, exif
+
+SIDE = 8000  # pixels: 64 megapixels
+LIMIT = 300  # MiB above the memory at rest
+
+
+@pytest.fixture(autouse=True)
+def _large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+
+
+def png(bits: int, kind: int, channels: int, interlaced: bool = False) -> bytes:
+    """A PNG of SIDE x SIDE pixels of one colour, made without such a picture in memory."""
+    header = np.array([SIDE, SIDE], ">u4").tobytes() + bytes([bits, kind, 0, 0, int(interlaced)])
+    packed, parts = zlib.compressobj(1), []
+    passes = [(1, 1)]
+    if interlaced:
+        passes = [(8, 8), (8, 8), (4, 8), (4, 4), (2, 4), (2, 2), (1, 2)]
+    for across, down in passes:
+        width, height = -(-SIDE // across), -(-SIDE // down)
+        row = b"\0" + b"\x40" * (width * channels * bits // 8)
+        parts += [packed.compress(row) for _ in range(height)]
+    body = b"".join([*parts, packed.flush()])
+    palette = chunk(b"PLTE", bytes(range(255)) + b"\0\0\0") if kind == 3 else b""
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        [chunk(b"IHDR", header), palette, chunk(b"IDAT", body), chunk(b"IEND", b"")]
+    )
+
+
+def plain(mode: str, fmt: str, **options: Any) -> Any:
+    return encoded(
+        Image.new(mode, (SIDE, SIDE), 64 if mode == "L" else (64, 90, 120)), fmt, **options
+    )
+
+
+def progressive() -> bytes:
+    return bytes(plain("RGB", "JPEG", progressive=True))
+
+
+LARGE: dict[str, Callable[[], bytes]] = {
+    "PNG, RGB": lambda: png(8, 2, 3),
+    "PNG, RGBA": lambda: png(8, 6, 4),
+    "PNG, grey": lambda: png(8, 0, 1),
+    "PNG, grey and alpha": lambda: png(8, 4, 2),
+    "PNG, palette": lambda: png(8, 3, 1),
+    "PNG, 16 bits grey": lambda: png(16, 0, 1),
+    "PNG, 16 bits RGB": lambda: png(16, 2, 3),
+    "PNG, RGB interlaced": lambda: png(8, 2, 3, interlaced=True),
+    "JPEG": lambda: plain("RGB", "JPEG"),
+    "JPEG on its side": lambda: plain("RGB", "JPEG", exif=exif(6)),
+    "JPEG, progressive": progressive,
+    "GIF": lambda: plain("L", "GIF"),
+    "TIFF, LZW": lambda: plain("RGB", "TIFF", compression="tiff_lzw"),
+    "TIFF, JPEG": lambda: plain("RGB", "TIFF", compression="jpeg"),
+}
+QUICK = ("PNG, RGBA", "JPEG, progressive")
+
+
+def peak(data: bytes, folder: Path, *options: str) -> tuple[float, str]:
+    """Return the peak above rest in MiB, and what was refused, from a process of its own."""
+    file = folder / "picture"
+    file.write_bytes(data)
+    command = [sys.executable, peak_memory.__file__, str(file), *options]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    return float(told[-1]), "".join(told[:-1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", LARGE if FULL else QUICK)
+def test_64_megapixels_take_at_most_300_mib_above_rest(kind: str, tmp_path: Path) -> None:
+    taken, refused = peak(LARGE[kind](), tmp_path)
+    assert refused == ""
+    assert taken < LIMIT
+
+
+@pytest.mark.slow
+def test_what_would_take_more_is_refused_by_the_limit_before_it_is_decoded(tmp_path: Path) -> None:
+    image = Image.new("RGB", (5000, 4000), (64, 90, 120))
+    taken, refused = peak(encoded(image, "WEBP", method=0), tmp_path)
+    assert "the limit is 300 MiB" in refused
+    assert "raise upload.max_decode_bytes" in refused
+    assert taken < 20

@@ -1,0 +1,127 @@
+"""A picture of which half is missing is refused in every format, with a repaired end or without."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import struct
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+from lenswatch.errors import ImageError
+from support.pictures import chunk, encoded, pixels, textured
+
+SIZE = (320, 240)
+
+
+def png(rows: Callable[[bytes], bytes]) -> bytes:
+    """A PNG in order, whose compressed rows were changed."""
+    image = np.asarray(textured(*SIZE))
+    raw = b"".join(b"\0" + row.tobytes() for row in image)
+    header = struct.pack(">IIBBBBB", *SIZE, 8, 2, 0, 0, 0)
+    parts = [chunk(b"IHDR", header), chunk(b"IDAT", rows(raw)), chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def half(data: bytes) -> bytes:
+    return data[: len(data) // 2]
+
+
+def test_a_png_in_order_is_read() -> None:
+    assert np.array_equal(pixels(png(zlib.compress)), pixels(encoded(textured(*SIZE))))
+
+
+def test_a_png_with_half_of_its_data_and_an_end_is_refused() -> None:
+    with pytest.raises(ImageError, match="damaged or cut off"):
+        pixels(png(lambda raw: half(zlib.compress(raw))))
+
+
+def gif_of_half() -> bytes:
+    """A GIF whose blocks of data end in the middle, and that ends as it should."""
+    data = encoded(textured(*SIZE).quantize(255), "GIF")
+    at = data.index(b",") + 10
+    at += (3 << (data[at - 1] & 7) + 1 if data[at - 1] & 0x80 else 0) + 1
+    blocks = []
+    while data[at]:
+        blocks.append(data[at : at + data[at] + 1])
+        at += data[at] + 1
+    start = data.index(blocks[0])
+    return bytes(data[:start] + b"".join(blocks[: len(blocks) // 2]) + b"\0;")
+
+
+def test_a_gif_of_half_the_blocks_is_refused() -> None:
+    with pytest.raises(ImageError, match="damaged or cut off"):
+        pixels(gif_of_half())
+
+
+CUT: list[tuple[str, dict[str, Any]]] = [
+    ("PNG", {}),
+    ("GIF", {}),
+    ("BMP", {}),
+    ("PPM", {}),
+    ("WEBP", {}),
+    ("WEBP", {"lossless": True}),
+    ("JPEG2000", {}),
+    ("JPEG2000", {"irreversible": True, "tile_size": (128, 128)}),
+    ("AVIF", {}),
+    ("HEIF", {}),
+    ("JXL", {}),
+    ("JXL", {"lossless": True}),
+    ("TIFF", {}),
+    *(("TIFF", {"compression": kind}) for kind in ("tiff_lzw", "tiff_deflate", "jpeg", "packbits")),
+]
+
+
+@pytest.mark.parametrize(("fmt", "options"), CUT)
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_a_picture_cut_off_is_refused(fmt: str, options: dict[str, Any], share: float) -> None:
+    data = encoded(textured(*SIZE), fmt, **options)
+    assert pixels(data).std() > 10
+    with pytest.raises(ImageError):
+        pixels(data[: int(len(data) * share)])
+
+
+@pytest.mark.parametrize(
+    ("compression", "lost"),
+    [
+        (None, "cut"),  # zeros are black rows, and rows without a length are there nevertheless
+        *itertools.product(["zlib", "lzw", "packbits", "jpeg"], ["cut", "zeros", "absent"]),
+    ],
+)
+def test_a_tiff_whose_lower_strips_are_missing_is_refused(compression: Any, lost: str) -> None:
+    file = io.BytesIO()
+    tifffile.imwrite(
+        file, np.asarray(textured(*SIZE)), compression=compression, rowsperstrip=32,
+        photometric="rgb", metadata=None,
+    )  # fmt: skip
+    with tifffile.TiffFile(io.BytesIO(file.getvalue())) as read:
+        page = read.pages[0]
+        assert isinstance(page, tifffile.TiffPage)
+        offsets, counts = page.dataoffsets, page.databytecounts
+        length = page.tags["StripByteCounts"]
+    data = bytearray(file.getvalue())
+    for i in range(len(counts) // 2, len(counts)):
+        if lost == "zeros":
+            data[offsets[i] : offsets[i] + counts[i]] = bytes(counts[i])
+        elif lost == "absent":
+            width = {3: 2, 4: 4}[int(length.dtype)]
+            data[length.valueoffset + i * width : length.valueoffset + (i + 1) * width] = bytes(
+                width
+            )
+        elif i == len(counts) // 2:
+            del data[offsets[i] :]
+    assert pixels(file.getvalue()).std() > 10
+    with pytest.raises(ImageError):
+        pixels(bytes(data))
+
+
+def test_an_image_is_read_as_long_as_its_pixels_are_there() -> None:
+    data = encoded(textured(*SIZE))
+    assert np.array_equal(pixels(data[:-12]), pixels(data))  # without IEND
+    gif = encoded(textured(*SIZE).quantize(255), "GIF")
+    assert np.array_equal(pixels(gif[:-2]), pixels(gif))  # without its trailer
