@@ -17,6 +17,7 @@ from lenswatch.api.ending import Ending, Handler
 from lenswatch.api.finisher import Finisher
 from lenswatch.api.health import Health
 from lenswatch.api.predicting import Predicting
+from lenswatch.api.spare import SpareFolder
 from lenswatch.api.starter import end_with_deep_start
 from lenswatch.api.temporary import ensure_there, use_own_folder
 from lenswatch.api.workers.model_pool import ModelPool, replace_pool
@@ -71,6 +72,7 @@ class Parent:
         self.health = Health(config, lambda: self.pool)
         self._model = model
         self._ending = Ending()
+        self._spare = SpareFolder()
         self._store: NodeStore | None = None
         self._sender: Sender | None = None
         self._finisher: Finisher | None = None
@@ -92,6 +94,7 @@ class Parent:
     async def _start(self, _app: web.Application) -> None:
         def start() -> None:
             self._store = open_store(self.config)
+            self._store.reserve.restore()
             self._finisher = Finisher(self.config, self._store)
             self._finisher.start()
             if self.config.tracking.url:
@@ -128,6 +131,7 @@ class Parent:
 
     async def _handle(self, handler: Handler, request: web.Request) -> web.StreamResponse:
         if request.method == "POST" and request.path.endswith(PREDICT):
+            self._spare.choose()
             ensure_there()
             return await self._predicting.answer(request, handler)
         if request.method == "DELETE" and TRAINING in request.path:

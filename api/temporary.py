@@ -15,11 +15,11 @@ from pathlib import Path
 
 from lenswatch.held import hold, is_held, make_held_folder
 
-__all__ = ["ensure_there", "use_own_folder"]
+__all__ = ["PREFIX", "ensure_there", "sweep", "use_own_folder"]
 
 log = logging.getLogger(__name__)
 
-_PREFIX = "lenswatch-node-"
+PREFIX = "lenswatch-node-"
 
 
 def use_own_folder() -> None:
@@ -29,9 +29,9 @@ def use_own_folder() -> None:
     killed are deleted now. Where none can be made, a warning is logged and nothing is changed.
     """
     parent = Path(tempfile.gettempdir())
-    _sweep(parent)
+    sweep(parent)
     try:
-        folder, _ = make_held_folder(parent, f"{_PREFIX}{os.getpid()}-")
+        folder, _ = make_held_folder(parent, f"{PREFIX}{os.getpid()}-")
     except OSError as error:
         log.warning(
             "%s: no temporary folder can be made (%s); uploads are put there", parent, error
@@ -53,9 +53,9 @@ def ensure_there() -> None:
     log.warning("%s was deleted while it was in use; it was made again", folder)
 
 
-def _sweep(parent: Path) -> None:
+def sweep(parent: Path) -> None:
     """Delete the folders of nodes that have ended, of this user only."""
-    for folder in parent.glob(f"{_PREFIX}*"):
+    for folder in parent.glob(f"{PREFIX}*"):
         try:
             ours = folder.lstat().st_uid == os.getuid() and folder.is_dir()
             if not ours or folder.is_symlink() or is_held(folder):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lenswatch.api.temporary import PREFIX
 
 from lenswatch.config import load_config
 from lenswatch.errors import ArtefactError
@@ -134,4 +135,5 @@ def _log_step(step: Step) -> None:
 
 def _is_temporary(path: Path) -> bool:
     """Return True when DEEPaaS made the file and leaves it to us to delete, as `deepaas-cli` does too."""
-    return path.parent == Path(tempfile.gettempdir()) and bool(_UPLOAD.match(path.name))
+    ours = path.parent == Path(tempfile.gettempdir()) or path.parent.name.startswith(PREFIX)
+    return ours and bool(_UPLOAD.match(path.name))

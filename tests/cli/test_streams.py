@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +13,9 @@ import pytest
 from conftest import Camera
 from lenswatch.config import Config
 from lenswatch.node.request import open_store
-from lenswatch.reference.paths import calibration_folder, current_digest
+from lenswatch.node.store.store import NodeStore
+from lenswatch.reference.paths import calibration_folder, current_digest, node_database
+from lenswatch.wire import DriftJob
 
 
 @pytest.fixture
@@ -111,3 +114,18 @@ def test_status_says_how_many_originals_are_kept(
     (tmp_path / "two.jpg").write_bytes(camera(61) + bytes(200_000))  # after the end of the picture
     assert run("predict", tmp_path / "two.jpg").exit_code == 0
     assert "originals   1 pictures kept, 0.2 of at most 3.0 MB" in run("status").output
+
+
+def test_status_says_what_was_given_up_for_want_of_space(
+    trained: Config, run: Any, tmp_path: Path
+) -> None:
+    assert "space" not in run("status").output
+    with contextlib.closing(
+        NodeStore(node_database(trained.storage_path), max_bytes=2000)
+    ) as store:
+        for _ in range(3):
+            with store.begin() as transaction:
+                transaction.post(DriftJob("Completed", "m"), b"x" * 1500)
+    shown = " ".join(run("status").output.split())
+    assert "space short since 20" in shown
+    assert "2 pictures and 0 jobs were given up, the last one at 20" in shown

@@ -392,3 +392,44 @@ def test_too_few_embeddings_for_thresholds_leave_the_callers_rule(
     answer = node.observe(camera(60), Request())
     assert (answer["drift"], answer["drift_distance"], answer["calibrated"]) == (False, None, False)
     assert node.observe(camera(60), Request(drift_distance=-2.0))["drift"] is True
+
+
+def test_a_job_that_has_no_place_in_the_outbox_is_not_recorded_but_the_window_is(
+    tracked: Config, camera: Camera
+) -> None:
+    storage = dataclasses.replace(tracked.storage, max_bytes=1)
+    node = Node(dataclasses.replace(tracked, storage=storage))
+    answers = [node.observe(camera(i), Request(event_id=f"e{i}")) for i in range(3)]
+    assert [answer["window"]["filled"] for answer in answers] == [1, 2, 3]
+    assert not any(answer["recorded"] for answer in answers)
+    assert "storage.max_bytes = 1 is reached" in answers[0]["not_recorded_because"]
+    assert node.observe(camera(0), Request(event_id="e0")) == answers[0]
+    node.store.shedder.max_bytes = None
+    answer = node.observe(camera(3), Request(event_id="e3"))
+    assert answer["recorded"]
+    assert "not_recorded_because" not in answer
+    (job,) = jobs(node.store)
+    assert job["parameters"]["shed"]["jobs"] == 3
+    assert "recorded" not in job["parameters"]
+
+
+@pytest.mark.slow
+def test_only_a_job_without_a_verdict_may_be_given_up(tracked: Config, camera: Camera) -> None:
+    node = Node(tracked)
+    for i in range(60, 130):
+        node.observe(camera(i, blurred=70 <= i < 80), Request())
+    with pytest.raises(InputError):
+        node.observe(b"", Request())
+    with node.store.read() as connection:
+        rows = connection.exec_driver_sql("SELECT clean, job FROM outbox ORDER BY id").all()
+    alarm = False
+    told = set()
+    for clean, text in rows:
+        job = json.loads(text)
+        parameters = job["parameters"]
+        now = parameters.get("alarm", alarm)
+        verdict = job["job_status"] == "Failed" or job["drift_detected"] or parameters["warning"]
+        assert bool(clean) is not bool(verdict or now or alarm)
+        told.add((bool(verdict), alarm, now))
+        alarm = now
+    assert {(False, False, False), (True, False, True), (False, True, False)} <= told

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lenswatch.config import Config, TrackingConfig
+from lenswatch.errors import LenswatchError
 from lenswatch.node.store.store import Answer, NodeStore
 from lenswatch.outbox.sender import Sender
 from lenswatch.wire import DriftJob, new_event_id
@@ -64,3 +66,21 @@ def judge(config: Config, stream: str, events: Sequence[str], answered: Path) ->
         for i, event_id in enumerate(events):
             node.observe(jpeg(camera_pixels(i)), Request(stream=stream, event_id=event_id))
             file.write(f"{event_id}\n".encode())
+
+
+def write_past_a_limit(path: Path, told: Any) -> None:
+    """Put into `told` which error a file that may not grow any more ends with."""
+    store = NodeStore(path)
+    with store.read() as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, most))
+    try:
+        with store.begin() as transaction:
+            transaction.put_answer("e", Answer("judged", {}))
+    except LenswatchError as error:
+        told.put(type(error).__name__)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    with store.begin() as transaction:
+        transaction.put_answer("e", Answer("judged", {}))
+    told.put("written")

@@ -52,7 +52,7 @@ REBUILT = (
 )
 LOST = "The window starts anew and an alarm is forgotten, since the stream's state was damaged."
 CAMERA_CLOCK = {"name": "camera clock", "strength": 1.0, "cells": []}  # the cause of a wrong clock
-TRIES = 2  # to record: a full disk may have been given back some space after the first
+TRIES = 3  # to record: after each, the store makes some space on a full disk
 
 
 @dataclass(frozen=True)

@@ -113,15 +113,18 @@ def test_no_stream_is_thinned_away_by_another(tmp_path: Path) -> None:
         assert len(mine) + missing(mine) == 400
 
 
-def test_streams_that_sent_one_job_only_do_not_stop_it(tmp_path: Path) -> None:
-    store = NodeStore(tmp_path / "node.db", max_bytes=800_000, durable=False)
-    for i in range(600):
+def test_streams_that_sent_one_job_only_do_not_stop_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shedding_module, "SPAN", 16)
+    store = NodeStore(tmp_path / "node.db", max_bytes=150_000, durable=False)
+    for i in range(100):
         assert post(store, i, stream=f"s{i}")
-    for i in range(600, 1400):
+    for i in range(100, 300):
         assert post(store, i)
     jobs = waiting(store)
-    assert {f"s{i}" for i in range(600)} <= {job["stream"] for job in jobs}
-    assert len(jobs) + missing(jobs) == 1400
+    assert {f"s{i}" for i in range(100)} <= {job["stream"] for job in jobs}
+    assert len(jobs) + missing(jobs) == 300
 
 
 def test_where_nothing_may_go_the_new_job_is_not_kept_and_the_next_one_says_so(

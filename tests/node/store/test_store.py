@@ -20,7 +20,12 @@ import pytest
 from lenswatch.errors import StoreError
 from lenswatch.node.store.database import MIGRATIONS
 from lenswatch.node.store.store import Answer, NodeStore
-from support.node_processes import count_up, drift_job, stop_in_the_middle
+from support.node_processes import (
+    count_up,
+    drift_job,
+    stop_in_the_middle,
+    write_past_a_limit,
+)
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -355,3 +360,13 @@ def test_a_killed_process_leaves_all_of_an_image_or_nothing(
     assert rows(path, "SELECT count(*) FROM pictures") == [(counts,)]
     with store.begin() as transaction:  # nobody holds a lock
         transaction.put_window("demo", "ab", b"3")
+
+
+@pytest.mark.slow
+def test_a_quota_that_is_used_up_is_a_full_disk(path: Path) -> None:
+    """The disk has space, and SQLite calls it an I/O error."""
+    told = SPAWN.Queue()
+    process = SPAWN.Process(target=write_past_a_limit, args=(path, told))
+    process.start()
+    assert [told.get(timeout=60) for _ in range(2)] == ["DiskFull", "written"]
+    process.join(60)

@@ -448,15 +448,20 @@ def _named(path: Path, error: BaseException | None) -> StoreError:
 
 
 def _is_full(path: Path, name: str) -> bool:
-    """Return True for a lack of space, which SQLite names so only where it happens in a `write`."""
-    if name.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN")):
-        return free_bytes(path.parent) < NO_SPACE_BYTES
-    return name.startswith("SQLITE_FULL")
+    """Return True for a lack of space.
+
+    SQLite names it so only where `write` fails with ENOSPC. With a quota that is used up, `write` fails with
+    another error, and the disk has free space.
+    """
+    if name in ("SQLITE_FULL", "SQLITE_IOERR_WRITE"):
+        return True
+    other = name.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN"))
+    return other and free_bytes(path.parent) < NO_SPACE_BYTES
 
 
 def _advice(name: str) -> str:
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return "another process kept it locked for too long: find out which one has it open"
-    if name.startswith("SQLITE_FULL"):
-        return "free some disk space"
+    if name in ("SQLITE_FULL", "SQLITE_IOERR_WRITE"):
+        return "free some disk space, or raise the quota"
     return "the file and its folder must be writable"

@@ -33,7 +33,7 @@ STEP_BYTES = 256 * 1024  # shed at once, so that not every picture has to
 SLACK_BYTES = 10 * 4096  # for the answer, the window, and the pages of indexes
 PICTURES_AT_ONCE = 16
 ANSWERS_AT_ONCE = 64
-LEAST_ANSWERS = 500  # that stay for retries on a full disk
+LEAST_ANSWERS = 200  # that stay for retries on a full disk
 SPAN = 512  # jobs that are thinned together at first
 ENOUGH = 0.5  # of the limit: a fuller outbox is still short of space
 
@@ -110,7 +110,7 @@ class Shedder:
             connection.execute(sa.update(shedding).values(since=None))
             return Room("all", notice="drift jobs and pictures are kept again: there is space")
         counts = {"pictures": 0, "jobs": 0}
-        tight = self._is_tight(size + job + picture)
+        tight = self.is_tight(size + job + picture)
         if tight and self._free(connection, job + picture, _shed_answers, counts):
             return Room("all")
         kept = self._shed(connection, job, picture, counts)
@@ -137,8 +137,7 @@ class Shedder:
         self, connection: sa.Connection, new: int, shed: Shed, counts: dict[str, int]
     ) -> bool:
         """Shed until something new fits and a step more, and return True if it fits at least."""
-        step = STEP_BYTES if self.max_bytes is None else min(STEP_BYTES, self.max_bytes // 100)
-        more = True
+        more, step = True, min(STEP_BYTES, _size(connection) // 100)
         while more and (lack := self._lack(connection, _size(connection), new)) > 0:
             wanted = lack + step
             while more and wanted > 0:
@@ -149,14 +148,14 @@ class Shedder:
     def _lack(self, connection: sa.Connection, size: int, new: int) -> int:
         """Return the bytes that have to go before something new fits; 0 or less if it does."""
         over = 0 if self.max_bytes is None else size + new - self.max_bytes
-        if not self._is_tight(size + new):
+        if not self.is_tight(size + new):
             return over
         free_pages = int(connection.exec_driver_sql("PRAGMA freelist_count").scalar_one())
         page = int(connection.exec_driver_sql("PRAGMA page_size").scalar_one())
         return max(over, new + SLACK_BYTES - free_pages * page)
 
-    def _is_tight(self, size: int) -> bool:
-        """Return True when the file must not grow: what is new takes the place of what is old."""
+    def is_tight(self, size: int = 0) -> bool:
+        """Return True when an outbox of this size must not grow, since the disk is nearly full."""
         total = total_bytes(self._folder)
         least = min(LEAST_FREE_BYTES, total // 16)
         if size > SMALL_BYTES:
@@ -165,7 +164,7 @@ class Shedder:
 
     def _is_enough(self, size: int) -> bool:
         full = self.max_bytes is not None and size > ENOUGH * self.max_bytes
-        return not full and not self._is_tight(2 * SMALL_BYTES)
+        return not full and not self.is_tight(2 * SMALL_BYTES)
 
 
 def _notice(size: int, reason: str) -> str:

@@ -6,7 +6,6 @@ of processes and threads may use one file.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 import time
@@ -42,6 +41,8 @@ from lenswatch.wire import DriftJob, to_json
 __all__ = ["Answer", "Kind", "NodeStore", "StreamSummary", "Transaction", "newest_window"]
 
 log = logging.getLogger(__name__)
+
+LARGE_WAL_BYTES = 1000 * 4096  # at which SQLite makes a checkpoint by itself
 
 Kind = Literal["judged", "refused", "too large"]
 Result = TypeVar("Result")
@@ -151,6 +152,7 @@ class NodeStore:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(f"{self.path}: cannot make its folder: {error.strerror}") from error
+        self._short = False  # a transaction found no space, and there is little still
         self._damage = Damage(self.path, busy_timeout, repairs=repairs)
         with named_errors(self.path):
             self._reader = open_engine(self.path, busy_timeout, durable=durable)
@@ -170,8 +172,7 @@ class NodeStore:
             leaving: Pieces of the reserve that are not given back to a full disk for this transaction.
 
         Raises:
-            DiskFull: There is no space for it. A piece of the reserve was given back, so that another try
-                may succeed.
+            DiskFull: There is no space for it. Some was made, so that another try may succeed.
         """
         with self._damage.repaired(self._reader), self._alone():
             try:
@@ -180,22 +181,35 @@ class NodeStore:
                     yield transaction
                     self._pruning.after(connection, transaction.answers_put)
             except DiskFull:
-                if self.reserve.release(leaving):
-                    self._checkpoint()
+                self._make_space(leaving)
                 raise
+        if self._short:  # SQLite does it by itself in a large WAL only
+            self._checkpoint()
+            self._short = self.shedder.is_tight()
         if transaction.posted:
             self.posted.set()
         for notice in transaction.notices:
             log.warning("%s: %s", self.path, notice)
 
-    def _checkpoint(self) -> None:
-        """Let the file take the space of its WAL, before another program takes what was given back."""
-        with (
-            contextlib.suppress(StoreError),
-            named_errors(self.path),
-            self._reader.connect() as connection,
-        ):
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+    def _make_space(self, leaving: int) -> None:
+        """Let the WAL be written from its beginning again, and give it some reserve where it is small."""
+        self._short = True
+        wal = self.path.with_name(f"{self.path.name}-wal")
+        if not wal.exists() or wal.stat().st_size < LARGE_WAL_BYTES:
+            self.reserve.release(leaving)
+        if not self._checkpoint() and self.reserve.release(leaving):
+            self._checkpoint()
+
+    def _checkpoint(self) -> bool:
+        """Write what is in the WAL into the file, and return False where there is no space for it."""
+        try:
+            with named_errors(self.path), self._reader.connect() as connection:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+        except DiskFull:
+            return False
+        except StoreError:  # not for want of space
+            return True
+        return True
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
