@@ -38,7 +38,7 @@ __all__ = [
     "streams_of_their_own",
 ]
 
-FORMAT = 2
+FORMAT = 3
 _DAY = 86400.0  # seconds
 OTHER_REFERENCE = "its thresholds were made for another reference"
 EARLIER_FORMAT = "its thresholds were made by an earlier version of Lenswatch"
