@@ -29,9 +29,7 @@ __all__ = ["FEWEST", "ChartFit", "are_far_apart", "fit_chart"]
 FEWEST = 10  # clean images: ten days of one a day
 _MEMORY = 100.0  # images: time constant with which a centre follows
 _SHORTEST_MEMORY = 60.0  # images
-_FOLLOWED = (
-    50 * 3600.0
-)  # seconds: time constant of pictures that are more than a quarter of an hour apart
+_FOLLOWED = 50 * 3600.0  # seconds: time constant of pictures that are 30 to 50 minutes apart
 _FAR_APART = 6 * 3600.0  # seconds between pictures from which on each is judged alone
 _LEAST_WANDER = 1.0  # deviations: a centre may always follow by some of them
 _SLOW_FACTOR = 1.25  # by which the slow score is larger than the score
@@ -260,7 +258,7 @@ def are_far_apart(spacing: float | None) -> bool:
 
 
 def _memory(spacing: float | None) -> float:
-    """Return the time constant in images: what changes slowly is followed over 50 hours at least."""
+    """Return the time constant in images: 50 hours, but 60 images at least and 100 at most."""
     if spacing is None or spacing <= 0:
         return _MEMORY
     return float(np.clip(_FOLLOWED / spacing, _SHORTEST_MEMORY, _MEMORY))

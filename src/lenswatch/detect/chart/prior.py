@@ -41,7 +41,7 @@ _UNITS_OF_MANY = np.array(
     ]
 )
 _LEAST_OF_FEW, _LEAST_OF_MANY = 1.0, 0.35  # deviations
-_THRESHOLD_OF_FEW, _THRESHOLD_OF_MANY = 2.0, 2.4
+_THRESHOLD_OF_FEW, _THRESHOLD_OF_MANY = 2.0, 2.7
 _FIRST_OF_FEW, _FIRST_OF_MANY = 1.5, 1.35
 ALONE = 1.25  # factor of the threshold of an image that is judged alone
 
