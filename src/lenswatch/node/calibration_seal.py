@@ -12,7 +12,7 @@ from lenswatch.errors import ArtefactError
 
 __all__ = ["FORMAT", "check_made_for", "digest_of", "read_sealed", "sealed"]
 
-FORMAT = 2
+FORMAT = 3
 
 
 def sealed(document: Mapping[str, Any]) -> bytes:

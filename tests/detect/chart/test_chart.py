@@ -10,10 +10,12 @@ from PIL import Image, ImageFilter
 
 from lenswatch.detect.chart.causes import causes, deviation_map
 from lenswatch.detect.chart.chart import ChartState, LensChart
+from lenswatch.detect.chart.chart import scores as largest
 from lenswatch.detect.chart.features import GRID, measure, measure_all, view
 from lenswatch.detect.chart.fitting import FEWEST, fit_chart
 from lenswatch.detect.chart.folds import folds_of
 from lenswatch.detect.chart.parts import PARTS, Scales, parts
+from lenswatch.detect.chart.prior import least_spread
 from lenswatch.detect.chart.scene import SceneState, SceneWatch
 from lenswatch.detect.chart.signatures import signatures
 from lenswatch.errors import ArtefactError, InputError, StoreError
@@ -71,6 +73,22 @@ def smudged(picture: Any) -> Any:
 
 def test_clean_footage_raises_no_alarm(fit: Any, later: Any) -> None:
     assert max(run(fit, later)[1]) <= fit.threshold.drift
+
+
+def test_the_score_is_the_largest_excess() -> None:
+    excesses = np.zeros((2, len(PARTS)))
+    excesses[0, 3], excesses[0, 20], excesses[1, 41] = 1.5, -4.0, 0.5
+    np.testing.assert_array_equal(largest(excesses), [4.0, 0.5])
+
+
+def test_a_grey_level_of_light_is_not_drift(fit: Any, later: Any) -> None:
+    darker = [np.maximum(picture, 1) - 1 for picture in later[:40]]
+    assert max(run(fit, darker)[1]) <= fit.threshold.drift
+
+
+def test_more_clean_pictures_allow_a_finer_unit() -> None:
+    assert [least_spread(n) for n in (10, 60, 240, 1000)] == pytest.approx([1, 1, 0.35, 0.35])
+    assert least_spread(60) > least_spread(120) > least_spread(240)
 
 
 @pytest.mark.slow

@@ -1,16 +1,15 @@
 """The lens chart: a control chart on image statistics, the second statistic beside the MMD distance.
 
 Everything here is a pure function of a fitted `LensChart`, which never changes, and a `ChartState`, which is
-given and returned. The score of an image is the mean of the three largest of the chart's parts
-(`chart.parts`), each less its clean centre and in units of its variation in clean footage that it was not
-fitted to (`chart.fitting`). A fault moves several parts, and one part alone is often a passer-by.
+given and returned. The score of an image is the largest of the chart's parts (`chart.parts`), each less its
+clean centre and in units of its variation in clean footage that it was not fitted to (`chart.fitting`).
 
 A stream has a score from its first image on. The parts of the first 11 come from the images that there are,
 with centres and units of their own, so that one threshold holds for all. Images that are taken far apart are
 judged alone, each as a window of its own.
 
 The chart follows slow daylight, but not fouling: at each image, a part's centre moves towards the part by
-1/200 of their difference, and in all by no more than three times the part's wander between the blocks of the
+1/100 of their difference, and in all by no more than three times the part's wander between the blocks of the
 clean footage. A second score without this re-centring sees what grows too slowly for the first. Both begin
 with the first full window.
 """
@@ -40,7 +39,6 @@ from lenswatch.errors import ArtefactError, StoreError
 __all__ = ["ChartState", "LensChart", "scores"]
 
 _REACH = 3.0  # times the wander: limit of a centre's shift
-_COUNTED = 3  # parts that make the score
 _CHANNEL_ROWS = AGREEMENT + 1
 
 
@@ -154,7 +152,7 @@ class LensChart:
         return np.asarray(state.away / (self.alone[1] if state.alone else self.slow_spread))
 
     def score(self, state: ChartState) -> float | None:
-        """Return the mean of the three largest excesses; None before the first image."""
+        """Return the largest excess; None before the first image."""
         return _score(self.excesses(state))
 
     def slow_score(self, state: ChartState) -> float | None:
@@ -292,9 +290,8 @@ def _unpacked(shapes: Mapping[str, list[Any]], body: bytes) -> dict[str, NDArray
 
 
 def scores(excesses: Floats) -> Floats:
-    """Return the mean of the three largest excesses of (..., 42)."""
-    largest = np.partition(np.abs(excesses), -_COUNTED, axis=-1)[..., -_COUNTED:]
-    return np.asarray(largest.mean(axis=-1))
+    """Return the largest of each row of excesses (..., 42)."""
+    return np.asarray(np.abs(excesses).max(axis=-1))
 
 
 def _score(excesses: Floats | None) -> float | None:

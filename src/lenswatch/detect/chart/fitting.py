@@ -12,7 +12,14 @@ from lenswatch.detect.chart.chart import LensChart, scores
 from lenswatch.detect.chart.features import Measured, agreement, median_scene
 from lenswatch.detect.chart.folds import Fold, folds_of
 from lenswatch.detect.chart.parts import WINDOW, Scales, parts_of_windows
-from lenswatch.detect.chart.prior import ALONE, first_factor, own_share, prior_threshold, units
+from lenswatch.detect.chart.prior import (
+    ALONE,
+    first_factor,
+    least_spread,
+    own_share,
+    prior_threshold,
+    units,
+)
 from lenswatch.detect.chart.scene import SceneWatch
 from lenswatch.detect.thresholds import Threshold, calibrate_scores
 from lenswatch.errors import InputError
@@ -20,13 +27,11 @@ from lenswatch.errors import InputError
 __all__ = ["FEWEST", "ChartFit", "are_far_apart", "fit_chart"]
 
 FEWEST = 10  # clean images: ten days of one a day
-_MEMORY = 200.0  # images: time constant with which a centre follows
+_MEMORY = 100.0  # images: time constant with which a centre follows
 _SHORTEST_MEMORY = 60.0  # images
-_FOLLOWED = (
-    50 * 3600.0
-)  # seconds: time constant of pictures that are more than a quarter of an hour apart
+_FOLLOWED = 50 * 3600.0  # seconds: time constant of pictures that are 30 to 50 minutes apart
 _FAR_APART = 6 * 3600.0  # seconds between pictures from which on each is judged alone
-_LEAST = 1.0  # deviations: smallest spread of a part
+_LEAST_WANDER = 1.0  # deviations: a centre may always follow by some of them
 _SLOW_FACTOR = 1.25  # by which the slow score is larger than the score
 _TAIL_FACTOR = 1.5  # times the expected run time, to which the tail of the scores is extended
 
@@ -91,15 +96,15 @@ def fit_chart(
     found = _parts(clean, scales, scene, windows)
     centres = [np.median(rows, axis=0) for rows in found if len(rows)]
     centre = np.stack(centres + centres[-1:] * (window - len(centres)))  # of less than a window
-    wander = np.maximum(_usual(runs.of_window(window)), _LEAST)
+    usual = _usual(runs.of_window(window))
     watch = SceneWatch.fit(scene, clean.thumbs)
     plain = LensChart(
         scales=scales,
         scene=scene,
         centre=centre,
-        wander=wander,
+        wander=np.maximum(usual, _LEAST_WANDER),
         spread=np.ones_like(centre),
-        slow_spread=wander * units(len(clean)),
+        slow_spread=np.maximum(usual, least_spread(len(clean))) * units(len(clean)),
         alone=np.ones((2, centre.shape[1])),
         far_apart=are_far_apart(spacing),
         memory=_memory(spacing),
@@ -182,9 +187,9 @@ class _Aim:
 
 def _calibrated(chart: LensChart, runs: _Runs, aim: _Aim) -> ChartFit:
     """Return the chart with its spreads, and the thresholds."""
-    scale = units(aim.images)
+    scale, least = units(aim.images), least_spread(aim.images)
     followed = [_followed(chart, run) for run in runs.of_window(chart.window)]
-    spread = _spread(followed) * scale
+    spread = _spread(followed, least) * scale
     scored = _scored(followed, spread)
     threshold = aim.threshold(scored)
     higher = first_factor(aim.images)
@@ -194,7 +199,7 @@ def _calibrated(chart: LensChart, runs: _Runs, aim: _Aim) -> ChartFit:
     ]
     slow = aim.threshold(_scored(runs.of_window(chart.window), chart.slow_spread), _SLOW_FACTOR)
     alone = runs.of_window(1)
-    alone_slow = np.maximum(_usual(alone), _LEAST) * scale * (ALONE * threshold.drift / slow.drift)
+    alone_slow = np.maximum(_usual(alone), least) * scale * (ALONE * threshold.drift / slow.drift)
     fitted = replace(
         chart,
         spread=np.stack([*first, spread]),
@@ -210,7 +215,7 @@ def _scaled_spread(
     runs: list[Floats], scale: Floats, aim: _Aim, drift: float, of_prior: float = 1.0
 ) -> Floats:
     """Return the spread of another window, in units in which its drift threshold is `drift`."""
-    spread = _spread(runs) * scale
+    spread = _spread(runs, least_spread(aim.images)) * scale
     own = aim.threshold(_scored(runs, spread), of_prior).drift
     return np.asarray(spread * own / drift)
 
@@ -232,10 +237,10 @@ def _usual(runs: list[Floats]) -> Floats:
     return np.asarray(np.percentile(np.abs(np.concatenate(runs)), 95, axis=0))
 
 
-def _spread(runs: list[Floats]) -> Floats:
-    """Return the geometric mean of the usual and the largest distance of each part, at least 1."""
+def _spread(runs: list[Floats], least: float) -> Floats:
+    """Return the geometric mean of the usual and the largest distance of each part, at least `least`."""
     largest = np.max(np.abs(np.concatenate(runs)), axis=0)
-    return np.asarray(np.maximum(np.sqrt(_usual(runs) * largest), _LEAST))
+    return np.asarray(np.maximum(np.sqrt(_usual(runs) * largest), least))
 
 
 def _padded(scores: Floats, window: int) -> Floats:
@@ -253,7 +258,7 @@ def are_far_apart(spacing: float | None) -> bool:
 
 
 def _memory(spacing: float | None) -> float:
-    """Return the time constant in images: what changes slowly is followed over 50 hours at least."""
+    """Return the time constant in images: 50 hours, but 60 images at least and 100 at most."""
     if spacing is None or spacing <= 0:
         return _MEMORY
     return float(np.clip(_FOLLOWED / spacing, _SHORTEST_MEMORY, _MEMORY))

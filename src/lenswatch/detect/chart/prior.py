@@ -14,7 +14,7 @@ import numpy as np
 from lenswatch.detect.arrays import Floats
 from lenswatch.detect.thresholds import USUAL_RUN_TIME
 
-__all__ = ["ALONE", "first_factor", "own_share", "prior_threshold", "units"]
+__all__ = ["ALONE", "first_factor", "least_spread", "own_share", "prior_threshold", "units"]
 
 _TAIL = 0.25  # by which the threshold's logarithm grows with that of the run time
 _FEW, _MANY = 60.0, 240.0  # clean images: with fewer, and with more, nothing changes
@@ -32,23 +32,29 @@ _UNITS_OF_FEW = np.array(
 )
 _UNITS_OF_MANY = np.array(
     [
-        [0.62, 0.58, 0.59, 0.62, 0.64, 0.67, 0.53],
-        [0.61, 0.58, 0.58, 0.61, 0.63, 0.66, 0.52],
-        [0.90, 0.79, 0.92, 0.97, 0.79, 0.86, 0.93],
-        [0.99, 0.73, 0.79, 0.82, 0.77, 0.81, 0.81],
-        [0.93, 0.78, 0.88, 1.00, 0.76, 0.80, 0.95],
-        [0.96, 0.72, 0.75, 0.75, 0.78, 0.80, 0.73],
+        [0.70, 0.62, 0.68, 0.65, 0.64, 0.67, 0.64],
+        [0.77, 0.63, 0.66, 0.63, 0.63, 0.65, 0.60],
+        [1.37, 1.61, 1.82, 1.60, 1.20, 1.24, 1.56],
+        [0.69, 0.69, 0.72, 0.71, 0.59, 0.57, 0.61],
+        [1.46, 1.66, 1.71, 1.68, 1.15, 1.13, 1.51],
+        [0.67, 0.63, 0.64, 0.61, 0.55, 0.58, 0.61],
     ]
 )
-_THRESHOLD_OF_FEW, _THRESHOLD_OF_MANY = 1.8, 1.7
+_LEAST_OF_FEW, _LEAST_OF_MANY = 1.0, 0.35  # deviations
+_THRESHOLD_OF_FEW, _THRESHOLD_OF_MANY = 2.0, 2.7
 _FIRST_OF_FEW, _FIRST_OF_MANY = 1.5, 1.35
-ALONE = 1.22  # factor of the threshold of an image that is judged alone
+ALONE = 1.25  # factor of the threshold of an image that is judged alone
 
 
 def units(n: int) -> Floats:
     """Return the unit (42,) of each part, in its spreads, of a chart that is fitted to n clean images."""
     few, many = np.log(_UNITS_OF_FEW), np.log(_UNITS_OF_MANY)
     return np.asarray(np.exp(few + _share_of_many(n) * (many - few)).ravel())
+
+
+def least_spread(n: int) -> float:
+    """Return the smallest spread of a part, in deviations: few clean images do not show how much it moves."""
+    return _between(n, _LEAST_OF_FEW, _LEAST_OF_MANY)
 
 
 def prior_threshold(n: int, ert: float) -> float:
