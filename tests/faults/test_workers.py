@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import random
 import shutil
 import signal
@@ -36,6 +37,9 @@ from support.worker_processes import Idle, locked, uploads_in, workers_of
 pytestmark = pytest.mark.slow
 
 JSON = "application/json; charset=utf-8"
+only_in_full = pytest.mark.skipif(
+    not FULL, reason=f"{BY_DESIGN}tests/api/workers has the quick form"
+)
 BOTH = [signal.SIGKILL, signal.SIGSEGV]
 
 
@@ -122,6 +126,7 @@ def test_a_picture_that_kills_its_worker_three_times_is_refused(
     assert uploads_in(served.temporary) == []
 
 
+@only_in_full
 def test_workers_that_are_killed_while_idle_cost_nothing(served: Served, camera: Camera) -> None:
     assert served.predict(camera(60), stream="idle").status_code == 200
     for worker, by in zip(workers_of(served.process.pid), itertools.cycle(BOTH)):
@@ -192,7 +197,7 @@ class Client:
 def test_kills_under_load_lose_and_repeat_nothing(
     served: Served, sender: ThreadPoolExecutor, camera: Camera, trained: Config
 ) -> None:
-    n, kills, ended = len(workers_of(served.process.pid)), at_length(4, 20), threading.Event()
+    n, kills, ended = len(workers_of(served.process.pid)), at_length(2, 20), threading.Event()
     clients = [Client(served, camera, f"load-{i}") for i in range(max(2, n))]
     running = [sender.submit(client.run, ended) for client in clients]
     chance = random.Random(1)
@@ -227,7 +232,7 @@ def test_kills_under_load_lose_and_repeat_nothing(
     Idle(served.process.pid, n)  # all are back
 
 
-@pytest.mark.skipif(not FULL, reason=f"{BY_DESIGN}tests/api/workers has the quick form")
+@only_in_full
 def test_a_worker_that_is_stuck_with_a_picture_is_replaced(
     trained_root: Path, tmp_path: Path, camera: Camera, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -240,4 +245,25 @@ def test_a_worker_that_is_stuck_with_a_picture_is_replaced(
         assert (reply.status_code, reply.json()["event_id"]) == (503, "stuck")
         assert "took more than 3 s" in reply.json()["message"]
         assert served.predict(camera(60), event_id="stuck").status_code == 200
+        assert uploads_in(served.temporary) == []
+
+
+@only_in_full
+def test_beside_an_unknown_deepaas_pictures_are_judged(
+    trained_root: Path, tmp_path: Path, camera: Camera, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(trained_root / "storage", tmp_path / "storage")
+    write_settings(tmp_path)
+    (tmp_path / "sitecustomize.py").write_text(
+        "import importlib.metadata as metadata\n"
+        "version = metadata.version\n"
+        "metadata.version = lambda name: '2.7.0' if name == 'deepaas' else version(name)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    with deepaas_running(tmp_path) as served:
+        assert "and this is 2.7.0" in served.log.read_text()
+        replies = [served.predict(camera(60)), served.predict(b"rubbish")]
+        assert [reply.status_code for reply in replies] == [200, 422]
+        assert served.predict(camera(60), event_id="e").json()["event_id"] == "e"
+        assert len(workers_of(served.process.pid)) == 1
         assert uploads_in(served.temporary) == []

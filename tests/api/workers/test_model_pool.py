@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import importlib.metadata
-import os
-import shutil
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,9 +14,7 @@ from deepaas.model.v2 import wrapper
 from lenswatch.api.workers.model_pool import EVENT_ID, ModelPool, replace_pool
 from lenswatch.api.workers.pool import WorkerPool
 
-from conftest import Camera, deepaas_running, write_settings
 from lenswatch.errors import WorkerError
-from support.worker_processes import uploads_in, workers_of
 
 
 class Calls:
@@ -137,24 +133,3 @@ def test_an_unknown_deepaas_keeps_its_pool(
     assert vars(stock) == before
     assert "worker process that is killed will not be noticed" in caplog.text
     assert "DEEPaaS 2.6.*" in caplog.text
-
-
-@pytest.mark.slow
-def test_beside_an_unknown_deepaas_pictures_are_judged(
-    trained_root: Path, tmp_path: Path, camera: Camera, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shutil.copytree(trained_root / "storage", tmp_path / "storage")
-    write_settings(tmp_path)
-    (tmp_path / "sitecustomize.py").write_text(
-        "import importlib.metadata as metadata\n"
-        "version = metadata.version\n"
-        "metadata.version = lambda name: '2.7.0' if name == 'deepaas' else version(name)\n"
-    )
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
-    with deepaas_running(tmp_path) as served:
-        assert "and this is 2.7.0" in served.log.read_text()
-        replies = [served.predict(camera(60)), served.predict(b"rubbish")]
-        assert [reply.status_code for reply in replies] == [200, 422]
-        assert served.predict(camera(60), event_id="e").json()["event_id"] == "e"
-        assert len(workers_of(served.process.pid)) == 1
-        assert uploads_in(served.temporary) == []
