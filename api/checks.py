@@ -7,6 +7,7 @@ out until the files change.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import tempfile
@@ -105,7 +106,7 @@ def in_thread(find: Callable[[], Finding]) -> Check:
                 finding, error = find(), None
             except Exception as raised:
                 finding, error = None, raised
-            if not loop.is_closed():
+            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
                 loop.call_soon_threadsafe(tell, finding, error)
 
         threading.Thread(target=run, name="health", daemon=True).start()

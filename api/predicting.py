@@ -150,10 +150,14 @@ class Predicting:
         except InputError as error:  # from the worker, which has recorded it
             return _refusal(STATUS[kind_of(error)], str(error), part.event_id)
         except WorkerError as error:
-            return await self._lost(attempt, error)
-        for key in keys:
-            self._deaths.forget(key)
-        return response
+            lost = error
+        else:
+            for key in keys:
+                self._deaths.forget(key)
+            return response
+        return await self._lost(
+            attempt, lost
+        )  # outside of `except`, so that the log does not repeat it
 
     async def _lost(self, attempt: _Attempt, error: WorkerError) -> web.Response:
         """Answer a request whose worker process ended: with its verdict if that was recorded before."""

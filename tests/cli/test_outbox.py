@@ -14,10 +14,13 @@ from click.testing import CliRunner
 
 from conftest import write_settings
 from lenswatch.cli.main import main
+from lenswatch.config import TrackingConfig
 from lenswatch.node.store.store import NodeStore
 from lenswatch.outbox.limits import DeliveryLimits
 from lenswatch.outbox.parked import ParkedJobs
 from lenswatch.outbox.rows import DeliveryResult, OutboxRows
+from lenswatch.outbox.sender import Sender
+from support.driftwatch_stub import Stub, serving
 from support.node_processes import drift_job
 
 TOO_LONG = "422 json.tags.0: Longer than maximum length 20."
@@ -134,6 +137,20 @@ def test_a_selection_is_what_is_listed_retried_and_dropped(
     assert retried.exit_code == (0 if found else 1)
     assert sorted(waiting(store)) == sorted([*found, "fine"])
     assert names(parked) == [name for name in ("e1", "e2", "e3", "e4") if name not in found]
+
+
+@pytest.mark.slow
+def test_a_retried_job_arrives_while_the_node_runs(
+    store: NodeStore, parked: ParkedJobs, outbox: Any
+) -> None:
+    with serving(Stub()) as stub:
+        sender = Sender(store, TrackingConfig(url=stub.url), poll=0.02)
+        sender.start()
+        assert stub.wait_for(lambda: stub.event_ids() == ["fine"])
+        assert outbox("retry", "--stream", "pier").exit_code == 0
+        assert stub.wait_for(lambda: stub.event_ids() == ["fine", "e2"])
+        assert names(parked) == ["e1", "e3", "e4"]
+        assert sender.stop(60)
 
 
 def test_a_dropped_job_goes_with_its_picture_after_asking(

@@ -104,6 +104,18 @@ def test_status_shows_the_time_of_the_newest_picture(judged: Config, run: Any) -
     assert f"{datetime.now(UTC):%Y-%m-%d}" in run("status").output
 
 
+def test_status_says_how_many_originals_are_kept(
+    judged: Config, run: Any, tmp_path: Path, camera: Camera, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "originals" not in run("status").output
+    monkeypatch.setenv("LENSWATCH_STORAGE_KEEP_ORIGINALS", "all")
+    monkeypatch.setenv("LENSWATCH_STORAGE_ORIGINALS_MAX_BYTES", "3000000")
+    assert "originals   0 pictures kept, 0.0 of at most 3.0 MB" in run("status").output
+    (tmp_path / "two.jpg").write_bytes(camera(61) + bytes(200_000))  # after the end of the picture
+    assert run("predict", tmp_path / "two.jpg").exit_code == 0
+    assert "originals   1 pictures kept, 0.2 of at most 3.0 MB" in run("status").output
+
+
 def test_status_says_what_was_given_up_for_want_of_space(
     trained: Config, run: Any, tmp_path: Path
 ) -> None:

@@ -504,6 +504,38 @@ def test_a_mytoken_server_that_never_answers_is_given_up_in_time(
     assert stub.requests == []
 
 
+@pytest.mark.parametrize("status", [302, 307, 308, 403, 407])
+def test_a_mytoken_waits_while_something_answers_in_its_servers_place(
+    stub: Stub, status: int
+) -> None:
+    asked: list[str] = []
+
+    class Gateway(JsonHandler):
+        def get(self) -> None:
+            self.reply(200, {"access_token_endpoint": f"{url}/token"})
+
+        def post(self) -> None:
+            asked.append(self.path)
+            self.send_response(status)
+            self.send_header("Location", f"{url}/elsewhere")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Gateway)
+    url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        client = TrackingClient(stub.url, auth=Mytoken(url, "my secret"))
+        with pytest.raises(TrackingUnavailable, match=f"{status} without a JSON object"):
+            client.find_experiment("x")
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert asked == ["/token"]
+
+
 def test_a_mytoken_is_never_sent_from_https_to_http(
     stub: Stub, monkeypatch: pytest.MonkeyPatch
 ) -> None:

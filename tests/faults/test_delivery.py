@@ -166,9 +166,11 @@ def test_seconds_of_failures_change_no_order(
     experiment: str,
 ) -> None:
     """After 8 s of 500s three jobs were put off by 120 s, and arrived after 47 newer ones."""
-    one = sending(DeliveryLimits())
+    one = sending(DeliveryLimits(first_delay_seconds=0.05))
+    post(store, range(1), ("reef",))
+    until(lambda: one.counts().pending == 0)
     between.does("status 500")
-    end, number = time.monotonic() + at_length(1.5, 9.0), 0
+    end, number = time.monotonic() + at_length(2.5, 30.0), 1
     while time.monotonic() < end:
         post(store, range(number, number + 1), ("reef",))
         number += 1
@@ -221,7 +223,7 @@ def test_what_stops_one_job_only_parks_it_in_the_end_and_its_stream_goes_on(
     between.does(how)
     post(store, range(30))
     one = sending()
-    until(lambda: one.counts().pending == 3 or one.counts().parked == 1)
+    until(lambda: one.counts().pending < 30)
     number = 30
 
     def is_parked() -> bool:

@@ -81,7 +81,7 @@ def test_killed_servers_are_started_again_and_end_with_a_killed_up(
         ):
             killed = servers(first)[name]
             killed.kill()
-            wait_for_text(out, f"{name} ended with exit code -9", first)
+            wait_for_text(out, f"{name} was killed by SIGKILL", first)
             wait_for_text(out, f"{name} was started again", first)
             answers(question)
             assert servers(first)[name].pid != killed.pid

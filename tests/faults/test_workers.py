@@ -29,6 +29,7 @@ from lenswatch.outbox.rows import OutboxRows
 from lenswatch.reference.paths import node_database
 from support.full import FULL, at_length
 from support.ports import free_port
+from support.strict import BY_DESIGN
 from support.waiting import until
 from support.worker_processes import Idle, locked, uploads_in, workers_of
 
@@ -224,3 +225,19 @@ def test_kills_under_load_lose_and_repeat_nothing(
         assert pictures_in_the_window_of(served, client.stream) == len(numbers)
     assert uploads_in(served.temporary) == []
     Idle(served.process.pid, n)  # all are back
+
+
+@pytest.mark.skipif(not FULL, reason=f"{BY_DESIGN}tests/api/workers has the quick form")
+def test_a_worker_that_is_stuck_with_a_picture_is_replaced(
+    trained_root: Path, tmp_path: Path, camera: Camera, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(trained_root / "storage", tmp_path / "storage")
+    write_settings(tmp_path)
+    monkeypatch.setenv("LENSWATCH_UPLOAD_TIMEOUT", "3")
+    with deepaas_running(tmp_path) as served:
+        with locked(tmp_path / "storage"):
+            reply = served.predict(camera(60), event_id="stuck")
+        assert (reply.status_code, reply.json()["event_id"]) == (503, "stuck")
+        assert "took more than 3 s" in reply.json()["message"]
+        assert served.predict(camera(60), event_id="stuck").status_code == 200
+        assert uploads_in(served.temporary) == []

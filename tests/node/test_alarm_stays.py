@@ -185,3 +185,19 @@ def test_a_stream_whose_state_is_damaged_is_named_when_alarms_are_listed(trained
 def test_without_a_database_no_stream_is_in_alarm(config: Config) -> None:
     assert alarm_lines(config) == []
     assert not config.storage_path.exists()
+
+
+def test_a_stream_whose_state_is_damaged_starts_anew_and_says_so(
+    trained: Config, camera: Camera, caplog: pytest.LogCaptureFixture
+) -> None:
+    node = Node(trained)
+    node.observe(camera(60), Request(stream="reef"))
+    with node.store.begin() as transaction:
+        transaction.put_window("reef", node.reference.digest, b"damaged")
+    first = node.observe(camera(61), Request(stream="reef"))
+    assert first["window"]["filled"] == 1
+    assert any("an alarm is forgotten" in note for note in first["calibration_notes"])
+    assert sum("its window starts anew" in message for message in caplog.messages) == 1
+    second = node.observe(camera(62), Request(stream="reef"))
+    assert second["window"]["filled"] == 2
+    assert not any("forgotten" in note for note in second["calibration_notes"])

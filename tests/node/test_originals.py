@@ -138,7 +138,7 @@ def test_nothing_is_kept_of_a_picture_that_could_not_be_recorded(
     config = keeping(trained)
     node = Node(config)
 
-    def fail(*_: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         assert len(files(config)) == 1  # written before the job that names it
         raise StoreError("the disk is full")
 
@@ -252,7 +252,7 @@ def test_several_workers_keep_to_one_limit(trained: Config, camera: Camera) -> N
 
 
 def _stop_before_the_commit(config: Config, data: bytes, reached: Any) -> None:
-    def stop(*_: Any) -> None:
+    def stop(*_: Any, **__: Any) -> None:
         reached.set()
         signal.pause()
 

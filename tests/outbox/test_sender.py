@@ -597,6 +597,47 @@ def test_a_proxy_that_answers_404_for_everything_loses_no_picture(
     assert stub.wait_for(lambda: stub.images == {"e1": b"jpeg"})
 
 
+@pytest.mark.parametrize("methods", [("PUT",), ("PUT", "GET")])
+def test_a_log_in_page_is_no_stored_picture(
+    store: NodeStore, stub: Stub, sender: Callable[..., Sender], methods: tuple[str, ...]
+) -> None:
+    def portal(handler: Handler) -> bool:
+        if handler.command not in methods:
+            return False
+        handler.send_bytes(200, b"<html>Please log in</html>", "text/html")
+        return True
+
+    stub.fault = portal
+    post(store, "e1", picture=b"jpeg")
+    one = sender(stub.url)
+    assert not one.drain(10)
+    assert one.counts().pictures == 1
+    stub.fault = None
+    assert stub.wait_for(lambda: stub.images == {"e1": b"jpeg"})
+
+
+@pytest.mark.parametrize("status", [404, 405])
+def test_a_gateway_that_does_not_know_pictures_costs_none(
+    store: NodeStore, stub: Stub, sender: Callable[..., Sender], status: int
+) -> None:
+    """The contract's paths pass, and all others are answered by the gateway."""
+
+    def gateway(handler: Handler) -> bool:
+        if not handler.path.endswith(("/image", "/batch")):
+            return False
+        handler.send_bytes(status, b"<html>nginx</html>", "text/html")
+        return True
+
+    stub.fault = gateway
+    post(store, "e1", "e2", picture=b"jpeg")
+    one = sender(stub.url)
+    assert not one.drain(10)
+    assert stub.event_ids() == ["e1", "e2"]
+    assert one.counts().pictures == 2
+    stub.fault = None
+    assert stub.wait_for(lambda: len(stub.images) == 2)
+
+
 def test_without_an_address_nothing_is_sent(tmp_path: Path) -> None:
     store = NodeStore(tmp_path / "node.db", keep_outbox=False)
     sender = Sender(store, TrackingConfig(url=""))

@@ -18,9 +18,9 @@ from lenswatch.reference.pictures import read_picture
 SIZE = (216, 384)
 
 
-def status(key: str) -> float:
-    """Return a figure of /proc/self/status in MiB."""
-    lines = Path("/proc/self/status").read_text().splitlines()
+def status(key: str, process: int | str = "self") -> float:
+    """Return a figure of /proc/PROCESS/status in MiB."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(key))
 
 

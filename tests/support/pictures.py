@@ -64,3 +64,21 @@ def chunk(kind: bytes, body: bytes, check: int | None = None) -> bytes:
     """A chunk of a PNG, with its sum or a wrong one."""
     check = zlib.crc32(kind + body) if check is None else check
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", check)
+
+
+def flat_png(side: int, bits: int, kind: int, channels: int, interlaced: bool = False) -> bytes:
+    """A PNG of side x side pixels of one colour, made without such a picture in memory."""
+    header = np.array([side, side], ">u4").tobytes() + bytes([bits, kind, 0, 0, int(interlaced)])
+    packed, parts = zlib.compressobj(1), []
+    passes = [(1, 1)]
+    if interlaced:
+        passes = [(8, 8), (8, 8), (4, 8), (4, 4), (2, 4), (2, 2), (1, 2)]
+    for across, down in passes:
+        width, height = -(-side // across), -(-side // down)
+        row = b"\0" + b"\x40" * (width * channels * bits // 8)
+        parts += [packed.compress(row) for _ in range(height)]
+    body = b"".join([*parts, packed.flush()])
+    palette = chunk(b"PLTE", bytes(range(255)) + b"\0\0\0") if kind == 3 else b""
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        [chunk(b"IHDR", header), palette, chunk(b"IDAT", body), chunk(b"IEND", b"")]
+    )

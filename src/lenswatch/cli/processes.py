@@ -290,7 +290,10 @@ def _require_alive(children: Sequence[Child]) -> None:
 
 
 def _last_words(child: Child) -> str:
+    """Return how the server ended; the last line of its log says why, unless it was killed."""
     code, log = child.process.returncode, child.command.log
+    if code < 0:
+        return f"{child.command.name} was killed by {signal.Signals(-code).name} (see {log})"
     tail = log.read_text(errors="replace").strip().splitlines()[-1:]
     said = f": {tail[0]}" if tail else ""
     return f"{child.command.name} ended with exit code {code}{said} (see {log})"

@@ -24,8 +24,7 @@ from lenswatch.held import hold, is_held, make_held_folder
 __all__ = ["RunFolder", "end_survivors"]
 
 POLL_SECONDS = 0.05
-# The system tells servers that `up` was killed, where it can; elsewhere we do so at once.
-PATIENCE_SECONDS = 7.0 if sys.platform == "linux" else 0.0
+PATIENCE_SECONDS = 7.0  # a little more than DEEPaaS needs to end
 
 
 @dataclass(frozen=True)
@@ -85,9 +84,15 @@ def end_survivors(
     servers = [file for folder in folders for file in folder.iterdir() if is_held(file)]
     for file in servers:
         tell(f"{_name(file)} of an earlier `lenswatch up`, which was killed, still runs: ending it")
+    if sys.platform == "linux":  # which has told them that their `up` was killed
+        servers = _held_after(servers, stop_seconds)
     for file in servers:
-        if sys.platform != "linux" or not _is_free_within(file, stop_seconds):
-            _end(file, stop_seconds)
+        _signal(os.kill, _require_process(file), signal.SIGTERM)
+    servers = _held_after(servers, stop_seconds)
+    for file in servers:
+        _signal(os.killpg, _require_process(file), signal.SIGKILL)  # each leads a group
+    if stuck := _held_after(servers, stop_seconds):
+        raise ServerError(f"{_name(stuck[0])} cannot be ended; end it, then start again")
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -96,32 +101,29 @@ def _parent(storage: Path) -> Path:
     return storage / "run"
 
 
-def _end(file: Path, stop_seconds: float) -> None:
+def _held_after(files: list[Path], seconds: float) -> list[Path]:
+    """Wait until nobody holds the files, at most some seconds, and return those that are still held."""
+    deadline = time.monotonic() + seconds
+    while files := [file for file in files if is_held(file)]:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(POLL_SECONDS)  # no event tells when a process that is no child of ours ends
+    return files
+
+
+def _signal(send: Callable[[int, int], None], process: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        send(process, number)
+
+
+def _require_process(file: Path) -> int:
     process = _process(file)
     if process is None:
-        if not is_held(file):
-            return
         raise ServerError(
             f"a server of an earlier `lenswatch up` still runs, and {file} does not say which process it is; "
             "find it with `ps` and end it"
         )
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(process, signal.SIGTERM)
-    if _is_free_within(file, stop_seconds):
-        return
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process, signal.SIGKILL)  # each server leads a group
-    if not _is_free_within(file, stop_seconds):
-        raise ServerError(f"{_name(file)} cannot be ended; end it, then start again")
-
-
-def _is_free_within(file: Path, seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while is_held(file):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(POLL_SECONDS)  # no event tells when a process that is no child of ours ends
-    return True
+    return process
 
 
 def _process(file: Path) -> int | None:

@@ -119,17 +119,22 @@ class Mytoken(Credentials):
     def _ask(self, method: str, url: str, body: Any = None) -> dict[str, Any]:
         try:
             response = requests.request(
-                method, url, json=body, timeout=self._timeout, auth=Credentials()
+                method,
+                url,
+                json=body,
+                timeout=self._timeout,
+                auth=Credentials(),
+                allow_redirects=body is None,  # a mytoken goes to its own server only
             )
         except requests.RequestException as error:
             self._endpoint = ""  # it may have moved
             raise TrackingUnavailable(f"{url}: cannot be asked for a token: {error}") from error
         reply = _object(response)
-        if 400 <= response.status_code < 500 and response.status_code != 429:
+        if 400 <= response.status_code < 500 and response.status_code != 429 and _is_error(reply):
             refused = TrackingRefused(f"{url}: {response.status_code} {_complaint(reply)}")
             refused.status = 401
             raise refused
-        if not response.ok or reply is None:
+        if not 200 <= response.status_code < 300 or reply is None:
             self._endpoint = ""
             raise TrackingUnavailable(f"{url}: {response.status_code} {_complaint(reply)}")
         return reply
@@ -141,6 +146,11 @@ def _object(response: requests.Response) -> dict[str, Any] | None:
     except requests.JSONDecodeError:
         return None
     return reply if isinstance(reply, dict) else None
+
+
+def _is_error(reply: dict[str, Any] | None) -> bool:
+    """Return True for an error of OAuth 2.0 (RFC 6749, 5.2), which no gateway gives in the server's place."""
+    return reply is not None and isinstance(reply.get("error"), str)
 
 
 def _complaint(reply: dict[str, Any] | None) -> str:

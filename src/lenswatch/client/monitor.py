@@ -132,9 +132,10 @@ class DriftMonitor:
     Call the monitor with the verdict and the parameters. NaN and infinities are sent as null, numpy values as
     Python values. An exception in the block makes the job Failed, and is raised again.
 
-    When the tracking server cannot be reached, or no longer accepts the token, the block does not fail: a
-    warning is logged, and the job is sent once more at the end. Errors in the call itself are raised, such
-    as an unknown experiment, a tag that is too long, or a missing address.
+    When the tracking server cannot be reached, when a gateway answers in its place, or when it no longer
+    accepts the token, the block does not fail: a warning is logged, and the job is sent once more at the end.
+    Errors in the call itself are raised, such as an unknown experiment, a tag that is too long, or a missing
+    address.
     """
 
     def __init__(

@@ -37,6 +37,7 @@ from lenswatch.node.store.salvage import DAMAGED
 from lenswatch.node.store.store import Answer, NodeStore, Transaction, newest_window
 from lenswatch.node.stream import StreamState
 from lenswatch.node.unrecorded import Stored, Unrecorded
+from lenswatch.node.wrong_clocks import WrongClocks
 from lenswatch.reference.artefact import Reference
 from lenswatch.reference.capture import time_in_name
 from lenswatch.reference.pictures import Picture, read_picture, read_picture_file
@@ -97,7 +98,7 @@ class Node:
         self._originals = Originals(config)
         self._loaded = None if self._collector.waits() else Current(config)
         self._unrecorded = Unrecorded()
-        self._wrong_clocks: set[str] = set()  # the streams whose camera's clock was logged as wrong
+        self._wrong_clocks = WrongClocks()
 
     @property
     def reference(self) -> Reference:
@@ -185,7 +186,7 @@ class Node:
             except DiskFull:
                 continue
             self._unrecorded.recorded(request.stream)
-            self._log_clock(request.stream, judged.placed)
+            self._wrong_clocks.note(request.stream, judged.placed)
             return body
         return None
 
@@ -199,7 +200,7 @@ class Node:
         judged = self._judge(seen, stored)
         body = judged.body | _not_recorded("the disk is full")
         self._unrecorded.keep(stored, judged.state, body, self.store.clock())
-        self._log_clock(seen.request.stream, judged.placed)
+        self._wrong_clocks.note(seen.request.stream, judged.placed)
         return body
 
     def _judge(self, seen: _Seen, stored: Stored) -> _Judged:
@@ -289,7 +290,7 @@ class Node:
         if taken is None:
             return self._observe(source, request)  # the collection has ended meanwhile
         self._unrecorded.recorded(request.stream)
-        self._log_clock(request.stream, placed)
+        self._wrong_clocks.note(request.stream, placed)
         return body
 
     def _read(self, source: bytes | Path | Picture, transform: TransformConfig) -> Picture:
@@ -326,19 +327,6 @@ class Node:
             "camera_time": iso_utc(camera_time),
         }
         return {**verdict, **times, **told}
-
-    def _log_clock(self, stream: str, placed: Place) -> None:
-        """Log that a camera's clock is wrong, once until it is right again."""
-        if placed.camera_time is None:
-            self._wrong_clocks.discard(stream)
-        elif stream not in self._wrong_clocks:
-            self._wrong_clocks.add(stream)
-            log.warning(
-                "stream %s: the camera's clock shows %s, which cannot be right; pictures get the time of "
-                "their arrival until the clock, or camera.timezone, is set",
-                stream,
-                iso_utc(placed.camera_time),
-            )
 
     def _thumbnail(self, picture: Picture) -> bytes | None:
         wanted = self.config.storage.keep_images and self.config.tracking.url

@@ -142,9 +142,8 @@ class Originals:
         """
         disk = self._disk(self._folder)
         reserve = int(disk.total * FREE_SHARE)
-        oldest = connection.execute(_BY_AGE.limit(DELETE_AT_MOST)).all()
-        newest = _newest(connection)
-        total = newest - oldest[0].upto + oldest[0].bytes if oldest else 0
+        oldest = connection.execute(_BY_AGE.limit(1)).first()
+        total = 0 if oldest is None else _newest(connection) - oldest.upto + oldest.bytes
         most = min(self._most, total + disk.free - reserve)
         if needed > most:
             raise WriteError(
@@ -152,7 +151,9 @@ class Originals:
                 f"and the disk has {disk.free} bytes free, of which {reserve} are left alone; free some "
                 "space or raise storage.originals_max_bytes"
             )
-        for row in oldest:
+        if total + needed <= most:
+            return
+        for row in connection.execute(_BY_AGE.limit(DELETE_AT_MOST)).all():
             if total + needed <= most:
                 break
             (self._storage / row.file).unlink(missing_ok=True)

@@ -70,10 +70,16 @@ class Delivery:
             TrackingUnavailable: Nothing can be sent at present.
             TrackingRefused: The server accepts nothing from us at present.
         """
-        jobs = self._rows.due(max(self._batch, self._limits.suspects))
+        jobs = self._due()
+        if jobs and self._singly.in_doubt:
+            self._target.send(self._singly.settle_doubts, jobs)
+            jobs = self._due()
         if jobs:
             self._send_jobs(jobs)
         return self._pictures.once() or bool(jobs)
+
+    def _due(self) -> list[Row]:
+        return self._rows.due(max(self._batch, self._limits.suspects))
 
     def _send_jobs(self, rows: list[Row]) -> None:
         if self._batch == 1 or not self._client.takes_batches():

@@ -6,7 +6,8 @@ the job is put off, again and again, and parked after `attempts` failures; then 
 
 Where no other stream has a job, only a newer job of the same stream can show that the server works. It is
 tried after `fruitless` passes and `patience_seconds`. If it is accepted, the earlier ones are out of turn:
-they arrive late, or are parked, and hold nothing back.
+they arrive late, or are parked, and hold nothing back. If the server failed on it, but may have stored it, it
+is asked before anything else is sent.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ __all__ = ["OneByOne"]
 Failed = list[tuple[Row, str]]  # with the reason
 
 STREAMS_TRIED = 100
+QUESTIONS = 20  # without an answer about a job that may have been stored
 NEWER_TRIED = 20  # newer jobs of streams whose first job fails
 
 
@@ -45,10 +47,37 @@ class OneByOne:
         self._fruitless = 0  # passes since a job was accepted
         self._since = 0.0  # the first of them, by the clock
         self._tries = 0  # of jobs out of order, since a job was accepted
+        self._doubtful: list[Row] = []  # newer jobs that the server may have stored
+        self._unanswered = 0  # questions about them, in a row
+
+    @property
+    def in_doubt(self) -> bool:
+        """True when the server may have stored a job that was tried out of order."""
+        return bool(self._doubtful)
 
     def reset(self) -> None:
         """Note that the server has accepted a job, so that it works."""
         self._fruitless = self._tries = 0
+
+    def settle_doubts(self, experiment: str, _rows: list[Row]) -> None:
+        """Ask whether newer jobs that were tried out of order have been stored, and record those.
+
+        Raises:
+            TrackingUnavailable: The server does not answer; after several such errors it is not asked again.
+            TrackingRefused: The server accepts nothing from us.
+        """
+        while self._doubtful:
+            row = self._doubtful[-1]
+            if self._unanswered < QUESTIONS:
+                self._unanswered += 1
+                record = self._client.find_event(experiment, row.event_id)
+                if record is not None:
+                    result = self._ledger.result()
+                    result.accept(row, record["id"])
+                    result.passed[row.stream] = row.id
+                    self._ledger.settle(result)
+            self._unanswered = 0
+            self._doubtful.pop()
 
     def send(self, experiment: str, rows: list[Row]) -> None:
         """Send rows in order, and record each reply before the next request.
@@ -110,7 +139,7 @@ class OneByOne:
         self.reset()
 
     def _try_others(self, experiment: str, failed: Failed) -> bool:
-        """Try one job of another stream, in the end of the same one; return True if the server took it."""
+        """Try a job of another stream, in the end of the same one, and return True if the server took it."""
         now = self._clock()
         self._fruitless += 1
         if self._fruitless == 1:
@@ -124,7 +153,9 @@ class OneByOne:
             self._ledger.rows.mark_tried([row])
         try:
             result = self._send_one(experiment, row)
-        except TrackingUnavailable:
+        except TrackingUnavailable as unavailable:
+            if unavailable.reached:
+                self._doubtful.append(row)
             return False
         if not result.parked:
             result.passed[row.stream] = row.id

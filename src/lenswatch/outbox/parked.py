@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
-from lenswatch.node.store.database import outbox
+from lenswatch.node.store.database import outbox, stored_json
 from lenswatch.node.store.store import NodeStore
 
 __all__ = ["Parked", "ParkedGroup", "ParkedJobs", "Selection"]
@@ -178,7 +177,7 @@ def _parked(
     reason: str,
     drift_id: str | None,
 ) -> Parked:
-    parameters = json.loads(job)["parameters"]
+    parameters = stored_json(job)["parameters"]
     return Parked(
         row_id,
         str(parameters.get("event_id", "")),

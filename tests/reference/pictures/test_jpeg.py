@@ -53,6 +53,13 @@ def test_a_jpeg_without_its_end_marker_is_the_same_picture(
 
 
 @pytest.mark.parametrize("end", [b"", END])
+@pytest.mark.parametrize("kind", ["baseline", "progressive", "grey"])
+def test_a_few_bytes_before_the_end_marker_may_be_missing(kind: str, end: bytes) -> None:
+    data = whole(kind, LARGE)
+    assert np.abs(pixels(data[:-8] + end) - pixels(data)).mean() < 0.5
+
+
+@pytest.mark.parametrize("end", [b"", END])
 @pytest.mark.parametrize("share", [0.4, 0.6, 0.9])
 @pytest.mark.parametrize("size", [LARGE, SMALL])
 @pytest.mark.parametrize("kind", KINDS)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import PngImagePlugin
 
+from lenswatch.reference.pictures import suffix_of
 from support.pictures import chunk, encoded, exif, gradient, pixels
 
 PNG = encoded(gradient())
@@ -56,7 +57,9 @@ def app(number: int, body: bytes) -> bytes:
 )
 def test_a_jpeg_with_damaged_metadata_is_read(segment: bytes) -> None:
     data = encoded(gradient(), "JPEG")
-    assert np.array_equal(pixels(data[:2] + segment + data[2:]), pixels(data))
+    damaged = data[:2] + segment + data[2:]
+    assert np.array_equal(pixels(damaged), pixels(data))
+    assert suffix_of(damaged) == ".jpg"
 
 
 @pytest.mark.parametrize(

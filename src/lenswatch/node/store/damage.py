@@ -13,11 +13,12 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from lenswatch.errors import StoreDamaged, StoreError
+from lenswatch.errors import DiskFull, StoreDamaged, StoreError
 from lenswatch.node.store.database import repairs as table
 from lenswatch.node.store.guard import Guard, beside
 from lenswatch.node.store.pages import read_log
 from lenswatch.node.store.repair import repair_in_a_process
+from lenswatch.node.store.reserve import free_bytes
 from lenswatch.node.store.salvage import Recovered
 
 __all__ = ["Damage", "Repair", "repairs_of"]
@@ -64,6 +65,7 @@ class Damage:
         self._one = threading.Lock()
         self._known = self.guard.last_repair()
         self._rests_until = 0.0
+        self._rests_because = ""
 
     @contextmanager
     def repaired(self, engine: sa.Engine) -> Iterator[None]:
@@ -111,14 +113,35 @@ class Damage:
         with self._one:
             if self._known != known:  # another thread has done it
                 return
+            self._check_space(problem)
             if time.monotonic() < self._rests_until:
-                raise StoreError(
-                    f"{problem}; it was repaired a moment ago, so disk or memory may be failing"
-                )
+                raise StoreError(f"{problem}; {self._rests_because}")
             empty = self._path.stat().st_size == 0
-            said = repair_in_a_process(self._path, known, empty=empty, timeout=self._timeout)
+            try:
+                said = repair_in_a_process(self._path, known, empty=empty, timeout=self._timeout)
+            except StoreError as error:
+                self._rest(f"it is tried again in {REST_SECONDS:g} s, since {error}")
+                raise
             if said:
                 log.warning("%s", said)
-                self._rests_until = time.monotonic() + REST_SECONDS
+                self._rest("it was repaired a moment ago, so disk or memory may be failing")
             engine.dispose()
             self._known = self.guard.last_repair()
+
+    def _rest(self, because: str) -> None:
+        self._rests_until = time.monotonic() + REST_SECONDS
+        self._rests_because = because
+
+    def _check_space(self, problem: str) -> None:
+        """Check that the damaged file can be kept beside a new one.
+
+        Raises:
+            DiskFull: It cannot.
+        """
+        parts = (self._path, beside(self._path, "-wal"))
+        needed = sum(each.stat().st_size for each in parts if each.exists())
+        free = free_bytes(self._path.parent)
+        if free < needed:
+            raise DiskFull(
+                f"{problem}; its repair needs {needed} bytes and the disk has {free}: free some space"
+            )

@@ -114,11 +114,16 @@ def _set_aside(path: Path) -> Path:
     for part in reversed(_PARTS):  # the database last: a copy that has a name is whole
         source, copy = beside(path, part), beside(kept, part)
         if source.exists():
-            unnamed = beside(copy, ".part")
-            shutil.copyfile(source, unnamed)
-            with unnamed.open("rb") as file:
-                os.fsync(file.fileno())
-            unnamed.replace(copy)
+            unnamed = beside(
+                path, f"{part}.copy"
+            )  # one name, so that a killed repair leaves one file
+            try:
+                shutil.copyfile(source, unnamed)
+                with unnamed.open("rb") as file:
+                    os.fsync(file.fileno())
+                unnamed.replace(copy)
+            finally:
+                unnamed.unlink(missing_ok=True)
     return kept
 
 

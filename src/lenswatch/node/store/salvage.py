@@ -108,7 +108,7 @@ def _job(rowid: int, values: tuple[Value, ...]) -> _Insertion | None:
             drift_id,
             parked,
             str() as job,
-            *_,
+            *later,
         ):
             document = _object(job)
             parameters = document.get("parameters")
@@ -116,12 +116,16 @@ def _job(rowid: int, values: tuple[Value, ...]) -> _Insertion | None:
                 return None
             if not all(each is None or isinstance(each, str) for each in (drift_id, parked)):
                 return None
-            posted_at, is_parked = values[1], parked is not None
-            parked_at = posted_at if is_parked else None
-            kept = (rowid, posted_at, drift_id, parked, parked_at, is_parked, job)
+            # A file holds added columns last, and one of an earlier version lacks them.
+            added = [*later, *(0, 0, None, 0)[len(later) :]]
+            clean, thinned, parked_at, out_of_turn = added[:4]
+            if parked is not None:
+                parked_at, out_of_turn = parked_at or values[1], 1
+            kept = (rowid, values[1], drift_id, parked, job, clean, thinned, parked_at, out_of_turn)
             return (
                 "INSERT OR IGNORE INTO outbox (id, posted_at, due_at, attempts, tried, drift_id,"
-                " parked_because, parked_at, out_of_turn, job) VALUES (?, ?, 0, 0, 1, ?, ?, ?, ?, ?)",
+                " parked_because, job, clean, thinned, parked_at, out_of_turn)"
+                " VALUES (?, ?, 0, 0, 1, ?, ?, ?, ?, ?, ?, ?)",
                 kept,
             )
     return None
@@ -146,8 +150,10 @@ def _answer_or_window(rowid: int, values: tuple[Value, ...]) -> _Insertion | Non
     return None
 
 
-def _experiment(_rowid: int, values: tuple[Value, ...]) -> _Insertion | None:
+def _experiment_or_gap(_rowid: int, values: tuple[Value, ...]) -> _Insertion | None:
     match values:
+        case (str() as stream, int(), int() | float()) if STREAM.match(stream):
+            return ("INSERT OR IGNORE INTO gaps (stream, jobs, since) VALUES (?, ?, ?)", values)
         case (str(), str(), str()):
             return ("INSERT OR IGNORE INTO experiments (url, name, id) VALUES (?, ?, ?)", values)
     return None
@@ -187,7 +193,7 @@ _MAKERS: Mapping[int, Callable[[int, tuple[Value, ...]], _Insertion | None]] = {
     8: _job,
     5: _answer_or_window,
     4: _collected_or_repair,
-    3: _experiment,
+    3: _experiment_or_gap,
     2: _collection_or_sequence,
 }
 

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from lenswatch.node.store.database import answers, outbox, pictures, shedding
+from lenswatch.node.store.database import answers, outbox, pictures, shedding, stored_json
 from lenswatch.node.store.gaps import Gap
 from lenswatch.node.store.reserve import free_bytes, total_bytes
 from lenswatch.node.store.statement import Statement
@@ -233,7 +233,7 @@ def _thin(
             break
         if row.thinned != level:
             first, level = {}, row.thinned
-        parameters = json.loads(row.job)["parameters"]
+        parameters = stored_json(row.job)["parameters"]
         stream = str(parameters.get("stream", ""))
         if stream not in first:
             first[stream] = row, parameters
@@ -252,7 +252,7 @@ def _merge(
 ) -> int:
     """Let the newer of two jobs tell that the older one is missing, and return the bytes it takes less."""
     gap = Gap(1, older.posted_at) + before + between
-    document = json.loads(newer.job)
+    document = stored_json(newer.job)
     document["parameters"]["shed"] = gap.to_json()
     text = json.dumps(document, separators=(",", ":"))
     values = {"job": text, "thinned": newer.thinned + 1}

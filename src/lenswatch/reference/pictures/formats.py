@@ -9,7 +9,7 @@ import io
 import re
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from lenswatch.errors import ImageError
 
@@ -30,6 +30,10 @@ _SUFFIX = {
     "AVIF": ".avif",
     "JXL": ".jxl",
 }
+_STARTS = {
+    b"\xff\xd8\xff": ".jpg",
+    b"\x89PNG": ".png",
+}  # Pillow may not open these: damaged metadata
 FORMATS = tuple(_SUFFIX)
 SUFFIXES = {*_SUFFIX.values(), ".jpeg", ".tiff", ".pgm", ".j2k", ".heif", ".hif", ".dng"}
 
@@ -62,10 +66,19 @@ def open_image(source: Path | bytes) -> Image.Image:
     return Image.open(source if isinstance(source, Path) else io.BytesIO(source), formats=known)
 
 
-def suffix_of(source: Path | bytes) -> str:
-    """Return the suffix of a picture's file by its content, `.jpg` for all that holds a JPEG first."""
-    with open_image(source) as image:
-        return _SUFFIX.get(image.format or "", ".jpg")  # also for MPO, a kind of JPEG
+def suffix_of(data: bytes) -> str:
+    """Return the suffix of the file of a picture that can be read, by its content.
+
+    It is `.jpg` for all that holds a JPEG first, and `.dng` for camera raw that Pillow does not open.
+    """
+    known = next((suffix for start, suffix in _STARTS.items() if data.startswith(start)), "")
+    if known:
+        return known
+    try:
+        with open_image(data) as image:
+            return _SUFFIX.get(image.format or "", ".jpg")
+    except UnidentifiedImageError:
+        return ".dng"
 
 
 def is_jpeg_xl(data: bytes) -> bool:

@@ -1,8 +1,8 @@
 """JPEG: the structure of a file, and decoding that hears the decoder's warnings.
 
 Pillow drops the warnings of libjpeg: a JPEG whose half is missing comes out with a grey half, and without
-an error if it ends with an end marker. simplejpeg has the same decoder and reports them, and makes the same
-pixels.
+an error if it ends with an end marker (findings/pillow-decodes-half-a-jpeg-without-a-word.sh). simplejpeg
+has the same decoder and reports them, and makes the same pixels.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _END = b"\xff\xd9"
 
 # The end of coded data: a marker that is neither a stuffed FF, a restart nor a fill byte.
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
-_RESTART = re.compile(rb"\xff[\xd0-\xd7]")
+_MARKER_OR_RESTART = re.compile(rb"\xff[\x01-\xfe]")
 # Coded data that a decoder may miss at the very end: the last bytes that a camera did not write.
-_FILLER = bytes(16)
+_FILLER = bytes(128)
 _EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker 0x([0-9a-f]{2})")
 # Warnings on metadata, and on bytes that some cameras put before a restart marker.
 _HARMLESS = re.compile(r"JFIF|Adobe|thumbnail|extraneous bytes before marker 0xd[0-7]")
@@ -184,7 +184,8 @@ def _take_segment(found: Structure, data: bytes, at: int) -> int:
         found.interval = int.from_bytes(body[:2])
     elif kind == _SCAN:
         _take_scan(found, body)
-        _check_restarts(found, data, at + length, body[1 : 1 + 2 * body[0] : 2])
+        if found.interval:
+            return _take_restarts(found, data, at + length, body[1 : 1 + 2 * body[0] : 2])
     elif kind == _LS:
         raise ImageError("the picture is a JPEG-LS, which is not read; send JPEG, PNG or TIFF")
     return at + length
@@ -219,21 +220,23 @@ def _take_scan(found: Structure, body: bytes) -> None:
             found.missing.pop(component, None)
 
 
-def _check_restarts(found: Structure, data: bytes, start: int, components: bytes) -> None:
+def _take_restarts(found: Structure, data: bytes, start: int, components: bytes) -> int:
     """Note restart markers of a scan that are missing or out of order, as where packets were lost.
 
-    A camera may write one more behind the last unit.
+    A camera may write one more behind the last unit. Return the position behind the coded data.
     """
-    if not found.interval or found.lossless or not set(components) <= set(found.sampling):
-        return
-    end = _MARKER.search(data, start)
-    numbers = [
-        data[match.end() - 1] & 7
-        for match in _RESTART.finditer(data, start, len(data) if end is None else end.start())
-    ]
+    numbers, end = [], len(data)
+    for match in _MARKER_OR_RESTART.finditer(data, start):
+        if not 0xD0 <= data[match.end() - 1] <= 0xD7:
+            end = match.start()
+            break
+        numbers.append(data[match.end() - 1] & 7)
+    if found.lossless or not set(components) <= set(found.sampling):
+        return end
     wanted = (found.units(components) - 1) // found.interval
     if numbers != [i % 8 for i in range(len(numbers))] or not 0 <= len(numbers) - wanted <= 1:
         found.damage = f"it has {len(numbers)} of {wanted} restart markers, or in another order"
+    return end
 
 
 def _decode(data: bytes, size: tuple[int, int], space: str) -> tuple[Pixels, str]:

@@ -7,7 +7,8 @@ The pixels are those of converting and scaling the whole at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -79,14 +80,11 @@ class Raster:
         times faster. It scales rows before columns, so that bands of rows may be scaled by themselves.
         """
         bands = self._bands()
-        first = _resized_rows(next(bands), size[1])
-        narrow = np.empty((self.size[1], *first.shape[1:]), np.uint8)
-        narrow[: len(first)] = first
-        done = len(first)
-        for band in bands:
-            narrow[done : done + len(band)] = _resized_rows(band, size[1])
-            done += len(band)
-        pixels = _resized(narrow, size)
+        pixels = next(bands)
+        height = self.size[1]
+        if len(pixels) < height:
+            pixels = _narrowed(itertools.chain([pixels], bands), height, size[1])
+        pixels = _resized(pixels, size)
         return pixels if self.profile is None else self.profile.to_srgb(pixels)
 
     def whole(self) -> Pixels:
@@ -142,8 +140,15 @@ def _rgb(part: Image.Image) -> Image.Image:
         ) from None
 
 
-def _resized_rows(pixels: Pixels, width: int) -> Pixels:
-    return _resized(pixels, (len(pixels), width))
+def _narrowed(bands: Iterable[Pixels], height: int, width: int) -> Pixels:
+    """Return the rows of all bands, scaled in width."""
+    done, narrow = 0, np.empty((0, width, 3), np.uint8)
+    for band in bands:
+        if not done:
+            narrow = np.empty((height, width, band.shape[2]), np.uint8)
+        narrow[done : done + len(band)] = _resized(band, (len(band), width))
+        done += len(band)
+    return narrow
 
 
 def _resized(pixels: Pixels, size: tuple[int, int]) -> Pixels:

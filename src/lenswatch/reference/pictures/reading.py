@@ -144,7 +144,7 @@ def _read_other(
     needed = needed_bytes(image)
     if kind != "JPEG2000":
         check_memory(needed, kind, *whole, limits)
-    about = metadata_of(image)  # this decodes a PNG, whose metadata may be behind its pixels
+    about = metadata_of(image)  # decodes a PNG: findings/pillow-getexif-decodes-a-whole-png.sh
     if kind == "JPEG2000" and not fits(needed, limits):
         for level in reductions(image, data, _stored_size(size, about)[::-1]):
             needed /= 4
@@ -154,7 +154,8 @@ def _read_other(
     check_memory(needed + _narrow_bytes(image, size, about), kind, *whole, limits)
     image.load()
     if kind == "TIFF":
-        about = replace(about, orientation=1)  # loading it has turned it
+        # findings/pillow-swaps-the-size-of-a-tiff-before-it-turns-it.sh
+        about = replace(about, orientation=1)
     raster = Raster(image, about.orientation, depth, profile_of(about.icc, _colours(image)))
     if image.mode == "F":
         raise ImageError(

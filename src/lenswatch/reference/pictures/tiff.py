@@ -1,14 +1,14 @@
 """TIFF: the kinds that Pillow decodes wrongly without an error, and the previews of camera raw files.
 
 A TIFF may hold nearly anything. What is not named here was compared with tifffile's decoding of it, see
-`tests/reference/pictures/test_tiff.py`.
+`tests/reference/pictures/test_tiff.py` and findings/pillow-decodes-tiff-of-16-bits-as-something-else.sh.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,10 @@ __all__ = ["Raw", "check_tiff", "describe_tiff", "is_tiff", "is_turned", "raw_of
 _KIND, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 _MAKE, _ORIENTATION, _OFFSETS, _ROWS, _COUNTS, _PLANES, _BELOW = 271, 274, 273, 278, 279, 284, 330
 _SAMPLE_FORMAT, _JPEG_OFFSET, _JPEG_LENGTH, _SUBSAMPLING, _DNG = 339, 513, 514, 530, 50706
+_USED = (
+    *(_KIND, _BITS, _COMPRESSION, _PHOTOMETRIC, _MAKE, _OFFSETS, _COUNTS, _BELOW),
+    *(_JPEG_OFFSET, _JPEG_LENGTH, _DNG),
+)
 _WHITE_IS_ZERO, _YCBCR, _CFA, _LINEAR_RAW = 0, 6, 32803, 34892
 _UNCOMPRESSED, _OLD_JPEG, _JPEG = 1, 6, 7
 _BY_PLANES, _SIGNED = 2, 2
@@ -94,9 +98,10 @@ def strip_bytes(image: Image.Image) -> int:
 
 def describe_tiff(data: bytes) -> str:
     """Return the kind of a TIFF that cannot be read: "a TIFF with 14 bits"; "" if nothing tells."""
-    first = next(_directories(data), None)
-    if first is None:
+    directories = _directories(data)
+    if not directories:
         return ""
+    first = directories[0]
     bits = _numbers(first, _BITS)
     told = f"a TIFF with {max(bits)} bits, " if bits else "a TIFF with "
     return (
@@ -107,7 +112,7 @@ def describe_tiff(data: bytes) -> str:
 
 def raw_of(data: bytes) -> Raw | None:
     """Return what is known of a camera raw file in TIFF; None for another TIFF."""
-    directories = list(_directories(data))
+    directories = _directories(data)
     if not directories:
         return None
     first = directories[0]
@@ -139,25 +144,28 @@ def _jpeg(data: bytes, tags: Any) -> bytes | None:
     return found if found.startswith(b"\xff\xd8\xff") else None
 
 
-def _directories(data: bytes) -> Iterator[Any]:
-    """Yield the directories of a TIFF, those below the first behind it; stop at a damaged one."""
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            first = ImageFileDirectory_v2(data[:16] if b"+" in data[2:4] else data[:8])
-            offsets, seen = [first.next], set[int]()
-            while offsets and len(seen) < _MOST_DIRECTORIES:
-                offset = offsets.pop(0)
-                if offset in seen or not 0 < offset < len(data):
-                    continue
-                seen.add(offset)
-                tags = ImageFileDirectory_v2(data[:16] if b"+" in data[2:4] else data[:8])
-                file = io.BytesIO(data)
-                file.seek(offset)
-                tags.load(file)
-                yield tags
-                offsets += [*_numbers(tags, _BELOW), tags.next]
-    except Exception:  # Pillow raises nearly anything on damaged directories
-        return
+def _directories(data: bytes) -> list[dict[int, Any]]:
+    """Return the directories of a TIFF, those below the first behind it, up to a damaged one."""
+    found: list[dict[int, Any]] = []
+    header = data[:16] if b"+" in data[2:4] else data[:8]
+    with (
+        warnings.catch_warnings(),
+        contextlib.suppress(Exception),
+    ):  # on damage Pillow raises anything
+        warnings.simplefilter("ignore")
+        offsets, seen = [ImageFileDirectory_v2(header).next], set[int]()
+        while offsets and len(seen) < _MOST_DIRECTORIES:
+            offset = offsets.pop(0)
+            if offset in seen or not 0 < offset < len(data):
+                continue
+            seen.add(offset)
+            directory = ImageFileDirectory_v2(header)
+            file = io.BytesIO(data)
+            file.seek(offset)
+            directory.load(file)
+            found.append({tag: directory[tag] for tag in _USED if tag in directory})
+            offsets += [*_numbers(found[-1], _BELOW), directory.next]
+    return found
 
 
 def _tags_of(image: Image.Image) -> Any:

@@ -1,4 +1,4 @@
-"""Ends of DEEPaaS: signals to its whole group, and to the script that started it."""
+"""The end of the script `deep-start`, which starts DEEPaaS and hands no signal on."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from conftest import Camera, deepaas_running, write_settings
-from support.full import at_length
+from conftest import write_settings
 from support.ports import free_port
 from support.waiting import until_it_answers
 
@@ -40,19 +39,6 @@ def root(trained_root: Path, tmp_path: Path) -> Path:
 def require_gone(family: list[psutil.Process]) -> None:
     _, alive = psutil.wait_procs(family, timeout=60)
     assert [each for each in alive if each.status() != psutil.STATUS_ZOMBIE] == []
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT][: at_length(1, 2)])
-def test_a_signal_to_the_whole_group_ends_deepaas(root: Path, camera: Camera, number: int) -> None:
-    with deepaas_running(root, workers=2) as served:
-        assert served.predict(camera(60)).status_code == 200
-        family = psutil.Process(served.process.pid).children(recursive=True)
-        assert len(family) >= 2
-        os.killpg(served.process.pid, number)
-        assert served.process.wait(60) == 0
-        require_gone(family)
-        assert list(served.temporary.iterdir()) == []
 
 
 @contextlib.contextmanager
