@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import random
 import shutil
 import statistics
@@ -56,9 +57,14 @@ class Sample:
             {process.pid: process.memory_full_info().uss for process in processes},
             sum(process.num_fds() for process in processes),
             sum(1 for path in storage.rglob("*") if path.is_file()),
-            sum(1 for _ in served.temporary.iterdir()),
+            uploads(served),
             (storage / "node.db").stat().st_size,
         )
+
+
+def uploads(served: Served) -> int:
+    """Return the number of files in a node's temporary folder."""
+    return sum(len(files) for _, _, files in os.walk(served.temporary))
 
 
 @pytest.fixture
@@ -70,7 +76,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
     server.stop()
 
 
-@pytest.mark.timeout(SECONDS + 600)
+@pytest.mark.timeout(SECONDS + 2400)
 def test_a_soak_is_flat_and_loses_nothing(
     trained_root: Path, tmp_path: Path, server: Server
 ) -> None:
@@ -89,12 +95,12 @@ def test_a_soak_is_flat_and_loses_nothing(
                 server.start()
         assert load.failures == []
         store = open_store(load_config(root / "config.toml"))
-        until(OutboxRows(store).is_empty, 300)
+        until(OutboxRows(store).is_empty, at_length(300, 1800))
         assert OutboxRows(store).counts().parked == 0
         with store.read() as connection:
             size = connection.exec_driver_sql("SELECT sum(length(body)) FROM answers").scalar_one()
         store.close()
-        assert list(served.temporary.iterdir()) == []
+        assert uploads(served) == 0
     assert all(answer["recorded"] for answer in load.answers.values())
     jobs = server.jobs_of("lenswatch")
     assert Counter(job["parameters"]["event_id"] for job in jobs) == Counter(list(load.answers))
