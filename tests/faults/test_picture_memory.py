@@ -1,4 +1,4 @@
-"""Memory of decoding: bounded for 64 megapixels, and said before where it is not."""
+"""Memory of decoding: bounded for 64 megapixels."""
 
 from __future__ import annotations
 
@@ -68,13 +68,3 @@ def test_64_megapixels_take_at_most_300_mib_above_rest(kind: str, tmp_path: Path
     taken, refused = peak(LARGE[kind](), tmp_path)
     assert refused == ""
     assert taken < LIMIT
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not FULL, reason="the full form; test_pictures_served.py has the answer")
-def test_what_would_take_more_is_refused_by_the_limit_before_it_is_decoded(tmp_path: Path) -> None:
-    image = Image.new("RGB", (5000, 4000), (64, 90, 120))
-    taken, refused = peak(encoded(image, "WEBP", method=0), tmp_path)
-    assert "the limit is 300 MiB" in refused
-    assert "raise upload.max_decode_bytes" in refused
-    assert taken < 20

@@ -74,10 +74,15 @@ def test_64_megapixels_raise_the_memory_of_a_worker_by_little(served: Served) ->
 @pytest.mark.slow
 def test_a_picture_that_would_take_more_is_a_413_with_the_limit(served: Served) -> None:
     data = encoded(Image.new("RGB", (5000, 4000)), "WEBP", method=0)
+    assert served.predict(WHOLE, stream="larger").status_code == 200
+    [worker] = workers(served)
+    rest = status("VmRSS", worker)
+    Path(f"/proc/{worker}/clear_refs").write_text("5")  # forgets the peak
     response = served.predict(data, "large.webp")
     assert response.status_code == 413
     assert "5000 x 4000 pixels" in response.json()["message"]
     assert "the limit is 300 MiB" in response.json()["message"]
+    assert status("VmHWM", worker) - rest < 20  # it was not decoded
 
 
 def workers(served: Served) -> list[int]:

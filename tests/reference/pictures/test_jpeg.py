@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import struct
 from typing import Any
@@ -23,7 +24,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "grey": {},
     "CMYK": {},
 }
-LARGE, SMALL = (1600, 1200), (112, 64)  # decoded at an eighth, at full scale
+LARGE, SMALL = (800, 600), (112, 64)  # decoded at an eighth, at full scale
 
 
 def refusal(data: bytes) -> str:
@@ -34,6 +35,7 @@ def refusal(data: bytes) -> str:
     return ""
 
 
+@functools.cache
 def whole(kind: str, size: tuple[int, int]) -> bytes:
     image = textured(*size)
     if kind in ("grey", "CMYK"):
