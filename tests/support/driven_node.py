@@ -14,8 +14,8 @@ from lenswatch.client.client import BatchResult, TrackingClient
 from lenswatch.client.replies import check_reply
 from lenswatch.config import TrackingConfig
 from lenswatch.errors import TrackingError, TrackingUnavailable
-from lenswatch.node.store.database import outbox
 from lenswatch.node.store.store import NodeStore
+from lenswatch.node.store.tables import outbox
 from lenswatch.outbox.delivery import Delivery
 from lenswatch.outbox.limits import DeliveryLimits
 from lenswatch.outbox.parked import ParkedJobs

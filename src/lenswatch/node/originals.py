@@ -22,7 +22,7 @@ import sqlalchemy as sa
 from lenswatch.config import Config
 from lenswatch.errors import WriteError
 from lenswatch.files import write_atomically
-from lenswatch.node.store.database import originals as table
+from lenswatch.node.store.tables import originals as table
 from lenswatch.reference.original import original_bytes
 from lenswatch.reference.paths import kept_folder
 from lenswatch.reference.pictures import Picture, suffix_of

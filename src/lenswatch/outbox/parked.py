@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
-from lenswatch.node.store.database import outbox, stored_json
+from lenswatch.node.store.database import stored_json
 from lenswatch.node.store.store import NodeStore
+from lenswatch.node.store.tables import outbox
 
 __all__ = ["Parked", "ParkedGroup", "ParkedJobs", "Selection"]
 

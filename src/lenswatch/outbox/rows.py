@@ -12,8 +12,9 @@ from typing import Any, cast
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
-from lenswatch.node.store.database import experiments, outbox, pictures, stored_json
+from lenswatch.node.store.database import stored_json
 from lenswatch.node.store.store import NodeStore
+from lenswatch.node.store.tables import experiments, outbox, pictures
 from lenswatch.outbox.limits import DeliveryLimits
 
 __all__ = ["Counts", "DeliveryResult", "OutboxRows", "PictureRow", "Row"]

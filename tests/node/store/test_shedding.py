@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lenswatch.node.store import shedding as shedding_module
-from lenswatch.node.store.database import MIGRATIONS, open_engine
+from lenswatch.node.store.database import open_engine
 from lenswatch.node.store.gaps import Gap, ShedCounts, shed_counts
+from lenswatch.node.store.migrations import MIGRATIONS
 from lenswatch.node.store.store import NodeStore
 from lenswatch.wire import to_json
 from support.node_processes import drift_job

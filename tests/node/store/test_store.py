@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from lenswatch.errors import StoreError
-from lenswatch.node.store.database import MIGRATIONS
+from lenswatch.node.store.migrations import MIGRATIONS
 from lenswatch.node.store.store import Answer, NodeStore
 from support.node_processes import (
     count_up,

@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
 from lenswatch.node.collecting.collection import Collection
-from lenswatch.node.store.database import collected, collections
 from lenswatch.node.store.statement import Statement
+from lenswatch.node.store.tables import collected, collections
 
 __all__ = ["Kept", "all_collections", "collection_of", "delete", "drop", "keep", "kept_of", "put"]
 

@@ -14,12 +14,12 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from lenswatch.errors import DiskFull, StoreDamaged, StoreError
-from lenswatch.node.store.database import repairs as table
 from lenswatch.node.store.guard import Guard, beside
 from lenswatch.node.store.pages import read_log
 from lenswatch.node.store.repair import repair_in_a_process
 from lenswatch.node.store.reserve import free_bytes
 from lenswatch.node.store.salvage import Recovered
+from lenswatch.node.store.tables import repairs as table
 
 __all__ = ["Damage", "Repair", "repairs_of"]
 

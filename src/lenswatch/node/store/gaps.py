@@ -9,8 +9,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from lenswatch.node.store.database import gaps, shedding
 from lenswatch.node.store.statement import Statement
+from lenswatch.node.store.tables import gaps, shedding
 
 __all__ = ["Gap", "ShedCounts", "add_gap", "note_unrecorded", "shed_counts", "take_gap"]
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from lenswatch.node.store.database import originals
+from lenswatch.node.store.tables import originals
 
 __all__ = ["KeptOriginals", "kept_originals"]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from lenswatch.node.store.database import answer_ages, answers
+from lenswatch.node.store.tables import answer_ages, answers
 
 __all__ = ["MOST_ANSWERS", "WEEK_SECONDS", "Pruning"]
 

@@ -19,10 +19,11 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from lenswatch.node.store.database import answers, outbox, pictures, shedding, stored_json
+from lenswatch.node.store.database import stored_json
 from lenswatch.node.store.gaps import Gap
 from lenswatch.node.store.reserve import free_bytes, total_bytes
 from lenswatch.node.store.statement import Statement
+from lenswatch.node.store.tables import answers, outbox, pictures, shedding
 
 __all__ = ["Room", "Shedder"]
 

@@ -21,21 +21,13 @@ from sqlalchemy.dialects.sqlite import insert
 
 from lenswatch.errors import DiskFull, StoreDamaged, StoreError
 from lenswatch.node.store.damage import Damage
-from lenswatch.node.store.database import (
-    answers,
-    migrate,
-    named_errors,
-    open_engine,
-    outbox,
-    pictures,
-    stored_json,
-    windows,
-)
+from lenswatch.node.store.database import migrate, named_errors, open_engine, stored_json
 from lenswatch.node.store.gaps import Gap, add_gap, take_gap
 from lenswatch.node.store.pruning import Pruning
 from lenswatch.node.store.reserve import Reserve
 from lenswatch.node.store.shedding import Shedder
 from lenswatch.node.store.statement import Statement
+from lenswatch.node.store.tables import answers, outbox, pictures, windows
 from lenswatch.wire import DriftJob, to_json
 
 __all__ = ["Answer", "Kind", "NodeStore", "StreamSummary", "Transaction", "newest_window"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from sqlalchemy.dialects.sqlite import insert
 
 from lenswatch.errors import StoreError
-from lenswatch.node.store.database import lease
 from lenswatch.node.store.store import NodeStore
+from lenswatch.node.store.tables import lease
 
 __all__ = ["check_writable"]
 

@@ -1,0 +1,140 @@
+"""The tables of `node.db`, as its migrations leave them."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+__all__ = [
+    "STREAM_OF_JOB",
+    "answer_ages",
+    "answers",
+    "collected",
+    "collections",
+    "experiments",
+    "gaps",
+    "lease",
+    "originals",
+    "outbox",
+    "pictures",
+    "repairs",
+    "shedding",
+    "windows",
+]
+
+STREAM_OF_JOB = "coalesce(json_extract(job, '$.parameters.stream'), '')"
+
+metadata = sa.MetaData()
+
+windows = sa.Table(
+    "windows",
+    metadata,
+    sa.Column("stream", sa.Text, primary_key=True),
+    sa.Column("digest", sa.Text, primary_key=True),
+    sa.Column("images", sa.Integer, nullable=False),
+    sa.Column("updated_at", sa.Float, nullable=False),
+    sa.Column("state", sa.LargeBinary, nullable=False),
+)
+answers = sa.Table(
+    "answers",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("event_id", sa.Text, nullable=False, unique=True),
+    sa.Column("answered_at", sa.Float, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),  # of store.Kind
+    sa.Column("body", sa.Text, nullable=False),
+)
+answer_ages = sa.Table(
+    "answer_ages",
+    metadata,
+    sa.Column("answer_id", sa.Integer, primary_key=True),  # the newest at that time
+    sa.Column("elapsed", sa.Float, nullable=False),  # seconds since the first of these rows
+    sa.Column("boot", sa.Text, nullable=False),  # id of the machine's boot
+    sa.Column("uptime", sa.Float, nullable=False),  # seconds since then
+)
+outbox = sa.Table(
+    "outbox",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("posted_at", sa.Float, nullable=False),
+    sa.Column("due_at", sa.Float, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("tried", sa.Boolean, nullable=False),  # the server may have stored it already
+    sa.Column("drift_id", sa.Text),  # set once the server stored the job, but not yet its picture
+    sa.Column("parked_because", sa.Text),
+    sa.Column("parked_at", sa.Float),  # the last time; it stays when the row is sent again
+    sa.Column("out_of_turn", sa.Boolean, nullable=False),  # newer jobs of its stream may go first
+    sa.Column("job", sa.Text, nullable=False),
+    sa.Column("clean", sa.Boolean, nullable=False),  # the job may go when space is short
+    sa.Column("thinned", sa.Integer, nullable=False),  # how often its neighbours went
+    sa.Column("stream", sa.Text, sa.Computed(STREAM_OF_JOB, persisted=False)),
+)
+pictures = sa.Table(
+    "pictures",
+    metadata,
+    sa.Column("outbox_id", sa.ForeignKey("outbox.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("data", sa.LargeBinary, nullable=False),
+)
+lease = sa.Table(
+    "lease",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("holder", sa.Text, nullable=False),
+    sa.Column("expires_at", sa.Float, nullable=False),  # on the machine's monotonic clock
+)
+experiments = sa.Table(
+    "experiments",
+    metadata,
+    sa.Column("url", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("id", sa.Text, nullable=False),
+)
+collections = sa.Table(
+    "collections",
+    metadata,
+    sa.Column("stream", sa.Text, primary_key=True),
+    sa.Column("state", sa.Text, nullable=False),  # JSON of collection.Collection
+)
+collected = sa.Table(
+    "collected",
+    metadata,
+    sa.Column("stream", sa.Text, primary_key=True),
+    sa.Column("digest", sa.Text, primary_key=True),  # the same content is kept once
+    sa.Column("taken", sa.Float, nullable=False),
+    sa.Column("file", sa.Text, nullable=False),
+)
+repairs = sa.Table(
+    "repairs",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("at", sa.Text, nullable=False),  # ISO 8601 in UTC
+    sa.Column("kept_as", sa.Text, nullable=False),  # name of the damaged file
+    sa.Column("recovered", sa.Text, nullable=False),  # JSON of salvage.Recovered
+)
+originals = sa.Table(
+    "originals",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),  # in the order in which they were kept
+    sa.Column("event", sa.Text, nullable=False),  # the event id as names have it
+    sa.Column("file", sa.Text, nullable=False),  # below the storage folder, with slashes
+    sa.Column("bytes", sa.Integer, nullable=False),
+    sa.Column("upto", sa.Integer, nullable=False),  # bytes of this one and of all before it
+)
+
+gaps = sa.Table(  # drift jobs that were not kept since the last one of their stream that was
+    "gaps",
+    metadata,
+    sa.Column("stream", sa.Text, primary_key=True),
+    sa.Column("jobs", sa.Integer, nullable=False),
+    sa.Column("since", sa.Float, nullable=False),
+)
+shedding = sa.Table(  # one row
+    "shedding",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("bytes", sa.Integer, nullable=False),  # of all jobs and pictures; triggers keep it
+    sa.Column("pictures", sa.Integer, nullable=False),  # shed ever
+    sa.Column("jobs", sa.Integer, nullable=False),  # shed ever
+    sa.Column("unrecorded", sa.Integer, nullable=False),  # pictures judged while the disk was full
+    sa.Column("since", sa.Float),  # when space became short; NULL while there is enough
+    sa.Column("last", sa.Float),  # when something was shed last
+)
