@@ -281,7 +281,7 @@ def test_a_repair_that_was_killed_begins_again(path: Path) -> None:
 @pytest.mark.slow
 def test_only_the_last_damaged_files_are_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(damage_module, "REST_SECONDS", 0.0)
-    for _ in range(5):
+    for _ in range(4):
         fill_again = NodeStore(path)
         with fill_again.begin() as transaction:
             transaction.post(drift_job(f"e{time.monotonic_ns()}"))
@@ -289,7 +289,7 @@ def test_only_the_last_damaged_files_are_kept(path: Path, monkeypatch: pytest.Mo
         damage.header(path, 0)
         NodeStore(path).close()
     assert len(kept_files(path)) == 3
-    assert len(lasting(path)) == 5
+    assert len(lasting(path)) == 4
 
 
 @pytest.mark.slow
