@@ -22,6 +22,7 @@ from lenswatch.api.workers.pool import WorkerPool
 from lenswatch.config import Config
 from lenswatch.errors import ArtefactError, StoreError
 from lenswatch.node.calibration_seal import FORMAT, check_made_for, read_sealed
+from lenswatch.node.store.space import space_of
 from lenswatch.node.store.store import NodeStore
 from lenswatch.node.store.writable import check_writable
 from lenswatch.reference.manifest import verified_manifest
@@ -32,7 +33,7 @@ from lenswatch.reference.paths import (
     reference_folder,
 )
 
-__all__ = ["Check", "Finding", "in_thread", "node_checks"]
+__all__ = ["Check", "Finding", "in_thread", "node_checks", "outbox_finding"]
 
 PING_SECONDS = 5.0
 BUSY_SECONDS = 4.0  # for which another process may keep node.db locked
@@ -226,6 +227,19 @@ class _Database:
         except StoreError as error:
             return Finding(str(error))
         return Finding()
+
+
+def outbox_finding(store: NodeStore | None) -> Finding:
+    """Tell how large the outbox is, and what had to go for want of space: the node judges nevertheless.
+
+    Args:
+        store: The database of the process; None before it is open.
+    """
+    if store is None:
+        return Finding("node.db is not open yet")
+    space = space_of(store)
+    short = space.counts.since is not None
+    return Finding(warning=space.note if short else "", told=space.to_json())
 
 
 def _space(config: Config) -> Finding:

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from aiohttp import web
+from lenswatch.api.checks import in_thread, outbox_finding
 from lenswatch.api.ending import Ending, Handler
 from lenswatch.api.finisher import Finisher
 from lenswatch.api.health import Health
@@ -70,6 +71,7 @@ class Parent:
         self.config = config
         self.pool: WorkerPool | None = None
         self.health = Health(config, lambda: self.pool)
+        self.health.checks["outbox"] = in_thread(lambda: outbox_finding(self._store))
         self._model = model
         self._ending = Ending()
         self._spare = SpareFolder()

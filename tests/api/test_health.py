@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import threading
 import time
@@ -15,7 +16,7 @@ import requests
 from aiohttp import web
 from lenswatch.api import checks
 from lenswatch.api import health as health_module
-from lenswatch.api.checks import Finding, in_thread, node_checks
+from lenswatch.api.checks import Finding, in_thread, node_checks, outbox_finding
 from lenswatch.api.health import Health
 
 from conftest import Served
@@ -27,6 +28,7 @@ from lenswatch.reference.paths import (
     node_database,
     reference_folder,
 )
+from support.node_processes import drift_job
 from support.waiting import until
 
 Ask = Callable[[str], Awaitable[tuple[int, dict[str, Any]]]]
@@ -66,6 +68,21 @@ def find(config: Config, name: str) -> Finding:
     return asyncio.run(run())
 
 
+def test_an_outbox_without_space_is_told_and_does_not_make_the_node_unavailable(
+    config: Config,
+) -> None:
+    with contextlib.closing(NodeStore(node_database(config.storage_path), max_bytes=2000)) as store:
+        assert outbox_finding(store).warning == ""
+        for i in range(3):
+            with store.begin() as transaction:
+                transaction.post(drift_job(f"e{i}"), b"x" * 1500)
+        finding = outbox_finding(store)
+    assert finding.reason == ""
+    assert "short since" in finding.warning
+    assert finding.told["shed_pictures"] == 2
+    assert finding.told["outbox_bytes"] < 2000
+
+
 def test_a_node_that_works_says_so_for_each_check(deepaas: Served) -> None:
     def ready() -> Any:
         answer = requests.get(f"{deepaas.url}/healthz", timeout=60)
@@ -76,7 +93,9 @@ def test_a_node_that_works_says_so_for_each_check(deepaas: Served) -> None:
     assert body["status"] == "ok"
     assert body["reference"] is True
     assert body["model"] == f"lenswatch@{current_digest(deepaas.root / 'storage')}"
-    assert list(body["checks"]) == ["workers", "reference", "calibration", "database", "space"]
+    names = ["workers", "reference", "calibration", "database", "space", "outbox"]
+    assert list(body["checks"]) == names
+    assert body["checks"]["outbox"]["outbox_max_bytes"] == 2_000_000_000
     assert all(check["ok"] for check in body["checks"].values())
     assert body["checks"]["workers"]["busy"] == 0
     assert "message" not in body
