@@ -57,6 +57,23 @@ def test_clean_footage_stays_under_the_false_alarms_asked_for(fit: Any, footage:
     assert len(decluster(scores, fit.threshold.drift)) <= 0.008 * len(scores)
 
 
+@pytest.mark.slow
+def test_clean_starts_raise_no_alarm_and_a_severe_fault_is_seen_at_once(
+    fit: Any, footage: Any
+) -> None:
+    clean = footage[FITTED + 12 :]
+    measured = measure_all(clean)
+    for start in range(0, len(clean) - 11, 16):
+        state, scores = fit.chart.start(), []
+        for i in range(start, start + 11):
+            state = fit.chart.update(state, measured[i])
+            scores.append(fit.chart.score(state))
+        assert max(scores) <= fit.threshold.drift, f"clean start at {start}"
+    for name in ("motion blur", "brightness", "defocus", "fog", "gaussian noise"):
+        _, scores = run(fit, [corruption(name, 1)(clean[0], 3)])
+        assert scores[0] > fit.threshold.drift, name
+
+
 @pytest.mark.parametrize(
     ("name", "severity", "cause"),
     [

@@ -14,7 +14,7 @@ from lenswatch.detect.chart.folds import Fold, folds_of
 from lenswatch.detect.chart.parts import WINDOW, Scales, parts_of_windows
 from lenswatch.detect.chart.prior import (
     ALONE,
-    first_factor,
+    FIRST,
     least_spread,
     own_share,
     prior_threshold,
@@ -192,9 +192,8 @@ def _calibrated(chart: LensChart, runs: _Runs, aim: _Aim) -> ChartFit:
     spread = _spread(followed, least) * scale
     scored = _scored(followed, spread)
     threshold = aim.threshold(scored)
-    higher = first_factor(aim.images)
     first = [
-        _scaled_spread(runs.of_window(window), scale, aim, threshold.drift / higher)
+        _scaled_spread(runs.of_window(window), scale, aim, threshold.drift / FIRST)
         for window in range(1, chart.window)
     ]
     slow = aim.threshold(_scored(runs.of_window(chart.window), chart.slow_spread), _SLOW_FACTOR)

@@ -14,7 +14,7 @@ import numpy as np
 from lenswatch.detect.arrays import Floats
 from lenswatch.detect.thresholds import USUAL_RUN_TIME
 
-__all__ = ["ALONE", "first_factor", "least_spread", "own_share", "prior_threshold", "units"]
+__all__ = ["ALONE", "FIRST", "least_spread", "own_share", "prior_threshold", "units"]
 
 _TAIL = 0.25  # by which the threshold's logarithm grows with that of the run time
 _FEW, _MANY = 60.0, 240.0  # clean images: with fewer, and with more, nothing changes
@@ -42,8 +42,8 @@ _UNITS_OF_MANY = np.array(
 )
 _LEAST_OF_FEW, _LEAST_OF_MANY = 1.0, 0.35  # deviations
 _THRESHOLD_OF_FEW, _THRESHOLD_OF_MANY = 2.0, 2.7
-_FIRST_OF_FEW, _FIRST_OF_MANY = 1.5, 1.35
 ALONE = 1.25  # factor of the threshold of an image that is judged alone
+FIRST = 1.6  # factor of the threshold before the window is full: about 5 % of clean starts raise an alarm
 
 
 def units(n: int) -> Floats:
@@ -71,15 +71,6 @@ def prior_threshold(n: int, ert: float) -> float:
 def own_share(n: int) -> float:
     """Return the share of the footage's own threshold beside the prior's: 0 of few images, 0.5 of many."""
     return 0.5 * _share_of_many(n)
-
-
-def first_factor(n: int) -> float:
-    """Return the factor by which the threshold is higher before the window is full.
-
-    A stream starts often: after a reset, a new reference, a gap. With this factor about 5.5 % of clean starts
-    raise an alarm within 11 images, which is what 11 images cost at the usual run time.
-    """
-    return _between(n, _FIRST_OF_FEW, _FIRST_OF_MANY)
 
 
 def _between(n: int, few: float, many: float) -> float:
