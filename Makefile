@@ -45,7 +45,7 @@ test-fast: $(INSTALLED_DEV)
 	@$(PYTEST) -m 'not slow' -q
 
 test-faults: $(INSTALLED_DEV)
-	@LENSWATCH_TEST_FULL=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/faults -v --durations=20
+	@LENSWATCH_TEST_FULL=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/faults -v --durations=20 --timeout=3600
 
 lint: $(INSTALLED_DEV) lint-javascript
 	@$(BIN)/ruff check $(SOURCES)
