@@ -1,7 +1,7 @@
 # make up           everything on this machine: sample footage, training, both servers, dashboard
 # make test-fast    the tests to run while working: all that take no longer than about a third of a second
 # make test         the lint and all tests, with their coverage and the slowest 20
-# make test-faults  the tests of faults at full length: kills, full disks, a soak (about an hour)
+# make test-faults  the tests of faults at full length: kills, full disks, a soak (some two hours)
 # make lint         ruff, mypy, the import rules, and biome for JavaScript where npm is installed
 # make format       format, and correct what ruff can correct
 # make findings     each script in findings/, one after the other
