@@ -113,6 +113,7 @@ class Delivery:
             raise unavailable
         self._batch = max(1, self._batch // 10)  # too slow, or the server fails on one of them
         if unavailable.status == 0:
+            unavailable.of_known_jobs = all(row.attempts for row in rows)
             raise unavailable
         self._target.send(self._singly.send, rows)
 

@@ -31,10 +31,13 @@ class Ledger:
             return
         self.rows.settle(result)
         if result.parked and time.monotonic() > self._silent_until:  # thousands may be alike
-            reason = next(iter(result.parked.values()))
+            row_id, reason = next(iter(result.parked.items()))
             log.warning(
-                "the server rejected drift jobs, which are parked and not sent again before a day is over "
-                "(`lenswatch outbox list` shows them); one reason: %s",
+                "%s, and are parked: they are not sent again before a day is over (`lenswatch outbox list` "
+                "shows them); one reason: %s",
+                "drift jobs failed again and again"
+                if row_id in result.given_up
+                else "drift jobs were rejected by the server",
                 reason,
             )
         if result.parked:

@@ -23,6 +23,7 @@ from lenswatch.config import TrackingConfig
 from lenswatch.errors import StoreError, TrackingError, TrackingRefused, TrackingUnavailable
 from lenswatch.node.store.lease import Lease
 from lenswatch.node.store.store import NodeStore
+from lenswatch.outbox.blame import reason_of
 from lenswatch.outbox.delivery import Delivery
 from lenswatch.outbox.limits import DeliveryLimits
 from lenswatch.outbox.parked import Parked, ParkedJobs, Selection
@@ -79,6 +80,7 @@ class Sender:
         self._thread = threading.Thread(target=self._run, name="outbox-sender", daemon=True)
         self._failures = 0  # in a row
         self._trouble = ""  # the kind of the last error, until something is sent
+        self._said = ""  # the kind of the last error that the log tells of, until something is sent
         self._sent = False  # since the file was last shrunk
         self._look_at_parked = 0.0  # the next time, on the monotonic clock
 
@@ -159,14 +161,16 @@ class Sender:
         try:
             sent = self._send()
         except (TrackingError, StoreError) as error:
-            self._back_off(error)
+            failed: Exception = error
         except Exception as error:  # an error in our code must not end delivery
             log.exception("the outbox sender failed and tries again; this is an error in Lenswatch")
-            self._back_off(error)
+            failed = error
         else:
             self._notify_waiting()
             if not sent and not self._stopping.is_set():
                 self._store.posted.wait(self._poll)
+            return
+        self._back_off(failed)  # here, since DEEPaaS' log repeats an exception that is being handled
 
     def _send(self) -> bool:
         if self._delivery is None or not self._may_send():
@@ -192,8 +196,10 @@ class Sender:
 
     def _back_off(self, error: Exception) -> None:
         kind = type(error).__name__
-        if self._trouble != kind:
-            log.warning("drift jobs wait in %s: %s", self._store.path, error)
+        is_known = isinstance(error, TrackingUnavailable) and error.of_known_jobs
+        if self._said != kind and not is_known:
+            log.warning("drift jobs wait in %s: %s", self._store.path, self._told(error))
+            self._said = kind
         self._trouble = kind
         self._notify_waiting()
         limits = self._limits
@@ -206,8 +212,12 @@ class Sender:
         self._stopping.wait(delay)
 
     def _recover(self) -> None:
-        if self._trouble and self._client is not None:
+        if self._said:
             log.info("drift jobs are accepted again by %s", self._config.url)
+        if self._trouble and self._client is not None:
             self._client.look_again()
-            self._trouble = ""
+        self._said = self._trouble = ""
         self._failures = 0
+
+    def _told(self, error: Exception) -> str:
+        return f"{self._config.url}: {reason_of(error)}" if getattr(error, "reason", "") else str(error)
