@@ -127,7 +127,9 @@ def test_a_picture_that_a_firewall_rejects_is_no_outage(
             post(store, f"e{number}", b"jpeg")
             assert stub.wait_for(lambda: f"e{number}" in stub.images)  # noqa: B023
         (job,) = sender.parked()
-    assert job.reason.startswith(f"failed 6 times while others were accepted: its picture: {FIREWALL}")
+    assert job.reason.startswith(
+        f"failed 6 times while others were accepted: its picture: {FIREWALL}"
+    )
     assert sum("pictures wait" in record.message for record in caplog.records) <= 1
 
 

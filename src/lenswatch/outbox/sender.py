@@ -170,7 +170,9 @@ class Sender:
             if not sent and not self._stopping.is_set():
                 self._store.posted.wait(self._poll)
             return
-        self._back_off(failed)  # here, since DEEPaaS' log repeats an exception that is being handled
+        self._back_off(
+            failed
+        )  # here, since DEEPaaS' log repeats an exception that is being handled
 
     def _send(self) -> bool:
         if self._delivery is None or not self._may_send():
@@ -220,4 +222,8 @@ class Sender:
         self._failures = 0
 
     def _told(self, error: Exception) -> str:
-        return f"{self._config.url}: {reason_of(error)}" if getattr(error, "reason", "") else str(error)
+        return (
+            f"{self._config.url}: {reason_of(error)}"
+            if getattr(error, "reason", "")
+            else str(error)
+        )
