@@ -7,6 +7,7 @@ import time
 
 from lenswatch.outbox.limits import DeliveryLimits
 from lenswatch.outbox.rows import DeliveryResult, OutboxRows
+from lenswatch.outbox.waiting import Waiting
 
 __all__ = ["Ledger"]
 
@@ -16,8 +17,9 @@ log = logging.getLogger(__name__)
 class Ledger:
     """Writes results, and says now and then that jobs were parked."""
 
-    def __init__(self, rows: OutboxRows, limits: DeliveryLimits) -> None:
+    def __init__(self, rows: OutboxRows, waiting: Waiting, limits: DeliveryLimits) -> None:
         self.rows = rows
+        self.waiting = waiting
         self.limits = limits
         self._silent_until = 0.0
 
@@ -30,6 +32,8 @@ class Ledger:
         if not result:
             return
         self.rows.settle(result)
+        if result.delayed:
+            self.waiting.note("failing", result.failed)
         if result.parked and time.monotonic() > self._silent_until:  # thousands may be alike
             row_id, reason = next(iter(result.parked.items()))
             log.warning(

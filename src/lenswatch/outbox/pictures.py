@@ -53,6 +53,7 @@ class PictureDelivery:
         else:
             if pictures:
                 self.trouble, self._failures, self._said = "", 0, False
+                self._ledger.waiting.end("pictures")
             return bool(pictures)
         self._back_off(failed)
         return False
@@ -62,6 +63,7 @@ class PictureDelivery:
         if not (self._said or is_known):
             log.warning("pictures wait: %s", reason_of(error))
             self._said = True
+        self._ledger.waiting.note("failing" if is_known else "pictures", reason_of(error))
         self.trouble = type(error).__name__
         self._due = time.monotonic() + self._ledger.limits.delay(self._failures)
         self._failures += 1

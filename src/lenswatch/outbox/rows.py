@@ -132,6 +132,7 @@ class DeliveryResult:
         parked: Reasons why rows are not sent again.
         given_up: Those parked rows that the server did not refuse.
         delayed: Seconds until rows are sent again, after one more failed attempt.
+        failed: Why the last of these failed.
         newest: Newest accepted job of each stream that is not late.
         passed: For each stream the job that was accepted although earlier ones had failed.
     """
@@ -142,6 +143,7 @@ class DeliveryResult:
     parked: dict[int, str] = field(default_factory=dict)
     given_up: set[int] = field(default_factory=set)
     delayed: dict[int, float] = field(default_factory=dict)
+    failed: str = ""
     newest: dict[str, int] = field(default_factory=dict)
     passed: dict[str, int] = field(default_factory=dict)
 
@@ -166,6 +168,7 @@ class DeliveryResult:
             self.given_up.add(row.id)
         else:
             self.delayed[row.id] = self.limits.delay(row.attempts)
+            self.failed = reason
 
 
 class OutboxRows:

@@ -28,6 +28,7 @@ from lenswatch.outbox.delivery import Delivery
 from lenswatch.outbox.limits import DeliveryLimits
 from lenswatch.outbox.parked import Parked, ParkedJobs, Selection
 from lenswatch.outbox.rows import Counts, OutboxRows
+from lenswatch.outbox.waiting import Waiting
 
 __all__ = ["Counts", "DeliveryLimits", "Parked", "Sender"]
 
@@ -67,10 +68,11 @@ class Sender:
         self._client = client or (client_for(config) if config.url else None)
         self._rows = OutboxRows(store)
         self._parked = ParkedJobs(store)
-        self._lease = Lease(store, "sender", lease_seconds, on_gain=self.notify)
+        self._waiting = Waiting(store)
+        self._lease = Lease(store, "sender", lease_seconds, on_gain=self._gain)
         self._limits = limits or DeliveryLimits()
         self._delivery = (
-            Delivery(self._rows, self._client, config, self._may_send, self._limits)
+            Delivery(self._rows, self._waiting, self._client, config, self._may_send, self._limits)
             if self._client
             else None
         )
@@ -151,6 +153,10 @@ class Sender:
             if self._client is not None:
                 self._client.close()
 
+    def _gain(self) -> None:
+        self._waiting.forget()  # another process has sent until now
+        self.notify()
+
     def _may_send(self) -> bool:
         return self._lease.held and not self._stopping.is_set()
 
@@ -202,6 +208,8 @@ class Sender:
         if self._said != kind and not is_known:
             log.warning("drift jobs wait in %s: %s", self._store.path, self._told(error))
             self._said = kind
+        if isinstance(error, TrackingError):
+            self._waiting.note("failing" if is_known else "jobs", reason_of(error))
         self._trouble = kind
         self._notify_waiting()
         limits = self._limits
@@ -219,6 +227,7 @@ class Sender:
         if self._trouble and self._client is not None:
             self._client.look_again()
         self._said = self._trouble = ""
+        self._waiting.end("jobs")
         self._failures = 0
 
     def _told(self, error: Exception) -> str:
