@@ -25,6 +25,7 @@ from lenswatch.node.calibration_seal import FORMAT, check_made_for, read_sealed
 from lenswatch.node.store.space import space_of
 from lenswatch.node.store.store import NodeStore
 from lenswatch.node.store.writable import check_writable
+from lenswatch.outbox.waiting import reasons_of
 from lenswatch.reference.manifest import verified_manifest
 from lenswatch.reference.paths import (
     calibration_folder,
@@ -239,7 +240,9 @@ def outbox_finding(store: NodeStore | None) -> Finding:
         return Finding("node.db is not open yet")
     space = space_of(store)
     short = space.counts.since is not None
-    return Finding(warning=space.note if short else "", told=space.to_json())
+    waiting = reasons_of(store).get("jobs")
+    told = {} if waiting is None else waiting.to_json()
+    return Finding(warning=space.note if short else "", told={**space.to_json(), **told})
 
 
 def _space(config: Config) -> Finding:

@@ -20,6 +20,7 @@ from lenswatch.config import load_config
 from lenswatch.errors import ArtefactError
 from lenswatch.node.judge import Judge
 from lenswatch.node.observe import Node
+from lenswatch.node.originals import Originals
 from lenswatch.node.recalibrate import alarm_lines, take_up
 from lenswatch.node.request import Request
 from lenswatch.outbox.before_end import deliver_before_end
@@ -44,13 +45,15 @@ def _node() -> Node:
 
 
 def warm() -> None:
-    """Load the reference and its calibration.
+    """Load the reference and its calibration, and delete kept pictures beyond a limit that was lowered.
 
     Without them, or when they are damaged, log that and let the API start: `train` makes new ones, and each
     picture is answered with the reason until then.
     """
     try:
-        _node().warm()
+        node = _node()
+        Originals(node.config).prune(node.store)
+        node.warm()
     except ArtefactError as error:
         log.warning("%s", error)
 

@@ -17,6 +17,10 @@ __all__ = ["Message", "ping", "serve"]
 
 log = logging.getLogger(__name__)
 
+# Of DEEPaaS in the parent, so that lines of both can be read and searched together.
+LOG_FORMAT = "%(asctime)s.%(msecs)03d %(process)d %(levelname)s %(name)s [-] %(message)s"
+LOG_TIME = "%Y-%m-%d %H:%M:%S"
+
 Message = tuple[Literal["ready", "begun", "answer", "error"], Any]  # from the worker to its parent
 
 
@@ -29,6 +33,9 @@ def serve(pipe: Connection, warm: Callable[[], object] | None) -> None:
         pipe: The worker's end.
         warm: Called before the first call is taken.
     """
+    logging.basicConfig(
+        format=LOG_FORMAT, datefmt=LOG_TIME, force=True
+    )  # a library may have set its own
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_the_parent, name="parent", daemon=True).start()

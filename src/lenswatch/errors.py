@@ -118,13 +118,17 @@ class TrackingUnavailable(TrackingError):  # noqa: N818
 
     Attributes:
         status: Status of the reply; 0 when there was none.
+        reason: What was wrong, without the address; empty if only the message says it.
         reached: The server may have carried the request out.
         retry_after: Seconds that the server asked us to wait.
+        of_known_jobs: Other jobs were accepted while these had failed already: this is no outage.
     """
 
     status: int = 0
+    reason: str = ""
     reached: bool = False
     retry_after: float = 0.0
+    of_known_jobs: bool = False
 
 
 class TrackingRefused(TrackingError):  # noqa: N818

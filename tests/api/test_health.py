@@ -8,6 +8,7 @@ import shutil
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
@@ -22,6 +23,7 @@ from lenswatch.api.health import Health
 from conftest import Served
 from lenswatch.config import Config
 from lenswatch.node.store.store import NodeStore
+from lenswatch.outbox.waiting import Waiting
 from lenswatch.reference.paths import (
     calibration_folder,
     current_digest,
@@ -81,6 +83,17 @@ def test_an_outbox_without_space_is_told_and_does_not_make_the_node_unavailable(
     assert "short since" in finding.warning
     assert finding.told["shed_pictures"] == 2
     assert finding.told["outbox_bytes"] < 2000
+
+
+def test_the_reason_why_jobs_wait_is_told(config: Config) -> None:
+    with contextlib.closing(NodeStore(node_database(config.storage_path))) as store:
+        Waiting(store).note("jobs", "503 Service Unavailable")
+        assert "waiting_since" not in outbox_finding(store).told  # no job is there
+        with store.begin() as transaction:
+            transaction.post(drift_job("e1"))
+        told = outbox_finding(store).told
+    assert told["waiting_because"] == "503 Service Unavailable"
+    assert datetime.fromisoformat(told["waiting_since"]) <= datetime.now(UTC)
 
 
 def test_a_node_that_works_says_so_for_each_check(deepaas: Served) -> None:

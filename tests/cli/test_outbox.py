@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from lenswatch.outbox.limits import DeliveryLimits
 from lenswatch.outbox.parked import ParkedJobs
 from lenswatch.outbox.rows import DeliveryResult, OutboxRows
 from lenswatch.outbox.sender import Sender
+from lenswatch.outbox.waiting import Waiting
 from support.driftwatch_stub import Stub, serving
 from support.node_processes import drift_job
 
@@ -72,7 +74,7 @@ def waiting(store: NodeStore) -> list[str]:
 
 def test_status_groups_parked_jobs_by_their_reasons(parked: ParkedJobs, run: Any) -> None:
     shown = run("status").output
-    assert "1 jobs and 1 pictures waiting, 4 parked" in shown
+    assert "1 job and 1 picture waiting, 4 parked" in shown
     (line,) = [line for line in shown.splitlines() if TOO_LONG in line]
     assert line.split()[:3] == ["parked", "2", "since"]
     assert shown.count("UTC: ") == 3
@@ -92,6 +94,42 @@ def test_status_shows_a_bounded_number_of_reasons(store: NodeStore, run: Any) ->
     assert max(map(len, shown.splitlines())) < 250
 
 
+def test_status_says_why_jobs_wait_and_since_when(store: NodeStore, run: Any) -> None:
+    long = "403 Forbidden; not the answer of a DriftWatch server"
+    with store.begin() as transaction:
+        transaction.post(drift_job("e1"))
+    assert "waiting     " not in run("status").output
+    waiting = Waiting(store)
+    waiting.note("jobs", f"{long}\x1b[31m")
+    shown = run("status").output
+    assert re.search(rf"waiting     jobs since 20[-0-9]+ [0-9]+:[0-9]+ UTC: {long} \[31m", shown)
+    waiting.end("jobs")
+    assert "waiting     " not in run("status").output
+    (row,) = OutboxRows(store).due(9)
+    result = DeliveryResult(DeliveryLimits())
+    result.blame(row, long)
+    OutboxRows(store).settle(result)
+    waiting.note("failing", long)
+    line = f"waiting     1 tried again, while others are accepted: {long}"
+    assert line in run("status").output
+
+
+def test_parked_jobs_are_shown_with_the_time_of_parking(
+    tmp_path: Path, run: Any, outbox: Any
+) -> None:
+    times = iter((1_800_000_000.0, *(1_800_000_000.0 + 7200.0 for _ in range(99))))
+    store = NodeStore(tmp_path / "storage" / "node.db", clock=lambda: next(times))
+    with store.begin() as transaction:
+        transaction.post(drift_job("e1"))
+    (row,) = OutboxRows(store).due(9)
+    result = DeliveryResult(DeliveryLimits())
+    result.parked[row.id] = "422 no"
+    OutboxRows(store).settle(result)
+    store.close()
+    assert "parked      1 since 2027-01-15 10:00 UTC: 422 no" in run("status").output
+    assert "parked 2027-01-15 10:00:00 UTC" in outbox("list").output
+
+
 def test_pictures_of_jobs_that_wait_are_counted(store: NodeStore, run: Any) -> None:
     """It said 0 while 150 waited."""
     with store.begin() as transaction:
@@ -102,7 +140,7 @@ def test_pictures_of_jobs_that_wait_are_counted(store: NodeStore, run: Any) -> N
 
 def test_list_shows_jobs_with_their_reasons(parked: ParkedJobs, outbox: Any) -> None:
     shown = outbox("list").output
-    assert shown.count("posted") == 4
+    assert shown.count("  parked 20") == 4
     assert TOO_LONG in shown
     assert "\x1b" not in shown
     read = json.loads(outbox("list", "--json").output)

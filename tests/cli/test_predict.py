@@ -191,7 +191,7 @@ def test_predict_without_a_tracking_server_keeps_the_jobs(
     with pytest.raises(requests.ConnectionError):
         requests.get(url, timeout=1)
     assert (
-        "1 jobs and 1 pictures waiting"
+        "1 job and 1 picture waiting"
         in CliRunner().invoke(main, ["status", "--config", str(settings)]).output
     )
 

@@ -113,7 +113,7 @@ def test_status_says_how_many_originals_are_kept(
     assert "originals   0 pictures kept, 0.0 of at most 3.0 MB" in run("status").output
     (tmp_path / "two.jpg").write_bytes(camera(61) + bytes(200_000))  # after the end of the picture
     assert run("predict", tmp_path / "two.jpg").exit_code == 0
-    assert "originals   1 pictures kept, 0.2 of at most 3.0 MB" in run("status").output
+    assert "originals   1 picture kept, 0.2 of at most 3.0 MB" in run("status").output
 
 
 def test_status_says_what_was_given_up_for_want_of_space(

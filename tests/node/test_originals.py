@@ -173,7 +173,65 @@ def test_a_picture_larger_than_the_limit_is_not_kept(
     node = Node(config)
     answers = [node.observe(camera(60), Request()) for _ in range(3)]
     assert [answer["image_path"] for answer in answers] == [None] * 3
-    assert sum("pictures are not kept" in message for message in caplog.messages) == 1
+    assert sum("is not kept" in message for message in caplog.messages) == 1
+
+
+def test_a_limit_below_some_pictures_is_said_once_and_is_no_fault_of_the_disk(
+    trained: Config, camera: Camera, caplog: pytest.LogCaptureFixture
+) -> None:
+    small = camera(60)
+    large = small + bytes(500)  # after the end of the picture
+    node = Node(keeping(trained, most=len(small) + 100))
+    kept = [node.observe(data, Request())["image_path"] for data in (small, large) * 3]
+    assert [path is not None for path in kept] == [True, False] * 3
+    (said,) = [line for line in caplog.messages if "kept" in line]
+    assert "raise it" in said
+    assert "free some space" not in said
+
+
+def test_a_disk_with_space_for_small_pictures_only_is_said_once(
+    trained: Config, camera: Camera, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = keeping(trained)
+    small = camera(60)
+    large = small + bytes(500)
+    node = Node(config)
+    disk = Disk(total=0, free=len(small) + 100)
+    node._originals = Originals(config, lambda _: disk)
+    for data in (large, small) * 3:
+        node.observe(data, Request())
+        for file in kept_folder(config.storage_path).glob("*/*"):
+            file.unlink()
+        node._originals._swept = False
+    assert sum("free some space" in line for line in caplog.messages) == 1
+
+
+def test_a_limit_that_was_lowered_holds_from_the_start(trained: Config, camera: Camera) -> None:
+    size = len(camera(60))
+    config = keeping(trained)
+    node = Node(config)
+    kept = [
+        node.observe(camera(60), Request(stream="old" if i < 4 else "new"))["image_path"]
+        for i in range(6)
+    ]
+    folder = kept_folder(config.storage_path)
+    (folder / "left").mkdir()  # a person has deleted its pictures
+    Originals(keeping(trained, most=2 * size)).prune(node.store)
+    assert {f"images/kept/{file}" for file in files(config)} == set(kept[-2:])
+    assert [path.name for path in folder.iterdir()] == ["new"]
+    with node.store.read() as connection:
+        assert kept_originals(connection) == (2, 2 * size)
+
+
+def test_more_pictures_than_are_deleted_at_once_are_deleted_at_the_start(
+    trained: Config, camera: Camera, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lenswatch.node.originals.DELETE_AT_MOST", 2)
+    config = keeping(trained)
+    node = Node(config)
+    kept = [node.observe(camera(60), Request())["image_path"] for _ in range(6)]
+    Originals(keeping(trained, most=len(camera(60)))).prune(node.store)
+    assert {f"images/kept/{file}" for file in files(config)} == {kept[-1]}
 
 
 def test_a_folder_that_cannot_be_written_fails_no_picture_and_is_said_once(

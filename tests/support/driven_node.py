@@ -20,6 +20,7 @@ from lenswatch.outbox.delivery import Delivery
 from lenswatch.outbox.limits import DeliveryLimits
 from lenswatch.outbox.parked import ParkedJobs
 from lenswatch.outbox.rows import OutboxRows
+from lenswatch.outbox.waiting import Waiting
 from support.node_processes import drift_job
 from support.replies import reply, verdict
 
@@ -145,7 +146,13 @@ class Node:
         self.limits = limits
         config = TrackingConfig("http://tracking")
         self._delivery = Delivery(
-            self.rows, server, config, lambda: True, limits, clock=lambda: self.now
+            self.rows,
+            Waiting(self.store),
+            server,
+            config,
+            lambda: True,
+            limits,
+            clock=lambda: self.now,
         )
         self._failures = 0
 

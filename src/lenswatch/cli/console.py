@@ -12,13 +12,18 @@ from rich.console import Console
 
 from lenswatch.progress import Progress, Step
 
-__all__ = ["one_line", "say", "show_progress"]
+__all__ = ["amount", "one_line", "say", "show_progress"]
 
 
 def say(text: str = "") -> None:
     """Print a line on standard output, at once."""
     click.echo(text)
     sys.stdout.flush()
+
+
+def amount(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural unless it is 1."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def one_line(text: str, at_most: int = 500) -> str:

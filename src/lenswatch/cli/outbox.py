@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lenswatch.cli.console import one_line, say
+from lenswatch.cli.console import amount, one_line, say
 from lenswatch.cli.options import with_config
 from lenswatch.config import Config
 from lenswatch.errors import InputError
@@ -71,7 +71,7 @@ def list_(config: Config, limit: int, as_json: bool, **chosen: Any) -> None:
         only = "  (its picture only)" if job.picture_only else ""
         say(
             f"{job.id}  {job.event_id}  stream {job.stream}  "
-            f"posted {job.posted_at:%Y-%m-%d %H:%M:%S} UTC{only}"
+            f"parked {job.parked_at:%Y-%m-%d %H:%M:%S} UTC{only}"
         )
         say(f"    {one_line(job.reason)}")
     if count > len(jobs):
@@ -92,7 +92,7 @@ def retry(config: Config, everything: bool, **chosen: Any) -> None:
     with _store(config) as store:
         retried = 0 if store is None else ParkedJobs(store).retry(selection)
     _found(retried, everything)
-    say(f"{_jobs(retried)} to be sent again")
+    say(f"{amount(retried, 'parked job')} to be sent again")
     if retried and not config.tracking.url:
         say("tracking is off: they wait until tracking.url is set")
 
@@ -118,9 +118,9 @@ def drop(config: Config, everything: bool, yes: bool, **chosen: Any) -> None:
         _found(count, everything)
         if store is not None and count:
             if not yes:
-                click.confirm(f"Delete {_jobs(count)} for good?", abort=True)
+                click.confirm(f"Delete {amount(count, 'parked job')} for good?", abort=True)
             count = ParkedJobs(store).drop(selection)
-    say(f"{_jobs(count)} deleted")
+    say(f"{amount(count, 'parked job')} deleted")
 
 
 @contextmanager
@@ -159,10 +159,6 @@ def _found(count: int, everything: bool) -> None:
         raise InputError(
             "no parked job matches; `lenswatch outbox list` shows those that there are"
         )
-
-
-def _jobs(count: int) -> str:
-    return f"{count} parked job{'' if count == 1 else 's'}"
 
 
 def _record(job: Parked) -> dict[str, Any]:

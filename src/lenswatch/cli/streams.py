@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from lenswatch.cli.console import one_line, say
+from lenswatch.cli.console import amount, one_line, say
 from lenswatch.cli.options import with_config
 from lenswatch.config import Config
 from lenswatch.errors import InputError
@@ -24,6 +24,7 @@ __all__ = ["reset", "status"]
 
 _REPAIRS = 3  # the last ones are shown
 REASONS_SHOWN = 5
+REASON_LENGTH = 200
 _MAKE_ONE = "none yet: lenswatch train, lenswatch collect or camera.collect makes one"
 
 
@@ -66,9 +67,9 @@ def _show_store(config: Config, store: NodeStore) -> None:
     from lenswatch.outbox.rows import OutboxRows
 
     counts = OutboxRows(store).counts()
-    say(
-        f"outbox      {counts.pending} jobs and {counts.pictures} pictures waiting, {counts.parked} parked"
-    )
+    jobs, pictures = amount(counts.pending, "job"), amount(counts.pictures, "picture")
+    say(f"outbox      {jobs} and {pictures} waiting, {counts.parked} parked")
+    _show_reasons(store)
     if counts.parked:
         _show_parked(ParkedJobs(store), counts.parked)
     note = space_of(store).note
@@ -79,8 +80,8 @@ def _show_store(config: Config, store: NodeStore) -> None:
     if originals.pictures or config.storage.keep_originals != "off":
         limit = config.storage.originals_max_bytes
         say(
-            f"originals   {originals.pictures} pictures kept, {originals.bytes / 1e6:.1f} of at most "
-            f"{limit / 1e6:.1f} MB"
+            f"originals   {amount(originals.pictures, 'picture')} kept, {originals.bytes / 1e6:.1f} "
+            f"of at most {limit / 1e6:.1f} MB"
         )
     for at, kept_as, recovered in repairs[-_REPAIRS:]:
         say(f"repaired    {at}: node.db was damaged and is kept as {kept_as}; {recovered}")
@@ -97,11 +98,24 @@ def _show_store(config: Config, store: NodeStore) -> None:
             say(f"{each.stream}: {note}".rstrip())
 
 
+def _show_reasons(store: NodeStore) -> None:
+    from lenswatch.outbox.waiting import reasons_of
+
+    reasons = reasons_of(store)
+    for queue in ("jobs", "pictures"):
+        if reason := reasons.get(queue):
+            since = f"{queue} since {reason.since:%Y-%m-%d %H:%M} UTC"
+            say(f"waiting     {since}: {one_line(reason.because, REASON_LENGTH)}")
+    if reason := reasons.get("failing"):
+        because = one_line(reason.because, REASON_LENGTH)
+        say(f"waiting     {reason.rows} tried again, while others are accepted: {because}")
+
+
 def _show_parked(parked: ParkedJobs, count: int) -> None:
     groups = parked.groups(REASONS_SHOWN)
     for group in groups:
         since = f"{group.oldest:%Y-%m-%d %H:%M}"
-        say(f"parked      {group.jobs} since {since} UTC: {one_line(group.reason, 160)}")
+        say(f"parked      {group.jobs} since {since} UTC: {one_line(group.reason, REASON_LENGTH)}")
     if more := count - sum(group.jobs for group in groups):
         say(f"parked      {more} for other reasons")
     say("            sent once more each day; `lenswatch outbox` lists, retries and drops them")

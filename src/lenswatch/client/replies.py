@@ -64,7 +64,8 @@ def check_reply(response: requests.Response) -> requests.Response:
     status = response.status_code
     if 200 <= status < 300:
         return response
-    text = f"{response.request.method} {response.url}: {status} {_complaint(response)}"
+    reason = f"{status} {_complaint(response)}"
+    text = f"{_request(response)}: {reason}"
     if status in MOVED_FOR_GOOD:
         refused = TrackingRefused(
             f"{text}; it moved to {response.headers.get('Location')}: set the address to that"
@@ -72,11 +73,11 @@ def check_reply(response: requests.Response) -> requests.Response:
         refused.status = status
         raise refused
     if status >= 500 or status in WORTH_ANOTHER_TRY:
-        raise _unavailable(response, text)
+        raise _unavailable(response)
     if not is_verdict(response):
-        raise _unavailable(response, f"{text}{_from_another(response)}")
+        raise _unavailable(response, _from_another(response))
     refused = TrackingRefused(text)
-    refused.status, refused.reason = status, f"{status} {_complaint(response)}"
+    refused.status, refused.reason = status, reason
     # The 404 of a known path says what was not found; that of an unknown path does not.
     refused.gone = status == 404 and text.endswith(" not found.")
     raise refused
@@ -94,8 +95,14 @@ def is_verdict(response: requests.Response) -> bool:
     return reply["code"] == status and reply.get("status") in phrases
 
 
-def _unavailable(response: requests.Response, text: str) -> TrackingUnavailable:
-    unavailable = TrackingUnavailable(text)
+def _request(response: requests.Response) -> str:
+    return f"{response.request.method} {response.url}"
+
+
+def _unavailable(response: requests.Response, note: str = "") -> TrackingUnavailable:
+    reason = f"{response.status_code} {_complaint(response)}{note}"
+    unavailable = TrackingUnavailable(f"{_request(response)}: {reason}")
+    unavailable.reason = reason
     unavailable.status, unavailable.reached = response.status_code, response.status_code >= 500
     unavailable.retry_after = _seconds(response)
     return unavailable
@@ -112,9 +119,9 @@ def unreachable(error: requests.RequestException, url: str) -> TrackingUnavailab
     """Return the error to raise when there was no reply."""
     reason = getattr(error.args[0], "reason", error) if error.args else error
     slow = isinstance(error, requests.Timeout)
-    unavailable = TrackingUnavailable(
-        f"{url}: {'no answer in time' if slow else f'cannot be reached: {reason}'}"
-    )
+    text = "no answer in time" if slow else f"cannot be reached: {reason}"
+    unavailable = TrackingUnavailable(f"{url}: {text}")
+    unavailable.reason = text
     unavailable.reached = not isinstance(error, NEVER_SENT) and not isinstance(
         reason, NewConnectionError
     )
@@ -225,9 +232,8 @@ def _stamp(date: str) -> float | None:
 
 
 def _no_driftwatch(response: requests.Response) -> TrackingUnavailable:
-    unavailable = TrackingUnavailable(
-        f"{response.url}: answered {response.status_code}, but not as a DriftWatch server does; "
-        "is the address right?"
-    )
+    text = f"answered {response.status_code}, but not as a DriftWatch server does; is the address right?"
+    unavailable = TrackingUnavailable(f"{response.url}: {text}")
+    unavailable.reason = text
     unavailable.status, unavailable.reached = response.status_code, True
     return unavailable

@@ -20,8 +20,9 @@ from typing import Any, NamedTuple, TypeAlias
 import sqlalchemy as sa
 
 from lenswatch.config import Config
-from lenswatch.errors import WriteError
+from lenswatch.errors import StoreError, WriteError
 from lenswatch.files import write_atomically
+from lenswatch.node.store.store import NodeStore
 from lenswatch.node.store.tables import originals as table
 from lenswatch.reference.original import original_bytes
 from lenswatch.reference.paths import kept_folder
@@ -66,7 +67,10 @@ class Originals:
         self._most = config.storage.originals_max_bytes
         self._disk = disk
         self._swept = False
-        self._trouble = False  # the last picture that was to be kept was not
+        self._trouble_bytes = (
+            0  # of a picture that the disk did not take; no larger one was kept since
+        )
+        self._limit_said = False
 
     @contextmanager
     def keeping(self) -> Iterator[Keep]:
@@ -106,8 +110,12 @@ class Originals:
         written: list[Path],
     ) -> str | None:
         """Keep a picture, and return its path below the storage folder; None if that fails."""
+        size = 1
         try:
             data = original_bytes(source)
+            size = len(data)
+            if self._is_too_large(size):
+                return None
             event = _event(answer["event_id"])
             name = f"{_stamp(answer['captured_at'])}-{event}{suffix_of(data)}"
             file = f"{self._folder.relative_to(self._storage).as_posix()}/{answer['stream']}/{name}"
@@ -116,23 +124,54 @@ class Originals:
             if not self._swept or _newest(connection) == 0:  # the table is new after a repair
                 self._sweep(connection)
             self._drop_event(connection, event)
-            self._make_room(connection, len(data))
+            self._make_room(connection, size)
             written.append(path)
             write_atomically(path, data)
             self._add(connection, file)
         except (OSError, WriteError) as error:
-            self._say(error)
-            return None
-        self._trouble = False
-        return file
+            trouble = error
+        else:
+            if size >= self._trouble_bytes:
+                self._trouble_bytes = 0
+            return file
+        self._say(trouble, size)
+        return None
 
-    def _say(self, error: Exception) -> None:
-        if not self._trouble:
+    def _say(self, error: Exception, size: int) -> None:
+        if not self._trouble_bytes:
             log.warning(
                 "pictures are not kept, and their image_path is null, until this is mended: %s",
                 error,
             )
-        self._trouble = True
+            self._trouble_bytes = size
+
+    def _is_too_large(self, size: int) -> bool:
+        """Return True for a picture that is larger than all that may be kept, and say so once."""
+        if size > self._most and not self._limit_said:
+            log.warning(
+                "a picture of %d bytes is not kept, and its image_path is null, since "
+                "storage.originals_max_bytes is %d; raise it to keep such pictures",
+                size,
+                self._most,
+            )
+            self._limit_said = True
+        return size > self._most
+
+    def prune(self, store: NodeStore) -> None:
+        """Delete the oldest pictures beyond the limit, which may have been lowered, and empty folders."""
+        try:
+            while self._folder.is_dir():
+                with store.begin() as transaction:  # for some at a time, since others wait to write
+                    if not self._swept:
+                        self._sweep(transaction.connection)
+                    total = _total(transaction.connection)
+                    if self._delete_oldest(transaction.connection, total - self._most) <= 0:
+                        return
+        except (OSError, StoreError) as error:
+            trouble = error
+        else:
+            return
+        log.warning("the limit of kept pictures was not looked after: %s", trouble)
 
     def _make_room(self, connection: sa.Connection, needed: int) -> None:
         """Delete the oldest pictures until there is room for one of `needed` bytes.
@@ -142,29 +181,36 @@ class Originals:
         """
         disk = self._disk(self._folder)
         reserve = int(disk.total * FREE_SHARE)
-        oldest = connection.execute(_BY_AGE.limit(1)).first()
-        total = 0 if oldest is None else _newest(connection) - oldest.upto + oldest.bytes
+        total = _total(connection)
         most = min(self._most, total + disk.free - reserve)
         if needed > most:
             raise WriteError(
-                f"{self._folder}: no room for a picture of {needed} bytes, since it may hold {self._most} "
-                f"and the disk has {disk.free} bytes free, of which {reserve} are left alone; free some "
-                "space or raise storage.originals_max_bytes"
+                f"{self._folder}: no room for a picture of {needed} bytes, since its disk has {disk.free} "
+                f"bytes free, of which {reserve} are left alone; free some space"
             )
-        if total + needed <= most:
-            return
-        for row in connection.execute(_BY_AGE.limit(DELETE_AT_MOST)).all():
-            if total + needed <= most:
+        self._delete_oldest(connection, total + needed - most)
+
+    def _delete_oldest(self, connection: sa.Connection, excess: int) -> int:
+        """Delete the oldest pictures, a limited number, and return what is left of `excess` bytes."""
+        rows = connection.execute(_BY_AGE.limit(DELETE_AT_MOST)).all() if excess > 0 else []
+        for row in rows:
+            if excess <= 0:
                 break
-            (self._storage / row.file).unlink(missing_ok=True)
-            connection.execute(sa.delete(table).where(table.c.id == row.id))
-            total -= row.bytes
+            self._delete(connection, row)
+            excess -= row.bytes
+        return excess if rows else 0
+
+    def _delete(self, connection: sa.Connection, row: sa.Row[Any]) -> None:
+        """Delete a picture and its row, and its folder if that is empty."""
+        file = self._storage / row.file
+        file.unlink(missing_ok=True)
+        connection.execute(sa.delete(table).where(table.c.id == row.id))
+        _remove_if_empty(file.parent)
 
     def _drop_event(self, connection: sa.Connection, event: str) -> None:
         """Delete what a call that was killed has left under the same event id."""
         for row in connection.execute(_BY_AGE.where(table.c.event == event)).all():
-            (self._storage / row.file).unlink(missing_ok=True)
-            connection.execute(sa.delete(table).where(table.c.id == row.id))
+            self._delete(connection, row)
 
     def _sweep(self, connection: sa.Connection) -> None:
         """Bring the table in line with the folder, once: a crash or a person may have changed either.
@@ -178,6 +224,8 @@ class Originals:
                 path.unlink(missing_ok=True)
             elif _NAME.match(path.name):
                 found.add(path.relative_to(self._storage).as_posix())
+        for folder in self._folder.glob("*/"):
+            _remove_if_empty(folder)
         if found != set(listed):
             kept = [file for file in listed if file in found]
             connection.execute(sa.delete(table))
@@ -209,6 +257,17 @@ class Originals:
 Keep: TypeAlias = Callable[
     [sa.Connection, bytes | Path | Picture, Mapping[str, Any]], dict[str, Any]
 ]
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # it is not empty
+        folder.rmdir()
+
+
+def _total(connection: sa.Connection) -> int:
+    """Return the bytes of all pictures that are kept."""
+    oldest = connection.execute(_BY_AGE.limit(1)).first()
+    return 0 if oldest is None else _newest(connection) - oldest.upto + oldest.bytes
 
 
 def _newest(connection: sa.Connection) -> int:

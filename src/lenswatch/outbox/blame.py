@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lenswatch.errors import TrackingUnavailable
 
-__all__ = ["REFUSALS", "may_be_the_jobs_fault"]
+__all__ = ["REFUSALS", "may_be_the_jobs_fault", "reason_of"]
 
 REFUSALS = frozenset({400, 413, 415, 422})  # about the job; other statuses are about us
 # Whoever gives these means all of us, or asks to come back.
@@ -20,3 +20,8 @@ def may_be_the_jobs_fault(unavailable: TrackingUnavailable) -> bool:
     if unavailable.status == 0:
         return unavailable.reached
     return unavailable.status not in ABOUT_US and not unavailable.retry_after
+
+
+def reason_of(error: Exception) -> str:
+    """Return what was wrong in one line, without the address of the request if that is known."""
+    return " ".join((getattr(error, "reason", "") or str(error)).split())

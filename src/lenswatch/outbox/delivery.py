@@ -22,6 +22,7 @@ from lenswatch.outbox.one_by_one import OneByOne
 from lenswatch.outbox.pictures import PictureDelivery
 from lenswatch.outbox.rows import OutboxRows, Row
 from lenswatch.outbox.target import Target
+from lenswatch.outbox.waiting import Waiting
 
 __all__ = ["Delivery", "DeliveryLimits"]
 
@@ -31,6 +32,7 @@ class Delivery:
 
     Args:
         rows: The outbox.
+        waiting: Where the reasons are written why rows wait.
         client: The client of the tracking server.
         config: The settings of the tracking server.
         may_send: Returns False when nothing may be sent any more.
@@ -41,6 +43,7 @@ class Delivery:
     def __init__(
         self,
         rows: OutboxRows,
+        waiting: Waiting,
         client: TrackingClient,
         config: TrackingConfig,
         may_send: Callable[[], bool],
@@ -51,7 +54,7 @@ class Delivery:
         self._client = client
         self._config = config
         self._limits = limits
-        self._ledger = Ledger(rows, limits)
+        self._ledger = Ledger(rows, waiting, limits)
         self._target = Target(rows, client, config)
         self._singly = OneByOne(client, self._ledger, may_send, clock)
         self._pictures = PictureDelivery(client, self._target, self._ledger, may_send)
@@ -113,6 +116,7 @@ class Delivery:
             raise unavailable
         self._batch = max(1, self._batch // 10)  # too slow, or the server fails on one of them
         if unavailable.status == 0:
+            unavailable.of_known_jobs = all(row.attempts for row in rows)
             raise unavailable
         self._target.send(self._singly.send, rows)
 

@@ -7,6 +7,7 @@ import time
 
 from lenswatch.outbox.limits import DeliveryLimits
 from lenswatch.outbox.rows import DeliveryResult, OutboxRows
+from lenswatch.outbox.waiting import Waiting
 
 __all__ = ["Ledger"]
 
@@ -16,8 +17,9 @@ log = logging.getLogger(__name__)
 class Ledger:
     """Writes results, and says now and then that jobs were parked."""
 
-    def __init__(self, rows: OutboxRows, limits: DeliveryLimits) -> None:
+    def __init__(self, rows: OutboxRows, waiting: Waiting, limits: DeliveryLimits) -> None:
         self.rows = rows
+        self.waiting = waiting
         self.limits = limits
         self._silent_until = 0.0
 
@@ -30,11 +32,16 @@ class Ledger:
         if not result:
             return
         self.rows.settle(result)
+        if result.delayed:
+            self.waiting.note("failing", result.failed)
         if result.parked and time.monotonic() > self._silent_until:  # thousands may be alike
-            reason = next(iter(result.parked.values()))
+            row_id, reason = next(iter(result.parked.items()))
             log.warning(
-                "the server rejected drift jobs, which are parked and not sent again before a day is over "
-                "(`lenswatch outbox list` shows them); one reason: %s",
+                "%s, and are parked: they are not sent again before a day is over (`lenswatch outbox list` "
+                "shows them); one reason: %s",
+                "drift jobs failed again and again"
+                if row_id in result.given_up
+                else "drift jobs were rejected by the server",
                 reason,
             )
         if result.parked:

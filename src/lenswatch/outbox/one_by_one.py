@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 from lenswatch.client.client import TrackingClient
 from lenswatch.errors import TrackingRefused, TrackingUnavailable
-from lenswatch.outbox.blame import REFUSALS, may_be_the_jobs_fault
+from lenswatch.outbox.blame import REFUSALS, may_be_the_jobs_fault, reason_of
 from lenswatch.outbox.ledger import Ledger
 from lenswatch.outbox.rows import DeliveryResult, Row
 
@@ -102,7 +102,7 @@ class OneByOne:
                 if not may_be_the_jobs_fault(unavailable):
                     raise
                 last = unavailable
-                failed.append((row, str(unavailable)))
+                failed.append((row, reason_of(unavailable)))
                 if not row.out_of_turn:
                     held.add(row.stream)
                 if len(failed) == self._ledger.limits.suspects:
@@ -115,6 +115,7 @@ class OneByOne:
         if accepted and len(failed) < self._ledger.limits.suspects:
             return  # they are the first of the next pass
         if not self._try_others(experiment, failed):
+            last.of_known_jobs = all(row.attempts for row, _ in failed)
             raise last
 
     def _send_one(self, experiment: str, row: Row) -> DeliveryResult:

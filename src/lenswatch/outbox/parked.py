@@ -17,6 +17,7 @@ __all__ = ["Parked", "ParkedGroup", "ParkedJobs", "Selection"]
 CLOCK_STEP_SECONDS = 3600.0  # a job that was parked further in the future: the clock was set back
 
 _PARKED = outbox.c.parked_because.is_not(None)
+_parked_at = sa.func.coalesce(outbox.c.parked_at, outbox.c.posted_at)
 _event_id = sa.func.json_extract(outbox.c.job, "$.parameters.event_id", type_=sa.Text)
 
 
@@ -39,7 +40,7 @@ class ParkedGroup:
 
     reason: str
     jobs: int
-    oldest: datetime  # UTC
+    oldest: datetime  # UTC; time of the first parking
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ class ParkedJobs:
         """Return the reasons with their numbers of jobs, the most frequent first."""
         jobs = sa.func.count().label("jobs")
         statement = (
-            sa.select(outbox.c.parked_because, jobs, sa.func.min(outbox.c.posted_at))
+            sa.select(outbox.c.parked_because, jobs, sa.func.min(_parked_at))
             .where(_PARKED)
             .group_by(outbox.c.parked_because)
             .order_by(jobs.desc(), outbox.c.parked_because)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from lenswatch.client.client import TrackingClient
 from lenswatch.errors import TrackingError, TrackingRefused, TrackingUnavailable
-from lenswatch.outbox.blame import REFUSALS, may_be_the_jobs_fault
+from lenswatch.outbox.blame import REFUSALS, may_be_the_jobs_fault, reason_of
 from lenswatch.outbox.ledger import Ledger
 from lenswatch.outbox.rows import DeliveryResult, PictureRow
 from lenswatch.outbox.target import Target
@@ -38,6 +38,7 @@ class PictureDelivery:
         self._may_send = may_send
         self._due = 0.0
         self._failures = 0
+        self._said = False  # that pictures wait, since one was accepted
         self.trouble = ""
 
     def once(self) -> bool:
@@ -48,15 +49,24 @@ class PictureDelivery:
         try:
             self._send(pictures)
         except TrackingError as error:
-            if not self.trouble:
-                log.warning("pictures wait: %s", error)
-            self.trouble = type(error).__name__
-            self._due = time.monotonic() + self._ledger.limits.delay(self._failures)
-            self._failures += 1
-            return False
-        if pictures:
-            self.trouble, self._failures = "", 0
-        return bool(pictures)
+            failed = error
+        else:
+            if pictures:
+                self.trouble, self._failures, self._said = "", 0, False
+                self._ledger.waiting.end("pictures")
+            return bool(pictures)
+        self._back_off(failed)
+        return False
+
+    def _back_off(self, error: TrackingError) -> None:
+        is_known = isinstance(error, TrackingUnavailable) and error.of_known_jobs
+        if not (self._said or is_known):
+            log.warning("pictures wait: %s", reason_of(error))
+            self._said = True
+        self._ledger.waiting.note("failing" if is_known else "pictures", reason_of(error))
+        self.trouble = type(error).__name__
+        self._due = time.monotonic() + self._ledger.limits.delay(self._failures)
+        self._failures += 1
 
     def _send(self, rows: Sequence[PictureRow]) -> None:
         failed, accepted = self._ledger.result(), False
@@ -70,8 +80,9 @@ class PictureDelivery:
                 if not (unavailable.status and may_be_the_jobs_fault(unavailable)):
                     raise
                 if row is rows[-1] and not accepted:
+                    unavailable.of_known_jobs = all(each.attempts for each in rows)
                     raise
-                failed.blame(row, f"its picture: {unavailable}")
+                failed.blame(row, f"its picture: {reason_of(unavailable)}")
         if accepted:
             self._ledger.settle(failed)
 

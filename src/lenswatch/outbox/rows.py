@@ -130,7 +130,9 @@ class DeliveryResult:
         done: Rows to delete.
         arrived: Drift ids of stored jobs whose picture is still to be sent.
         parked: Reasons why rows are not sent again.
+        given_up: Those parked rows that the server did not refuse.
         delayed: Seconds until rows are sent again, after one more failed attempt.
+        failed: Why the last of these failed.
         newest: Newest accepted job of each stream that is not late.
         passed: For each stream the job that was accepted although earlier ones had failed.
     """
@@ -139,7 +141,9 @@ class DeliveryResult:
     done: list[int] = field(default_factory=list)
     arrived: dict[int, str] = field(default_factory=dict)
     parked: dict[int, str] = field(default_factory=dict)
+    given_up: set[int] = field(default_factory=set)
     delayed: dict[int, float] = field(default_factory=dict)
+    failed: str = ""
     newest: dict[str, int] = field(default_factory=dict)
     passed: dict[str, int] = field(default_factory=dict)
 
@@ -161,8 +165,10 @@ class DeliveryResult:
         if failures >= self.limits.attempts:
             failed = f"failed {failures} times while others were accepted"
             self.parked[row.id] = f"{failed}: {reason}"
+            self.given_up.add(row.id)
         else:
             self.delayed[row.id] = self.limits.delay(row.attempts)
+            self.failed = reason
 
 
 class OutboxRows:

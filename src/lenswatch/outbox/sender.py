@@ -23,10 +23,12 @@ from lenswatch.config import TrackingConfig
 from lenswatch.errors import StoreError, TrackingError, TrackingRefused, TrackingUnavailable
 from lenswatch.node.store.lease import Lease
 from lenswatch.node.store.store import NodeStore
+from lenswatch.outbox.blame import reason_of
 from lenswatch.outbox.delivery import Delivery
 from lenswatch.outbox.limits import DeliveryLimits
 from lenswatch.outbox.parked import Parked, ParkedJobs, Selection
 from lenswatch.outbox.rows import Counts, OutboxRows
+from lenswatch.outbox.waiting import Waiting
 
 __all__ = ["Counts", "DeliveryLimits", "Parked", "Sender"]
 
@@ -66,10 +68,11 @@ class Sender:
         self._client = client or (client_for(config) if config.url else None)
         self._rows = OutboxRows(store)
         self._parked = ParkedJobs(store)
-        self._lease = Lease(store, "sender", lease_seconds, on_gain=self.notify)
+        self._waiting = Waiting(store)
+        self._lease = Lease(store, "sender", lease_seconds, on_gain=self._gain)
         self._limits = limits or DeliveryLimits()
         self._delivery = (
-            Delivery(self._rows, self._client, config, self._may_send, self._limits)
+            Delivery(self._rows, self._waiting, self._client, config, self._may_send, self._limits)
             if self._client
             else None
         )
@@ -79,6 +82,7 @@ class Sender:
         self._thread = threading.Thread(target=self._run, name="outbox-sender", daemon=True)
         self._failures = 0  # in a row
         self._trouble = ""  # the kind of the last error, until something is sent
+        self._said = ""  # the kind of the last error that the log tells of, until something is sent
         self._sent = False  # since the file was last shrunk
         self._look_at_parked = 0.0  # the next time, on the monotonic clock
 
@@ -149,6 +153,10 @@ class Sender:
             if self._client is not None:
                 self._client.close()
 
+    def _gain(self) -> None:
+        self._waiting.forget()  # another process has sent until now
+        self.notify()
+
     def _may_send(self) -> bool:
         return self._lease.held and not self._stopping.is_set()
 
@@ -159,14 +167,18 @@ class Sender:
         try:
             sent = self._send()
         except (TrackingError, StoreError) as error:
-            self._back_off(error)
+            failed: Exception = error
         except Exception as error:  # an error in our code must not end delivery
             log.exception("the outbox sender failed and tries again; this is an error in Lenswatch")
-            self._back_off(error)
+            failed = error
         else:
             self._notify_waiting()
             if not sent and not self._stopping.is_set():
                 self._store.posted.wait(self._poll)
+            return
+        self._back_off(
+            failed
+        )  # here, since DEEPaaS' log repeats an exception that is being handled
 
     def _send(self) -> bool:
         if self._delivery is None or not self._may_send():
@@ -192,8 +204,12 @@ class Sender:
 
     def _back_off(self, error: Exception) -> None:
         kind = type(error).__name__
-        if self._trouble != kind:
-            log.warning("drift jobs wait in %s: %s", self._store.path, error)
+        is_known = isinstance(error, TrackingUnavailable) and error.of_known_jobs
+        if self._said != kind and not is_known:
+            log.warning("drift jobs wait in %s: %s", self._store.path, self._told(error))
+            self._said = kind
+        if isinstance(error, TrackingError):
+            self._waiting.note("failing" if is_known else "jobs", reason_of(error))
         self._trouble = kind
         self._notify_waiting()
         limits = self._limits
@@ -206,8 +222,17 @@ class Sender:
         self._stopping.wait(delay)
 
     def _recover(self) -> None:
-        if self._trouble and self._client is not None:
+        if self._said:
             log.info("drift jobs are accepted again by %s", self._config.url)
+        if self._trouble and self._client is not None:
             self._client.look_again()
-            self._trouble = ""
+        self._said = self._trouble = ""
+        self._waiting.end("jobs")
         self._failures = 0
+
+    def _told(self, error: Exception) -> str:
+        return (
+            f"{self._config.url}: {reason_of(error)}"
+            if getattr(error, "reason", "")
+            else str(error)
+        )

@@ -162,6 +162,13 @@ def _add_originals(connection: sa.Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
+def _add_waiting(connection: sa.Connection) -> None:
+    """Add the table of the reasons why the outbox waits."""
+    connection.exec_driver_sql(
+        "CREATE TABLE waiting (queue TEXT PRIMARY KEY, because TEXT NOT NULL, since REAL NOT NULL)"
+    )
+
+
 MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (
     _create_tables,
     _name_answers,
@@ -171,4 +178,5 @@ MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (
     _add_repairs,
     _keep_order,
     _add_originals,
+    _add_waiting,
 )

@@ -18,6 +18,7 @@ __all__ = [
     "pictures",
     "repairs",
     "shedding",
+    "waiting",
     "windows",
 ]
 
@@ -137,4 +138,11 @@ shedding = sa.Table(  # one row
     sa.Column("unrecorded", sa.Integer, nullable=False),  # pictures judged while the disk was full
     sa.Column("since", sa.Float),  # when space became short; NULL while there is enough
     sa.Column("last", sa.Float),  # when something was shed last
+)
+waiting = sa.Table(  # the present trouble of each queue of the outbox
+    "waiting",
+    metadata,
+    sa.Column("queue", sa.Text, primary_key=True),  # of outbox.waiting
+    sa.Column("because", sa.Text, nullable=False),
+    sa.Column("since", sa.Float, nullable=False),
 )

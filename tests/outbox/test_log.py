@@ -1,0 +1,163 @@
+"""The lines in the log about delivery: few, short, and of what happened."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lenswatch.config import TrackingConfig
+from lenswatch.node.store.store import NodeStore
+from lenswatch.outbox.limits import DeliveryLimits
+from lenswatch.outbox.sender import Sender
+from support.driftwatch_stub import Handler, Stub, serving
+from support.node_processes import drift_job
+from support.waiting import until
+
+LIMITS = DeliveryLimits(attempts=6, first_delay_seconds=0.01, longest_delay_seconds=0.05)
+FIREWALL = "403 Forbidden; not the answer of a DriftWatch server"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[NodeStore]:
+    store = NodeStore(tmp_path / "node.db")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def stub() -> Iterator[Stub]:
+    with serving(Stub()) as stub:
+        yield stub
+
+
+class Handled(logging.Handler):
+    """Collects the exceptions that were being handled when a line was written.
+
+    The formatter of DEEPaaS' log repeats such an exception in the line.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.errors: list[BaseException | None] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.errors.append(sys.exc_info()[1])
+
+
+@pytest.fixture
+def handled() -> Iterator[Handled]:
+    handler = Handled()
+    logging.getLogger().addHandler(handler)
+    yield handler
+    logging.getLogger().removeHandler(handler)
+
+
+@contextmanager
+def sending(store: NodeStore, url: str, limits: DeliveryLimits = LIMITS) -> Iterator[Sender]:
+    sender = Sender(store, TrackingConfig(url=url), poll=0.02, lease_seconds=2.0, limits=limits)
+    sender.start()
+    yield sender
+    assert sender.stop(60)
+
+
+def post(store: NodeStore, event_id: str, picture: bytes | None = None, **also: Any) -> None:
+    with store.begin() as transaction:
+        transaction.post(drift_job(event_id, **also), picture)
+
+
+class Firewall:
+    """A fault that rejects each request with a word in it, and counts them."""
+
+    def __init__(self, word: str) -> None:
+        self.word, self.rejected = word, 0
+
+    def __call__(self, handler: Handler) -> bool:
+        if self.word not in repr(handler.body):
+            return False
+        self.rejected += 1
+        handler.send_bytes(403, b"<html>no</html>", "text/html")
+        return True
+
+
+@pytest.mark.slow
+def test_a_job_that_a_firewall_rejects_is_no_outage(
+    store: NodeStore, stub: Stub, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    stub.fault = firewall = Firewall("evil")
+    with sending(store, stub.url) as sender:
+        post(store, "evil", stream="pier")
+        number = 0
+        while not sender.counts().parked:
+            before, number = firewall.rejected, number + 1
+            # Alone, and then beside a job that is accepted.
+            until(lambda: firewall.rejected > before or sender.counts().parked > 0)  # noqa: B023
+            post(store, f"fine{number}", stream="reef")
+            assert stub.wait_for(lambda: f"fine{number}" in stub.event_ids())  # noqa: B023
+    said = [record.message for record in caplog.records]
+    assert number >= 4
+    assert sum("jobs wait" in line for line in said) <= 1, said
+    assert sum("accepted again" in line for line in said) <= 1, said
+    (parked,) = [line for line in said if "parked" in line]
+    assert "rejected by the server" not in parked
+    assert parked.endswith(
+        f"one reason: failed 6 times while others were accepted: {FIREWALL}: a gateway, proxy or "
+        "firewall may have given it"
+    )
+
+
+@pytest.mark.slow
+def test_a_picture_that_a_firewall_rejects_is_no_outage(
+    store: NodeStore, stub: Stub, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    stub.fault = firewall = Firewall("evil")
+    with sending(store, stub.url) as sender:
+        post(store, "e0", b"evil")
+        number = 0
+        while not sender.counts().parked:
+            before, number = firewall.rejected, number + 1
+            until(lambda: firewall.rejected > before or sender.counts().parked > 0)  # noqa: B023
+            post(store, f"e{number}", b"jpeg")
+            assert stub.wait_for(lambda: f"e{number}" in stub.images)  # noqa: B023
+        (job,) = sender.parked()
+    assert job.reason.startswith(
+        f"failed 6 times while others were accepted: its picture: {FIREWALL}"
+    )
+    assert sum("pictures wait" in record.message for record in caplog.records) <= 1
+
+
+def test_an_outage_after_a_rejected_job_is_said(
+    store: NodeStore, stub: Stub, caplog: pytest.LogCaptureFixture
+) -> None:
+    stub.fault = firewall = Firewall("evil")
+    with sending(store, stub.url, DeliveryLimits(first_delay_seconds=0.01)):
+        post(store, "evil", stream="pier")
+        post(store, "fine", stream="reef")
+        assert stub.wait_for(lambda: stub.event_ids() == ["fine"])
+        firewall.word = ""  # in every request
+        caplog.clear()
+        post(store, "new", stream="reef")
+        until(lambda: any("jobs wait" in line for line in caplog.messages))
+
+
+def test_a_line_says_its_reason_once(
+    store: NodeStore, stub: Stub, caplog: pytest.LogCaptureFixture, handled: Handled
+) -> None:
+    stub.fault = Firewall("")
+    with sending(store, stub.url) as sender:
+        post(store, "e1", b"jpeg")
+        until(lambda: bool(sender.trouble))
+        stub.fault = Firewall("jpeg")
+        until(lambda: any("pictures wait" in line for line in caplog.messages))
+    jobs, pictures = caplog.messages
+    told = f"{FIREWALL}: a gateway, proxy or firewall may have given it"
+    assert jobs == f"drift jobs wait in {store.path}: {stub.url}: {told}"
+    assert pictures == f"pictures wait: {told}"
+    assert handled.errors == [None, None]
