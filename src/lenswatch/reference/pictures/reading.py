@@ -6,6 +6,7 @@ size takes most of the time.
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -136,6 +137,8 @@ def _read_preview(
 def _read_other(
     data: bytes, size: tuple[int, int], limits: UploadConfig, sample_bits: int
 ) -> Picture:
+    if png.is_png(data):
+        png.check_sums(data)
     image = _opened(data)
     check_pixels(image.width, image.height, limits)
     whole, kind = image.size, image.format or ""
@@ -144,7 +147,9 @@ def _read_other(
     needed = needed_bytes(image)
     if kind != "JPEG2000":
         check_memory(needed, kind, *whole, limits)
-    about = metadata_of(image)  # decodes a PNG: findings/pillow-getexif-decodes-a-whole-png.sh
+    if kind == "PNG":  # before its metadata: findings/pillow-getexif-decodes-a-whole-png.sh
+        image = _loaded_png(image, data)
+    about = metadata_of(image)
     if kind == "JPEG2000" and not fits(needed, limits):
         for level in reductions(image, data, _stored_size(size, about)[::-1]):
             needed /= 4
@@ -177,6 +182,19 @@ def _opened(data: bytes) -> Image.Image:
         if data.startswith(_JPEG_START):
             return open_image(jpeg.without_metadata(data))
         raise
+
+
+def _loaded_png(image: Image.Image, data: bytes) -> Image.Image:
+    """Decode a PNG, without its metadata if that is what Pillow stumbles over."""
+    with contextlib.suppress(Exception):  # Pillow raises nearly anything on damaged metadata
+        image.load()
+        png.check_rows(image, data)
+        return image
+    info, image = image.info, open_image(png.without_metadata(data))
+    image.load()
+    image.info.update(info)
+    png.check_rows(image, data)
+    return image
 
 
 def _picture(raster: Raster, whole: tuple[int, int], about: Metadata) -> Picture:
