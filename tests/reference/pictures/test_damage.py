@@ -182,6 +182,42 @@ def test_a_tiff_whose_lower_strips_are_missing_is_refused(compression: Any, lost
         pixels(bytes(data))
 
 
+def by_tifffile(**options: Any) -> bytes:
+    file = io.BytesIO()
+    image = np.asarray(textured(*SIZE))
+    if options.get("planarconfig") == "separate":
+        image = np.moveaxis(image, -1, 0)
+    tifffile.imwrite(file, image, compression="jpeg", metadata=None, photometric="rgb", **options)
+    return file.getvalue()
+
+
+JPEGS: dict[str, Callable[[], bytes]] = {
+    "strips": lambda: by_tifffile(rowsperstrip=64),
+    "one strip": lambda: by_tifffile(rowsperstrip=240),
+    "tiles": lambda: by_tifffile(tile=(64, 64)),
+    "planes": lambda: by_tifffile(rowsperstrip=64, planarconfig="separate"),
+    "tables": lambda: encoded(textured(*SIZE), "TIFF", compression="jpeg"),
+    "CMYK": lambda: encoded(textured(*SIZE).convert("CMYK"), "TIFF", compression="jpeg"),
+    "grey": lambda: encoded(textured(*SIZE).convert("L"), "TIFF", compression="jpeg"),
+}
+
+
+@pytest.mark.parametrize("kind", JPEGS)
+def test_a_tiff_of_jpegs_one_of_which_ends_early_is_refused(kind: str) -> None:
+    whole = JPEGS[kind]()
+    assert pixels(whole).std() > 10
+    with tifffile.TiffFile(io.BytesIO(whole)) as file:
+        page = file.pages[0]
+        assert isinstance(page, tifffile.TiffPage)
+        at = len(page.dataoffsets) // 2
+        start, count = page.dataoffsets[at], page.databytecounts[at]
+    data = bytearray(whole)
+    middle, rest = start + count * 3 // 4, count // 4 - 2
+    data[middle : middle + rest] = b"\xff\xd9" + bytes(rest - 2)
+    with pytest.raises(ImageError, match=r"damaged or cut off: .* \(part \d+ of \d+ of a TIFF\)"):
+        pixels(bytes(data))
+
+
 def test_an_image_is_read_as_long_as_its_pixels_are_there() -> None:
     data = encoded(textured(*SIZE))
     assert np.array_equal(pixels(data[:-12]), pixels(data))  # without IEND

@@ -28,6 +28,7 @@ from lenswatch.reference.pictures.memory import JXL_BYTES, needed_bytes
 from lenswatch.reference.pictures.metadata import Metadata, metadata_of
 from lenswatch.reference.pictures.picture import Picture
 from lenswatch.reference.pictures.raster import BAND, SIDEWAYS, Raster
+from lenswatch.reference.pictures.tiff_jpeg import check_jpegs
 
 __all__ = ["read_bytes", "read_picture", "read_picture_file"]
 
@@ -157,10 +158,11 @@ def _read_other(
             if fits(needed, limits):
                 break
     check_memory(needed + _narrow_bytes(image, size, about), kind, *whole, limits)
-    image.load()
     if kind == "TIFF":
+        check_jpegs(image, data)
         # findings/pillow-swaps-the-size-of-a-tiff-before-it-turns-it.sh
         about = replace(about, orientation=1)
+    image.load()
     raster = Raster(image, about.orientation, depth, profile_of(about.icc, _colours(image)))
     if image.mode == "F":
         raise ImageError(
