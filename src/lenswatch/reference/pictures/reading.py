@@ -18,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 
 from lenswatch.config import UploadConfig
 from lenswatch.errors import ImageError, ImageTooLarge
-from lenswatch.reference.pictures import jpeg, jpegxl, png, tiff
+from lenswatch.reference.pictures import deep_colour, jpeg, jpegxl, png, tiff
 from lenswatch.reference.pictures.colour import profile_of
 from lenswatch.reference.pictures.depth import WHOLE, Depth, bits_of
 from lenswatch.reference.pictures.formats import explain_unknown, is_jpeg_xl, open_image
@@ -144,7 +144,7 @@ def _read_other(
     check_pixels(image.width, image.height, limits)
     whole, kind = image.size, image.format or ""
     depth = tiff.check_tiff(image) if kind == "TIFF" else Depth()
-    is_deep_colour = _is_deep_colour(image)
+    is_deep, has_lower = deep_colour.is_deep(image), deep_colour.has_lower(image)
     needed = needed_bytes(image)
     if kind != "JPEG2000":
         check_memory(needed, kind, *whole, limits)
@@ -171,7 +171,12 @@ def _read_other(
     if image.mode.startswith("I") and depth.bits == WHOLE:
         return _sixteen_bits(_picture(raster, whole, about), image, sample_bits)
     picture = _picture(raster, whole, about)
-    return replace(picture, notes=_deep_colour_notes(image)) if is_deep_colour else picture
+    if not is_deep:
+        return picture
+    if has_lower and 0 < sample_bits < WHOLE:
+        check_memory(2 * needed + 3 * whole[0] * whole[1], kind, *whole, limits)
+        return _deep_colours(picture, image, data, Depth(sample_bits))
+    return _upper_colours(picture, image, has_lower)
 
 
 def _opened(data: bytes) -> Image.Image:
@@ -230,13 +235,8 @@ def _sixteen_bits(picture: Picture, image: Image.Image, sample_bits: int) -> Pic
     bits = sample_bits or WHOLE
     depth = replace(picture.raster.depth, bits=bits)
     notes = []
-    if bits < WHOLE and largest > depth.white:
-        notes.append(
-            f"the largest value is {largest}, more than {bits} bits hold, so that parts are too bright; "
-            "set transform.sample_bits and train again if the camera has more"
-        )
-    elif bits < WHOLE:
-        notes.append(f"the values of 16 bits are taken as {bits} bits (transform.sample_bits)")
+    if bits < WHOLE:
+        notes.append(_note_on_bits(largest, depth))
     elif largest < _LOW:
         notes.append(
             f"the largest of the 16-bit values is {largest}, as of {bits_of(largest)} bits; set "
@@ -257,21 +257,41 @@ def _extremes(image: Image.Image) -> tuple[int, int]:
     return min(found), max(found)
 
 
-def _is_deep_colour(image: Image.Image) -> bool:
-    """Return True for colours of 16 bits, of which Pillow keeps the upper 8."""
-    tiles = getattr(image, "tile", [])
-    arguments = tiles[0].args if tiles else ()
-    raw = arguments if isinstance(arguments, str) else next(iter(arguments or ()), "")
-    return image.mode.startswith("RGB") and ";16" in str(raw)
+def _upper_colours(picture: Picture, image: Image.Image, has_lower: bool) -> Picture:
+    """Return a picture by the upper 8 of its 16 bits, and what to say where too few are used."""
+    largest = _extremes(image)[1] << 8 | 255
+    notes: tuple[str, ...] = ()
+    if largest < _LOW and has_lower:
+        notes = (
+            f"the 16-bit colours use {bits_of(largest)} bits, of which only the upper ones are read; set "
+            "transform.sample_bits and train again if the camera has so few",
+        )
+    elif largest < _LOW:
+        notes = (
+            "the 16-bit colours use 12 bits or fewer, of which only the upper ones are read; send 8 bits "
+            "if the camera has so few",
+        )
+    return replace(picture, largest=largest if has_lower else None, notes=notes)
 
 
-def _deep_colour_notes(image: Image.Image) -> tuple[str, ...]:
-    if _extremes(image)[1] >= _LOW >> 8:
-        return ()
-    return (
-        "the 16-bit colours use 12 bits or fewer, of which only the upper ones are read; send 8 bits if "
-        "the camera has so few",
-    )
+def _deep_colours(picture: Picture, image: Image.Image, data: bytes, depth: Depth) -> Picture:
+    """Return a picture by all of its 16 bits, of which the camera uses fewer."""
+    lower = open_image(png.without_metadata(data)) if png.is_png(data) else _opened(data)
+    deep_colour.choose_lower(lower)
+    lower.load()
+    pixels, largest = deep_colour.scaled(image, lower, depth)
+    raster = replace(picture.raster, stored=pixels)
+    return replace(picture, raster=raster, largest=largest, notes=(_note_on_bits(largest, depth),))
+
+
+def _note_on_bits(largest: int, depth: Depth) -> str:
+    """Return what to say of values of 16 bits of which fewer count."""
+    if largest > depth.white:
+        return (
+            f"the largest value is {largest}, more than {depth.bits} bits hold, so that parts are too "
+            "bright; set transform.sample_bits and train again if the camera has more"
+        )
+    return f"the values of 16 bits are taken as {depth.bits} bits (transform.sample_bits)"
 
 
 @contextmanager

@@ -22,6 +22,7 @@ __all__ = [
     "Raw",
     "check_tiff",
     "describe_tiff",
+    "is_by_planes",
     "is_of_jpegs",
     "is_tiff",
     "is_turned",
@@ -106,6 +107,11 @@ def strip_bytes(image: Image.Image) -> int:
     width, height = _number(tags, _WIDTH, 0), _number(tags, _HEIGHT, 0)
     rows = min(_number(tags, _ROWS, height), height) if _OFFSETS in tags else 0
     return width * rows * sum(_numbers(tags, _BITS)) // 8
+
+
+def is_by_planes(image: Image.Image) -> bool:
+    """Return True for an opened TIFF whose colours are stored one after the other."""
+    return _number(_tags_of(image), _PLANES, 1) == _BY_PLANES
 
 
 def is_of_jpegs(image: Image.Image) -> bool:
