@@ -18,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 
 from lenswatch.config import UploadConfig
 from lenswatch.errors import ImageError, ImageTooLarge
-from lenswatch.reference.pictures import deep_colour, jpeg, jpegxl, png, tiff
+from lenswatch.reference.pictures import deep_colour, jpeg, jpegxl, png, ppm, tiff
 from lenswatch.reference.pictures.colour import profile_of
 from lenswatch.reference.pictures.depth import WHOLE, Depth, bits_of
 from lenswatch.reference.pictures.formats import explain_unknown, is_jpeg_xl, open_image
@@ -162,13 +162,16 @@ def _read_other(
         check_jpegs(image, data)
         # findings/pillow-swaps-the-size-of-a-tiff-before-it-turns-it.sh
         about = replace(about, orientation=1)
+    tells_white = ppm.is_scaled(image)
+    if tells_white:
+        image = ppm.decode(image, data)
     image.load()
     raster = Raster(image, about.orientation, depth, profile_of(about.icc, _colours(image)))
     if image.mode == "F":
         raise ImageError(
             "the picture has floating-point pixels, whose range is unknown; send 8 or 16 bits"
         )
-    if image.mode.startswith("I") and depth.bits == WHOLE:
+    if image.mode.startswith("I") and depth.bits == WHOLE and not tells_white:
         return _sixteen_bits(_picture(raster, whole, about), image, sample_bits)
     picture = _picture(raster, whole, about)
     if not is_deep:
