@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from lenswatch.errors import ImageError
 from support.pictures import chunk, encoded, pixels, textured
@@ -39,6 +40,67 @@ def test_a_png_in_order_is_read() -> None:
 def test_a_png_with_half_of_its_data_and_an_end_is_refused() -> None:
     with pytest.raises(ImageError, match="damaged or cut off"):
         pixels(png(lambda raw: half(zlib.compress(raw))))
+
+
+def chunks_of(rows: bytes, count: int) -> list[bytes]:
+    length = -(-len(rows) // count)
+    return [chunk(b"IDAT", rows[at : at + length]) for at in range(0, len(rows), length)]
+
+
+def png_of(parts: list[bytes], interlaced: bool = False) -> bytes:
+    header = struct.pack(">IIBBBBB", *SIZE, 8, 2, 0, 0, int(interlaced))
+    return b"".join([b"\x89PNG\r\n\x1a\n", chunk(b"IHDR", header), *parts, chunk(b"IEND", b"")])
+
+
+def rows_of(image: Any) -> bytes:
+    return b"".join(b"\0" + row.tobytes() for row in np.asarray(image))
+
+
+def test_a_png_of_which_a_chunk_is_missing_is_refused() -> None:
+    parts = chunks_of(zlib.compress(rows_of(textured(*SIZE))), 9)
+    assert np.array_equal(pixels(png_of(parts)), pixels(encoded(textured(*SIZE))))
+    for lost in range(1, 9):
+        with pytest.raises(ImageError, match="damaged or cut off"):
+            pixels(png_of(parts[:lost] + parts[lost + 1 :]))
+
+
+@pytest.mark.parametrize("count", [1, 3, 8])
+def test_a_png_whose_data_was_changed_is_refused_by_its_checksum(count: int) -> None:
+    data = bytearray(png(lambda raw: zlib.compress(raw, 0)))  # decodes whatever its bytes are
+    data[len(data) // 2 : len(data) // 2 + count] = bytes(count)
+    with pytest.raises(ImageError, match="checksum of its chunk IDAT at byte 41 is wrong"):
+        pixels(bytes(data))
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.995])
+def test_a_png_with_whole_compressed_data_of_too_few_rows_is_refused(share: float) -> None:
+    short = png(lambda raw: zlib.compress(raw[: int(len(raw) * share)]))
+    with pytest.raises(ImageError, match="damaged or cut off"):
+        pixels(short)
+
+
+def test_an_interlaced_png_without_its_last_pass_is_refused() -> None:
+    image = np.asarray(textured(*SIZE))
+    steps = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2)]
+    passes = [image[top::down, left::across] for left, top, across, down in steps]
+    passes.append(image[1::2])
+    raw = b"".join(rows_of(part) for part in passes)
+    whole = png_of([chunk(b"IDAT", zlib.compress(raw))], interlaced=True)
+    assert np.array_equal(pixels(whole), pixels(encoded(textured(*SIZE))))
+    short = png_of([chunk(b"IDAT", zlib.compress(raw[: len(raw) // 2]))], interlaced=True)
+    with pytest.raises(ImageError, match="damaged or cut off"):
+        pixels(short)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "1", "P", "LA", "RGBA", "I;16"])
+def test_a_png_whose_last_rows_are_black_is_read(mode: str) -> None:
+    image = textured(*SIZE).convert("L" if mode == "I;16" else mode)
+    if mode == "I;16":
+        image = Image.fromarray(np.asarray(image).astype(np.uint16) * 257)
+    image.paste(0 if len(image.getbands()) == 1 else (0,) * len(image.getbands()), (0, 200, *SIZE))
+    assert pixels(encoded(image)).std() > 10
+    with pytest.raises(ImageError, match="damaged or cut off"):
+        pixels(encoded(image)[:-100])
 
 
 def gif_of_half() -> bytes:
@@ -117,6 +179,42 @@ def test_a_tiff_whose_lower_strips_are_missing_is_refused(compression: Any, lost
             del data[offsets[i] :]
     assert pixels(file.getvalue()).std() > 10
     with pytest.raises(ImageError):
+        pixels(bytes(data))
+
+
+def by_tifffile(**options: Any) -> bytes:
+    file = io.BytesIO()
+    image = np.asarray(textured(*SIZE))
+    if options.get("planarconfig") == "separate":
+        image = np.moveaxis(image, -1, 0)
+    tifffile.imwrite(file, image, compression="jpeg", metadata=None, photometric="rgb", **options)
+    return file.getvalue()
+
+
+JPEGS: dict[str, Callable[[], bytes]] = {
+    "strips": lambda: by_tifffile(rowsperstrip=64),
+    "one strip": lambda: by_tifffile(rowsperstrip=240),
+    "tiles": lambda: by_tifffile(tile=(64, 64)),
+    "planes": lambda: by_tifffile(rowsperstrip=64, planarconfig="separate"),
+    "tables": lambda: encoded(textured(*SIZE), "TIFF", compression="jpeg"),
+    "CMYK": lambda: encoded(textured(*SIZE).convert("CMYK"), "TIFF", compression="jpeg"),
+    "grey": lambda: encoded(textured(*SIZE).convert("L"), "TIFF", compression="jpeg"),
+}
+
+
+@pytest.mark.parametrize("kind", JPEGS)
+def test_a_tiff_of_jpegs_one_of_which_ends_early_is_refused(kind: str) -> None:
+    whole = JPEGS[kind]()
+    assert pixels(whole).std() > 10
+    with tifffile.TiffFile(io.BytesIO(whole)) as file:
+        page = file.pages[0]
+        assert isinstance(page, tifffile.TiffPage)
+        at = len(page.dataoffsets) // 2
+        start, count = page.dataoffsets[at], page.databytecounts[at]
+    data = bytearray(whole)
+    middle, rest = start + count * 3 // 4, count // 4 - 2
+    data[middle : middle + rest] = b"\xff\xd9" + bytes(rest - 2)
+    with pytest.raises(ImageError, match=r"damaged or cut off: .* \(part \d+ of \d+ of a TIFF\)"):
         pixels(bytes(data))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import imagecodecs
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from lenswatch.reference.pictures import read_picture
@@ -72,11 +73,53 @@ def test_values_above_the_bits_are_white_and_told() -> None:
     assert "more than 12 bits hold" in picture.notes[0]
 
 
+COLOURS = np.asarray(gradient()).astype(np.uint32)
+
+
+def deep(white: int, kind: str) -> bytes:
+    """The gradient in colours of 16 bits, with values up to `white`."""
+    values = (COLOURS * white // 255).astype(np.uint16)
+    if kind == "PNG":
+        return bytes(imagecodecs.png_encode(values))
+    options: dict[str, Any] = {"LZW": {"compression": "lzw"}, "big": {"byteorder": ">"}}.get(
+        kind, {}
+    )
+    file = io.BytesIO()
+    tifffile.imwrite(file, values, photometric="rgb", metadata=None, rowsperstrip=20, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "LZW", "big"])
+@pytest.mark.parametrize("bits", [10, 12, 14, 16])
+def test_colours_of_few_bits_in_16_are_scaled_like_grey(bits: int, kind: str) -> None:
+    data = deep((1 << bits) - 1, kind)
+    found = read_picture(data, SIZE, LIMITS)
+    assert found.largest is not None
+    assert bits_of(found.largest) == bits
+    told = read_picture(data, SIZE, LIMITS, bits)
+    expected = pixels(encoded(gradient()))
+    assert np.abs(told.pixels(SIZE).astype(int) - expected).max() <= 1
+    note = f"the values of 16 bits are taken as {bits} bits (transform.sample_bits)"
+    assert told.notes == ((note,) if bits < 16 else ())
+
+
+def test_colours_above_the_bits_are_white_and_told() -> None:
+    picture = read_picture(deep(65535, "PNG"), SIZE, LIMITS, 12)
+    assert picture.pixels(SIZE).mean() > 200
+    assert picture.notes[0].startswith("the largest value is 65535, more than 12 bits hold")
+
+
+def test_colours_of_16_bits_are_their_upper_bytes_as_before() -> None:
+    data = deep(65535, "PNG")
+    with Image.open(io.BytesIO(data)) as image:
+        assert np.array_equal(pixels(data), pixels(encoded(image.copy())))
+
+
 def test_colours_of_16_bits_that_use_few_are_told() -> None:
     image = np.asarray(gradient()).astype(np.uint16) * 8
     data = bytes(imagecodecs.png_encode(image))
     assert Image.open(io.BytesIO(data)).mode == "RGB"
-    assert "use 12 bits or fewer" in read_picture(data, SIZE, LIMITS).notes[0]
+    assert "use 12 bits, of which only" in read_picture(data, SIZE, LIMITS).notes[0]
     bright = bytes(imagecodecs.png_encode(np.asarray(gradient()).astype(np.uint16) * 257))
     assert read_picture(bright, SIZE, LIMITS).notes == ()
 

@@ -39,6 +39,14 @@ def test_a_png_with_damaged_metadata_is_read(extra: bytes) -> None:
     assert np.array_equal(pixels(inserted(extra)), pixels(PNG))
 
 
+def test_a_png_with_damaged_metadata_behind_its_pixels_keeps_what_is_before_them() -> None:
+    data = encoded(gradient(), exif=exif(3))
+    bomb = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(70_000_000)))
+    found = pixels(data[:-12] + bomb + data[-12:])
+    assert np.array_equal(found, pixels(data))
+    assert not np.array_equal(found, pixels(PNG))
+
+
 def app(number: int, body: bytes) -> bytes:
     return bytes([0xFF, 0xE0 + number]) + struct.pack(">H", len(body) + 2) + body
 

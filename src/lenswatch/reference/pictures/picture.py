@@ -29,7 +29,8 @@ class Picture:
         width: Width of the original, upright, in pixels.
         height: Height of the original, upright, in pixels.
         taken: What the camera's clock showed, by the metadata, if there is such a time.
-        largest: Largest value of a picture of 16 bits whose file does not tell how many of them count.
+        largest: Largest value of a picture of 16 bits whose file does not tell how many of them count; of
+            colours the largest that their upper 8 bits allow, unless all were needed.
         notes: Sentences on what was assumed in reading it.
     """
 

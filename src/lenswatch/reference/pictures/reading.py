@@ -6,6 +6,7 @@ size takes most of the time.
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 
 from lenswatch.config import UploadConfig
 from lenswatch.errors import ImageError, ImageTooLarge
-from lenswatch.reference.pictures import jpeg, jpegxl, png, tiff
+from lenswatch.reference.pictures import deep_colour, jpeg, jpegxl, png, ppm, tiff
 from lenswatch.reference.pictures.colour import profile_of
 from lenswatch.reference.pictures.depth import WHOLE, Depth, bits_of
 from lenswatch.reference.pictures.formats import explain_unknown, is_jpeg_xl, open_image
@@ -27,6 +28,7 @@ from lenswatch.reference.pictures.memory import JXL_BYTES, needed_bytes
 from lenswatch.reference.pictures.metadata import Metadata, metadata_of
 from lenswatch.reference.pictures.picture import Picture
 from lenswatch.reference.pictures.raster import BAND, SIDEWAYS, Raster
+from lenswatch.reference.pictures.tiff_jpeg import check_jpegs
 
 __all__ = ["read_bytes", "read_picture", "read_picture_file"]
 
@@ -136,15 +138,19 @@ def _read_preview(
 def _read_other(
     data: bytes, size: tuple[int, int], limits: UploadConfig, sample_bits: int
 ) -> Picture:
+    if png.is_png(data):
+        png.check_sums(data)
     image = _opened(data)
     check_pixels(image.width, image.height, limits)
     whole, kind = image.size, image.format or ""
     depth = tiff.check_tiff(image) if kind == "TIFF" else Depth()
-    is_deep_colour = _is_deep_colour(image)
+    is_deep, has_lower = deep_colour.is_deep(image), deep_colour.has_lower(image)
     needed = needed_bytes(image)
     if kind != "JPEG2000":
         check_memory(needed, kind, *whole, limits)
-    about = metadata_of(image)  # decodes a PNG: findings/pillow-getexif-decodes-a-whole-png.sh
+    if kind == "PNG":  # before its metadata: findings/pillow-getexif-decodes-a-whole-png.sh
+        image = _loaded_png(image, data)
+    about = metadata_of(image)
     if kind == "JPEG2000" and not fits(needed, limits):
         for level in reductions(image, data, _stored_size(size, about)[::-1]):
             needed /= 4
@@ -152,19 +158,28 @@ def _read_other(
             if fits(needed, limits):
                 break
     check_memory(needed + _narrow_bytes(image, size, about), kind, *whole, limits)
-    image.load()
     if kind == "TIFF":
+        check_jpegs(image, data)
         # findings/pillow-swaps-the-size-of-a-tiff-before-it-turns-it.sh
         about = replace(about, orientation=1)
+    tells_white = ppm.is_scaled(image)
+    if tells_white:
+        image = ppm.decode(image, data)
+    image.load()
     raster = Raster(image, about.orientation, depth, profile_of(about.icc, _colours(image)))
     if image.mode == "F":
         raise ImageError(
             "the picture has floating-point pixels, whose range is unknown; send 8 or 16 bits"
         )
-    if image.mode.startswith("I") and depth.bits == WHOLE:
+    if image.mode.startswith("I") and depth.bits == WHOLE and not tells_white:
         return _sixteen_bits(_picture(raster, whole, about), image, sample_bits)
     picture = _picture(raster, whole, about)
-    return replace(picture, notes=_deep_colour_notes(image)) if is_deep_colour else picture
+    if not is_deep:
+        return picture
+    if has_lower and 0 < sample_bits < WHOLE:
+        check_memory(2 * needed + 3 * whole[0] * whole[1], kind, *whole, limits)
+        return _deep_colours(picture, image, data, Depth(sample_bits))
+    return _upper_colours(picture, image, has_lower)
 
 
 def _opened(data: bytes) -> Image.Image:
@@ -177,6 +192,19 @@ def _opened(data: bytes) -> Image.Image:
         if data.startswith(_JPEG_START):
             return open_image(jpeg.without_metadata(data))
         raise
+
+
+def _loaded_png(image: Image.Image, data: bytes) -> Image.Image:
+    """Decode a PNG, without its metadata if that is what Pillow stumbles over."""
+    with contextlib.suppress(Exception):  # Pillow raises nearly anything on damaged metadata
+        image.load()
+        png.check_rows(image, data)
+        return image
+    info, image = image.info, open_image(png.without_metadata(data))
+    image.load()
+    image.info.update(info)
+    png.check_rows(image, data)
+    return image
 
 
 def _picture(raster: Raster, whole: tuple[int, int], about: Metadata) -> Picture:
@@ -210,13 +238,8 @@ def _sixteen_bits(picture: Picture, image: Image.Image, sample_bits: int) -> Pic
     bits = sample_bits or WHOLE
     depth = replace(picture.raster.depth, bits=bits)
     notes = []
-    if bits < WHOLE and largest > depth.white:
-        notes.append(
-            f"the largest value is {largest}, more than {bits} bits hold, so that parts are too bright; "
-            "set transform.sample_bits and train again if the camera has more"
-        )
-    elif bits < WHOLE:
-        notes.append(f"the values of 16 bits are taken as {bits} bits (transform.sample_bits)")
+    if bits < WHOLE:
+        notes.append(_note_on_bits(largest, depth))
     elif largest < _LOW:
         notes.append(
             f"the largest of the 16-bit values is {largest}, as of {bits_of(largest)} bits; set "
@@ -237,21 +260,41 @@ def _extremes(image: Image.Image) -> tuple[int, int]:
     return min(found), max(found)
 
 
-def _is_deep_colour(image: Image.Image) -> bool:
-    """Return True for colours of 16 bits, of which Pillow keeps the upper 8."""
-    tiles = getattr(image, "tile", [])
-    arguments = tiles[0].args if tiles else ()
-    raw = arguments if isinstance(arguments, str) else next(iter(arguments or ()), "")
-    return image.mode.startswith("RGB") and ";16" in str(raw)
+def _upper_colours(picture: Picture, image: Image.Image, has_lower: bool) -> Picture:
+    """Return a picture by the upper 8 of its 16 bits, and what to say where too few are used."""
+    largest = _extremes(image)[1] << 8 | 255
+    notes: tuple[str, ...] = ()
+    if largest < _LOW and has_lower:
+        notes = (
+            f"the 16-bit colours use {bits_of(largest)} bits, of which only the upper ones are read; set "
+            "transform.sample_bits and train again if the camera has so few",
+        )
+    elif largest < _LOW:
+        notes = (
+            "the 16-bit colours use 12 bits or fewer, of which only the upper ones are read; send 8 bits "
+            "if the camera has so few",
+        )
+    return replace(picture, largest=largest if has_lower else None, notes=notes)
 
 
-def _deep_colour_notes(image: Image.Image) -> tuple[str, ...]:
-    if _extremes(image)[1] >= _LOW >> 8:
-        return ()
-    return (
-        "the 16-bit colours use 12 bits or fewer, of which only the upper ones are read; send 8 bits if "
-        "the camera has so few",
-    )
+def _deep_colours(picture: Picture, image: Image.Image, data: bytes, depth: Depth) -> Picture:
+    """Return a picture by all of its 16 bits, of which the camera uses fewer."""
+    lower = open_image(png.without_metadata(data)) if png.is_png(data) else _opened(data)
+    deep_colour.choose_lower(lower)
+    lower.load()
+    pixels, largest = deep_colour.scaled(image, lower, depth)
+    raster = replace(picture.raster, stored=pixels)
+    return replace(picture, raster=raster, largest=largest, notes=(_note_on_bits(largest, depth),))
+
+
+def _note_on_bits(largest: int, depth: Depth) -> str:
+    """Return what to say of values of 16 bits of which fewer count."""
+    if largest > depth.white:
+        return (
+            f"the largest value is {largest}, more than {depth.bits} bits hold, so that parts are too "
+            "bright; set transform.sample_bits and train again if the camera has more"
+        )
+    return f"the values of 16 bits are taken as {depth.bits} bits (transform.sample_bits)"
 
 
 @contextmanager

@@ -18,10 +18,23 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from lenswatch.errors import ImageError
 from lenswatch.reference.pictures.depth import Depth
 
-__all__ = ["Raw", "check_tiff", "describe_tiff", "is_tiff", "is_turned", "raw_of", "strip_bytes"]
+__all__ = [
+    "Raw",
+    "check_tiff",
+    "describe_tiff",
+    "is_by_planes",
+    "is_of_jpegs",
+    "is_tiff",
+    "is_turned",
+    "parts_of",
+    "raw_of",
+    "strip_bytes",
+    "tables_of",
+]
 
 _KIND, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 _MAKE, _ORIENTATION, _OFFSETS, _ROWS, _COUNTS, _PLANES, _BELOW = 271, 274, 273, 278, 279, 284, 330
+_TILE_OFFSETS, _TILE_COUNTS, _JPEG_TABLES = 324, 325, 347
 _SAMPLE_FORMAT, _JPEG_OFFSET, _JPEG_LENGTH, _SUBSAMPLING, _DNG = 339, 513, 514, 530, 50706
 _USED = (
     *(_KIND, _BITS, _COMPRESSION, _PHOTOMETRIC, _MAKE, _OFFSETS, _COUNTS, _BELOW),
@@ -94,6 +107,30 @@ def strip_bytes(image: Image.Image) -> int:
     width, height = _number(tags, _WIDTH, 0), _number(tags, _HEIGHT, 0)
     rows = min(_number(tags, _ROWS, height), height) if _OFFSETS in tags else 0
     return width * rows * sum(_numbers(tags, _BITS)) // 8
+
+
+def is_by_planes(image: Image.Image) -> bool:
+    """Return True for an opened TIFF whose colours are stored one after the other."""
+    return _number(_tags_of(image), _PLANES, 1) == _BY_PLANES
+
+
+def is_of_jpegs(image: Image.Image) -> bool:
+    """Return True for an opened TIFF whose strips or tiles are JPEGs."""
+    return _number(_tags_of(image), _COMPRESSION, 1) == _JPEG
+
+
+def tables_of(image: Image.Image) -> bytes:
+    """Return the JPEG that holds the tables of all JPEGs in an opened TIFF; b"" if there is none."""
+    found = _tags_of(image).get(_JPEG_TABLES, b"")
+    return found if isinstance(found, bytes) else b""
+
+
+def parts_of(image: Image.Image) -> list[tuple[int, int]]:
+    """Return position and length of the data of each strip or tile of an opened TIFF."""
+    tags = _tags_of(image)
+    kinds = (_TILE_OFFSETS, _TILE_COUNTS) if _TILE_OFFSETS in tags else (_OFFSETS, _COUNTS)
+    offsets, counts = (_numbers(tags, kind) for kind in kinds)
+    return list(zip(offsets, counts, strict=False))
 
 
 def describe_tiff(data: bytes) -> str:
