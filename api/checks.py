@@ -238,7 +238,10 @@ def outbox_finding(store: NodeStore | None) -> Finding:
     """
     if store is None:
         return Finding("node.db is not open yet")
-    space = space_of(store)
+    try:
+        space = space_of(store)
+    except StoreError as error:
+        return Finding(str(error))
     short = space.counts.since is not None
     waiting = reasons_of(store).get("jobs")
     told = {} if waiting is None else waiting.to_json()

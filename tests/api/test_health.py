@@ -264,7 +264,7 @@ def test_a_calibration_of_another_reference_is_a_reason(trained: Config) -> None
     assert f"made for reference {before}, not {other}" in find(trained, "calibration").reason
 
 
-def test_a_database_that_is_locked_deleted_or_full_is_a_reason(
+def test_a_database_that_is_locked_is_a_reason_and_one_that_was_deleted_is_made_anew(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checks, "BUSY_SECONDS", 0.05)
@@ -275,7 +275,8 @@ def test_a_database_that_is_locked_deleted_or_full_is_a_reason(
         assert "database is locked" in asyncio.run(check_once(check)).reason
     assert not asyncio.run(check_once(check)).reason
     path.unlink()
-    assert "was deleted" in asyncio.run(check_once(check)).reason
+    assert not asyncio.run(check_once(check)).reason
+    assert path.stat().st_size
 
 
 def test_a_disk_without_space_is_a_reason(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:

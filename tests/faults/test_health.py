@@ -15,7 +15,6 @@ from conftest import Camera, Served, deepaas_running, write_settings
 from lenswatch.reference.paths import (
     calibration_folder,
     current_digest,
-    node_database,
     reference_folder,
 )
 from support.waiting import until
@@ -77,10 +76,6 @@ def test_health_tells_what_is_wrong_and_when_it_is_right_again(root: Path, camer
         assert f"{weights}: is not the file that was saved" in said
         assert served.predict(camera(61)).status_code == 200  # with what is loaded
         weights.write_bytes(whole)
-        until(lambda: health(served).status_code == 200)
-        node_database(root / "storage").rename(root / "elsewhere.db")
-        assert "node.db: was deleted" in until(lambda: message(served))
-        (root / "elsewhere.db").rename(node_database(root / "storage"))
         until(lambda: health(served).status_code == 200)
     log = served.log.read_text()
     assert "this node is unavailable: a worker process did not answer" in log

@@ -36,7 +36,7 @@ from lenswatch.node.store.gaps import note_unrecorded
 from lenswatch.node.store.salvage import DAMAGED
 from lenswatch.node.store.store import Answer, NodeStore, Transaction, newest_window
 from lenswatch.node.stream import StreamState
-from lenswatch.node.unrecorded import Stored, Unrecorded
+from lenswatch.node.unrecorded import Stored, Unrecorded, not_recorded
 from lenswatch.node.wrong_clocks import WrongClocks
 from lenswatch.reference.artefact import Reference
 from lenswatch.reference.capture import time_in_name
@@ -198,7 +198,7 @@ class Node:
         except DiskFull:
             stored = None
         judged = self._judge(seen, stored)
-        body = judged.body | _not_recorded("the disk is full")
+        body = judged.body | not_recorded("the disk is full")
         self._unrecorded.keep(stored, judged.state, body, self.store.clock())
         self._wrong_clocks.note(seen.request.stream, judged.placed)
         return body
@@ -244,13 +244,16 @@ class Node:
         if gap is not None:
             note_unrecorded(transaction.connection, body["stream"], gap)
         because = transaction.post(self._job(body), thumbnail, clean=clean)
-        return _not_recorded(because) if because else {"recorded": True}
+        return not_recorded(because) if because else {"recorded": True}
 
     def _first_answer(self, event_id: str | None) -> dict[str, Any] | None:
         """Return the first answer to an event id, or raise it when it was a refusal."""
         if event_id is None:
             return None
-        first = self.store.answer(event_id)
+        try:
+            first = self.store.answer(event_id)
+        except DiskFull:  # and node.db is not open yet
+            first = None
         return self._unrecorded.answer(event_id) if first is None else repeat(first)
 
     def _current(self) -> Current:
@@ -366,10 +369,6 @@ class Node:
         return DriftJob(
             "Completed", body["model"], body["drift"], self.config.tracking.tags, parameters
         )
-
-
-def _not_recorded(because: str) -> dict[str, Any]:
-    return {"recorded": False, "not_recorded_because": because}
 
 
 def _about(

@@ -15,7 +15,7 @@ from typing import Any
 from lenswatch.node.store.gaps import Gap
 from lenswatch.node.stream import StreamState
 
-__all__ = ["Stored", "Unrecorded"]
+__all__ = ["Stored", "Unrecorded", "not_recorded"]
 
 log = logging.getLogger(__name__)
 
@@ -92,3 +92,8 @@ class Unrecorded:
             log.warning(
                 "stream %s is recorded again; %d pictures were judged only", stream, gap.jobs
             )
+
+
+def not_recorded(because: str) -> dict[str, Any]:
+    """Return what the answer to a picture says that was judged, but not recorded."""
+    return {"recorded": False, "not_recorded_because": because}

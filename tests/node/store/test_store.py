@@ -53,7 +53,7 @@ def test_a_commit_waits_for_the_disk_unless_told_otherwise(
     path: Path, durable: bool, synchronous: int
 ) -> None:
     store = NodeStore(path, durable=durable)
-    with store._reader.connect() as connection:
+    with store.read() as connection:
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == synchronous
 
 

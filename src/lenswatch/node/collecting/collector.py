@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from lenswatch.config import Config
-from lenswatch.errors import WriteError
+from lenswatch.errors import DiskFull, WriteError
 from lenswatch.files import write_atomically
 from lenswatch.node.clock import Newest, Place, place
 from lenswatch.node.collecting.about import NO_VERDICT, configured, report
@@ -73,13 +73,21 @@ class Collector:
             return False
         if self._config.camera.collect:
             return True
-        with self._store.read() as connection:
-            return bool(rows.all_collections(connection))
+        try:
+            with self._store.read() as connection:
+                return bool(rows.all_collections(connection))
+        except DiskFull:  # a node without a reference says so until there is space
+            return False
 
     def takes(self, stream: str) -> bool:
         """Return True when the stream is not judged, because its pictures are collected."""
-        with self._store.read() as connection:
-            return self._unjudged(connection, stream) is not None
+        try:
+            with self._store.read() as connection:
+                return self._unjudged(connection, stream) is not None
+        except DiskFull:
+            if not self._store.is_empty or current_digest(self._config.storage_path) is None:
+                raise
+            return False
 
     def take(
         self,

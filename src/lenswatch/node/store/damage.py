@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import threading
@@ -89,21 +90,32 @@ class Damage:
     def check(self) -> None:
         """Look for damage of which SQLite says nothing, while nobody writes.
 
-        It drops the log of an empty file, and what comes after a damaged part of a log.
+        It drops the log of an empty file, and what comes after a damaged part of a log. An empty file that
+        was never whole is a new one: the disk was full when it was to be made.
 
         Raises:
             StoreDamaged: There is such damage.
         """
-        if not self._path.exists():
+        try:
+            empty = self._path.stat().st_size == 0
+        except FileNotFoundError:
+            self._begin_anew()
             return
-        if self._path.stat().st_size == 0:
-            raise StoreDamaged(f"{self._path}: the file is empty")
+        if empty:
+            if self.guard.was_made() or _size(beside(self._path, "-wal")):
+                raise StoreDamaged(f"{self._path}: the file is empty")
+            return
         try:
             log = read_log(beside(self._path, "-wal").read_bytes())
         except FileNotFoundError:
             return
         if log.is_damaged:
             raise StoreDamaged(f"{self._path}: its log is damaged")
+
+    def note_made(self) -> None:
+        """Note that the file is whole."""
+        self.guard.note_made()
+        self._known = self.guard.last_repair()
 
     def close(self) -> None:
         """Close the file of the lock."""
@@ -128,6 +140,13 @@ class Damage:
             engine.dispose()
             self._known = self.guard.last_repair()
 
+    def _begin_anew(self) -> None:
+        """Delete what a file that was deleted has left: an index of its log would spoil the next one."""
+        for suffix in ("-wal", "-shm"):
+            with contextlib.suppress(OSError):
+                beside(self._path, suffix).unlink(missing_ok=True)
+        self.guard.note_gone()
+
     def _rest(self, because: str) -> None:
         self._rests_until = time.monotonic() + REST_SECONDS
         self._rests_because = because
@@ -138,10 +157,17 @@ class Damage:
         Raises:
             DiskFull: It cannot.
         """
-        parts = (self._path, beside(self._path, "-wal"))
-        needed = sum(each.stat().st_size for each in parts if each.exists())
+        needed = _size(self._path) + _size(beside(self._path, "-wal"))
         free = free_bytes(self._path.parent)
         if free < needed:
             raise DiskFull(
                 f"{problem}; its repair needs {needed} bytes and the disk has {free}: free some space"
             )
+
+
+def _size(path: Path) -> int:
+    """Return the bytes of a file; 0 without one."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

@@ -66,16 +66,32 @@ def _begin(connection: sa.Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
-def migrate(reader: sa.Engine, writer: sa.Engine, busy_timeout: float) -> None:
-    """Bring a new or older file to this version's schema."""
+def migrate(
+    reader: sa.Engine, writer: sa.Engine, busy_timeout: float, *, spare_ids: bool = False
+) -> None:
+    """Bring a new or older file to this version's schema.
+
+    Args:
+        reader: Engine of the file.
+        writer: The engine for write transactions.
+        busy_timeout: Seconds to wait for other processes.
+        spare_ids: In a new file, let jobs have ids that no file before it had: the sender may still settle
+            jobs of a file that was deleted.
+    """
     with reader.connect() as connection:
         if _version(connection) == len(MIGRATIONS) and _journal_mode(connection) == "wal":
             return
         _set_wal(connection, time.monotonic() + busy_timeout)
     with writer.begin() as connection:
-        for number in range(_version(connection), len(MIGRATIONS)):
+        version = _version(connection)
+        for number in range(version, len(MIGRATIONS)):
             MIGRATIONS[number](connection)
             connection.exec_driver_sql(f"PRAGMA user_version = {number + 1}")
+        if spare_ids and version == 0:
+            milliseconds = time.time_ns() // 10**6
+            connection.exec_driver_sql(
+                f"INSERT INTO sqlite_sequence VALUES ('outbox', {milliseconds})"
+            )
 
 
 def _version(connection: sa.Connection) -> int:

@@ -5,6 +5,7 @@ A repair changes the file in ways in which SQLite's own locks do not help: the d
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import time
@@ -17,6 +18,7 @@ from lenswatch.errors import StoreDamaged, StoreError
 __all__ = ["Guard", "beside"]
 
 POLL_SECONDS = 0.02
+MADE = "made"  # in the file of the lock, until a repair is noted there
 
 
 def beside(path: Path, suffix: str) -> Path:
@@ -65,8 +67,25 @@ class Guard:
 
     def last_repair(self) -> str:
         """Return what the last repair has noted; empty when there was none."""
+        noted = self._noted()
+        return "" if noted == MADE else noted
+
+    def was_made(self) -> bool:
+        """Return True when the database was whole at some time, so that an empty file is a damaged one."""
+        return bool(self._noted())
+
+    def note_made(self) -> None:
+        """Note that the database is whole; on a full disk this may fail, and is done the next time."""
         files = self._opened()
-        return "" if files is None else os.pread(files[1], 200, 0).decode(errors="replace")
+        if files is not None and not self._noted():
+            with contextlib.suppress(OSError):
+                os.pwrite(files[1], MADE.encode(), 0)
+
+    def note_gone(self) -> None:
+        """Forget all notes, since there is no database."""
+        files = self._opened()
+        if files is not None:
+            os.ftruncate(files[1], 0)
 
     def note_repair(self, name: str) -> None:
         """Note a repair in the file of the lock, so that others see that it is done.
@@ -112,6 +131,10 @@ class Guard:
                     "another process does not let go of it; try again"
                 )
             time.sleep(POLL_SECONDS)
+
+    def _noted(self) -> str:
+        files = self._opened()
+        return "" if files is None else os.pread(files[1], 200, 0).decode(errors="replace")
 
     def _opened(self) -> tuple[int, int] | None:
         """Return the open folder and the open file of the lock; None where nothing can be written."""

@@ -20,9 +20,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
 from lenswatch.errors import DiskFull, StoreDamaged, StoreError
-from lenswatch.node.store.damage import Damage
-from lenswatch.node.store.database import migrate, named_errors, open_engine, stored_json
+from lenswatch.node.store.database import named_errors, stored_json
 from lenswatch.node.store.gaps import Gap, add_gap, take_gap
+from lenswatch.node.store.opening import Opening
 from lenswatch.node.store.pruning import Pruning
 from lenswatch.node.store.reserve import Reserve
 from lenswatch.node.store.shedding import Shedder
@@ -101,6 +101,9 @@ class StreamSummary:
 class NodeStore:
     """The node's database. The folder, the file and its tables are created when they are missing.
 
+    On a full disk that is done by the first read or write that finds space, and again by the one that finds
+    the file deleted.
+
     Args:
         path: The database file.
         busy_timeout: Seconds to wait for another process's transaction.
@@ -137,24 +140,20 @@ class NodeStore:
         self.shedder = Shedder(self.path.parent, max_bytes)
         self.posted = threading.Event()  # set after this process committed a job
         self.clock = clock
-        self._busy_timeout = busy_timeout
-        self._writing = threading.Lock()  # wakes the next thread at once, where SQLite only polls
         self._pruning = pruning or Pruning()
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(f"{self.path}: cannot make its folder: {error.strerror}") from error
         self._short = False  # a transaction found no space, and there is little still
-        self._damage = Damage(self.path, busy_timeout, repairs=repairs)
-        with named_errors(self.path):
-            self._reader = open_engine(self.path, busy_timeout, durable=durable)
-            self._writer = self._reader.execution_options(begin="BEGIN IMMEDIATE")
+        self._file = Opening(
+            self.path, busy_timeout, self.reserve, durable=durable, repairs=repairs
+        )
         try:
-            self.again(self._open)
-        except DiskFull:
-            if not self.reserve.release():
-                raise
-            self.again(self._open)
+            self.again(self._file.ensure)
+        except DiskFull as error:
+            log.warning("nothing is recorded until node.db can be opened: %s", error)
+
+    @property
+    def is_empty(self) -> bool:
+        """True while there is no file, or one that could not be made on a full disk."""
+        return not self.path.exists() or not self.path.stat().st_size
 
     @contextmanager
     def begin(self, *, leaving: int = 0) -> Iterator[Transaction]:
@@ -166,15 +165,17 @@ class NodeStore:
         Raises:
             DiskFull: There is no space for it. Some was made, so that another try may succeed.
         """
-        with self._damage.repaired(self._reader), self._alone():
+        self._file.ensure()
+        with self._file.repaired(), self._file.alone():
             try:
-                with named_errors(self.path), self._writer.begin() as connection:
+                with named_errors(self.path), self._file.writer.begin() as connection:
                     transaction = Transaction(connection, self)
                     yield transaction
                     self._pruning.after(connection, transaction.answers_put)
             except DiskFull:
                 self._make_space(leaving)
                 raise
+        self._file.check_current()
         if self._short:  # SQLite does it by itself in a large WAL only
             self._checkpoint()
             self._short = self.shedder.is_tight()
@@ -195,7 +196,7 @@ class NodeStore:
     def _checkpoint(self) -> bool:
         """Write what is in the WAL into the file, and return False where there is no space for it."""
         try:
-            with named_errors(self.path), self._reader.connect() as connection:
+            with named_errors(self.path), self._file.reader.connect() as connection:
                 connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
         except DiskFull:
             return False
@@ -206,10 +207,11 @@ class NodeStore:
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """Open a connection for single reads outside any transaction; it never waits for a writer."""
+        self._file.ensure()
         with (
-            self._damage.repaired(self._reader),
+            self._file.repaired(),
             named_errors(self.path),
-            self._reader.connect() as connection,
+            self._file.reader.connect() as connection,
         ):
             yield connection
 
@@ -247,33 +249,11 @@ class NodeStore:
 
     def close(self) -> None:
         """Close all connections. They are opened again when needed."""
-        self._reader.dispose()
-        with self._writing:
-            self._damage.close()
-
-    def _open(self) -> None:
-        with self._damage.repaired(self._reader), self._writing, self._damage.guard.alone():
-            self._damage.check()
-        with self._damage.repaired(self._reader), self._alone(), named_errors(self.path):
-            migrate(self._reader, self._writer, self._busy_timeout)
+        self._file.close()
 
     def _read(self, statement: Callable[..., Result], *given: str) -> Result:
         with self.read() as connection:
             return statement(connection, *given)
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Wait until no other thread writes and no process repairs the file."""
-        if not self._writing.acquire(timeout=self._busy_timeout):
-            raise StoreError(
-                f"{self.path}: another thread kept it locked for more than "
-                f"{self._busy_timeout:g} s; try again"
-            )
-        try:
-            with self._damage.guard.shared():
-                yield
-        finally:
-            self._writing.release()
 
 
 class Transaction:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from sqlalchemy.dialects.sqlite import insert
 
-from lenswatch.errors import StoreError
 from lenswatch.node.store.store import NodeStore
 from lenswatch.node.store.tables import lease
 
@@ -19,9 +18,7 @@ def check_writable(store: NodeStore) -> None:
     """Commit a change that means nothing.
 
     Raises:
-        StoreError: The file is gone, or the change cannot be committed.
+        StoreError: The change cannot be committed.
     """
-    if not store.path.exists():
-        raise StoreError(f"{store.path}: was deleted while it was in use; restart the node")
     with store.begin() as transaction:
         transaction.connection.execute(_WRITE, _ROW)

@@ -1,0 +1,146 @@
+"""The file `node.db` as one process has it open: opened late on a full disk, and anew when it was deleted."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lenswatch.errors import DiskFull, StoreDamaged, StoreError
+from lenswatch.node.store.damage import Damage
+from lenswatch.node.store.database import migrate, named_errors, open_engine
+from lenswatch.node.store.reserve import Reserve
+
+__all__ = ["Opening"]
+
+log = logging.getLogger(__name__)
+
+
+class Opening:
+    """A database that is open, or that is opened as soon as there is space for it.
+
+    SQLite does not notice when its file is deleted or replaced: it goes on with one that nobody can find.
+
+    Args:
+        path: The database file. It, its folder and its tables are created when they are missing.
+        busy_timeout: Seconds to wait for others that write.
+        reserve: Space that is given back when there is too little to open the file.
+        durable: Let each commit wait for the disk.
+        repairs: Repair the file when it is damaged.
+
+    Attributes:
+        reader: Engine for single reads.
+        writer: Engine for write transactions.
+    """
+
+    def __init__(
+        self, path: Path, busy_timeout: float, reserve: Reserve, *, durable: bool, repairs: bool
+    ) -> None:
+        self._path = path
+        self._busy_timeout = busy_timeout
+        self._reserve = reserve
+        self._damage = Damage(path, busy_timeout, repairs=repairs)
+        self._opening = threading.Lock()
+        self._writing = threading.Lock()  # wakes the next thread at once, where SQLite only polls
+        self._file: tuple[int, int] | None = None  # the one that is open
+        with named_errors(path):
+            self.reader = open_engine(path, busy_timeout, durable=durable)
+            self.writer = self.reader.execution_options(begin="BEGIN IMMEDIATE")
+
+    @property
+    def is_current(self) -> bool:
+        """True while the open file is the one that its path names."""
+        return self._file is not None and self._file == _file_at(self._path)
+
+    def ensure(self) -> None:
+        """Open the file if it is not open, or is no longer the one that its path names.
+
+        Raises:
+            DiskFull: There is no space to make or open it. It may be tried again.
+            StoreDamaged: It was damaged, and is repaired by now.
+            StoreError: It cannot be used.
+        """
+        if self.is_current:
+            return
+        with self._opening:
+            if self.is_current:
+                return
+            gone = self._file is not None
+            if gone:
+                log.warning(
+                    "%s was deleted or replaced while it was in use, so it is opened anew: windows and what "
+                    "waits to be sent are those of the file that is there now, and start anew without one",
+                    self._path,
+                )
+                self._close()
+            try:
+                self._open(again=gone)
+            except DiskFull:
+                if not self._reserve.release():
+                    raise
+                self._open(again=gone)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Wait until no other thread writes and no process repairs the file."""
+        if not self._writing.acquire(timeout=self._busy_timeout):
+            raise StoreError(
+                f"{self._path}: another thread kept it locked for more than "
+                f"{self._busy_timeout:g} s; try again"
+            )
+        try:
+            with self._damage.guard.shared():
+                yield
+        finally:
+            self._writing.release()
+
+    @contextmanager
+    def repaired(self) -> Iterator[None]:
+        """Repair the file when damage ends the block, and raise StoreDamaged for a new try.
+
+        Raises:
+            StoreError: It cannot be repaired.
+        """
+        with self._damage.repaired(self.reader):
+            yield
+
+    def check_current(self) -> None:
+        """Raise StoreDamaged when the file was deleted or replaced while something was committed."""
+        if not self.is_current:
+            raise StoreDamaged(f"{self._path}: was deleted or replaced during a transaction")
+
+    def close(self) -> None:
+        """Close all connections. They are opened again when needed."""
+        with self._opening:
+            self._close()
+
+    def _close(self) -> None:
+        self.reader.dispose()
+        with self._writing:
+            self._damage.close()
+        self._file = None
+
+    def _open(self, *, again: bool) -> None:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            kind = DiskFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else StoreError
+            raise kind(f"{self._path}: cannot make its folder: {error.strerror}") from error
+        with self.repaired(), self._writing, self._damage.guard.alone():
+            self._damage.check()
+        with self.repaired(), self.alone(), named_errors(self._path):
+            migrate(self.reader, self.writer, self._busy_timeout, spare_ids=again)
+            self._damage.note_made()
+        self._file = _file_at(self._path)
+
+
+def _file_at(path: Path) -> tuple[int, int] | None:
+    """Return what identifies the file at a path; None without one."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
