@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from lenswatch.api.workers.pace import Pace
 from lenswatch.api.workers.process import Worker
 from lenswatch.api.workers.serving import ping
 
@@ -25,6 +26,7 @@ LONGEST_PAUSE_SECONDS = 30.0
 START_SECONDS = (
     300.0  # within which a process has to be ready: importing torch is slow on a small board
 )
+BEGIN_SECONDS = 5.0  # for a process to take a call; it does nothing else then
 RETRY_SECONDS = 5.0  # in which a new process is usually ready
 PING = pickle.dumps(ping)
 
@@ -38,6 +40,8 @@ class WorkerState:
         ready: The process has been ready for a call.
         busy: It has a call.
         busy_seconds: Seconds since that call began, else 0.
+        timed: That call has a time limit, as a prediction has and a training has not.
+        slow: That call has a time limit, and takes far longer than usual.
         restarts: Processes that were started in the place of one that ended.
     """
 
@@ -45,6 +49,8 @@ class WorkerState:
     ready: bool
     busy: bool
     busy_seconds: float
+    timed: bool
+    slow: bool
     restarts: int
 
 
@@ -77,6 +83,7 @@ class WorkerPool:
         self._places = [_Place() for _ in range(n)]
         self._idle: list[_Place] = []  # the last one is used first, so that few stay in the caches
         self._waiting: deque[asyncio.Future[_Place]] = deque()
+        self._pace = Pace()
         self._closed = False
         atexit.register(self._kill)  # before that of multiprocessing, which waits for the processes
         for place in self._places:
@@ -85,7 +92,8 @@ class WorkerPool:
     async def apply(self, fn: Callable[[], Any], seconds: float | None = None) -> Any:
         """Call `fn` in a worker process and return its result.
 
-        A cancelled call ends its process.
+        A cancelled call ends its process. A process that does not even take the call is killed, and another
+        one gets it.
 
         Args:
             fn: A function that can be pickled, without arguments.
@@ -98,16 +106,38 @@ class WorkerPool:
         while True:
             worker, answer = await self._begin(call)
             try:
-                await asyncio.wait([answer], timeout=seconds)
-                if not answer.done():
-                    worker.kill(f"was ended because its call took more than {seconds:g} s")
+                if seconds is None:
                     await asyncio.wait([answer])
+                else:
+                    await self._wait(worker, answer, seconds)
             except asyncio.CancelledError:
                 if not answer.done():  # else the process may have the next call already
                     worker.kill("was ended because its call was cancelled", wanted=True)
                 raise
             if not answer.cancelled():
                 return answer.result()
+
+    async def _wait(self, worker: Worker, answer: asyncio.Future[Any], seconds: float) -> None:
+        """Wait for the answer, tell when that takes far longer than usual, and end the process at last."""
+        worker.timed, began = True, self._loop.time()
+        slow = self._pace.slow_seconds
+        if slow < seconds:
+            await asyncio.wait([answer], timeout=slow)
+            if not answer.done():
+                worker.slow = True
+                log.warning(
+                    "worker process %d has had one call for %.0f s, far longer than usual; "
+                    "it is ended after %g s",
+                    worker.pid,
+                    slow,
+                    seconds,
+                )
+        await asyncio.wait([answer], timeout=began + seconds - self._loop.time())
+        if not answer.done():
+            worker.kill(f"was ended because its call took more than {seconds:g} s")
+            await asyncio.wait([answer])
+        elif not answer.cancelled() and not isinstance(answer.exception(), WorkerError):
+            self._pace.add(self._loop.time() - began)
 
     async def ping(self, seconds: float = 5.0) -> bool:
         """Return True when an idle worker answers in time, or all workers are busy.
@@ -157,10 +187,13 @@ class WorkerPool:
         atexit.unregister(self._kill)
 
     async def _begin(self, call: bytes) -> tuple[Worker, asyncio.Future[Any]]:
-        """Give the call to a worker; one that has ended while it was idle is passed over."""
+        """Give the call to a worker; one that has ended while it was idle is passed over.
+
+        One that hangs without having taken the call is killed, and the answer cancelled.
+        """
         while True:
             worker = (await self._free_place()).worker
-            answer = None if worker is None else worker.call(call)
+            answer = None if worker is None else worker.call(call, BEGIN_SECONDS)
             if worker is not None and answer is not None:
                 return worker, answer
 
@@ -269,10 +302,17 @@ class WorkerPool:
     def _state(self, place: _Place) -> WorkerState:
         worker = place.worker
         if worker is None:
-            return WorkerState(None, False, False, 0.0, place.restarts)
+            return WorkerState(None, False, False, 0.0, False, False, place.restarts)
         since = worker.busy_since
-        seconds = 0.0 if since is None else self._loop.time() - since
-        return WorkerState(worker.pid, worker.ready, since is not None, seconds, place.restarts)
+        return WorkerState(
+            worker.pid,
+            worker.ready,
+            since is not None,
+            0.0 if since is None else self._loop.time() - since,
+            worker.timed,
+            worker.slow,
+            place.restarts,
+        )
 
     def _kill(self) -> None:
         for place in self._places:

@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
+from lenswatch.api.workers import pace as paces
 from lenswatch.api.workers import pool as pools
 from lenswatch.api.workers.pool import WorkerPool
 from lenswatch.api.workers.process import Worker
@@ -123,6 +124,60 @@ def test_a_call_that_a_killed_process_never_began_is_given_to_the_next() -> None
         assert await waiting != first
 
     pooled(play)
+
+
+def test_a_process_that_hangs_before_it_takes_a_call_is_replaced_and_the_call_is_answered(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(pools, "BEGIN_SECONDS", 0.3)
+
+    async def play(pool: WorkerPool) -> None:
+        first = await pool.apply(calls.pid, SECONDS)
+        os.kill(first, signal.SIGSTOP)
+        assert await pool.apply(calls.pid, SECONDS) != first
+        assert pool.states()[0].restarts == 1
+
+    pooled(play)
+    assert "did not take a call within 0.3 s; a new one starts" in caplog.text
+
+
+def test_a_call_that_was_taken_may_last_longer_than_the_time_to_take_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pools, "BEGIN_SECONDS", 2.0)  # a time that a busy machine needs, too
+
+    async def play(pool: WorkerPool) -> None:
+        first = await pool.apply(calls.pid)
+        running = asyncio.create_task(pool.apply(held(tmp_path), SECONDS))
+        await until(lambda: pool.states()[0].busy_seconds > 2.5)
+        (tmp_path / "call.end").touch()
+        assert await running == first
+
+    pooled(play)
+
+
+def test_a_call_that_takes_far_longer_than_usual_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(paces, "UNKNOWN_SECONDS", 0.1)
+
+    async def play(pool: WorkerPool) -> None:
+        await until(lambda: pool.states()[0].ready)
+        training = asyncio.create_task(pool.apply(held(tmp_path, "training")))
+        await until(lambda: pool.states()[0].busy_seconds > 0.2)
+        assert not pool.states()[0].slow
+        (tmp_path / "training.end").touch()
+        await training
+        running = asyncio.create_task(pool.apply(held(tmp_path), SECONDS))
+        await until(lambda: pool.states()[0].slow)
+        (tmp_path / "call.end").touch()
+        await running
+        assert not pool.states()[0].slow
+
+    pooled(play)
+    assert [r.levelname for r in caplog.records if "far longer than usual" in r.message] == [
+        "WARNING"
+    ]
 
 
 def test_a_process_that_is_killed_while_it_is_idle_costs_no_call() -> None:
