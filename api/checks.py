@@ -43,6 +43,7 @@ __all__ = [
 ]
 
 PING_SECONDS = 5.0
+SHORT_SECONDS = 30.0  # for which a process may start before the want of it is told
 BUSY_SECONDS = 4.0  # for which another process may keep node.db locked
 LEAST_FREE_BYTES = 32 * 2**20
 LEAST_FREE_SHARE = 0.05  # of a disk that is small
@@ -143,6 +144,7 @@ def workers_finding(states: Sequence[WorkerState], *, answered: bool) -> Finding
     busy = [state for state in states if state.busy]
     slow = [state.busy_seconds for state in busy if state.slow]
     told = {
+        "wanted": len(states),
         "ready": sum(state.ready for state in states),
         "busy": len(busy),
         "busy_seconds": round(max((state.busy_seconds for state in busy), default=0.0), 1),
@@ -155,15 +157,20 @@ def workers_finding(states: Sequence[WorkerState], *, answered: bool) -> Finding
         return Finding(
             f"a worker process did not answer within {PING_SECONDS:g} s; it is replaced", told=told
         )
+    short = [state.short_seconds for state in states if state.short_seconds > SHORT_SECONDS]
+    warning = ""
+    if short:
+        warning = (
+            f"{len(short)} of {len(states)} worker processes not ready for {max(short):.0f} s; "
+            "the log says why"
+        )
     if not slow:
-        return Finding(told=told)
+        return Finding(warning=warning, told=told)
     judging = [state for state in states if state.ready and (state.timed or not state.busy)]
     if len(slow) == len(judging):
         return Finding(f"no worker process has answered for {min(slow):.0f} s", told=told)
-    return Finding(
-        warning=f"a worker process has had one picture for {max(slow):.0f} s, far longer than usual",
-        told=told,
-    )
+    told_slow = f"a worker process has had one picture for {max(slow):.0f} s, far longer than usual"
+    return Finding(warning="; ".join(filter(None, (told_slow, warning))), told=told)
 
 
 class _Unchanged:

@@ -22,7 +22,8 @@ __all__ = ["WorkerPool", "WorkerState"]
 log = logging.getLogger(__name__)
 
 AT_ONCE = 2  # starts in a row that may fail before the next one waits
-LONGEST_PAUSE_SECONDS = 30.0
+LONGEST_PAUSE_SECONDS = 8.0
+FORGET_SECONDS = 60.0  # after a start that failed, it counts no more
 START_SECONDS = (
     300.0  # within which a process has to be ready: importing torch is slow on a small board
 )
@@ -43,6 +44,7 @@ class WorkerState:
         timed: That call has a time limit, as a prediction has and a training has not.
         slow: That call has a time limit, and takes far longer than usual.
         restarts: Processes that were started in the place of one that ended.
+        short_seconds: Seconds for which no process in this place has been ready.
     """
 
     pid: int | None
@@ -52,6 +54,7 @@ class WorkerState:
     timed: bool
     slow: bool
     restarts: int
+    short_seconds: float = 0.0
 
 
 @dataclass(eq=False)
@@ -61,6 +64,8 @@ class _Place:
     worker: Worker | None = None
     restarts: int = 0
     failed: int = 0  # starts in a row of which none was ready
+    failed_at: float = 0.0  # time of the last of them, as the event loop has it
+    short_since: float | None = 0.0  # time since which no process was ready; None while one is
     next_start: float = 0.0  # in the event loop's time, while there is no process
     pinged: float = 0.0
     timer: asyncio.TimerHandle | None = field(default=None, repr=False)
@@ -80,7 +85,7 @@ class WorkerPool:
     def __init__(self, n: int, warm: Callable[[], object] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         self._warm = warm
-        self._places = [_Place() for _ in range(n)]
+        self._places = [_Place(short_since=self._loop.time()) for _ in range(n)]
         self._idle: list[_Place] = []  # the last one is used first, so that few stay in the caches
         self._waiting: deque[asyncio.Future[_Place]] = deque()
         self._pace = Pace()
@@ -237,7 +242,7 @@ class WorkerPool:
             worker.kill(f"was ended because it was not ready within {START_SECONDS:g} s")
 
     def _freed(self, place: _Place) -> None:
-        place.failed = 0
+        place.failed, place.short_since = 0, None
         if place.timer is not None:
             place.timer.cancel()
             place.timer = None
@@ -249,6 +254,8 @@ class WorkerPool:
         if place in self._idle:
             self._idle.remove(place)
         place.worker = None
+        if place.short_since is None:
+            place.short_since = self._loop.time()
         if self._closed:
             return
         level = logging.INFO if worker.wanted else logging.ERROR
@@ -261,7 +268,10 @@ class WorkerPool:
 
     def _start_again(self, place: _Place, reason: str) -> None:
         """Start a process after one that never was ready, the later the more there were."""
+        if self._loop.time() - place.failed_at > FORGET_SECONDS:
+            place.failed = 0
         place.failed += 1
+        place.failed_at = self._loop.time()
         if place.failed < AT_ONCE:
             self._start(place)
             return
@@ -287,9 +297,13 @@ class WorkerPool:
     def _unavailable(self) -> WorkerError:
         if self._closed:
             return WorkerError("the server is ending")
-        error = WorkerError("no worker process can be started; the server's log says why")
         soonest = min(place.next_start for place in self._places)
-        error.retry_after = max(0.0, soonest - self._loop.time()) + RETRY_SECONDS
+        pause = max(0.0, soonest - self._loop.time())
+        error = WorkerError(
+            f"no worker process runs, and the next one starts in {pause:.0f} s; "
+            "the server's log says why the last ones did not"
+        )
+        error.retry_after = pause + RETRY_SECONDS
         return error
 
     def _is_down(self) -> bool:
@@ -301,8 +315,9 @@ class WorkerPool:
 
     def _state(self, place: _Place) -> WorkerState:
         worker = place.worker
+        short = 0.0 if place.short_since is None else self._loop.time() - place.short_since
         if worker is None:
-            return WorkerState(None, False, False, 0.0, False, False, place.restarts)
+            return WorkerState(None, False, False, 0.0, False, False, place.restarts, short)
         since = worker.busy_since
         return WorkerState(
             worker.pid,
@@ -312,6 +327,7 @@ class WorkerPool:
             worker.timed,
             worker.slow,
             place.restarts,
+            short,
         )
 
     def _kill(self) -> None:

@@ -184,9 +184,9 @@ def test_without_a_reference_a_node_is_healthy_and_says_what_is_missing(config: 
 
 
 def worker(
-    *, ready: bool = True, busy: float = 0.0, timed: bool = False, slow: bool = False
+    *, ready: bool = True, busy: float = 0.0, timed: bool = False, slow: bool = False, short: float = 0.0
 ) -> WorkerState:
-    return WorkerState(1, ready, busy > 0, busy, timed, slow, 0)
+    return WorkerState(1, ready, busy > 0, busy, timed, slow, 0, short)
 
 
 IDLE, JUDGING, TRAINING = worker(), worker(busy=3, timed=True), worker(busy=900)
@@ -211,6 +211,14 @@ def test_workers_that_all_have_one_picture_for_long_are_a_reason(
 ) -> None:
     finding = workers_finding([HUNG, *others], answered=True)
     assert finding.reason == "no worker process has answered for 45 s"
+
+
+def test_a_worker_that_is_missing_for_long_is_a_warning() -> None:
+    finding = workers_finding([IDLE, worker(ready=False, short=12)], answered=True)
+    assert (finding.told["wanted"], finding.told["ready"], finding.warning) == (2, 1, "")
+    finding = workers_finding([IDLE, worker(ready=False, short=31)], answered=True)
+    assert finding.warning == "1 of 2 worker processes not ready for 31 s; the log says why"
+    assert not finding.reason
 
 
 def test_a_training_is_no_fault() -> None:

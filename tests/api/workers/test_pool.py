@@ -289,20 +289,38 @@ def test_processes_that_never_are_ready_are_started_more_and_more_rarely(
     full.touch()
 
     async def play(pool: WorkerPool) -> None:
-        with pytest.raises(WorkerError, match="no worker process can be started") as waited:
+        with pytest.raises(WorkerError, match=r"next one starts in \d s; the server") as waited:
             await pool.apply(calls.pid)
         assert waited.value.retry_after > pools.RETRY_SECONDS
         assert not waited.value.died
         with pytest.raises(WorkerError):  # at once, instead of after the pause
             await pool.apply(calls.pid)
         assert pool.states()[0].pid is None
+        assert pool.states()[0].short_seconds > 0
         assert not await pool.ping()
         full.unlink()
         await until(lambda: pool.states()[0].ready)
         assert isinstance(await pool.apply(calls.pid), int)
+        assert pool.states()[0].short_seconds == 0
 
     pooled(play, warm=partial(calls.die_while, full))
     assert "next try in 0.3 s" in caplog.text
+
+
+def test_starts_that_fail_seldom_are_followed_by_the_next_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(pools, "FORGET_SECONDS", 0.0)
+    full = tmp_path / "memory is full"
+    full.touch()
+
+    async def play(pool: WorkerPool) -> None:
+        await until(lambda: pool.states()[0].restarts == pools.AT_ONCE + 1)
+        full.unlink()
+        assert isinstance(await pool.apply(calls.pid), int)
+
+    pooled(play, warm=partial(calls.die_while, full))
+    assert "next try" not in caplog.text
 
 
 def test_a_process_that_cannot_be_started_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
