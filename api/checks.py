@@ -12,12 +12,12 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from lenswatch.api.workers.pool import WorkerPool
+from lenswatch.api.workers.pool import WorkerPool, WorkerState
 
 from lenswatch.config import Config
 from lenswatch.errors import ArtefactError, StoreError
@@ -34,9 +34,17 @@ from lenswatch.reference.paths import (
     reference_folder,
 )
 
-__all__ = ["Check", "Finding", "in_thread", "node_checks", "outbox_finding"]
+__all__ = [
+    "Check",
+    "Finding",
+    "in_thread",
+    "node_checks",
+    "outbox_finding",
+    "workers_finding",
+]
 
 PING_SECONDS = 5.0
+SHORT_SECONDS = 30.0  # for which a process may start before the want of it is told
 BUSY_SECONDS = 4.0  # for which another process may keep node.db locked
 LEAST_FREE_BYTES = 32 * 2**20
 LEAST_FREE_SHARE = 0.05  # of a disk that is small
@@ -124,21 +132,46 @@ async def _workers(pool: WorkerPool | None) -> Finding:
             warning="this version of DEEPaaS keeps its own workers, which are not watched"
         )
     answered = await pool.ping(PING_SECONDS)
-    states = pool.states()
+    return workers_finding(pool.states(), answered=answered)
+
+
+def workers_finding(states: Sequence[WorkerState], *, answered: bool) -> Finding:
+    """Return the finding on all places of the pool.
+
+    Args:
+        states: The state of each place.
+        answered: The idle worker that was asked has answered, or there is none to ask.
+    """
     busy = [state for state in states if state.busy]
+    slow = [state.busy_seconds for state in busy if state.slow]
     told = {
+        "wanted": len(states),
         "ready": sum(state.ready for state in states),
         "busy": len(busy),
         "busy_seconds": round(max((state.busy_seconds for state in busy), default=0.0), 1),
+        "slow": len(slow),
         "restarts": sum(state.restarts for state in states),
     }
-    if answered:
-        return Finding(told=told)
     if not told["ready"]:
         return Finding("no worker process is ready; if this lasts, the log says why", told=told)
-    return Finding(
-        f"a worker process did not answer within {PING_SECONDS:g} s; it is replaced", told=told
-    )
+    if not answered:
+        return Finding(
+            f"a worker process did not answer within {PING_SECONDS:g} s; it is replaced", told=told
+        )
+    short = [state.short_seconds for state in states if state.short_seconds > SHORT_SECONDS]
+    warning = ""
+    if short:
+        warning = (
+            f"{len(short)} of {len(states)} worker processes not ready for {max(short):.0f} s; "
+            "the log says why"
+        )
+    if not slow:
+        return Finding(warning=warning, told=told)
+    judging = [state for state in states if state.ready and (state.timed or not state.busy)]
+    if len(slow) == len(judging):
+        return Finding(f"no worker process has answered for {min(slow):.0f} s", told=told)
+    told_slow = f"a worker process has had one picture for {max(slow):.0f} s, far longer than usual"
+    return Finding(warning="; ".join(filter(None, (told_slow, warning))), told=told)
 
 
 class _Unchanged:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from lenswatch.api.workers.pace import Pace
 from lenswatch.api.workers.process import Worker
 from lenswatch.api.workers.serving import ping
 
@@ -21,10 +22,12 @@ __all__ = ["WorkerPool", "WorkerState"]
 log = logging.getLogger(__name__)
 
 AT_ONCE = 2  # starts in a row that may fail before the next one waits
-LONGEST_PAUSE_SECONDS = 30.0
+LONGEST_PAUSE_SECONDS = 8.0
+FORGET_SECONDS = 60.0  # after a start that failed, it counts no more
 START_SECONDS = (
     300.0  # within which a process has to be ready: importing torch is slow on a small board
 )
+BEGIN_SECONDS = 5.0  # for a process to take a call; it does nothing else then
 RETRY_SECONDS = 5.0  # in which a new process is usually ready
 PING = pickle.dumps(ping)
 
@@ -38,14 +41,20 @@ class WorkerState:
         ready: The process has been ready for a call.
         busy: It has a call.
         busy_seconds: Seconds since that call began, else 0.
+        timed: That call has a time limit, as a prediction has and a training has not.
+        slow: That call has a time limit, and takes far longer than usual.
         restarts: Processes that were started in the place of one that ended.
+        short_seconds: Seconds for which no process in this place has been ready.
     """
 
     pid: int | None
     ready: bool
     busy: bool
     busy_seconds: float
+    timed: bool
+    slow: bool
     restarts: int
+    short_seconds: float = 0.0
 
 
 @dataclass(eq=False)
@@ -55,6 +64,8 @@ class _Place:
     worker: Worker | None = None
     restarts: int = 0
     failed: int = 0  # starts in a row of which none was ready
+    failed_at: float = 0.0  # time of the last of them, as the event loop has it
+    short_since: float | None = 0.0  # time since which no process was ready; None while one is
     next_start: float = 0.0  # in the event loop's time, while there is no process
     pinged: float = 0.0
     timer: asyncio.TimerHandle | None = field(default=None, repr=False)
@@ -74,9 +85,10 @@ class WorkerPool:
     def __init__(self, n: int, warm: Callable[[], object] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         self._warm = warm
-        self._places = [_Place() for _ in range(n)]
+        self._places = [_Place(short_since=self._loop.time()) for _ in range(n)]
         self._idle: list[_Place] = []  # the last one is used first, so that few stay in the caches
         self._waiting: deque[asyncio.Future[_Place]] = deque()
+        self._pace = Pace()
         self._closed = False
         atexit.register(self._kill)  # before that of multiprocessing, which waits for the processes
         for place in self._places:
@@ -85,7 +97,8 @@ class WorkerPool:
     async def apply(self, fn: Callable[[], Any], seconds: float | None = None) -> Any:
         """Call `fn` in a worker process and return its result.
 
-        A cancelled call ends its process.
+        A cancelled call ends its process. A process that does not even take the call is killed, and another
+        one gets it.
 
         Args:
             fn: A function that can be pickled, without arguments.
@@ -98,16 +111,38 @@ class WorkerPool:
         while True:
             worker, answer = await self._begin(call)
             try:
-                await asyncio.wait([answer], timeout=seconds)
-                if not answer.done():
-                    worker.kill(f"was ended because its call took more than {seconds:g} s")
+                if seconds is None:
                     await asyncio.wait([answer])
+                else:
+                    await self._wait(worker, answer, seconds)
             except asyncio.CancelledError:
                 if not answer.done():  # else the process may have the next call already
                     worker.kill("was ended because its call was cancelled", wanted=True)
                 raise
             if not answer.cancelled():
                 return answer.result()
+
+    async def _wait(self, worker: Worker, answer: asyncio.Future[Any], seconds: float) -> None:
+        """Wait for the answer, tell when that takes far longer than usual, and end the process at last."""
+        worker.timed, began = True, self._loop.time()
+        slow = self._pace.slow_seconds
+        if slow < seconds:
+            await asyncio.wait([answer], timeout=slow)
+            if not answer.done():
+                worker.slow = True
+                log.warning(
+                    "worker process %d has had one call for %.0f s, far longer than usual; "
+                    "it is ended after %g s",
+                    worker.pid,
+                    slow,
+                    seconds,
+                )
+        await asyncio.wait([answer], timeout=began + seconds - self._loop.time())
+        if not answer.done():
+            worker.kill(f"was ended because its call took more than {seconds:g} s")
+            await asyncio.wait([answer])
+        elif not answer.cancelled() and not isinstance(answer.exception(), WorkerError):
+            self._pace.add(self._loop.time() - began)
 
     async def ping(self, seconds: float = 5.0) -> bool:
         """Return True when an idle worker answers in time, or all workers are busy.
@@ -157,10 +192,13 @@ class WorkerPool:
         atexit.unregister(self._kill)
 
     async def _begin(self, call: bytes) -> tuple[Worker, asyncio.Future[Any]]:
-        """Give the call to a worker; one that has ended while it was idle is passed over."""
+        """Give the call to a worker; one that has ended while it was idle is passed over.
+
+        One that hangs without having taken the call is killed, and the answer cancelled.
+        """
         while True:
             worker = (await self._free_place()).worker
-            answer = None if worker is None else worker.call(call)
+            answer = None if worker is None else worker.call(call, BEGIN_SECONDS)
             if worker is not None and answer is not None:
                 return worker, answer
 
@@ -204,7 +242,7 @@ class WorkerPool:
             worker.kill(f"was ended because it was not ready within {START_SECONDS:g} s")
 
     def _freed(self, place: _Place) -> None:
-        place.failed = 0
+        place.failed, place.short_since = 0, None
         if place.timer is not None:
             place.timer.cancel()
             place.timer = None
@@ -216,6 +254,8 @@ class WorkerPool:
         if place in self._idle:
             self._idle.remove(place)
         place.worker = None
+        if place.short_since is None:
+            place.short_since = self._loop.time()
         if self._closed:
             return
         level = logging.INFO if worker.wanted else logging.ERROR
@@ -228,7 +268,10 @@ class WorkerPool:
 
     def _start_again(self, place: _Place, reason: str) -> None:
         """Start a process after one that never was ready, the later the more there were."""
+        if self._loop.time() - place.failed_at > FORGET_SECONDS:
+            place.failed = 0
         place.failed += 1
+        place.failed_at = self._loop.time()
         if place.failed < AT_ONCE:
             self._start(place)
             return
@@ -254,9 +297,13 @@ class WorkerPool:
     def _unavailable(self) -> WorkerError:
         if self._closed:
             return WorkerError("the server is ending")
-        error = WorkerError("no worker process can be started; the server's log says why")
         soonest = min(place.next_start for place in self._places)
-        error.retry_after = max(0.0, soonest - self._loop.time()) + RETRY_SECONDS
+        pause = max(0.0, soonest - self._loop.time())
+        error = WorkerError(
+            f"no worker process runs, and the next one starts in {pause:.0f} s; "
+            "the server's log says why the last ones did not"
+        )
+        error.retry_after = pause + RETRY_SECONDS
         return error
 
     def _is_down(self) -> bool:
@@ -268,11 +315,20 @@ class WorkerPool:
 
     def _state(self, place: _Place) -> WorkerState:
         worker = place.worker
+        short = 0.0 if place.short_since is None else self._loop.time() - place.short_since
         if worker is None:
-            return WorkerState(None, False, False, 0.0, place.restarts)
+            return WorkerState(None, False, False, 0.0, False, False, place.restarts, short)
         since = worker.busy_since
-        seconds = 0.0 if since is None else self._loop.time() - since
-        return WorkerState(worker.pid, worker.ready, since is not None, seconds, place.restarts)
+        return WorkerState(
+            worker.pid,
+            worker.ready,
+            since is not None,
+            0.0 if since is None else self._loop.time() - since,
+            worker.timed,
+            worker.slow,
+            place.restarts,
+            short,
+        )
 
     def _kill(self) -> None:
         for place in self._places:

@@ -32,6 +32,8 @@ class Worker:
     Attributes:
         ready: The process has been ready for a call.
         busy_since: Time of the event loop at which its call began, None when it has none.
+        timed: Its call has a time limit. The pool says so, and when it is slow.
+        slow: Its call takes far longer than usual.
         ended: The process has ended.
         wanted: Its end was wanted, and is no fault.
 
@@ -45,12 +47,13 @@ class Worker:
         free: Callable[[Worker], None],
         ended: Callable[[Worker], None],
     ) -> None:
-        self.ready = self.ended = self.wanted = False
+        self.ready = self.ended = self.wanted = self.timed = self.slow = False
         self.busy_since: float | None = None
         self._free, self._on_end = free, ended
         self._loop = asyncio.get_running_loop()
         self._answer: asyncio.Future[Any] | None = None
         self._begun = False  # the process has the call of that answer
+        self._limit: asyncio.TimerHandle | None = None  # of the time to begin it
         self._reason = ""  # for which we killed it
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
@@ -82,11 +85,16 @@ class Worker:
             return "was killed by SIGKILL (has memory run out?)"
         return f"was killed by {_name(-code)}" if code < 0 else f"ended with exit code {code}"
 
-    def call(self, call: bytes) -> asyncio.Future[Any] | None:
+    def call(self, call: bytes, begin_seconds: float | None = None) -> asyncio.Future[Any] | None:
         """Send a pickled call, and return its future answer; None if the process has just ended.
 
         The future's exception is the call's own, or WorkerError when the process ends before the answer.
         It is cancelled when the process ends before it took the call, which another one can have then.
+
+        Args:
+            call: The call.
+            begin_seconds: Time after which a process that has not taken the call is killed: it is stopped
+                or hangs. None for any.
         """
         if self.ended:
             return None
@@ -98,6 +106,9 @@ class Worker:
         self.busy_since, self._begun = self._loop.time(), False
         self._answer = self._loop.create_future()
         self._answer.add_done_callback(_look_at)
+        if begin_seconds is not None:
+            reason = f"was ended because it did not take a call within {begin_seconds:g} s"
+            self._limit = self._loop.call_later(begin_seconds, self.kill, reason)
         return self._answer
 
     def kill(self, reason: str, *, wanted: bool = False) -> None:
@@ -127,6 +138,7 @@ class Worker:
             self._end()
         elif message[0] == "begun":
             self._begun = True
+            self._stop_limit()
         else:
             self._take(message)
 
@@ -143,7 +155,7 @@ class Worker:
     def _take(self, message: Message) -> None:
         kind, value = message
         answer, self._answer, self.busy_since = self._answer, None, None
-        self.ready = True
+        self.ready, self.timed, self.slow = True, False, False
         if answer is not None and not answer.done():
             if kind == "error":
                 answer.set_exception(value)
@@ -151,6 +163,11 @@ class Worker:
                 answer.set_result(value)
         if not self._reason:
             self._free(self)
+
+    def _stop_limit(self) -> None:
+        if self._limit is not None:
+            self._limit.cancel()
+            self._limit = None
 
     def _drain(self) -> None:
         """Read the answers that the process sent before it ended."""
@@ -162,6 +179,7 @@ class Worker:
         if self.ended:
             return
         self.ended = True
+        self._stop_limit()
         self._loop.remove_reader(self._pipe.fileno())
         self._loop.remove_reader(self._process.sentinel)
         self._pipe.close()

@@ -17,8 +17,9 @@ import requests
 from aiohttp import web
 from lenswatch.api import checks
 from lenswatch.api import health as health_module
-from lenswatch.api.checks import Finding, in_thread, node_checks, outbox_finding
+from lenswatch.api.checks import Finding, in_thread, node_checks, outbox_finding, workers_finding
 from lenswatch.api.health import Health
+from lenswatch.api.workers.pool import WorkerState
 
 from conftest import Served
 from lenswatch.config import Config
@@ -193,6 +194,49 @@ def test_without_a_reference_a_node_is_healthy_and_says_what_is_missing(config: 
         assert body["status"] == "degraded"
 
     asked(Health(config, no_pool), question)
+
+
+def worker(
+    *, ready: bool = True, busy: float = 0.0, timed: bool = False, slow: bool = False, short: float = 0.0
+) -> WorkerState:
+    return WorkerState(1, ready, busy > 0, busy, timed, slow, 0, short)
+
+
+IDLE, JUDGING, TRAINING = worker(), worker(busy=3, timed=True), worker(busy=900)
+HUNG, STARTING = worker(busy=45, timed=True, slow=True), worker(ready=False)
+
+
+@pytest.mark.parametrize("other", [IDLE, JUDGING])
+def test_a_worker_with_one_picture_for_long_is_a_warning_beside_one_that_judges(
+    other: WorkerState,
+) -> None:
+    finding = workers_finding([HUNG, other], answered=True)
+    assert finding.reason == ""
+    assert finding.warning == (
+        "a worker process has had one picture for 45 s, far longer than usual"
+    )
+    assert finding.told["slow"] == 1
+
+
+@pytest.mark.parametrize("others", [[], [HUNG], [TRAINING], [STARTING]])
+def test_workers_that_all_have_one_picture_for_long_are_a_reason(
+    others: list[WorkerState],
+) -> None:
+    finding = workers_finding([HUNG, *others], answered=True)
+    assert finding.reason == "no worker process has answered for 45 s"
+
+
+def test_a_worker_that_is_missing_for_long_is_a_warning() -> None:
+    finding = workers_finding([IDLE, worker(ready=False, short=12)], answered=True)
+    assert (finding.told["wanted"], finding.told["ready"], finding.warning) == (2, 1, "")
+    finding = workers_finding([IDLE, worker(ready=False, short=31)], answered=True)
+    assert finding.warning == "1 of 2 worker processes not ready for 31 s; the log says why"
+    assert not finding.reason
+
+
+def test_a_training_is_no_fault() -> None:
+    assert not workers_finding([TRAINING], answered=True).reason
+    assert not workers_finding([TRAINING, JUDGING], answered=True).warning
 
 
 def digest_of(config: Config) -> str:

@@ -135,6 +135,46 @@ def test_workers_that_are_killed_while_idle_cost_nothing(served: Served, camera:
     assert (reply.status_code, reply.json()["window"]["filled"]) == (200, 2)
 
 
+@only_in_full
+def test_workers_that_hang_while_idle_cost_no_picture(served: Served, camera: Camera) -> None:
+    assert served.predict(camera(60), stream="hung").status_code == 200
+    hung = workers_of(served.process.pid)
+    for worker in hung:
+        worker.suspend()
+    reply = served.predict(camera(61), stream="hung")
+    for worker in hung:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            worker.resume()
+    assert (reply.status_code, reply.json()["window"]["filled"]) == (200, 2)
+    assert "did not take a call within 5 s; a new one starts" in served.log.read_text()
+
+
+@only_in_full
+def test_workers_that_hang_with_a_picture_are_told_in_the_health(
+    served: Served, sender: ThreadPoolExecutor, camera: Camera
+) -> None:
+    def told() -> dict[str, Any]:
+        body = requests.get(f"{served.url}/healthz", timeout=60).json()
+        return dict(body["checks"]["workers"])
+
+    n = len(workers_of(served.process.pid))
+    until(lambda: told()["ready"] == n)
+    with locked(served.root / "storage"):
+        replies = [
+            sender.submit(served.predict, camera(60 + i), stream="stuck") for i in range(n)
+        ]
+        until(lambda: told()["busy"] == n)
+        hung = workers_of(served.process.pid)
+        for worker in hung:
+            worker.suspend()
+    until(lambda: "no worker process has answered for" in told().get("reason", ""), 90)
+    assert "has had one call for" in served.log.read_text()
+    for worker in hung:
+        worker.resume()
+    assert [reply.result(60).status_code for reply in replies] == [200] * n
+    until(lambda: told()["ok"] and not told()["slow"])
+
+
 def training(served: Served) -> tuple[str, psutil.Process]:
     """Start a training that takes long, and return its address and its worker."""
     url = f"{served.url}/v2/models/lenswatch/train/"

@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
+from lenswatch.api.workers import pace as paces
 from lenswatch.api.workers import pool as pools
 from lenswatch.api.workers.pool import WorkerPool
 from lenswatch.api.workers.process import Worker
@@ -123,6 +124,60 @@ def test_a_call_that_a_killed_process_never_began_is_given_to_the_next() -> None
         assert await waiting != first
 
     pooled(play)
+
+
+def test_a_process_that_hangs_before_it_takes_a_call_is_replaced_and_the_call_is_answered(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(pools, "BEGIN_SECONDS", 0.3)
+
+    async def play(pool: WorkerPool) -> None:
+        first = await pool.apply(calls.pid, SECONDS)
+        os.kill(first, signal.SIGSTOP)
+        assert await pool.apply(calls.pid, SECONDS) != first
+        assert pool.states()[0].restarts == 1
+
+    pooled(play)
+    assert "did not take a call within 0.3 s; a new one starts" in caplog.text
+
+
+def test_a_call_that_was_taken_may_last_longer_than_the_time_to_take_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pools, "BEGIN_SECONDS", 2.0)  # a time that a busy machine needs, too
+
+    async def play(pool: WorkerPool) -> None:
+        first = await pool.apply(calls.pid)
+        running = asyncio.create_task(pool.apply(held(tmp_path), SECONDS))
+        await until(lambda: pool.states()[0].busy_seconds > 2.5)
+        (tmp_path / "call.end").touch()
+        assert await running == first
+
+    pooled(play)
+
+
+def test_a_call_that_takes_far_longer_than_usual_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(paces, "UNKNOWN_SECONDS", 0.1)
+
+    async def play(pool: WorkerPool) -> None:
+        await until(lambda: pool.states()[0].ready)
+        training = asyncio.create_task(pool.apply(held(tmp_path, "training")))
+        await until(lambda: pool.states()[0].busy_seconds > 0.2)
+        assert not pool.states()[0].slow
+        (tmp_path / "training.end").touch()
+        await training
+        running = asyncio.create_task(pool.apply(held(tmp_path), SECONDS))
+        await until(lambda: pool.states()[0].slow)
+        (tmp_path / "call.end").touch()
+        await running
+        assert not pool.states()[0].slow
+
+    pooled(play)
+    assert [r.levelname for r in caplog.records if "far longer than usual" in r.message] == [
+        "WARNING"
+    ]
 
 
 def test_a_process_that_is_killed_while_it_is_idle_costs_no_call() -> None:
@@ -234,20 +289,38 @@ def test_processes_that_never_are_ready_are_started_more_and_more_rarely(
     full.touch()
 
     async def play(pool: WorkerPool) -> None:
-        with pytest.raises(WorkerError, match="no worker process can be started") as waited:
+        with pytest.raises(WorkerError, match=r"next one starts in \d s; the server") as waited:
             await pool.apply(calls.pid)
         assert waited.value.retry_after > pools.RETRY_SECONDS
         assert not waited.value.died
         with pytest.raises(WorkerError):  # at once, instead of after the pause
             await pool.apply(calls.pid)
         assert pool.states()[0].pid is None
+        assert pool.states()[0].short_seconds > 0
         assert not await pool.ping()
         full.unlink()
         await until(lambda: pool.states()[0].ready)
         assert isinstance(await pool.apply(calls.pid), int)
+        assert pool.states()[0].short_seconds == 0
 
     pooled(play, warm=partial(calls.die_while, full))
     assert "next try in 0.3 s" in caplog.text
+
+
+def test_starts_that_fail_seldom_are_followed_by_the_next_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(pools, "FORGET_SECONDS", 0.0)
+    full = tmp_path / "memory is full"
+    full.touch()
+
+    async def play(pool: WorkerPool) -> None:
+        await until(lambda: pool.states()[0].restarts == pools.AT_ONCE + 1)
+        full.unlink()
+        assert isinstance(await pool.apply(calls.pid), int)
+
+    pooled(play, warm=partial(calls.die_while, full))
+    assert "next try" not in caplog.text
 
 
 def test_a_process_that_cannot_be_started_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
