@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from lenswatch.config import TrackingConfig
+from lenswatch.errors import StoreError
+from lenswatch.node.store.lease import Lease
 from lenswatch.node.store.store import NodeStore
 from lenswatch.outbox.limits import DeliveryLimits
 from lenswatch.outbox.sender import Sender
@@ -161,3 +163,17 @@ def test_a_line_says_its_reason_once(
     assert jobs == f"drift jobs wait in {store.path}: {stub.url}: {told}"
     assert pictures == f"pictures wait: {told}"
     assert handled.errors == [None, None]
+
+
+def test_a_line_about_a_lease_says_its_reason_once(
+    store: NodeStore, handled: Handled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise StoreError("the disk fails")
+
+    lease = Lease(store, "sender", 2.0, look_every=0.01)
+    monkeypatch.setattr(store, "begin", fail)
+    lease.start()
+    until(lambda: bool(handled.errors))
+    lease.release()
+    assert set(handled.errors) == {None}

@@ -80,17 +80,23 @@ class Lease:
             with self._store.begin() as transaction:
                 transaction.connection.execute(sa.delete(lease).where(*mine))
         except StoreError as error:  # it expires then
-            log.warning(
-                "the lease %r could not be released (it expires by itself): %s", self._name, error
-            )
+            failed = error
+        else:
+            return
+        log.warning(
+            "the lease %r could not be released (it expires by itself): %s", self._name, failed
+        )
 
     def _keep(self) -> None:
         while not self._ended.is_set():
+            failed: StoreError | None = None
             try:
                 self._ask()
             except StoreError as error:
+                failed = error
+            if failed is not None:  # here, since DEEPaaS' log repeats an exception that is handled
                 log.warning(
-                    "the lease %r could not be renewed (tried again): %s", self._name, error
+                    "the lease %r could not be renewed (tried again): %s", self._name, failed
                 )
             self._ended.wait(self._seconds / 3 if self.held else self._look_every)
 
