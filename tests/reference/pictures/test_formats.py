@@ -99,6 +99,23 @@ def test_what_is_no_picture_is_named(start: bytes, says: str) -> None:
         pixels(start + bytes(64))
 
 
+@pytest.mark.parametrize(
+    ("fmt", "kept", "says"),
+    [
+        ("HEIF", 0.3, r"a HEIF \(HEIC\) that is damaged or cut off"),
+        ("AVIF", 0.3, "an AVIF that is damaged or cut off"),
+        ("GIF", 0.0, "a GIF that is damaged or cut off"),
+        ("TIFF", 0.0, "a TIFF that is damaged or cut off"),
+        ("WEBP", 0.0, "its header tells of more data than there is"),
+        ("JXL", 0.7, "cut off: the decoder of JPEG XL finds an error"),
+    ],
+)
+def test_a_picture_whose_header_is_damaged_is_named(fmt: str, kept: float, says: str) -> None:
+    data = encoded(gradient(), fmt)
+    with pytest.raises(ImageError, match=says):
+        pixels(data[: max(20, int(len(data) * kept))])
+
+
 def test_the_documentation_lists_every_format() -> None:
     page = (Path(__file__).parents[3] / "docs" / "pictures.md").read_text()
     names: dict[str, Any] = {

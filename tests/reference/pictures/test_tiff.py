@@ -82,11 +82,16 @@ def test_a_tiff_is_read_as_tifffile_reads_it(
         (written(16, planes="separate", tile=(32, 32)), "16 bits, stored by planes"),
         (written(16, planes="separate", order=">"), "16 bits, stored by planes"),
         (written(14, "minisblack"), "TIFF with 14 bits"),
-        (written(10, "minisblack"), "TIFF with 10 bits"),
+        (written(10, "minisblack"), "TIFF with 10 bits, packed, grey, which is not read"),
         (written(12, "rgb"), "TIFF with 12 bits"),
         (written(12, "minisblack", order=">"), "TIFF with 12 bits"),
-        (written(16, "miniswhite", order=">"), "TIFF with 16 bits, colour kind 0"),
+        (written(16, "miniswhite", order=">"), "TIFF with 16 bits, grey with 0 as white, which"),
         (written(32, "minisblack"), "32-bit"),
+        (
+            written(8, compression="jpeg2000"),
+            "TIFF with 8 bits, RGB, compression JPEG 2000, which is",
+        ),
+        (written(8, compression="webp"), "TIFF with the compression WebP, which is not read"),
         (written(32, "rgb"), "TIFF with 32 bits"),
     ],
 )

@@ -52,6 +52,16 @@ _FOREIGN = (
     ),
 )
 _HEIF_START = re.compile(rb"....ftyp(hei[cmsx]|hev[cmx]|mif[12]|msf1)", re.DOTALL)
+_KNOWN = (  # beginnings of formats that are read, whose header may be damaged
+    (_HEIF_START, "a HEIF (HEIC)"),
+    (re.compile(rb"....ftypavi[fs]", re.DOTALL), "an AVIF"),
+    (re.compile(rb"\x89PNG\r\n\x1a\n"), "a PNG"),
+    (re.compile(rb"II[*+]\0|MM\0[*+]"), "a TIFF"),
+    (re.compile(rb"RIFF....WEBP", re.DOTALL), "a WebP"),
+    (re.compile(rb"GIF8[79]a"), "a GIF"),
+    (re.compile(rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51"), "a JPEG 2000"),
+    (re.compile(rb"P[1-6]\s"), "a PGM or PPM"),
+)
 _JXL_START = re.compile(rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n")
 
 
@@ -95,6 +105,9 @@ def explain_unknown(data: bytes) -> ImageError:
                 f"the picture is {known}, whose decoder is not installed; install it with: "
                 f"pip install 'lenswatch[{extra}]'"
             )
+    known = next((name for start, name in _KNOWN if start.match(data)), "")
+    if known:
+        return ImageError(f"the picture is {known} that is damaged or cut off in its header")
     kind = next((name for start, name in _FOREIGN if start.match(data)), "")
     what = f"the file is {kind}, not a picture" if kind else "the file is not a picture"
     return ImageError(f"{what} that can be read; send one of {', '.join(FORMATS)}")

@@ -56,4 +56,5 @@ def _table(white: int, stored: np.dtype[Any], mode: str) -> npt.NDArray[Any]:
     """Return the value that each stored one becomes; those above `white` are white."""
     most, kind = (65535, np.uint16) if mode == "I" else (255, np.uint8)
     shown = np.rint(np.arange(1 << 8 * stored.itemsize) / white * most)
-    return np.minimum(shown, most).astype(kind)
+    table: npt.NDArray[Any] = np.minimum(shown, most).astype(kind)
+    return table

@@ -33,6 +33,10 @@ from lenswatch.reference.pictures.tiff_jpeg import check_jpegs
 __all__ = ["read_bytes", "read_picture", "read_picture_file"]
 
 _JPEG_START = b"\xff\xd8\xff"
+_DECODER_SAYS = {  # in words that tell something
+    "decoder error -2": "the data of a strip or tile cannot be decoded",
+    "could not create decoder object": "its header tells of more data than there is",
+}
 _LOW = 1 << 12  # a largest value below this means that no more than 12 of 16 bits are in use
 
 
@@ -327,4 +331,7 @@ def _explained(data: bytes) -> Iterator[None]:
         ) from None
     except Exception as error:  # decoders raise nearly anything on damaged input
         told = next(iter(str(error).splitlines()), "")
+        if is_jpeg_xl(data):  # what its plugin says is for those who build it
+            told = "the decoder of JPEG XL finds an error in its data"
+        told = _DECODER_SAYS.get(told, told)
         raise ImageError(f"the picture is damaged or cut off: {told}") from None

@@ -46,6 +46,18 @@ _BY_PLANES, _SIGNED = 2, 2
 _REDUCED = 1  # bit of _KIND: a smaller version of another picture of the file
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _MOST_DIRECTORIES = 64
+_WEBP = 50001
+_COLOURS = {
+    **{0: "grey with 0 as white", 1: "grey", 2: "RGB", 3: "a palette", 4: "a mask", 5: "CMYK"},
+    **{6: "YCbCr", 8: "CIELab", 9: "ICCLab", 32844: "LogL", 32845: "LogLuv"},
+}
+_COMPRESSIONS = {
+    **{2: "CCITT", 3: "CCITT (fax 3)", 4: "CCITT (fax 4)", 5: "LZW", 6: "old JPEG"},
+    **{7: "JPEG", 8: "deflate", 32946: "deflate", 32773: "PackBits", 34712: "JPEG 2000"},
+    **{33003: "JPEG 2000", 33005: "JPEG 2000", 22610: "JPEG XR", 34934: "JPEG XR", 34887: "LERC"},
+    **{34892: "lossy JPEG", 34925: "LZMA", 50000: "zstd", _WEBP: "WebP", 50002: "JPEG XL"},
+    **{52546: "JPEG XL", 34676: "SGI LogLuv", 32771: "CCITT"},
+}
 
 
 @dataclass(frozen=True)
@@ -75,6 +87,11 @@ def check_tiff(image: Image.Image) -> Depth:
     tags = _tags_of(image)
     bits = max(_numbers(tags, _BITS) or (1,))
     compression, colours = _number(tags, _COMPRESSION, 1), _number(tags, _PHOTOMETRIC, 0)
+    if compression == _WEBP:  # which Pillow knows, but not the decoder that comes with it
+        raise ImageError(
+            "the picture is a TIFF with the compression WebP, which is not read; save it with LZW, or "
+            "send a WebP"
+        )
     if _SIGNED in _numbers(tags, _SAMPLE_FORMAT):
         raise ImageError(
             "the picture is a TIFF with signed values, whose black and white are unknown; save it "
@@ -134,17 +151,23 @@ def parts_of(image: Image.Image) -> list[tuple[int, int]]:
 
 
 def describe_tiff(data: bytes) -> str:
-    """Return the kind of a TIFF that cannot be read: "a TIFF with 14 bits"; "" if nothing tells."""
+    """Return the kind of a TIFF that cannot be read; "" if nothing tells.
+
+    As "a TIFF with 14 bits, grey, compression LZW".
+    """
     directories = _directories(data)
-    if not directories:
+    if not directories or _PHOTOMETRIC not in directories[0]:
         return ""
     first = directories[0]
-    bits = _numbers(first, _BITS)
-    told = f"a TIFF with {max(bits)} bits, " if bits else "a TIFF with "
-    return (
-        f"{told}colour kind {_number(first, _PHOTOMETRIC, 0)} and compression "
-        f"{_number(first, _COMPRESSION, 1)}"
-    )
+    bits, compression = _numbers(first, _BITS), _number(first, _COMPRESSION, 1)
+    colours = _number(first, _PHOTOMETRIC, 0)
+    told = [f"{max(bits)} bits"] if bits else []
+    if bits and max(bits) in (10, 12, 14):
+        told[0] += ", packed"
+    told.append(_COLOURS.get(colours, f"colour kind {colours}"))
+    if compression != _UNCOMPRESSED:
+        told.append(f"compression {_COMPRESSIONS.get(compression, compression)}")
+    return f"a TIFF with {', '.join(told)}"
 
 
 def raw_of(data: bytes) -> Raw | None:
