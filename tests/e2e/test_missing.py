@@ -14,15 +14,17 @@ def test_the_chart_and_the_job_say_what_is_missing(server: Server, page: Page) -
     server.jobs(experiment, [server.body(i, picture_shed=True) for i in range(3)])
     server.job(experiment, minute=4, shed=SHED)
     page.goto(server.page_of(experiment))
-    note = "1,204 jobs and 3 pictures were not kept: the node had no space left."
+    note = "1,204 jobs and 3 pictures were not kept: the node's disk or its storage.max_bytes was full."
     expect(page.locator("#missing")).to_have_text(note)
     block = page.locator("#detail .verdict-block")
     expect(block).to_contain_text(
         "Before this one 1,204 jobs of the stream are missing since 2026-06-01 08:00:30 UTC: "
-        "the node had no space left."
+        "the node's disk or its storage.max_bytes was full."
     )
     page.get_by_role("button", name="Older job of this stream").click()
-    expect(block).to_contain_text("Its picture was not kept: the node had no space left.")
+    expect(block).to_contain_text(
+        "Its picture was not kept: the node's disk or its storage.max_bytes was full."
+    )
     expect(page.locator("#detail .absent")).to_have_text("No picture is stored for this job.")
 
 
@@ -35,4 +37,6 @@ def test_the_note_grows_with_jobs_that_arrive_and_is_not_there_without_any(
     expect(page.locator("#plot .point").first).to_be_visible()
     expect(page.locator("#missing")).to_be_hidden()
     server.job(experiment, minute=1, shed={"jobs": 1})
-    expect(page.locator("#missing")).to_have_text("1 job was not kept: the node had no space left.")
+    expect(page.locator("#missing")).to_have_text(
+        "1 job was not kept: the node's disk or its storage.max_bytes was full."
+    )

@@ -129,6 +129,19 @@ def test_a_repair_is_told_with_its_numbers(path: Path, caplog: pytest.LogCapture
 
 
 @pytest.mark.slow
+def test_counts_of_what_was_given_up_outlast_a_repair(path: Path) -> None:
+    fill(path, 20)
+    with NodeStore(path).begin() as transaction:
+        counts = "UPDATE shedding SET pictures = 7, jobs = 5, unrecorded = 3, since = 1.5, last = 2"
+        transaction.connection.exec_driver_sql(counts)
+    query = "SELECT bytes, pictures, jobs, unrecorded, since, last FROM shedding"
+    [before] = rows(path, query)
+    in_a_process(damage.header, path, 0)
+    NodeStore(path)
+    assert rows(path, query) == [before]
+
+
+@pytest.mark.slow
 def test_states_of_a_damaged_file_are_marked_so_that_nobody_goes_on_with_them(path: Path) -> None:
     fill(path, 20)
     damage.header(path, 0)

@@ -15,9 +15,9 @@ import pytest
 
 from conftest import Camera, deepaas_running, small_config, write_settings
 from lenswatch.config import Config, StorageConfig, TrackingConfig, load_config
-from lenswatch.errors import ImageError
-from lenswatch.node.observe import Node
-from lenswatch.node.request import Request, open_store
+from lenswatch.errors import DiskFull, ImageError
+from lenswatch.node.observe import TRIES, Node
+from lenswatch.node.request import FOR_SENDING, Request, open_store
 from lenswatch.node.store.space import space_of
 from lenswatch.node.store.store import NodeStore
 from lenswatch.outbox.limits import DeliveryLimits
@@ -25,6 +25,7 @@ from lenswatch.outbox.rows import OutboxRows
 from lenswatch.outbox.sender import Sender
 from support.full import at_length
 from support.load import Load
+from support.node_processes import drift_job
 from support.small_disk import SmallDisk, small_disk
 from support.tracking_server import Server
 from support.waiting import until
@@ -106,6 +107,33 @@ def test_with_a_full_disk_new_jobs_take_the_place_of_old_pictures(
     missing = sum(job["shed"]["jobs"] for job in jobs if "shed" in job)
     assert len(jobs) + missing == 400
     assert counts.since is not None
+
+
+def test_a_verdict_takes_some_of_the_reserve_when_nothing_can_be_given_up(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 128) as disk:
+        store = NodeStore(disk.folder / "node.db", max_bytes=10**9)
+        assert store.reserve.restore()
+        assert not post(store, "before", clean=False)
+        disk.fill()
+        refused = {i: post(store, f"e{i}", clean=i % 3 == 0) for i in range(60)}
+        assert [bool(refused[i]) for i in refused] == [i % 3 == 0 for i in refused]
+        assert f"the disk of {disk.folder} has" in refused[0]
+        assert store.reserve.held >= store.reserve.size * FOR_SENDING // 4
+        space = space_of(store)
+        assert space.counts.unrecorded == 20
+        assert space.counts.jobs == 0
+        assert f"the disk of {disk.folder} has" in space.note
+
+
+def post(store: NodeStore, event_id: str, *, clean: bool) -> str:
+    """Post a job as judging does, and return why it was not kept."""
+    for _ in range(TRIES):
+        try:
+            with store.begin(leaving=FOR_SENDING) as transaction:
+                return transaction.post(drift_job(event_id), clean=clean)
+        except DiskFull as error:
+            because = str(error)
+    return because
 
 
 def test_several_workers_go_on_from_the_one_that_recorded_last(

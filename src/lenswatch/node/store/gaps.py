@@ -58,7 +58,7 @@ class ShedCounts:
         bytes: Bytes of the jobs and pictures that wait.
         pictures: Pictures shed so far.
         jobs: Jobs shed so far.
-        unrecorded: Pictures that were judged while nothing could be written, so far.
+        unrecorded: Pictures that were judged, but not recorded, so far.
         since: Time since which space is short, in UTC; None while there is enough.
         last: Time at which something was shed last, in UTC; None if never.
     """

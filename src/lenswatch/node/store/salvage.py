@@ -178,6 +178,19 @@ def _collected_or_repair(_rowid: int, values: tuple[Value, ...]) -> _Insertion |
     return None
 
 
+def _shed_counts(rowid: int, values: tuple[Value, ...]) -> _Insertion | None:
+    match values:
+        case (None, int(), int(), int(), int(), since, int() | float() | None) if rowid == 1:
+            if not isinstance(since, int | float | None):
+                return None
+            return (
+                "UPDATE shedding SET pictures = max(pictures, ?), jobs = max(jobs, ?),"
+                " unrecorded = max(unrecorded, ?), since = ?, last = ?",
+                values[2:],
+            )
+    return None
+
+
 def _picture(stored: StoredRow) -> _Insertion | None:
     match stored.values:
         case (None, bytes() as data):
@@ -191,6 +204,7 @@ def _picture(stored: StoredRow) -> _Insertion | None:
 
 _MAKERS: Mapping[int, Callable[[int, tuple[Value, ...]], _Insertion | None]] = {
     8: _job,
+    7: _shed_counts,
     5: _answer_or_window,
     4: _collected_or_repair,
     3: _experiment_or_gap,

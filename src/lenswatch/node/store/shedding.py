@@ -2,7 +2,8 @@
 
 Pictures go first, the oldest first. Then jobs of clean pictures are thinned: every second one of a stream,
 the oldest first, and all of them once before any of them twice, so that the series keeps its shape. A job
-with a verdict never goes: drift, a warning, a failure, the beginning and the end of an alarm. On a disk that
+with a verdict never goes: drift, a warning, a failure, the beginning and the end of an alarm. A new one that
+nothing can make room for takes some of the reserve. On a disk that
 is nearly full, the answers that are kept for retries go before all that, except the newest.
 
 A job that lost its picture says so in its parameter `picture_shed`, and the next job of a stream after some
@@ -21,7 +22,7 @@ import sqlalchemy as sa
 
 from lenswatch.node.store.database import stored_json
 from lenswatch.node.store.gaps import Gap
-from lenswatch.node.store.reserve import free_bytes, total_bytes
+from lenswatch.node.store.reserve import Reserve, free_bytes, total_bytes
 from lenswatch.node.store.statement import Statement
 from lenswatch.node.store.tables import answers, outbox, pictures, shedding
 
@@ -89,13 +90,22 @@ class Shedder:
     Args:
         folder: The folder of the database.
         max_bytes: Bytes of jobs and pictures; None for as many as the disk takes.
+        reserve: Space of which jobs with a verdict may take some.
     """
 
-    def __init__(self, folder: Path, max_bytes: int | None) -> None:
+    def __init__(self, folder: Path, max_bytes: int | None, reserve: Reserve) -> None:
         self._folder = folder
+        self._reserve = reserve
         self.max_bytes = max_bytes
 
-    def make_room(self, connection: sa.Connection, job: int, picture: int, now: float) -> Room:
+    def make_room(
+        self,
+        connection: sa.Connection,
+        job: int,
+        picture: int,
+        now: float,
+        leaving: int | None = None,
+    ) -> Room:
         """Shed what has to go for a new job.
 
         Args:
@@ -103,6 +113,7 @@ class Shedder:
             job: Bytes of the job.
             picture: Bytes of its picture; 0 without one.
             now: The present time in seconds since 1970.
+            leaving: Pieces of the reserve that the job may not take; None if it may take none.
         """
         size, since = _SIZE(connection, {}).fetchone()
         if self._lack(connection, size, job + picture) <= 0:
@@ -110,29 +121,50 @@ class Shedder:
                 return Room("all")
             connection.execute(sa.update(shedding).values(since=None))
             return Room("all", notice="drift jobs and pictures are kept again: there is space")
-        counts = {"pictures": 0, "jobs": 0}
+        counts = {"pictures": 0, "jobs": 0, "unrecorded": 0}
         tight = self.is_tight(size + job + picture)
         if tight and self._free(connection, job + picture, _shed_answers, counts):
             return Room("all")
-        kept = self._shed(connection, job, picture, counts)
+        kept = self._shed(connection, job, picture, counts, leaving)
         values = {name: shedding.c[name] + number for name, number in counts.items()}
         begun = now if since is None else since
         connection.execute(sa.update(shedding).values(since=begun, last=now, **values))
-        reason = f"its disk has {free_bytes(self._folder) >> 20} MiB left"
-        if not tight:
-            reason = f"storage.max_bytes = {self.max_bytes} is reached"
+        reason = self.limit(size + job + picture)
         return Room(kept, reason, _notice(size, reason) if since is None else "")
 
+    def limit(self, size: int) -> str:
+        """Return the limit that an outbox of this size has met, in words."""
+        if self.max_bytes is not None and not self.is_tight(size):
+            return f"storage.max_bytes = {self.max_bytes} is reached"
+        return f"the disk of {self._folder} has {free_bytes(self._folder) >> 20} MiB left"
+
     def _shed(
-        self, connection: sa.Connection, job: int, picture: int, counts: dict[str, int]
+        self,
+        connection: sa.Connection,
+        job: int,
+        picture: int,
+        counts: dict[str, int],
+        leaving: int | None,
     ) -> Kept:
         if self._free(connection, job + picture, _shed_pictures, counts):
             return "all"
+        if not self._free(connection, job, _shed_jobs, counts) and not self._lends(
+            connection, job, leaving
+        ):
+            counts["unrecorded"] += 1
+            return "nothing"
         counts["pictures"] += bool(picture)
-        if self._free(connection, job, _shed_jobs, counts):
-            return "no picture" if picture else "all"
-        counts["jobs"] += 1
-        return "nothing"
+        return "no picture" if picture else "all"
+
+    def _lends(self, connection: sa.Connection, job: int, leaving: int | None) -> bool:
+        """Return True when a job may take space that is kept for sending, and give it some if needed."""
+        size, needed = _size(connection), job + SLACK_BYTES
+        if leaving is None or (self.max_bytes is not None and size + job > self.max_bytes):
+            return False
+        if free_bytes(self._folder) < needed:
+            self._reserve.release(leaving)
+        lent = self._reserve.held < self._reserve.size
+        return (lent or size <= SMALL_BYTES) and free_bytes(self._folder) >= needed
 
     def _free(
         self, connection: sa.Connection, new: int, shed: Shed, counts: dict[str, int]
@@ -170,8 +202,8 @@ class Shedder:
 
 def _notice(size: int, reason: str) -> str:
     return (
-        f"the outbox is full ({size >> 20} MiB; {reason}): the oldest pictures that wait are given up, then "
-        "every second job of clean pictures; `lenswatch status` counts them"
+        f"{reason}, and {size} bytes wait to be sent: the oldest pictures are given up, then every "
+        "second job of clean pictures; `lenswatch status` counts them"
     )
 
 

@@ -20,11 +20,13 @@ class Space:
         counts: Size of the outbox, and what was shed.
         max_bytes: Its limit; None without one.
         free_bytes: Bytes left on the disk.
+        limit: The limit that is met, in words, or that was met last.
     """
 
     counts: ShedCounts
     max_bytes: int | None
     free_bytes: int
+    limit: str
 
     @property
     def note(self) -> str:
@@ -38,7 +40,7 @@ class Space:
             parts.append(f"{shed.unrecorded} pictures were judged, but not recorded")
         if shed.since is not None:
             begun = f"short since {shed.since:%Y-%m-%d %H:%M} UTC"
-            parts.insert(0, f"{begun}, {self.free_bytes >> 20} MiB left on the disk")
+            parts.insert(0, f"{begun}: {self.limit}")
         return "; ".join(parts)
 
     def to_json(self) -> dict[str, Any]:
@@ -63,4 +65,7 @@ def space_of(store: NodeStore) -> Space:
     """
     with store.read() as connection:
         counts = shed_counts(connection)
-    return Space(counts, store.shedder.max_bytes, free_bytes(store.path.parent))
+    shedder = store.shedder
+    return Space(
+        counts, shedder.max_bytes, free_bytes(store.path.parent), shedder.limit(counts.bytes)
+    )

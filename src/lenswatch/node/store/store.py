@@ -137,7 +137,7 @@ class NodeStore:
         self.path = Path(path)
         self.keep_outbox = keep_outbox
         self.reserve = Reserve(self.path.with_name(f"{self.path.name}-reserve"))
-        self.shedder = Shedder(self.path.parent, max_bytes)
+        self.shedder = Shedder(self.path.parent, max_bytes, self.reserve)
         self.posted = threading.Event()  # set after this process committed a job
         self.clock = clock
         self._pruning = pruning or Pruning()
@@ -169,7 +169,7 @@ class NodeStore:
         with self._file.repaired(), self._file.alone():
             try:
                 with named_errors(self.path), self._file.writer.begin() as connection:
-                    transaction = Transaction(connection, self)
+                    transaction = Transaction(connection, self, leaving)
                     yield transaction
                     self._pruning.after(connection, transaction.answers_put)
             except DiskFull:
@@ -259,12 +259,13 @@ class NodeStore:
 class Transaction:
     """The reads and writes of one transaction, which `NodeStore.begin` opens."""
 
-    def __init__(self, connection: sa.Connection, store: NodeStore) -> None:
+    def __init__(self, connection: sa.Connection, store: NodeStore, leaving: int) -> None:
         self.connection = connection
         self.posted = 0
         self.answers_put = 0
         self.notices: list[str] = []  # to be logged after the commit
         self._store = store
+        self._leaving = leaving  # pieces of the reserve
         self._clock = store.clock
 
     def answer(self, event_id: str) -> Answer | None:
@@ -331,7 +332,13 @@ class Transaction:
         parameters = document["parameters"]
         stream = str(parameters.get("stream", ""))
         text = to_json(document)
-        room = self._store.shedder.make_room(self.connection, len(text), len(picture or b""), now)
+        room = self._store.shedder.make_room(
+            self.connection,
+            len(text),
+            len(picture or b""),
+            now,
+            None if clean else self._leaving,
+        )
         self.notices += [room.notice] if room.notice else []
         if room.kept == "nothing":
             add_gap(self.connection, stream, Gap(1, now))

@@ -135,7 +135,7 @@ shedding = sa.Table(  # one row
     sa.Column("bytes", sa.Integer, nullable=False),  # of all jobs and pictures; triggers keep it
     sa.Column("pictures", sa.Integer, nullable=False),  # shed ever
     sa.Column("jobs", sa.Integer, nullable=False),  # shed ever
-    sa.Column("unrecorded", sa.Integer, nullable=False),  # pictures judged while the disk was full
+    sa.Column("unrecorded", sa.Integer, nullable=False),  # pictures judged with `recorded` false
     sa.Column("since", sa.Float),  # when space became short; NULL while there is enough
     sa.Column("last", sa.Float),  # when something was shed last
 )

@@ -17,7 +17,7 @@ export function missingNote(points) {
   const parts = [jobs > 0 && counted(jobs, "job"), pictures > 0 && counted(pictures, "picture")].filter(Boolean);
   if (parts.length === 0) return "";
   const verb = jobs + pictures === 1 ? "was" : "were";
-  return `${parts.join(" and ")} ${verb} not kept: the node had no space left.`;
+  return `${parts.join(" and ")} ${verb} not kept: the node's disk or its storage.max_bytes was full.`;
 }
 
 /** Sentences for the panel of one job. @returns {string[]} */
@@ -27,7 +27,7 @@ export function missingSentences({ shed, picture_shed: pictureShed }) {
   const when = since ? ` since ${utcTime(since)}` : "";
   return [
     jobs > 0 && `Before this one ${counted(jobs, "job")} of the stream ${jobs === 1 ? "is" : "are"} missing${when}:`
-      + " the node had no space left.",
-    pictureShed === true && "Its picture was not kept: the node had no space left.",
+      + " the node's disk or its storage.max_bytes was full.",
+    pictureShed === true && "Its picture was not kept: the node's disk or its storage.max_bytes was full.",
   ].filter(Boolean);
 }
