@@ -242,7 +242,11 @@ def test_a_refusal_of_the_worker_names_its_event(config: Config, store: NodeStor
     async def play(client: Client) -> None:
         told = {"message": "a.jpg: not a picture", "event_id": "e"}
         assert await post(client, event_id="e") == (422, told, None)
-        assert await post(client) == (503, {"message": "there is no reference"}, None)
+        told = {
+            "message": "there is no reference; nothing was recorded: send the picture again with event_id=e",
+            "event_id": "e",
+        }
+        assert await post(client, event_id="e") == (503, told, "30")
 
     serving(config, store, workers, play)
 
