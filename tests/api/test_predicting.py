@@ -286,7 +286,7 @@ def test_a_server_that_ends_refuses_what_still_comes() -> None:
             half = asyncio.create_task(client.post("/", data=slow_body()))
             while len(ending._running) < 2:
                 await asyncio.sleep(0.01)
-            ending.begin()
+            ending.begin(4.0)
             reply = await half
             assert (reply.status, reply.headers["Retry-After"]) == (503, "5")
             assert (await client.post("/", data=b"late")).status == 503
