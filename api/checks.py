@@ -282,8 +282,12 @@ def outbox_finding(store: NodeStore | None) -> Finding:
 
 
 def _space(config: Config) -> Finding:
-    """Look for free space in the storage folder, and in the temporary one, which takes the uploads."""
-    free = {}
+    """Look for free space in the storage folder, and in the temporary one, which takes the uploads.
+
+    Want of space is a warning: pictures are judged, and recorded in what the outbox gives up. The check of
+    the database finds out when nothing can be recorded.
+    """
+    free, warnings = {}, []
     for path in (config.storage_path, Path(tempfile.gettempdir())):
         try:
             usage = shutil.disk_usage(path)
@@ -293,11 +297,11 @@ def _space(config: Config) -> Finding:
         least = min(LEAST_FREE_BYTES, int(LEAST_FREE_SHARE * usage.total))
         free[path] = usage.free
         if usage.free < least:
-            return Finding(
+            warnings.append(
                 f"{path}: only {usage.free} bytes are free on its disk, and {least} are needed; "
-                "free some disk space",
-                told={"free_bytes": usage.free},
+                "free some disk space"
             )
-        if files.f_files and not files.f_favail:
-            return Finding(f"{path}: its disk can hold no more files; delete some")
-    return Finding(told={"free_bytes": free[config.storage_path]})
+        elif files.f_files and not files.f_favail:
+            warnings.append(f"{path}: its disk can hold no more files; delete some")
+    told = {"free_bytes": free[config.storage_path]}
+    return Finding(warning="; ".join(warnings), told=told)

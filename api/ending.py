@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 
 from aiohttp import StreamReader, web
 
 __all__ = ["Ending", "Handler"]
+
+log = logging.getLogger(__name__)
 
 LINGER_SECONDS = 1.0  # in which a client that still sends its body can read the answer
 AIOHTTP_LINGERS_SECONDS = (
@@ -49,10 +52,20 @@ class Ending:
                 later = asyncio.get_running_loop().call_later
                 later(AIOHTTP_LINGERS_SECONDS, self._answered.discard, request.content)
 
-    def begin(self) -> None:
-        """Give up all requests whose body is not there yet, and refuse new ones."""
+    def begin(self, seconds: float) -> None:
+        """Give up all requests whose body is not there yet, and refuse new ones.
+
+        Args:
+            seconds: Time that the others have to finish, for the log.
+        """
         self._begun = True
         now = asyncio.get_running_loop().time()
+        log.info(
+            "ending: %d requests run and get %g s to finish, and %d whose body is not there yet are refused",
+            sum(content.is_eof() for content, _ in self._running),
+            seconds,
+            sum(not content.is_eof() for content, _ in self._running),
+        )
         for content, limit in self._running:
             if not content.is_eof():
                 limit.reschedule(now)

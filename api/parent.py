@@ -107,7 +107,7 @@ class Parent:
 
     async def _finish(self, _app: web.Application) -> None:
         """Let running predictions finish, and answer 503 to the others, so that aiohttp waits for none."""
-        self._ending.begin()
+        self._ending.begin(FINISH_SECONDS)
         if self.pool is not None:
             await self.pool.finish(FINISH_SECONDS)
 

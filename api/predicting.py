@@ -44,6 +44,7 @@ __all__ = ["Predicting"]
 log = logging.getLogger(__name__)
 
 FORM_SLACK = 64 * 1024  # bytes of a form besides its picture
+MEND_SECONDS = 30  # in which somebody may have mended a file, or made space
 MOST_DEATHS = 3  # of worker processes with one picture, after which it is refused
 STATUS: dict[Kind, int] = {"judged": 200, "refused": 422, "too large": 413}
 
@@ -98,7 +99,9 @@ class Predicting:
         try:
             return await self._read(request, handler)
         except LenswatchError as error:
-            return _refusal(503 if isinstance(error, ArtefactError | DiskFull) else 500, str(error))
+            if isinstance(error, ArtefactError | DiskFull):
+                return _try_again(str(error), MEND_SECONDS)
+            return _refusal(500, str(error))
         except web.HTTPException as error:
             return _refusal(error.status, error.text or error.reason)
         except Exception:
@@ -149,6 +152,8 @@ class Predicting:
             response = await handler(request)
         except InputError as error:  # from the worker, which has recorded it
             return _refusal(STATUS[kind_of(error)], str(error), part.event_id)
+        except (ArtefactError, DiskFull) as error:
+            return _try_again(str(error), MEND_SECONDS, part.event_id)
         except WorkerError as error:
             lost = error
         else:
@@ -171,7 +176,7 @@ class Predicting:
             if max(counts) >= MOST_DEATHS:
                 log.error("event %s: its picture ended %d workers", event_id, max(counts))
                 return await self._refuse(attempt.part, _deadly())
-        return _try_again(error, event_id)
+        return _try_again(str(error), error.retry_after, event_id)
 
     def _recorded(self, event_id: str | None) -> Answer | None:
         """Return the answer that the worker process recorded before it ended."""
@@ -257,15 +262,15 @@ def _moment(text: Any) -> datetime | None:
     return moment if moment.tzinfo else None
 
 
-def _try_again(error: WorkerError, event_id: str | None) -> web.Response:
-    """Return a 503 with the event id that a retry has to name."""
-    told = {"message": str(error)}
+def _try_again(message: str, seconds: float, event_id: str | None = None) -> web.Response:
+    """Return a 503 with the time after which to send the picture again, and the event id to name then."""
+    told = {"message": message}
     if event_id is not None:
         told = {
-            "message": f"{error}; nothing was recorded: send the picture again with event_id={event_id}",
+            "message": f"{message}; nothing was recorded: send the picture again with event_id={event_id}",
             "event_id": event_id,
         }
-    headers = {"Retry-After": str(math.ceil(error.retry_after))}
+    headers = {"Retry-After": str(math.ceil(seconds))}
     return web.json_response(told, status=503, headers=headers)
 
 

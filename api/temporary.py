@@ -64,4 +64,4 @@ def sweep(parent: Path) -> None:
             continue
         left = sum(file.is_file() for file in folder.rglob("*"))
         shutil.rmtree(folder, ignore_errors=True)
-        log.info("deleted %s, with %d files of a node that was killed", folder, left)
+        log.info("deleted %s of a node that was killed; files in it: %d", folder, left)

@@ -197,7 +197,12 @@ def test_without_a_reference_a_node_is_healthy_and_says_what_is_missing(config: 
 
 
 def worker(
-    *, ready: bool = True, busy: float = 0.0, timed: bool = False, slow: bool = False, short: float = 0.0
+    *,
+    ready: bool = True,
+    busy: float = 0.0,
+    timed: bool = False,
+    slow: bool = False,
+    short: float = 0.0,
 ) -> WorkerState:
     return WorkerState(1, ready, busy > 0, busy, timed, slow, 0, short)
 
@@ -323,12 +328,16 @@ def test_a_database_that_is_locked_is_a_reason_and_one_that_was_deleted_is_made_
     assert path.stat().st_size
 
 
-def test_a_disk_without_space_is_a_reason(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_little_space_is_a_warning_and_a_missing_folder_a_reason(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config.storage_path.mkdir()
     free = shutil.disk_usage(config.storage_path).free
     assert abs(find(config, "space").told["free_bytes"] - free) < 10**9
     monkeypatch.setattr(checks, "LEAST_FREE_BYTES", 10**18)
     monkeypatch.setattr(checks, "LEAST_FREE_SHARE", 1.0)
-    assert "free some disk space" in find(config, "space").reason
+    assert "free some disk space" in find(config, "space").warning
+    assert find(config, "space").reason == ""
+    assert abs(find(config, "space").told["free_bytes"] - free) < 10**9
     config.storage_path.rmdir()
     assert "No such file" in find(config, "space").reason

@@ -242,7 +242,11 @@ def test_a_refusal_of_the_worker_names_its_event(config: Config, store: NodeStor
     async def play(client: Client) -> None:
         told = {"message": "a.jpg: not a picture", "event_id": "e"}
         assert await post(client, event_id="e") == (422, told, None)
-        assert await post(client) == (503, {"message": "there is no reference"}, None)
+        told = {
+            "message": "there is no reference; nothing was recorded: send the picture again with event_id=e",
+            "event_id": "e",
+        }
+        assert await post(client, event_id="e") == (503, told, "30")
 
     serving(config, store, workers, play)
 
@@ -282,7 +286,7 @@ def test_a_server_that_ends_refuses_what_still_comes() -> None:
             half = asyncio.create_task(client.post("/", data=slow_body()))
             while len(ending._running) < 2:
                 await asyncio.sleep(0.01)
-            ending.begin()
+            ending.begin(4.0)
             reply = await half
             assert (reply.status, reply.headers["Retry-After"]) == (503, "5")
             assert (await client.post("/", data=b"late")).status == 503

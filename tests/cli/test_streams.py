@@ -69,7 +69,9 @@ def test_a_calibration_that_cannot_be_read_does_not_hide_the_rest(judged: Config
     shown = run("status")
     assert shown.exit_code == 0
     assert "reef: nothing can alarm. " in shown.output
-    assert "calibrate this stream again" in shown.output
+    assert "damaged" in shown.output
+    assert "not calibrated" not in shown.output
+    assert "run `lenswatch calibrate` for this stream" in shown.output
 
 
 def test_a_state_that_cannot_be_read_does_not_hide_the_rest(judged: Config, run: Any) -> None:

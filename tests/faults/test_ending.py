@@ -114,6 +114,7 @@ def test_running_requests_finish_and_others_are_told_and_nothing_is_left(
         assert (lost.status_code, lost.json()["event_id"]) == (503, "end-0")
         assert "Retry-After" in lost.headers
     assert served.process.wait(60) == 0
+    assert "ending: 3 requests run and get 4 s to finish, and 1 whose" in served.log.read_text()
     assert time.monotonic() - started < END_SECONDS - 1
     refused.close()
     assert psutil.wait_procs(family, timeout=5)[1] == []

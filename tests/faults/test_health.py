@@ -52,6 +52,8 @@ def test_health_tells_what_is_wrong_and_when_it_is_right_again(root: Path, camer
     with deepaas_running(root) as served:  # it starts all the same
         refused = served.predict(camera(60))
         assert refused.status_code == 503
+        assert refused.headers["Retry-After"] == "30"
+        assert f"event_id={refused.json()['event_id']}" in refused.json()["message"]
         assert f"{calibration}: truncated" in refused.json()["message"]
         assert health(served).status_code == 503
         assert f"{calibration}: truncated" in message(served)

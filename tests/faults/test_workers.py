@@ -160,9 +160,7 @@ def test_workers_that_hang_with_a_picture_are_told_in_the_health(
     n = len(workers_of(served.process.pid))
     until(lambda: told()["ready"] == n)
     with locked(served.root / "storage"):
-        replies = [
-            sender.submit(served.predict, camera(60 + i), stream="stuck") for i in range(n)
-        ]
+        replies = [sender.submit(served.predict, camera(60 + i), stream="stuck") for i in range(n)]
         until(lambda: told()["busy"] == n)
         hung = workers_of(served.process.pid)
         for worker in hung:

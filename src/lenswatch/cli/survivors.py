@@ -78,9 +78,16 @@ def end_survivors(
         stop_seconds: Time to wait before SIGKILL, and on Linux before SIGTERM.
 
     Raises:
-        ServerError: One cannot be ended.
+        ServerError: One cannot be ended, or another `up` runs on this storage folder.
     """
-    folders = [folder for folder in _parent(storage).glob("up-*") if not is_held(folder)]
+    made = sorted(_parent(storage).glob("up-*"))
+    folders = [folder for folder in made if not is_held(folder)]
+    if running := [folder for folder in made if folder not in folders]:
+        process = running[0].name.split("-")[1]
+        raise ServerError(
+            f"`lenswatch up` runs on {storage} already (process {process}); end it first, or set "
+            "another storage.path"
+        )
     servers = [file for folder in folders for file in folder.iterdir() if is_held(file)]
     for file in servers:
         tell(f"{_name(file)} of an earlier `lenswatch up`, which was killed, still runs: ending it")

@@ -13,6 +13,7 @@ from lenswatch.errors import ArtefactError
 __all__ = ["FORMAT", "check_made_for", "digest_of", "read_sealed", "sealed"]
 
 FORMAT = 3
+AGAIN = "run `lenswatch calibrate` for this stream"
 
 
 def sealed(document: Mapping[str, Any]) -> bytes:
@@ -39,13 +40,9 @@ def read_sealed(file: Path) -> dict[str, Any]:
         claimed = document.pop("sha256")
         whole = claimed == digest_of(document)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise ArtefactError(
-            f"{file}: truncated, or not a calibration; calibrate this stream again"
-        ) from None
+        raise ArtefactError(f"{file}: truncated, or not a calibration; {AGAIN}") from None
     if not whole:
-        raise ArtefactError(
-            f"{file}: its contents do not match its digest; calibrate this stream again"
-        )
+        raise ArtefactError(f"{file}: its contents do not match its digest; {AGAIN}")
     return document
 
 
@@ -68,5 +65,5 @@ def _bytes(file: Path) -> bytes:
         raise
     except OSError as error:
         raise ArtefactError(
-            f"{file}: cannot be read: {error.strerror}; make it readable or calibrate this stream again"
+            f"{file}: cannot be read: {error.strerror}; make it readable, or {AGAIN}"
         ) from None

@@ -20,6 +20,7 @@ from lenswatch.reference.paths import calibration_folder, current_digest
 __all__ = ["StreamStatus", "stream_states", "thresholds_of"]
 
 NOT_CALIBRATED = "not calibrated"
+DAMAGED = "damaged"
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def thresholds_of(config: Config, digest: str | None, stream: str) -> StreamStat
     try:
         found = load_calibration(calibration_folder(config.storage_path), digest, stream)
     except ArtefactError as error:
-        return StreamStatus(stream, NOT_CALIBRATED, f"{error}.", False)
+        return StreamStatus(stream, DAMAGED, f"{error}.", False)
     judge = Judge.of(found or Calibration(digest, {}), config.alarm)
     if config.alarm.drift_distance is not None:
         note = "" if judge.can_alarm else "The drift distance is larger than any distance can be."
