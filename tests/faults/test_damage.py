@@ -148,7 +148,9 @@ def test_the_newest_of_several_states_of_a_stream_is_recovered(path: Path) -> No
     target.execute("DELETE FROM windows")
     for images, at in ((1, 1.0), (30, 3.0), (10, 2.0)):
         stored = StoredRow(images, ("reef", "ab", images, at, b"state"))
-        target.execute(*_answer_or_window(stored.rowid, stored.values))
+        insertion = _answer_or_window(stored.rowid, stored.values)
+        assert insertion is not None
+        target.execute(*insertion)
     assert target.execute("SELECT images FROM windows").fetchall() == [(30,)]
     target.close()
 
