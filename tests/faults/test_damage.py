@@ -25,8 +25,8 @@ from lenswatch.node.observe import Node
 from lenswatch.node.request import Request
 from lenswatch.node.store import damage as damage_module
 from lenswatch.node.store.damage import repairs_of
-from lenswatch.node.store.pages import Pages
-from lenswatch.node.store.salvage import DAMAGED
+from lenswatch.node.store.pages import Pages, StoredRow
+from lenswatch.node.store.salvage import DAMAGED, _answer_or_window
 from lenswatch.node.store.store import Answer, NodeStore
 from lenswatch.outbox.limits import DeliveryLimits
 from lenswatch.outbox.parked import ParkedJobs
@@ -139,6 +139,20 @@ def test_counts_of_what_was_given_up_outlast_a_repair(path: Path) -> None:
     in_a_process(damage.header, path, 0)
     NodeStore(path)
     assert rows(path, query) == [before]
+
+
+@pytest.mark.slow
+def test_the_newest_of_several_states_of_a_stream_is_recovered(path: Path) -> None:
+    fill(path, 1)
+    target = sqlite3.connect(path, isolation_level=None)
+    target.execute("DELETE FROM windows")
+    for images, at in ((1, 1.0), (30, 3.0), (10, 2.0)):
+        stored = StoredRow(images, ("reef", "ab", images, at, b"state"))
+        insertion = _answer_or_window(stored.rowid, stored.values)
+        assert insertion is not None
+        target.execute(*insertion)
+    assert target.execute("SELECT images FROM windows").fetchall() == [(30,)]
+    target.close()
 
 
 @pytest.mark.slow

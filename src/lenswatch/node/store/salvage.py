@@ -146,7 +146,14 @@ def _answer_or_window(rowid: int, values: tuple[Value, ...]) -> _Insertion | Non
                 return None
             marked = (stream, DAMAGED + digest.removeprefix(DAMAGED), *values[2:])
             columns = "stream, digest, images, updated_at, state"
-            return (f"INSERT OR IGNORE INTO windows ({columns}) VALUES (?, ?, ?, ?, ?)", marked)
+            newest = (
+                "state = excluded.state, images = excluded.images, updated_at = excluded.updated_at"
+            )
+            return (
+                f"INSERT INTO windows ({columns}) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
+                f" SET {newest} WHERE excluded.updated_at > updated_at",
+                marked,
+            )
     return None
 
 
