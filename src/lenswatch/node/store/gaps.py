@@ -1,4 +1,4 @@
-"""What is missing in the outbox: drift jobs that were not kept, by stream, and counts of all that went."""
+"""The gaps of the outbox: drift jobs that were not kept, by stream, and counts of all that went."""
 
 from __future__ import annotations
 

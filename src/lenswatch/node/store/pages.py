@@ -133,7 +133,7 @@ class Pages:
 
 
 class Log(NamedTuple):
-    """What a write-ahead log holds.
+    """The content of a write-ahead log.
 
     Attributes:
         pages: The newest committed version of each page, by its number.
