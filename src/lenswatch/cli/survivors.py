@@ -1,4 +1,4 @@
-"""The folder that `lenswatch up` leaves in the storage folder, so that the next one finds servers that outlived it.
+"""The folders of running `lenswatch up`, by which the next one finds servers that outlived theirs.
 
 Each `up` has a folder `storage/run/up-...`, which it holds, and in it a file for each server, which the
 server holds from its start to its end. So nobody mistakes another process for one of ours.
