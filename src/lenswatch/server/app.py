@@ -45,6 +45,8 @@ from lenswatch.server.jobs import api as jobs_api
 from lenswatch.server.jobs import live, pictures, series
 from lenswatch.server.pages import account, dashboard
 from lenswatch.server.pages.rendering import refuse
+from lenswatch.server.upkeep.chores import CHORES
+from lenswatch.server.upkeep.service import Upkeep
 from lenswatch.server.values.refusals import NO_DATABASE, Refusal
 
 __all__ = ["check_auth", "create_app"]
@@ -128,9 +130,12 @@ def _authenticator(config: Config, database: Database, app: Starlette) -> Authen
 
 @asynccontextmanager
 async def _lifespan(app: Starlette) -> AsyncIterator[None]:
-    yield
     services: Services = app.state.services
+    upkeep = Upkeep(services.database, CHORES, app.state.log)
+    upkeep.start()
+    yield
     services.stopping.set()
+    await anyio.to_thread.run_sync(upkeep.stop)
     await anyio.to_thread.run_sync(services.database.close)
 
 

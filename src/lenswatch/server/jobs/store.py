@@ -13,29 +13,20 @@ import hashlib
 import itertools
 import json
 import uuid
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from marshmallow import fields, validate
-from sqlalchemy import (
-    JSON,
-    Connection,
-    Table,
-    bindparam,
-    column,
-    delete,
-    func,
-    select,
-    true,
-    update,
-)
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy.dialects import sqlite
 
-from lenswatch.server.db.tables import cursors, drift_tags, drifts, tag_tallies, tallies
+from lenswatch.server.db.tables import cursors, drift_tags, drifts
 from lenswatch.server.http.bodies import JsonObject
 from lenswatch.server.http.records import Record
+from lenswatch.server.jobs.bulk import from_records
+from lenswatch.server.jobs.derived import keep
 from lenswatch.server.jobs.lateness import late_after, mark_late
+from lenswatch.server.jobs.tallies import insert_tags
 from lenswatch.server.values import stamps
 from lenswatch.server.values.refusals import not_found
 from lenswatch.wire import EVENT_ID, JOB_STATUSES, SCHEMA_VERSION, STREAM, TAG_LENGTH
@@ -77,8 +68,8 @@ def store(connection: Connection, experiment: int, jobs: Sequence[Job]) -> list[
     fresh = {
         row["id"]: row | {"number": numbers[row["id"]]} for row in rows if row["id"] in numbers
     }
-    _insert_tags(connection, fresh.values())
-    _count(connection, experiment, fresh.values(), 1)
+    insert_tags(connection, fresh.values())
+    keep(connection, experiment, added=list(fresh.values()))
     repeated = [row["event_id"] for row in rows if row["id"] not in fresh]
     known = _by_event(connection, experiment, repeated)
     return [
@@ -113,39 +104,10 @@ def _insert(connection: Connection, rows: list[dict[str, Any]]) -> dict[str, int
 @functools.cache
 def _new_drifts(names: tuple[str, ...] | None) -> Any:
     """Return the INSERT of jobs whose events are new; only PostgreSQL's needs the columns' `names`."""
-    query = sqlite.insert(drifts) if names is None else _from_records(drifts, names)
+    query = sqlite.insert(drifts) if names is None else from_records(drifts, names)
     same_event = [drifts.c.experiment, drifts.c.event_id]
     known = query.on_conflict_do_nothing(index_elements=same_event)
     return known.returning(drifts.c.id, drifts.c.number)
-
-
-def _from_records(table: Table, names: tuple[str, ...]) -> postgresql.Insert:
-    """Return the INSERT of all `rows` as one JSON parameter, for PostgreSQL.
-
-    It unpacks a thousand rows faster than psycopg fills in their twelve thousand placeholders.
-    """
-    columns = (column(name, table.c[name].type) for name in names)
-    listed = func.jsonb_to_recordset(bindparam("rows", type_=postgresql.JSONB))
-    records = listed.table_valued(*columns, name="records").render_derived(with_types=True)
-    return postgresql.insert(table).from_select(names, select(records))
-
-
-def _from_arrays(table: Table, names: tuple[str, ...]) -> sqlite.Insert:
-    """Return the INSERT of all `rows` as one JSON parameter, for SQLite; each row is an array."""
-    entry = func.json_each(bindparam("rows", type_=JSON))
-    value = entry.table_valued("value", name="entry").c.value
-    columns = (func.json_extract(value, f"$[{position}]") for position in range(len(names)))
-    return sqlite.insert(table).from_select(names, select(*columns).where(true()))
-
-
-@functools.cache
-def _bulk_insert(dialect: str, table: Table, names: tuple[str, ...]) -> Any:
-    """Return the INSERT of all `rows`; if a row exists already, `jobs` is added to it."""
-    query = (_from_arrays if dialect == "sqlite" else _from_records)(table, names)
-    if "jobs" not in table.c:
-        return query
-    added = {"jobs": table.c.jobs + query.excluded.jobs}
-    return query.on_conflict_do_update(index_elements=list(table.primary_key), set_=added)
 
 
 def change(connection: Connection, old: Job, job: Job) -> Job:
@@ -165,11 +127,10 @@ def change(connection: Connection, old: Job, job: Job) -> Job:
         .mappings()
         .one()
     )
-    _count(connection, experiment, [old], -1)
-    _count(connection, experiment, [new], 1)
+    keep(connection, experiment, added=[new], removed=[old])
     if set(new["tags"]) != set(old["tags"]):
         connection.execute(delete(drift_tags).where(drift_tags.c.drift == old["number"]))
-        _insert_tags(connection, [new])
+        insert_tags(connection, [new])
     return new
 
 
@@ -180,7 +141,7 @@ def remove(connection: Connection, job: Job) -> None:
     gone = connection.execute(delete(drifts).where(here).returning(drifts)).mappings().all()
     if not gone:
         raise not_found("Drift")
-    _count(connection, job["experiment"], gone, -1)
+    keep(connection, job["experiment"], removed=gone)
 
 
 def record(row: Job) -> dict[str, Any]:
@@ -261,50 +222,3 @@ def _by_event(connection: Connection, experiment: int, events: list[str]) -> dic
         )
         found |= {row["event_id"]: row for row in connection.execute(query).mappings()}
     return found
-
-
-def _insert_tags(connection: Connection, rows: Iterable[Job]) -> None:
-    entries = [
-        {
-            "experiment": row["experiment"],
-            "tag": tag,
-            "created_at": row["created_at"],
-            "drift": row["number"],
-        }
-        for row in rows
-        for tag in dict.fromkeys(row["tags"])
-    ]
-    _add(connection, drift_tags, entries)
-
-
-def _count(connection: Connection, experiment: int, rows: Iterable[Job], sign: int) -> None:
-    rows = list(rows)
-    kinds = Counter((r["stream"] or "", r["job_status"], r["drift_detected"]) for r in rows)
-    tags = Counter(tag for r in rows for tag in dict.fromkeys(r["tags"]))
-    _add(
-        connection,
-        tallies,
-        [
-            {
-                "experiment": experiment,
-                "stream": s,
-                "job_status": j,
-                "drift_detected": d,
-                "jobs": sign * n,
-            }
-            for (s, j, d), n in kinds.items()
-        ],
-    )
-    _add(
-        connection,
-        tag_tallies,
-        [{"experiment": experiment, "tag": tag, "jobs": sign * n} for tag, n in tags.items()],
-    )
-
-
-def _add(connection: Connection, table: Table, entries: list[dict[str, Any]]) -> None:
-    if not entries:
-        return
-    dialect = connection.dialect.name
-    rows = [list(entry.values()) for entry in entries] if dialect == "sqlite" else entries
-    connection.execute(_bulk_insert(dialect, table, tuple(entries[0])), {"rows": rows})

@@ -1,0 +1,1 @@
+"""People are told when something is wrong: rules, decisions, channels and deliveries."""

@@ -1,0 +1,45 @@
+"""The tables, by concept.
+
+Moments are whole microseconds since 1970 in UTC: exact, comparable and indexable on every database.
+"""
+
+from lenswatch.server.db.tables.base import metadata
+from lenswatch.server.db.tables.core import (
+    api_keys,
+    cursors,
+    drift_tags,
+    drifts,
+    experiments,
+    key_experiments,
+    permissions,
+    pictures,
+    sessions,
+    settings,
+    tag_tallies,
+    tallies,
+    users,
+)
+from lenswatch.server.db.tables.upkeep import leases
+from lenswatch.server.db.tables.watch import EVENT_KINDS, STATES, events, streams
+
+__all__ = [
+    "EVENT_KINDS",
+    "STATES",
+    "api_keys",
+    "cursors",
+    "drift_tags",
+    "drifts",
+    "events",
+    "experiments",
+    "key_experiments",
+    "leases",
+    "metadata",
+    "permissions",
+    "pictures",
+    "sessions",
+    "settings",
+    "streams",
+    "tag_tallies",
+    "tallies",
+    "users",
+]

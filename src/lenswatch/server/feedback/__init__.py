@@ -1,0 +1,1 @@
+"""People and programs say what was done, and whether an alarm was right."""

@@ -1,0 +1,1 @@
+"""Work that happens by itself, later, in one process of all."""

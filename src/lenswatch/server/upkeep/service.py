@@ -1,0 +1,112 @@
+"""The periodic runner: one thread in each server process, one of which does the work.
+
+Who does is settled by a lease in the database. A holder that dies loses it after `LEASE_SECONDS`; one that
+stops gives it back. A chore must be safe to run twice, since a holder that was frozen may wake up late:
+what may happen only once is decided within one transaction of the database.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy import Connection, delete, or_
+
+from lenswatch.server.db.database import Database, Outage, insert_into
+from lenswatch.server.db.tables import leases
+from lenswatch.server.values import stamps
+
+__all__ = ["LEASE_SECONDS", "Chore", "Upkeep"]
+
+LEASE_SECONDS = 10.0
+_LOOK_SECONDS = 1.0  # between two looks at the lease and at the chores
+_NAME = "upkeep"
+
+
+@dataclass(frozen=True)
+class Chore:
+    """Something that happens by itself.
+
+    Attributes:
+        name: For the log.
+        every_seconds: Time between the end of one run and the beginning of the next.
+        run: Does it. It should return soon, within `LEASE_SECONDS`, and ask the event whether to stop.
+    """
+
+    name: str
+    every_seconds: float
+    run: Callable[[Database, threading.Event], None]
+
+
+class Upkeep:
+    """The thread of one process that runs the chores while it holds the lease."""
+
+    def __init__(
+        self,
+        database: Database,
+        chores: Sequence[Chore],
+        log: structlog.typing.FilteringBoundLogger,
+    ) -> None:
+        self.database = database
+        self.chores = chores
+        self.log = log
+        self.holder = str(uuid.uuid4())
+        self._due = dict.fromkeys((chore.name for chore in chores), 0.0)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="upkeep", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self, seconds: float = 5.0) -> None:
+        """End after the chore that runs, and give the lease back."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(seconds)
+
+    def _work(self) -> None:
+        while not self._stopping.wait(_LOOK_SECONDS):
+            try:
+                self._run_due()
+            except Outage as outage:
+                self.log.warning("upkeep", reason=str(outage))
+        try:
+            with self.database.write() as connection:
+                connection.execute(delete(leases).where(leases.c.holder == self.holder))
+        except Outage:
+            return  # it ends by itself
+
+    def _run_due(self) -> None:
+        for chore in self.chores:
+            if self._stopping.is_set():
+                return
+            if time.monotonic() < self._due[chore.name]:
+                continue
+            with self.database.write() as connection:
+                if not hold(connection, _NAME, self.holder):
+                    return
+            self._run(chore)
+            self._due[chore.name] = time.monotonic() + chore.every_seconds
+
+    def _run(self, chore: Chore) -> None:
+        try:
+            chore.run(self.database, self._stopping)
+        except Outage:
+            raise
+        except Exception:
+            self.log.exception("chore failed", chore=chore.name)
+
+
+def hold(connection: Connection, name: str, holder: str, seconds: float = LEASE_SECONDS) -> bool:
+    """Take or extend a lease, and return whether `holder` has it now."""
+    now = stamps.now()
+    values = {"name": name, "holder": holder, "until": now + int(seconds * 1e6)}
+    take = insert_into(connection, leases).values(values)
+    free = or_(leases.c.holder == holder, leases.c.until < now)
+    take = take.on_conflict_do_update(index_elements=["name"], set_=values, where=free)
+    return connection.execute(take).rowcount > 0
