@@ -7,6 +7,7 @@ what may happen only once is decided within one transaction of the database.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 import uuid
@@ -14,15 +15,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
-from sqlalchemy import Connection, delete, or_
+from sqlalchemy import Connection, delete, or_, select
 
 from lenswatch.server.db.database import Database, Outage, insert_into
 from lenswatch.server.db.tables import leases
 from lenswatch.server.values import stamps
 
-__all__ = ["LEASE_SECONDS", "Chore", "Upkeep"]
+__all__ = ["LEASE_SECONDS", "Chore", "Upkeep", "hold"]
 
-LEASE_SECONDS = 10.0
+LEASE_SECONDS = 20.0
 _LOOK_SECONDS = 1.0  # between two looks at the lease and at the chores
 _NAME = "upkeep"
 
@@ -34,7 +35,7 @@ class Chore:
     Attributes:
         name: For the log.
         every_seconds: Time between the end of one run and the beginning of the next.
-        run: Does it. It should return soon, within `LEASE_SECONDS`, and ask the event whether to stop.
+        run: Does it. It should return within half of `LEASE_SECONDS`, and look at the event that says stop.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Upkeep:
         self.log = log
         self.holder = str(uuid.uuid4())
         self._due = dict.fromkeys((chore.name for chore in chores), 0.0)
+        self._held_until = 0.0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name="upkeep", daemon=True)
 
@@ -75,23 +77,34 @@ class Upkeep:
                 self._run_due()
             except Outage as outage:
                 self.log.warning("upkeep", reason=str(outage))
-        try:
-            with self.database.write() as connection:
-                connection.execute(delete(leases).where(leases.c.holder == self.holder))
-        except Outage:
-            return  # it ends by itself
+            except Exception:
+                self.log.exception("upkeep")
+        with (
+            contextlib.suppress(Exception),
+            self.database.write() as connection,
+        ):  # else it runs out
+            connection.execute(delete(leases).where(leases.c.holder == self.holder))
 
     def _run_due(self) -> None:
         for chore in self.chores:
             if self._stopping.is_set():
                 return
-            if time.monotonic() < self._due[chore.name]:
-                continue
-            with self.database.write() as connection:
-                if not hold(connection, _NAME, self.holder):
-                    return
-            self._run(chore)
-            self._due[chore.name] = time.monotonic() + chore.every_seconds
+            if time.monotonic() >= self._due[chore.name] and self._holds():
+                self._run(chore)
+                self._due[chore.name] = time.monotonic() + chore.every_seconds
+
+    def _holds(self) -> bool:
+        """Return whether this process has the lease, which it extends when half of it is over."""
+        if time.monotonic() < self._held_until - LEASE_SECONDS / 2:
+            return True
+        asked = time.monotonic()
+        with self.database.read() as connection:
+            if _is_taken(connection, _NAME, self.holder):
+                return False
+        with self.database.write() as connection:
+            held = hold(connection, _NAME, self.holder)
+        self._held_until = asked + LEASE_SECONDS if held else 0.0
+        return held
 
     def _run(self, chore: Chore) -> None:
         try:
@@ -110,3 +123,12 @@ def hold(connection: Connection, name: str, holder: str, seconds: float = LEASE_
     free = or_(leases.c.holder == holder, leases.c.until < now)
     take = take.on_conflict_do_update(index_elements=["name"], set_=values, where=free)
     return connection.execute(take).rowcount > 0
+
+
+def _is_taken(connection: Connection, name: str, holder: str) -> bool:
+    """Return whether another one has the lease, without the lock that a write needs."""
+    now = stamps.now()
+    query = select(leases.c.name).where(
+        leases.c.name == name, leases.c.holder != holder, leases.c.until >= now
+    )
+    return connection.execute(query).first() is not None

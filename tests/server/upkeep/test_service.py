@@ -1,0 +1,67 @@
+"""The periodic runner: one process of all does the work, and another one goes on when it dies."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from lenswatch.server.db.database import Database
+from lenswatch.server.http.logs import make_log
+from lenswatch.server.upkeep.service import Chore, Upkeep, hold
+from support.waiting import until
+
+
+@pytest.fixture
+def database(database_url: str) -> Database:
+    return Database(database_url)
+
+
+def test_a_lease_has_one_holder_until_it_runs_out(database: Database) -> None:
+    with database.write() as connection:
+        assert hold(connection, "x", "one", seconds=60)
+        assert not hold(connection, "x", "two")
+        assert hold(connection, "x", "one", seconds=-1)
+    with database.write() as connection:
+        assert hold(connection, "x", "two")
+        assert not hold(connection, "x", "one")
+    database.close()
+
+
+def test_one_of_two_runs_a_chore_and_the_other_goes_on_when_it_stops(database: Database) -> None:
+    runs = {"one": 0, "two": 0}
+    both = {name: _upkeep(database, name, runs) for name in runs}
+    both["one"].start()
+    until(lambda: runs["one"] > 0)
+    both["two"].start()
+    before = runs["one"]
+    until(lambda: runs["one"] > before + 2)
+    assert runs["two"] == 0
+    both["one"].stop()
+    until(lambda: runs["two"] > 0)
+    both["two"].stop()
+    database.close()
+
+
+def test_a_chore_that_fails_does_not_end_the_others(
+    database: Database, capfd: pytest.CaptureFixture[str]
+) -> None:
+    ran = threading.Event()
+
+    def fail(_database: Database, _stopping: threading.Event) -> None:
+        raise ValueError("broken")
+
+    chores = [Chore("a", 0, fail), Chore("b", 0, lambda _database, _stopping: ran.set())]
+    upkeep = Upkeep(database, chores, make_log("warning"))
+    upkeep.start()
+    assert ran.wait(30)
+    upkeep.stop()
+    assert "ValueError: broken" in capfd.readouterr().err
+    database.close()
+
+
+def _upkeep(database: Database, name: str, runs: dict[str, int]) -> Upkeep:
+    def run(_database: Database, _stopping: threading.Event) -> None:
+        runs[name] += 1
+
+    return Upkeep(database, [Chore("count", 0, run)], make_log("warning"))
