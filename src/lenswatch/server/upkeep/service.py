@@ -122,7 +122,7 @@ def hold(connection: Connection, name: str, holder: str, seconds: float = LEASE_
     take = insert_into(connection, leases).values(values)
     free = or_(leases.c.holder == holder, leases.c.until < now)
     take = take.on_conflict_do_update(index_elements=["name"], set_=values, where=free)
-    return connection.execute(take).rowcount > 0
+    return connection.execute(take.returning(leases.c.name)).first() is not None
 
 
 def _is_taken(connection: Connection, name: str, holder: str) -> bool:
