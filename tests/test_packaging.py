@@ -54,7 +54,7 @@ def modules(tree: ast.Module) -> Iterator[str]:
 
 def half(package: str) -> str:
     """Return the extra that a package belongs to; "" for the command and the ground of both."""
-    if package in ("lenswatch", "lenswatch.cli"):
+    if package in ("lenswatch", "lenswatch.cli", "lenswatch.config"):
         return ""
     return "server" if package.startswith("lenswatch.server") else "node"
 
