@@ -19,6 +19,7 @@ from lenswatch.server.db.tables.core import (
     tallies,
     users,
 )
+from lenswatch.server.db.tables.references import reference_pictures
 from lenswatch.server.db.tables.upkeep import leases
 from lenswatch.server.db.tables.watch import EVENT_KINDS, STATES, events, streams
 
@@ -36,6 +37,7 @@ __all__ = [
     "metadata",
     "permissions",
     "pictures",
+    "reference_pictures",
     "sessions",
     "settings",
     "streams",
