@@ -42,7 +42,8 @@ from lenswatch.server.identity.oidc import OidcBearer
 from lenswatch.server.identity.oidc_login import OidcLogin
 from lenswatch.server.identity.sessions import SessionStore, shared_secret
 from lenswatch.server.jobs import api as jobs_api
-from lenswatch.server.jobs import live, pictures, series
+from lenswatch.server.jobs import events, live, overview, pictures, series, streams
+from lenswatch.server.jobs.state_rebuild import refresh
 from lenswatch.server.pages import account, dashboard
 from lenswatch.server.pages.rendering import refuse
 from lenswatch.server.upkeep.chores import CHORES
@@ -51,6 +52,7 @@ from lenswatch.server.values.refusals import NO_DATABASE, Refusal
 
 __all__ = ["check_auth", "create_app"]
 
+_API = (users, experiments_api, jobs_api, pictures, series, live, streams, events, overview)
 Responder = Callable[[Request, Refusal], Awaitable[Response]]
 _MESSAGES = {404: "Not found.", 503: NO_DATABASE}
 _CORS_METHODS = ("GET", "OPTIONS", "PUT", "POST", "PATCH", "DELETE")
@@ -69,6 +71,8 @@ def create_app(
     check_auth(config)
     prepare(config.database_url, migrate=migrate)
     database = Database(config.database_url)
+    if migrate:
+        refresh(database)
     app = _starlette(lifespan=_lifespan)
     app.state.log = make_log(config.server.log_level)
     app.state.metrics = Metrics(database)
@@ -140,11 +144,7 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
 
 
 def _api_mounts(app: Starlette) -> list[Mount]:
-    operations = [
-        operation
-        for module in (users, experiments_api, jobs_api, pictures, series, live)
-        for operation in module.operations.all
-    ]
+    operations = [operation for module in _API for operation in module.operations.all]
     contract = [operation for operation in operations if not operation.extension]
     return [
         Mount("/api/v1", _api("v1", contract, app.state)),

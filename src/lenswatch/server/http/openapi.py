@@ -28,7 +28,10 @@ _TYPES: Mapping[type[fields.Field], dict[str, Any]] = {
     JsonObject: {"type": "object", "additionalProperties": True},
     fields.Raw: {},
 }
-_TAGS = (("user", "Users"), ("entitlement", "Users"), ("drift", "Drift jobs"), ("", "Experiments"))
+_TAGS = (
+    *(("user", "Users"), ("entitlement", "Users"), ("drift", "Drift jobs")),
+    *(("stream", "Streams"), ("event", "Streams"), ("overview", "Streams"), ("", "Experiments")),
+)
 _REQUEST_HEADERS = {  # by what is answered
     "image/jpeg": ("If-None-Match", "The ETag of a picture that the client has already."),
     "text/event-stream": ("Last-Event-ID", "The id of the last event that the client has seen."),
@@ -171,7 +174,12 @@ def _describe(operation: Operation, components: _Components) -> dict[str, Any]:
 
 def _parameters(operation: Operation, components: _Components) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = [
-        {"name": name, "in": "path", "required": True, "schema": _TYPES[fields.UUID]}
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "schema": _TYPES[fields.UUID] if name.endswith("_id") else _TEXT,
+        }
         for name in re.findall(r"{(\w+)}", operation.path)
     ]
     arguments = operation.args.fields if operation.args else {}

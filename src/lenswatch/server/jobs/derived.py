@@ -10,12 +10,13 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from lenswatch.server.jobs.state import keep_streams
 from lenswatch.server.jobs.tallies import keep_tallies
 
 __all__ = ["keep"]
 
 Job = Mapping[Any, Any]
-_PARTS = (keep_tallies,)
+_PARTS = (keep_tallies, keep_streams)
 
 
 def keep(
