@@ -117,13 +117,13 @@ def _watched(connection: Connection, seen: ColumnElement[bool], now: int) -> lis
             experiments.c.number,
             experiments.c.id,
             experiments.c.name,
-            shown().label("state"),
+            shown().label("shown"),
             func.count(streams.c.stream).label("streams"),
             func.sum(case((trouble(now), 1), else_=0)).label("trouble"),
         )
         .select_from(experiments.outerjoin(streams, streams.c.experiment == experiments.c.number))
         .where(seen)
-        .group_by(experiments.c.number, experiments.c.id, experiments.c.name, shown())
+        .group_by(experiments.c.number, experiments.c.id, experiments.c.name, "shown")
         .order_by(experiments.c.name, experiments.c.number)
     )
     found: dict[int, dict[str, Any]] = {}
@@ -133,7 +133,7 @@ def _watched(connection: Connection, seen: ColumnElement[bool], now: int) -> lis
             {"id": row.id, "name": row.name, "counts": dict.fromkeys(SHOWN, 0), "trouble": 0},
         )
         if row.streams:
-            one["counts"][row.state] += row.streams
+            one["counts"][row.shown] += row.streams
             one["trouble"] += int(row.trouble)
     return list(found.values())
 
