@@ -27,7 +27,7 @@ from lenswatch.server.jobs.rollups import DAY, HOUR, SECOND
 from lenswatch.server.jobs.spread import spread
 from lenswatch.server.query.numbers import number_at
 
-__all__ = ["LEAST_POINTS", "Chosen", "Span", "choose", "chosen_of", "streams_of"]
+__all__ = ["LEAST_POINTS", "Chosen", "Span", "choose", "chosen_of", "scattered", "streams_of"]
 
 READ = 16_000  # jobs that are read one by one; more take longer than a viewer should wait
 LEAST_POINTS = 50  # of a stream: there is room for the extremes and the verdicts of the whole span
@@ -89,6 +89,23 @@ def choose(connection: Connection, span: Span, most: int, paths: Sequence[str]) 
     points = chosen_of(pieces, span.begin, span.end, most - most // 3)
     numbers = spread(connection, span.where(), span.begin, span.end, most - len(points))
     return Chosen("rollups", sum(jobs_in(content) for _, content in pieces), points, numbers)
+
+
+def scattered(connection: Connection, span: Span, most: int) -> Chosen:
+    """Return at most `most` jobs of a span, in equal shares of time or of jobs, whatever their values."""
+    query = select(drifts.c.number).where(span.where(), drifts.c.verdict.is_not(None))
+    order = (drifts.c.taken_at, drifts.c.number)
+    if _count(connection, span, READ) > READ:
+        numbers = spread(connection, span.where(), span.begin, span.end, most)
+        return Chosen("spread", _total(connection, span), [], numbers)
+    found = list(connection.execute(query.order_by(*order)).scalars())
+    step = -(-len(found) // most)
+    return Chosen("spread" if step > 1 else "all", len(found), [], found[:: max(1, step)])
+
+
+def _total(connection: Connection, span: Span) -> int:
+    query = select(func.count()).select_from(drifts).where(span.where())
+    return int(connection.execute(query).scalar_one())
 
 
 def chosen_of(pieces: Sequence[Piece], begin: int, end: int, most: int) -> list[Point]:
