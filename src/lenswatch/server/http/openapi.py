@@ -31,6 +31,9 @@ _TYPES: Mapping[type[fields.Field], dict[str, Any]] = {
 _TAGS = (
     ("user", "Users"),
     ("entitlement", "Users"),
+    ("feedback", "Feedback"),
+    ("annotation", "Feedback"),
+    ("quality", "Feedback"),
     ("drift", "Drift jobs"),
     ("reference", "References"),
     ("", "Experiments"),
@@ -177,7 +180,7 @@ def _describe(operation: Operation, components: _Components) -> dict[str, Any]:
 
 def _parameters(operation: Operation, components: _Components) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = [
-        {"name": name, "in": "path", "required": True, "schema": _path_part(name)}
+        {"name": name, "in": "path", "required": True, "schema": _of_path(name)}
         for name in re.findall(r"{(\w+)}", operation.path)
     ]
     arguments = operation.args.fields if operation.args else {}
@@ -191,7 +194,8 @@ def _parameters(operation: Operation, components: _Components) -> list[dict[str,
     return found
 
 
-def _path_part(name: str) -> dict[str, Any]:
+def _of_path(name: str) -> dict[str, Any]:
+    """Return the schema of a part of a path: what ends in `_id` is a UUID, all else is text."""
     return _TYPES[fields.UUID] if name.endswith("_id") else _TEXT
 
 
