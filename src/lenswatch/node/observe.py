@@ -42,6 +42,7 @@ from lenswatch.node.wrong_clocks import WrongClocks
 from lenswatch.reference.artefact import Reference
 from lenswatch.reference.capture import time_in_name
 from lenswatch.reference.pictures import Picture, read_picture, read_picture_file
+from lenswatch.stages import stage
 from lenswatch.wire import DriftJob
 
 __all__ = ["Node"]
@@ -161,6 +162,7 @@ class Node:
         body = self._record(source, seen, self._thumbnail(picture))
         return self._judge_only(seen) if body is None else body
 
+    @stage("record")
     def _record(
         self, source: bytes | Path | Picture, seen: _Seen, thumbnail: bytes | None
     ) -> dict[str, Any] | None:
@@ -205,6 +207,7 @@ class Node:
         self._wrong_clocks.note(seen.request.stream, judged.placed)
         return body
 
+    @stage("judge")
     def _judge(self, seen: _Seen, stored: Stored) -> _Judged:
         """Return the verdict on a picture, and the state of its stream after it.
 
@@ -307,6 +310,7 @@ class Node:
         self._wrong_clocks.note(request.stream, placed)
         return body
 
+    @stage("decode")
     def _read(self, source: bytes | Path | Picture, transform: TransformConfig) -> Picture:
         if isinstance(source, Picture):
             return source
