@@ -98,7 +98,7 @@ def test_openmetrics_when_asked_for(deepaas: Served) -> None:
     answer = read(deepaas, "application/openmetrics-text; version=1.0.0")
     assert answer.headers["Content-Type"].startswith("application/openmetrics-text")
     assert answer.text.endswith("# EOF\n")
-    names = {family.name for family in openmetrics_families(answer.text)}
+    names = {family.name for family in openmetrics_families(answer.text)}  # type: ignore[no-untyped-call]
     assert {"lenswatch_node_calls", "lenswatch_node_stage_seconds"} <= names
 
 
