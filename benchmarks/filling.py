@@ -21,6 +21,7 @@ __all__ = ["OLD", "new_row", "old_schema", "put_jobs"]
 
 OLD = "0002"  # the schema before streams, events and roll-ups
 _BATCH = 10_000
+_SECONDS = 3600.0  # for one statement
 _COLUMNS = (
     *("id", "experiment", "seq", "created_at", "job_status", "model", "drift_detected"),
     *("stream", "event_id", "late", "tags", "parameters"),
@@ -65,7 +66,7 @@ def put_jobs(
     """
     kinds: Counter[tuple[str, str, bool]] = Counter()
     tags: Counter[str] = Counter()
-    with database.write() as connection:
+    with database.write() as connection, database.limited(connection, _SECONDS):
         for start in range(0, count, _BATCH):
             numbers = range(start, min(start + _BATCH, count))
             jobs = [job(number) for number in numbers]
