@@ -13,6 +13,7 @@ __all__ = [
     "experiments",
     "gaps",
     "lease",
+    "notes",
     "originals",
     "outbox",
     "pictures",
@@ -145,4 +146,14 @@ waiting = sa.Table(  # the present trouble of each queue of the outbox
     sa.Column("queue", sa.Text, primary_key=True),  # of outbox.waiting
     sa.Column("because", sa.Text, nullable=False),
     sa.Column("since", sa.Float, nullable=False),
+)
+notes = sa.Table(  # annotations that wait to be sent
+    "notes",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("posted_at", sa.Float, nullable=False),
+    sa.Column("due_at", sa.Float, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("because", sa.Text),  # why the last attempt failed
+    sa.Column("body", sa.Text, nullable=False),  # JSON, with the id that the server gets
 )
