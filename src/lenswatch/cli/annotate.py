@@ -125,8 +125,8 @@ def _send(config: Config, client: TrackingClient, body: dict[str, Any]) -> None:
     found = client.find_experiment(name)
     if found is None:
         raise InputError(
-            f"{url} has no experiment {name!r} that we may read; the first drift job of a node makes it, "
-            "and tracking.experiment names another one"
+            f"{url} has no experiment {name!r} that we may read; the first drift job of a node makes it; "
+            "check tracking.experiment and tracking.token"
         )
     if client.annotate(found.id, body) is None:
         raise InputError(

@@ -44,7 +44,7 @@ from lenswatch.server.identity.oidc import OidcBearer
 from lenswatch.server.identity.oidc_login import OidcLogin
 from lenswatch.server.identity.sessions import SessionStore, shared_secret
 from lenswatch.server.jobs import api as jobs_api
-from lenswatch.server.jobs import live, pictures, series
+from lenswatch.server.jobs import live, pictures, reference_pictures, series
 from lenswatch.server.pages import account, dashboard
 from lenswatch.server.pages.rendering import refuse
 from lenswatch.server.upkeep.chores import CHORES
@@ -54,7 +54,7 @@ from lenswatch.server.values.refusals import NO_DATABASE, Refusal
 __all__ = ["check_auth", "create_app"]
 
 _CONTRACT = (users, experiments_api, jobs_api)
-_OURS = (pictures, series, live, annotations_api, verdicts, quality)
+_OURS = (pictures, reference_pictures, series, live, annotations_api, verdicts, quality)
 Responder = Callable[[Request, Refusal], Awaitable[Response]]
 _MESSAGES = {404: "Not found.", 503: NO_DATABASE}
 _CORS_METHODS = ("GET", "OPTIONS", "PUT", "POST", "PATCH", "DELETE")

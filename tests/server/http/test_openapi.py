@@ -32,6 +32,8 @@ OURS = {
     "/experiment/{experiment_id}/drift/batch": {"post"},
     "/experiment/{experiment_id}/drift/live": {"get"},
     "/experiment/{experiment_id}/drift/{drift_id}/image": {"get", "put"},
+    "/experiment/{experiment_id}/reference/{reference}": {"get"},
+    "/experiment/{experiment_id}/reference/{reference}/picture/{name}": {"get", "put"},
     "/experiment/{experiment_id}/series": {"get"},
     "/experiment/{experiment_id}/streams": {"get"},
     "/experiment/{experiment_id}/annotation": {"get", "post"},

@@ -35,6 +35,7 @@ _TAGS = (
     ("annotation", "Feedback"),
     ("quality", "Feedback"),
     ("drift", "Drift jobs"),
+    ("reference", "References"),
     ("", "Experiments"),
 )
 _REQUEST_HEADERS = {  # by what is answered

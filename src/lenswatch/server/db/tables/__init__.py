@@ -24,6 +24,7 @@ from lenswatch.server.db.tables.feedback import (
     drift_feedback,
     event_feedback,
 )
+from lenswatch.server.db.tables.references import reference_pictures
 from lenswatch.server.db.tables.upkeep import leases
 from lenswatch.server.db.tables.watch import EVENT_KINDS, STATES, events, streams
 
@@ -44,6 +45,7 @@ __all__ = [
     "metadata",
     "permissions",
     "pictures",
+    "reference_pictures",
     "sessions",
     "settings",
     "streams",
