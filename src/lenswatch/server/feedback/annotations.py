@@ -23,8 +23,20 @@ from lenswatch.server.values import stamps
 from lenswatch.server.values.refusals import not_found
 from lenswatch.wire import ANNOTATION_KINDS, STREAM, STREAM_RULE
 
-__all__ = ["MAX_LISTED", "MAX_TEXT", "add", "change", "find", "listed", "operations", "record"]
-__all__ += ["remove"]
+__all__ = [
+    "MAX_LISTED",
+    "MAX_TEXT",
+    "AnnotationBody",
+    "NewAnnotationBody",
+    "add",
+    "annotation_id",
+    "change",
+    "find",
+    "listed",
+    "operations",
+    "record",
+    "remove",
+]
 
 MAX_TEXT = 2000  # characters
 MAX_LISTED = 1000  # annotations of one answer

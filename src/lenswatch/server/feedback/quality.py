@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from marshmallow import Schema, fields, validate
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import Connection, select
 from starlette.responses import Response
 
 from lenswatch.server.db.tables import drift_feedback, drifts, event_feedback, events
@@ -22,7 +22,6 @@ from lenswatch.server.http import bodies
 from lenswatch.server.http.moments import Moment
 from lenswatch.server.http.operations import Call, Operations, Who, reply
 from lenswatch.server.http.records import Count, Record
-from lenswatch.server.values import stamps
 
 __all__ = ["operations", "quality"]
 
@@ -125,15 +124,8 @@ def _alarms(connection: Connection, experiment: int, stream: str | None) -> Iter
 
 
 def _labels(connection: Connection, experiment: int, stream: str | None) -> Iterator[Label]:
-    captured_at: ColumnElement[Any] = drifts.c.parameters["captured_at"].as_string()
     query = (
-        select(
-            drifts.c.stream,
-            drifts.c.model,
-            drifts.c.created_at,
-            captured_at.label("captured_at"),
-            drift_feedback.c.verdict,
-        )
+        select(drifts.c.stream, drifts.c.model, drifts.c.taken_at, drift_feedback.c.verdict)
         .select_from(drift_feedback.join(drifts))
         .where(drift_feedback.c.experiment == experiment)
         .order_by(drifts.c.number)
@@ -141,9 +133,7 @@ def _labels(connection: Connection, experiment: int, stream: str | None) -> Iter
     if stream is not None:
         query = query.where(drifts.c.stream == (stream or None))
     for row in connection.execute(query):
-        taken = stamps.capture(row.captured_at, row.created_at)
-        taken = row.created_at if taken is None else taken
-        yield Label(row.stream or "", row.model, taken, row.verdict == "true drift")
+        yield Label(row.stream or "", row.model, row.taken_at, row.verdict == "true drift")
 
 
 def _figures(model: str | None, stream: str | None, counts: Outcomes) -> dict[str, Any]:

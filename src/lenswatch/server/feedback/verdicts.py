@@ -27,7 +27,17 @@ from lenswatch.server.values import stamps
 from lenswatch.server.values.refusals import not_found
 from lenswatch.wire import EVENT_ID, VERDICTS
 
-__all__ = ["MAX_TEXT", "find_event", "forget", "give", "given", "operations", "record"]
+__all__ = [
+    "MAX_TEXT",
+    "FeedbackBody",
+    "find_event",
+    "find_job",
+    "forget",
+    "give",
+    "given",
+    "operations",
+    "record",
+]
 
 MAX_TEXT = 2000  # characters
 

@@ -19,13 +19,13 @@ from lenswatch.server.db.tables.core import (
     tallies,
     users,
 )
-from lenswatch.server.db.tables.rollups import rollups
 from lenswatch.server.db.tables.feedback import (
     annotations_table,
     drift_feedback,
     event_feedback,
 )
 from lenswatch.server.db.tables.references import reference_pictures
+from lenswatch.server.db.tables.rollups import rollups
 from lenswatch.server.db.tables.upkeep import leases
 from lenswatch.server.db.tables.watch import EVENT_KINDS, STATES, events, streams
 
@@ -46,8 +46,8 @@ __all__ = [
     "metadata",
     "permissions",
     "pictures",
-    "rollups",
     "reference_pictures",
+    "rollups",
     "sessions",
     "settings",
     "streams",
