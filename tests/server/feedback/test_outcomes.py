@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -123,3 +125,20 @@ def test_outcomes_are_what_their_definitions_say(
     expected = plainly(alarms, said)
     chance.shuffle(said)  # type: ignore[attr-defined]
     assert outcomes(alarms, said) == expected
+
+
+def test_the_example_of_the_documentation() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "feedback.md").read_text(encoding="utf-8")
+    [verdicts] = re.findall(r"^verdict +(.*)$", page, re.M)
+    [drawn] = re.findall(r"^(alarms  .*)$", page, re.M)
+    [minutes] = re.findall(r"^(minute  .*)$", page, re.M)
+    at: dict[str, list[int]] = {drawn[match.start()]: [] for match in re.finditer("[AB]", drawn)}
+    for match in re.finditer(r"\d+", minutes):
+        letter = drawn[match.start() : match.end()].strip()
+        if letter:
+            at[letter].append(int(match[0]))
+    alarms = [Alarm("r", "m", moments[0], moments[-1]) for moments in at.values()]
+    said = labels("".join(verdicts.split()))
+    assert (at["A"], at["B"]) == ([6, 7, 8, 9, 10, 11], [12, 13, 14])
+    expected = Outcomes(true=1, false=1, delays=[2], missed=1)
+    assert outcomes(alarms, said)[None, None] == expected
