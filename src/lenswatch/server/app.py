@@ -23,7 +23,7 @@ from lenswatch.server.db.upgrade import prepare
 from lenswatch.server.experiments import api as experiments_api
 from lenswatch.server.experiments import users
 from lenswatch.server.feedback import annotations as annotations_api
-from lenswatch.server.feedback import verdicts
+from lenswatch.server.feedback import cleaning, quality, verdicts
 from lenswatch.server.http import execute, health, openapi
 from lenswatch.server.http.guard import LoopbackOnly
 from lenswatch.server.http.logs import make_log
@@ -64,7 +64,7 @@ __all__ = ["check_auth", "create_app"]
 
 _CONTRACT = (users, experiments_api, jobs_api)
 _JOBS = (pictures, reference_pictures, series, live, streams, events, overview)
-_OURS = (*_JOBS, annotations_api, verdicts)
+_OURS = (*_JOBS, annotations_api, verdicts, quality, cleaning)
 Responder = Callable[[Request, Refusal], Awaitable[Response]]
 _MESSAGES = {404: "Not found.", 503: NO_DATABASE}
 _CORS_METHODS = ("GET", "OPTIONS", "PUT", "POST", "PATCH", "DELETE")

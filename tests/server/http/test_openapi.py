@@ -41,7 +41,9 @@ OURS = {
     "/experiment/{experiment_id}/event/{event_id}": {"get"},
     "/overview": {"get"},
     "/experiment/{experiment_id}/annotation": {"get", "post"},
+    "/experiment/{experiment_id}/quality": {"get"},
     "/experiment/{experiment_id}/annotation/{annotation_id}": {"put", "delete"},
+    "/experiment/{experiment_id}/annotation/{annotation_id}/effect": {"get"},
     "/experiment/{experiment_id}/drift/{drift}/feedback": {"get", "put", "delete"},
     "/experiment/{experiment_id}/event/{event_id}/feedback": {"get", "put", "delete"},
 }

@@ -20,8 +20,6 @@ from lenswatch.server.db.tables.core import (
     users,
 )
 from lenswatch.server.db.tables.feedback import (
-    ANNOTATION_KINDS,
-    VERDICTS,
     annotations_table,
     drift_feedback,
     event_feedback,
@@ -32,10 +30,8 @@ from lenswatch.server.db.tables.upkeep import leases
 from lenswatch.server.db.tables.watch import EVENT_KINDS, STATES, events, streams
 
 __all__ = [
-    "ANNOTATION_KINDS",
     "EVENT_KINDS",
     "STATES",
-    "VERDICTS",
     "annotations_table",
     "api_keys",
     "cursors",
