@@ -18,6 +18,7 @@ from starlette.routing import Mount, Route
 
 from lenswatch.config import Config
 from lenswatch.errors import ServerError
+from lenswatch.server.alerts import api as alerts_api
 from lenswatch.server.db.database import Database, Outage, QueryRefused
 from lenswatch.server.db.upgrade import prepare
 from lenswatch.server.experiments import api as experiments_api
@@ -73,7 +74,9 @@ def create_app(
     app.state.log = make_log(config.server.log_level)
     app.state.metrics = Metrics(database)
     authenticator = _authenticator(config, database, app)
-    app.state.services = Services(database, authenticator, config.server.max_body_bytes, limits)
+    app.state.services = Services(
+        database, authenticator, config.server.max_body_bytes, limits, config.server.alerts
+    )
     app.state.upkeep = Upkeep(database, chores(config), app.state.log)
     app.router.routes += [*health.routes(), *_api_mounts(app), *dashboard.routes]
     if config.server.auth.mode != "none":
@@ -143,7 +146,7 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
 def _api_mounts(app: Starlette) -> list[Mount]:
     operations = [
         operation
-        for module in (users, experiments_api, jobs_api, pictures, series, live)
+        for module in (users, experiments_api, jobs_api, pictures, series, live, alerts_api)
         for operation in module.operations.all
     ]
     contract = [operation for operation in operations if not operation.extension]

@@ -28,7 +28,15 @@ _TYPES: Mapping[type[fields.Field], dict[str, Any]] = {
     JsonObject: {"type": "object", "additionalProperties": True},
     fields.Raw: {},
 }
-_TAGS = (("user", "Users"), ("entitlement", "Users"), ("drift", "Drift jobs"), ("", "Experiments"))
+_TAGS = (
+    ("user", "Users"),
+    ("entitlement", "Users"),
+    ("channel", "Alerts"),
+    ("rule", "Alerts"),
+    ("deliver", "Alerts"),
+    ("drift", "Drift jobs"),
+    ("", "Experiments"),
+)
 _REQUEST_HEADERS = {  # by what is answered
     "image/jpeg": ("If-None-Match", "The ETag of a picture that the client has already."),
     "text/event-stream": ("Last-Event-ID", "The id of the last event that the client has seen."),

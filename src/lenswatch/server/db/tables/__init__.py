@@ -12,7 +12,6 @@ from lenswatch.server.db.tables.alerts import (
     rule_channels,
     rule_states,
     rules,
-    shed_jobs,
 )
 from lenswatch.server.db.tables.base import metadata
 from lenswatch.server.db.tables.core import (
@@ -57,7 +56,6 @@ __all__ = [
     "rules",
     "sessions",
     "settings",
-    "shed_jobs",
     "streams",
     "tag_tallies",
     "tallies",

@@ -34,7 +34,6 @@ __all__ = [
     "rule_channels",
     "rule_states",
     "rules",
-    "shed_jobs",
 ]
 
 CHANNEL_KINDS = ("webhook", "email", "apprise")
@@ -162,14 +161,4 @@ Index(
     deliveries.c.number,
     sqlite_where=_OPEN,
     postgresql_where=_OPEN,
-)
-
-# Drift jobs that nodes could not keep, by stream.
-shed_jobs = Table(
-    "shed_jobs",
-    metadata,
-    experiment_column(primary_key=True),
-    Column("stream", STREAM, primary_key=True),  # "" for none
-    Column("jobs", BigInteger, nullable=False),
-    sqlite_with_rowid=False,
 )
