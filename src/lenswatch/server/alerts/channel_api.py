@@ -92,9 +92,7 @@ def find_channel(connection: Connection, experiment: int, channel_id: str) -> Ro
     Raises:
         Refusal: 404 if the experiment has no such channel.
     """
-    query = select(channels).where(
-        channels.c.id == channel_id, channels.c.experiment == experiment
-    )
+    query = select(channels).where(channels.c.id == channel_id, channels.c.experiment == experiment)
     row = connection.execute(query).mappings().first()
     if row is None:
         raise not_found("Channel")
@@ -279,7 +277,7 @@ def test_channel(call: Call) -> Response:
         "id": str(uuid.uuid4()),
         "experiment": channel["experiment"],
         "created_at": now,
-        "items": [],
+        "facts": [],
     }
     query = insert(messages).values(row).returning(messages.c.number)
     message = call.connection.execute(query).scalar_one()
@@ -293,9 +291,7 @@ def _found(call: Call, level: str) -> Row:
     return find_channel(call.connection, experiment, str(call.request.path_params["channel_id"]))
 
 
-def numbers_of(
-    connection: Connection, experiment: int, ids: Sequence[str]
-) -> Mapping[str, int]:
+def numbers_of(connection: Connection, experiment: int, ids: Sequence[str]) -> Mapping[str, int]:
     """Return the numbers of channels by id; those that the experiment has not are left out."""
     query = select(channels.c.id, channels.c.number).where(
         channels.c.experiment == experiment, channels.c.id.in_(ids)

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, select
 
 from lenswatch.server.alerts.messages import Message, Picture, Statement, moment
 from lenswatch.server.db.tables import drifts, experiments, messages, pictures
+from lenswatch.server.jobs.reference_pictures import find_nearest
 from lenswatch.server.values import stamps
 
 __all__ = ["Composer"]
@@ -28,7 +29,9 @@ class Composer:
     def compose(self, connection: Connection, delivery: Row) -> Message:
         """Return the message of a delivery, a row of `deliveries`."""
         query = (
-            select(messages, experiments.c.id.label("owner"), experiments.c.name.label("owner_name"))
+            select(
+                messages, experiments.c.id.label("owner"), experiments.c.name.label("owner_name")
+            )
             .join(experiments, experiments.c.number == messages.c.experiment)
             .where(messages.c.number == delivery["message"])
         )
@@ -36,7 +39,7 @@ class Composer:
         page = f"{self.address}/experiment/{row['owner']}"
         statements = [
             self._statement(connection, item, page, row, pictured=n < PICTURED)
-            for n, item in enumerate(row["items"])
+            for n, item in enumerate(row["facts"])
         ]
         return Message(
             id=delivery["id"],
@@ -48,7 +51,13 @@ class Composer:
         )
 
     def _statement(
-        self, connection: Connection, item: Mapping[str, Any], page: str, row: Row, *, pictured: bool
+        self,
+        connection: Connection,
+        item: Mapping[str, Any],
+        page: str,
+        row: Row,
+        *,
+        pictured: bool,
     ) -> Statement:
         event = item.get("event")
         link = f"{page}/event/{event}" if event else page
@@ -57,6 +66,9 @@ class Composer:
         if found is None:
             return Statement(item, link)
         shown = [Picture("picture", _caption(item, found, row["created_at"]), found["data"])]
+        clean = find_nearest(connection, row["experiment"], found["parameters"])
+        if clean is not None and item["what"] != "recovery":
+            shown.append(Picture("nearest clean", f"{item['name']}, the nearest clean one", clean))
         return Statement(item, link, shown, found["id"])
 
 

@@ -1,7 +1,7 @@
-"""The decision about messages: one transaction for the look, the memory, the messages and their deliveries.
+"""The decision about messages: one transaction for the look, the memory, messages and deliveries.
 
-So each thing is decided once, whichever process dies and whenever. Rows are locked in one order: streams, then
-rules, then what belongs to them. What another process holds is skipped, and looked at the next time.
+So each thing is decided once, whichever process dies and whenever. Rows are locked in one order: streams,
+then rules, then what belongs to them. What another process holds is skipped, and looked at the next time.
 """
 
 from __future__ import annotations
@@ -249,14 +249,14 @@ def add_message(
     *,
     unsent: str | None = None,
 ) -> None:
-    """Store a message of a rule with a delivery for each of its channels; `unsent` says why it is not sent."""
+    """Store a message of a rule with a delivery for each of its channels; `unsent` says why not to send."""
     row = {
         "id": str(uuid.uuid4()),
         "experiment": rule["experiment"],
         "rule": rule["number"],
         "rule_name": rule["name"],
         "created_at": now,
-        "items": list(items),
+        "facts": list(items),
     }
     number = connection.execute(
         insert(messages).values(row).returning(messages.c.number)

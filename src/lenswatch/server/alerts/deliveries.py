@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, func, or_, select, update
-
+from sqlalchemy import Connection, delete, func, select, update
 
 from lenswatch.server.db.tables import channels, deliveries, experiments, messages
 
@@ -103,11 +102,12 @@ def finish(
         values |= {"state": "given up", "due_at": None, "ended_at": now}
     else:
         values |= {"state": "waiting", "due_at": now + int(wait * SECOND)}
-    here = and_(
-        deliveries.c.number == delivery["number"],
-        deliveries.c.state == "sending",
-        or_(deliveries.c.tries == delivery["tries"], bool(outcome.delivered)),
-    )
+    # What has arrived has arrived, though another process may have begun a later try.
+    here = deliveries.c.number == delivery["number"]
+    if outcome.delivered:
+        here &= deliveries.c.due_at.is_not(None)
+    else:
+        here &= (deliveries.c.state == "sending") & (deliveries.c.tries == delivery["tries"])
     connection.execute(update(deliveries).where(here).values(values))
 
 

@@ -116,17 +116,17 @@ def delivery_of(connection: Connection, experiment: int, delivery_id: str) -> di
 
 
 def _query(experiment: int) -> Select[Any]:
-    columns = (
+    columns: tuple[Any, ...] = (
         deliveries,
         messages.c.created_at,
-        messages.c.items,
+        messages.c.facts,
         messages.c.rule_name,
         experiments.c.name.label("experiment_name"),
         channels.c.id.label("channel_id"),
     )
+    query: Select[Any] = select(*columns)
     return (
-        select(*columns)
-        .join(messages, messages.c.number == deliveries.c.message)
+        query.join(messages, messages.c.number == deliveries.c.message)
         .join(experiments, experiments.c.number == deliveries.c.experiment)
         .outerjoin(channels, channels.c.number == deliveries.c.channel)
         .where(deliveries.c.experiment == experiment)
@@ -138,12 +138,12 @@ def _about(connection: Connection, key: str, value: str | None) -> list[ColumnEl
     if value is None:
         return []
     if connection.dialect.name == "postgresql":
-        return [messages.c.items.contains([{key: value}])]
-    return [cast(messages.c.items, Text).contains(f'"{key}": "{value}"', autoescape=True)]
+        return [messages.c.facts.contains([{key: value}])]
+    return [cast(messages.c.facts, Text).contains(f'"{key}": "{value}"', autoescape=True)]
 
 
 def _record(row: Mapping[Any, Any]) -> dict[str, Any]:
-    statements = [Statement(item, "") for item in row["items"]]
+    statements = [Statement(item, "") for item in row["facts"]]
     owner = {"name": row["experiment_name"]}
     message = Message(row["id"], row["created_at"], owner, row["rule_name"], statements)
     return {
@@ -156,8 +156,8 @@ def _record(row: Mapping[Any, Any]) -> dict[str, Any]:
         "channel": row["channel_id"],
         "next_try_at": _iso(row["due_at"] if row["state"] == "waiting" else None),
         "ended_at": _iso(row["ended_at"]),
-        "streams": sorted({item["stream"] for item in row["items"]}),
-        "events": sorted({item["event"] for item in row["items"] if item.get("event")}),
+        "streams": sorted({item["stream"] for item in row["facts"]}),
+        "events": sorted({item["event"] for item in row["facts"] if item.get("event")}),
     }
 
 
@@ -176,7 +176,7 @@ def _iso(stamp: int | None) -> str | None:
 def list_deliveries(call: Call) -> Response:
     """List deliveries, the newest first. Callers who may edit see them."""
     experiment = require("Edit", call)["number"]
-    asked = {
+    asked: dict[str, Any] = {
         name: value if name in ("limit", "state", "stream") else str(value)
         for name, value in call.args.items()
     }

@@ -25,7 +25,7 @@ Row = Mapping[Any, Any]
 def items_of(
     connection: Connection, rule: Rule, told: Sequence[tuple[Row, Telling]]
 ) -> list[dict[str, Any]]:
-    """Return the items of a message, the most pressing first, as `messages.items` keeps them.
+    """Return the items of a message, the most pressing first, as `messages.facts` keeps them.
 
     Args:
         connection: The transaction of the decision.
@@ -117,9 +117,7 @@ def _in_a_row(recent: str) -> int:
     return len(recent) - len(recent.rstrip(recent[-1:])) if recent else 0
 
 
-def _pictured(
-    connection: Connection, row: Row, event: Row | None, telling: Telling
-) -> int | None:
+def _pictured(connection: Connection, row: Row, event: Row | None, telling: Telling) -> int | None:
     """Return the number of the job whose picture shows the trouble best; None if none is kept."""
     wanted = [row["last_pictured"]]
     if event is not None and telling.what != "recovery":

@@ -13,6 +13,7 @@ __all__ = ["Message", "Picture", "Statement", "moment", "sureness"]
 
 SECOND = 10**6
 LISTED = 20  # cameras that a text names; the others are counted
+_WHATS = ("alarm", "reminder", "recovery")
 _NOW = {
     "drift": "drifts",
     "warning": "gives a warning",
@@ -28,7 +29,12 @@ _BEFORE = {
     "frozen": "was frozen",
 }
 _WELL = {"silence": "is heard of again", "failure": "is readable again", "frozen": "moves again"}
-_KIND = {"drift": "drifting", "warning": "with a warning", "silence": "silent", "failure": "failing"}
+_KIND = {
+    "drift": "drifting",
+    "warning": "with a warning",
+    "silence": "silent",
+    "failure": "failing",
+}
 
 
 @dataclass(frozen=True)
@@ -115,7 +121,7 @@ class Message:
     def kind(self) -> str:
         """`test`, `alarm`, `reminder` or `recovery`: the most pressing of its statements."""
         whats = {statement.facts["what"] for statement in self.statements}
-        return next((w for w in ("alarm", "reminder", "recovery") if w in whats), "test")
+        return next((what for what in _WHATS if what in whats), "test")
 
     @property
     def title(self) -> str:
@@ -174,7 +180,7 @@ class Message:
 def _group(statement: Statement) -> str:
     if statement.facts["what"] == "recovery":
         return "well again"
-    kind = statement.facts["kind"]
+    kind: str = statement.facts["kind"]
     still = "still " if statement.facts["what"] == "reminder" else ""
     return still + _KIND.get(kind, kind)
 

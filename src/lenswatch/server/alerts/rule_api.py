@@ -16,7 +16,14 @@ from lenswatch.server.alerts.channel_api import numbers_of
 from lenswatch.server.alerts.preview import DAYS, preview
 from lenswatch.server.alerts.rules import KINDS
 from lenswatch.server.alerts.spells import Memory
-from lenswatch.server.db.tables import channels, messages, rule_channels, rule_states, rules, streams
+from lenswatch.server.db.tables import (
+    channels,
+    messages,
+    rule_channels,
+    rule_states,
+    rules,
+    streams,
+)
 from lenswatch.server.experiments.api import require
 from lenswatch.server.http import bodies
 from lenswatch.server.http.moments import Moment
@@ -91,9 +98,7 @@ class RuleBody(bodies.Body):
     digest_seconds = _seconds(60, _DAY_SECONDS, "Time for which it is gathered into one message.")
     remind_seconds = _seconds(0, _YEAR_SECONDS, "Time between reminders; 0 for none.")
     quiet = fields.Nested(QuietBody, load_default=None, allow_none=True)
-    channels = fields.List(
-        fields.UUID(), load_default=list, validate=validate.Length(max=20)
-    )
+    channels = fields.List(fields.UUID(), load_default=list, validate=validate.Length(max=20))
 
     @validates("stream")
     def _is_stream(self, value: str | None, **_: Any) -> None:

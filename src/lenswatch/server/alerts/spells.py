@@ -132,9 +132,7 @@ def decide(rule: Rule, memory: Memory, view: View, now: int) -> Decision:
             unsaid.append(Unsaid(_telling(kind, "alarm", spell), reason))
         if spell.phase != "over" or (spell.told_at or 0) + rule.cooldown > now:
             spells[kind] = spell
-    return Decision(
-        Memory(spells, view.judged, view.shed), min(dues, default=None), tuple(unsaid)
-    )
+    return Decision(Memory(spells, view.judged, view.shed), min(dues, default=None), tuple(unsaid))
 
 
 def _begin(

@@ -1,13 +1,14 @@
 """The process in which apprise sends one message: JSON comes on standard input, the outcome goes out as JSON.
 
-From the moment at which the message is sent, this process connects only to addresses that are allowed, opens
-no files but those of Python, and starts no programs: an apprise URL may name all of these.
+Once apprise is loaded, this process connects only to addresses that are allowed, opens
+no files but those of Python, starts no programs and writes no log: an apprise URL may name all of these.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import logging
 import re
 import socket
 import sys
@@ -20,7 +21,8 @@ from lenswatch.server.alerts.channels.guard import Allowed, BlockedError, read_a
 __all__ = ["main"]
 
 _CONNECTING = ("socket.connect", "socket.sendto", "socket.sendmsg")
-_STARTING = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty")
+_LOCAL = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty")
+_LOCAL += ("syslog.openlog", "syslog.syslog")
 _READABLE = ("/etc/ssl/", "/usr/share/zoneinfo/", "/etc/mime.types", "/etc/resolv.conf")
 _WORDS = re.compile(r"[^ -~]+")
 _LONGEST = 160  # characters of what a service said
@@ -37,9 +39,11 @@ def main() -> None:
 
 def _answer(wanted: Mapping[str, Any]) -> dict[str, Any]:
     import apprise
-    import apprise.attachment.memory
-    import apprise.logger
+    from apprise.attachment.memory import AttachMemory
+    from apprise.logger import LogCapture
 
+    guard = _Guard(_allowed(wanted.get("allowed", {"names": (), "networks": ()})))
+    sys.addaudithook(guard)
     asset = apprise.AppriseAsset(async_mode=False, plugin_paths=[], app_id="Lenswatch")
     plugin = apprise.Apprise.instantiate(wanted["url"], asset=asset, suppress_exceptions=True)
     if plugin is None:
@@ -48,16 +52,14 @@ def _answer(wanted: Mapping[str, Any]) -> dict[str, Any]:
         return {"service": str(plugin.service_name)}
     sender = apprise.Apprise(asset=asset)
     sender.add(plugin)
+    make_attachment: Any = AttachMemory
     pictures = [
-        apprise.attachment.memory.AttachMemory(
-            base64.b64decode(data), name=f"picture{n}.jpg", mimetype="image/jpeg"
-        )
+        make_attachment(base64.b64decode(data), name=f"picture{n}.jpg", mimetype="image/jpeg")
         for n, data in enumerate(wanted["pictures"])
     ]
     attached = pictures if plugin.attachment_support and pictures else None
-    guard = _Guard(_allowed(wanted["allowed"]))
-    sys.addaudithook(guard)
-    with apprise.logger.LogCapture(level=apprise.logging.WARNING) as log:
+    capture: Any = LogCapture
+    with capture(level=logging.WARNING) as log:
         delivered = bool(
             sender.notify(
                 title=wanted["title"],
@@ -74,9 +76,7 @@ def _answer(wanted: Mapping[str, Any]) -> dict[str, Any]:
 def _allowed(given: Mapping[str, Any]) -> Allowed:
     """Return what may be reached, with the addresses of the names, which the guard does not see."""
     addresses = [
-        str(entry[4][0]).partition("%")[0]
-        for name in given["names"]
-        for entry in _addresses(name)
+        str(entry[4][0]).partition("%")[0] for name in given["names"] for entry in _addresses(name)
     ]
     return read_allowed([*given["networks"], *addresses])
 
@@ -111,8 +111,8 @@ class _Guard:
             check = self._connecting
         elif event == "open":
             check = self._opening
-        elif event in _STARTING:
-            check = self._starting
+        elif event in _LOCAL:
+            check = self._staying
         if check is not None and (refused := check(*arguments)):
             self.refused = refused
             raise BlockedError(refused)
@@ -121,22 +121,25 @@ class _Guard:
         if isinstance(address, tuple) and self.allowed.permits(str(address[0])):
             return ""
         shown = address[0] if isinstance(address, tuple) else "a local socket"
-        return (
-            f"{shown} is within the server's own network; server.alerts.private_hosts does not name it"
-        )
+        return f"{shown} is within the server's own network; server.alerts.private_hosts does not name it"
 
     def _opening(self, path: Any, mode: Any = "r", flags: Any = 0) -> str:
         del flags
-        if isinstance(path, int) or (mode is None or "r" in str(mode)) and self._is_readable(path):
+        if isinstance(path, int) or (
+            (mode is None or "r" in str(mode)) and self._is_readable(path)
+        ):
             return ""
         return "the apprise URL names a file of the server"
 
     def _is_readable(self, path: Any) -> bool:
         name = str(Path(str(path)).resolve())
-        return name.startswith((*self._folders, *_READABLE)) or name in ("/dev/null", "/dev/urandom")
+        return name.startswith((*self._folders, *_READABLE)) or name in (
+            "/dev/null",
+            "/dev/urandom",
+        )
 
-    def _starting(self, *_: Any) -> str:
-        return "the apprise URL starts a program"
+    def _staying(self, *_: Any) -> str:
+        return "the apprise URL names a program or a log of the server"
 
 
 if __name__ == "__main__":

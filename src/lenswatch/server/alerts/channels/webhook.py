@@ -100,7 +100,9 @@ def send(target: Mapping[str, Any], secret: str, message: Message, allowed: Allo
     except TimeoutError:
         return Outcome(False, f"no answer in {SECONDS:.0f} s")
     except (OSError, httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        return Outcome(False, f"no connection: {' '.join(str(error).split()) or type(error).__name__}")
+        return Outcome(
+            False, f"no connection: {' '.join(str(error).split()) or type(error).__name__}"
+        )
     took = time.monotonic() - started
     return _outcome(answer, f"{answer.status_code} in {took:.2f} s")
 

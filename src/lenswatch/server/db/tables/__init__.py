@@ -41,9 +41,9 @@ from lenswatch.server.db.tables.upkeep import leases
 from lenswatch.server.db.tables.watch import EVENT_KINDS, STATES, events, streams
 
 __all__ = [
+    "ANNOTATION_KINDS",
     "CHANNEL_KINDS",
     "DELIVERY_STATES",
-    "ANNOTATION_KINDS",
     "EVENT_KINDS",
     "STATES",
     "VERDICTS",
@@ -64,10 +64,10 @@ __all__ = [
     "metadata",
     "permissions",
     "pictures",
+    "reference_pictures",
     "rule_channels",
     "rule_states",
     "rules",
-    "reference_pictures",
     "sessions",
     "settings",
     "streams",

@@ -121,7 +121,7 @@ messages = Table(
     Column("rule", NUMBER, ForeignKey("rules.number", ondelete="SET NULL"), index=True),
     Column("rule_name", TEXT),  # null for a test
     Column("created_at", BigInteger, nullable=False),
-    Column("items", JSON_OBJECT, nullable=False),  # see alerts.facts.Item
+    Column("facts", JSON_OBJECT, nullable=False),  # a list, see alerts.facts
     Index(None, "experiment", "created_at", "number"),
 )
 

@@ -120,7 +120,7 @@ def _create_messages() -> None:
         sa.Column("rule", NUMBER),
         sa.Column("rule_name", TEXT),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
-        sa.Column("items", JSON, nullable=False),
+        sa.Column("facts", JSON, nullable=False),
         _refers("messages", "rule", "rules", "SET NULL"),
         *_keyed("messages"),
     )
