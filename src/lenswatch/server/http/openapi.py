@@ -39,7 +39,7 @@ _TAGS = (
     ("quality", "Feedback"),
     ("drift", "Drift jobs"),
     ("reference", "References"),
-    ("", "Experiments"),
+    *(("stream", "Streams"), ("event", "Streams"), ("overview", "Streams"), ("", "Experiments")),
 )
 _REQUEST_HEADERS = {  # by what is answered
     "image/jpeg": ("If-None-Match", "The ETag of a picture that the client has already."),

@@ -9,6 +9,7 @@ from lenswatch.server.alerts.courier import Courier
 from lenswatch.server.alerts.decide import run_decisions
 from lenswatch.server.alerts.deliveries import prune
 from lenswatch.server.db.database import Database
+from lenswatch.server.jobs.state_silence import find_silent
 from lenswatch.server.upkeep.service import Chore
 from lenswatch.server.values import stamps
 
@@ -25,6 +26,7 @@ def chores(config: Config) -> tuple[Chore, ...]:
     """
     courier = Courier(config)
     return (
+        Chore("silence", 2.0, find_silent),
         Chore("alerts", 0, run_decisions),
         Chore("deliveries", 0, courier.run, courier.end),
         Chore("old messages", _HOUR_SECONDS, _prune),

@@ -21,8 +21,10 @@ from lenswatch.server.alerts.channels.guard import Allowed, BlockedError, read_a
 __all__ = ["main"]
 
 _CONNECTING = ("socket.connect", "socket.sendto", "socket.sendmsg")
-_LOCAL = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty")
-_LOCAL += ("syslog.openlog", "syslog.syslog")
+_LOCAL = (
+    *("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty"),
+    *("syslog.openlog", "syslog.syslog"),
+)
 _READABLE = ("/etc/ssl/", "/usr/share/zoneinfo/", "/etc/mime.types", "/etc/resolv.conf")
 _WORDS = re.compile(r"[^ -~]+")
 _LONGEST = 160  # characters of what a service said
