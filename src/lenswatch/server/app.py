@@ -84,6 +84,7 @@ def create_app(
         ServerError: The database or the settings in `server.auth` cannot be used.
     """
     check_auth(config)
+    work = chores(config)
     prepare(config.database_url, migrate=migrate)
     database = Database(config.database_url)
     if migrate:
@@ -95,7 +96,7 @@ def create_app(
     app.state.services = Services(
         database, authenticator, config.server.max_body_bytes, limits, config.server.alerts
     )
-    app.state.upkeep = Upkeep(database, chores(config), app.state.log)
+    app.state.upkeep = Upkeep(database, work, app.state.log)
     app.router.routes += [*health.routes(), *_api_mounts(app), *dashboard.routes]
     if config.server.auth.mode != "none":
         app.router.routes += account.routes
