@@ -12,7 +12,7 @@ from support.waiting import until
 __all__ = ["channel", "deliveries", "judged", "rule", "tell", "wait_for_end"]
 
 
-def channel(api: Api, experiment: dict[str, Any], url: str, **fields: Any) -> dict[str, Any]:
+def channel(api: Api, experiment: dict[str, Any], url: str | None, **fields: Any) -> dict[str, Any]:
     """Create a webhook."""
     body = {"name": "ops", "kind": "webhook", "url": url} | fields
     answer = api.post(f"/experiment/{experiment['id']}/channel", json=body)

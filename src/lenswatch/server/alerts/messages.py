@@ -125,7 +125,10 @@ class Message:
 
     @property
     def title(self) -> str:
-        """The message in a line."""
+        """The message in a line, whatever is in the names that people chose."""
+        return " ".join(self._title().split())
+
+    def _title(self) -> str:
         if not self.statements:
             return f"TEST: this is how messages about {self.experiment['name']} arrive"
         if len(self.statements) == 1:
