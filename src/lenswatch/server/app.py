@@ -64,10 +64,8 @@ from lenswatch.server.values.refusals import NO_DATABASE, Refusal
 __all__ = ["check_auth", "create_app"]
 
 _CONTRACT = (users, experiments_api, jobs_api)
-_OURS = (
-    *(pictures, reference_pictures, series, live, streams, events, overview),
-    *(annotations_api, verdicts, alerts_api),
-)
+_JOBS = (pictures, reference_pictures, series, live, streams, events, overview)
+_OURS = (*_JOBS, annotations_api, verdicts, alerts_api)
 Responder = Callable[[Request, Refusal], Awaitable[Response]]
 _MESSAGES = {404: "Not found.", 503: NO_DATABASE}
 _CORS_METHODS = ("GET", "OPTIONS", "PUT", "POST", "PATCH", "DELETE")

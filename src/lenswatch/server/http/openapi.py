@@ -38,8 +38,11 @@ _TAGS = (
     ("annotation", "Feedback"),
     ("quality", "Feedback"),
     ("drift", "Drift jobs"),
+    ("stream", "Streams"),
+    ("event", "Streams"),
+    ("overview", "Streams"),
     ("reference", "References"),
-    *(("stream", "Streams"), ("event", "Streams"), ("overview", "Streams"), ("", "Experiments")),
+    ("", "Experiments"),
 )
 _REQUEST_HEADERS = {  # by what is answered
     "image/jpeg": ("If-None-Match", "The ETag of a picture that the client has already."),

@@ -12,10 +12,10 @@ from starlette.responses import Response
 from lenswatch.server.db.tables import EVENT_KINDS, drifts, events
 from lenswatch.server.experiments.api import require
 from lenswatch.server.http import bodies
+from lenswatch.server.http.moments import Moment
 from lenswatch.server.http.operations import Call, Operations, Who, reply
 from lenswatch.server.http.records import Count, Record
 from lenswatch.server.jobs.state_span import place_of
-from lenswatch.server.jobs.streams import is_moment
 from lenswatch.server.values import stamps
 from lenswatch.server.values.refusals import not_found
 
@@ -35,12 +35,12 @@ class EventsArgs(Schema):
         """`from` is a keyword of Python."""
 
         include = {  # noqa: RUF012
-            "from": fields.String(validate=is_moment),
+            "from": Moment(),
         }
 
     stream = bodies.Text()
     kind = fields.String(validate=validate.OneOf(EVENT_KINDS))
-    to = fields.String(validate=is_moment)
+    to = Moment()
     open = fields.Boolean()
     limit = fields.Integer(load_default=100, validate=validate.Range(min=1, max=MAX_EVENTS))
     after = fields.UUID()
@@ -155,10 +155,9 @@ def _conditions(experiment: int, args: Mapping[str, Any]) -> list[ColumnElement[
     if "kind" in args:
         found.append(events.c.kind == args["kind"])
     if "from" in args:
-        begin = stamps.microseconds(args["from"])
-        found.append(or_(events.c.ended_at.is_(None), events.c.ended_at >= begin))
+        found.append(or_(events.c.ended_at.is_(None), events.c.ended_at >= args["from"]))
     if "to" in args:
-        found.append(events.c.begun_at <= stamps.microseconds(args["to"]))
+        found.append(events.c.begun_at <= args["to"])
     if "open" in args:
         is_open = events.c.ended_at.is_(None)
         found.append(is_open if args["open"] else ~is_open)

@@ -12,10 +12,9 @@ from starlette.responses import Response
 from lenswatch.server.db.tables import experiments, streams
 from lenswatch.server.http.operations import Call, Operations, Who, reply
 from lenswatch.server.http.records import Count, Record
-from lenswatch.server.identity.identity import Caller
 from lenswatch.server.identity.permissions import readable
 from lenswatch.server.jobs.state_shown import SHOWN, shown, trouble
-from lenswatch.server.jobs.stream_records import StateRecord, list_streams
+from lenswatch.server.jobs.stream_records import StateRecord, Viewer, list_streams
 from lenswatch.server.jobs.streams import NO_STREAM, StreamsArgs, filters
 from lenswatch.server.values import stamps
 
@@ -80,15 +79,13 @@ class OverviewRecord(Record):
 )
 def read_overview(call: Call) -> Response:
     """Return how all streams are in the experiments that the caller may read, those in trouble first."""
-    return reply(overview(call.connection, call.caller, call.args))
+    return reply(overview(call, call.args))
 
 
-def overview(
-    connection: Connection, caller: Caller | None, args: Mapping[str, Any]
-) -> dict[str, Any]:
+def overview(viewer: Viewer, args: Mapping[str, Any]) -> dict[str, Any]:
     """Return the overview's record; `args` are those of the query string."""
-    now, seen = stamps.now(), readable(caller)
-    watched = _watched(connection, seen, now)
+    now, seen = stamps.now(), readable(viewer.caller)
+    watched = _watched(viewer.connection, seen, now)
     conditions = [seen, *filters(args)]
     if "experiment" in args:
         conditions.append(experiments.c.id == str(args["experiment"]))
@@ -97,7 +94,7 @@ def overview(
         experiment, _, name = args["after"].partition("/")
         after = (experiment, "" if name == NO_STREAM else name)
     limit = args.get("limit", DEFAULT_LIMIT)
-    found = list_streams(connection, and_(*conditions), now, limit=limit, after=after)
+    found = list_streams(viewer, and_(*conditions), now, limit=limit, after=after)
     listed = [
         record | {"experiment": row["experiment_id"], "experiment_name": row["experiment_name"]}
         for record, row in found

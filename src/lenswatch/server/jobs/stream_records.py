@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from marshmallow import fields, validate
 from sqlalchemy import ColumnElement, Connection, Select, case, func, select, tuple_
 
 from lenswatch.server.db.tables import drifts, events, experiments, pictures, streams, tallies
 from lenswatch.server.http.records import Count, Record
+from lenswatch.server.identity.authors import shown_author
+from lenswatch.server.identity.identity import Caller
 from lenswatch.server.jobs.state_shown import SHOWN, by_urgency, shown, since, trouble
 from lenswatch.server.values import stamps
 
-__all__ = ["StateRecord", "list_streams", "one_stream"]
+__all__ = ["StateRecord", "Viewer", "list_streams", "one_stream"]
 
 _pictured = drifts.alias("pictured")
 _MICROSECONDS = 10**6
+
+
+class Viewer(Protocol):
+    """A transaction that reads, and who asks."""
+
+    connection: Connection
+    caller: Caller | None
 
 
 class StateRecord(Record):
@@ -53,7 +62,7 @@ class StateRecord(Record):
 
 
 def list_streams(
-    connection: Connection,
+    viewer: Viewer,
     where: ColumnElement[bool],
     now: int,
     *,
@@ -63,7 +72,7 @@ def list_streams(
     """Return streams in the order of their urgency, each as its record and its row.
 
     Args:
-        connection: A transaction that reads.
+        viewer: The transaction that reads, and who asks.
         where: Condition on the tables `streams` and `experiments`.
         now: The present moment.
         limit: The most that are returned.
@@ -72,17 +81,16 @@ def list_streams(
     query = _query(now).where(where)
     if after is not None:
         query = query.where(_beyond(after, now))
+    connection = viewer.connection
     rows = connection.execute(query.order_by(*by_urgency(now)).limit(limit)).mappings().all()
     counts = _counts(connection, {row["experiment"] for row in rows})
-    return [(_record(row, counts), row) for row in rows]
+    return [(_record(row, counts, viewer.caller), row) for row in rows]
 
 
-def one_stream(
-    connection: Connection, experiment: int, name: str, now: int
-) -> dict[str, Any] | None:
+def one_stream(viewer: Viewer, experiment: int, name: str, now: int) -> dict[str, Any] | None:
     """Return the record of one stream, or None if there is none of this name."""
     here = (streams.c.experiment == experiment) & (streams.c.stream == name)
-    found = list_streams(connection, here, now)
+    found = list_streams(viewer, here, now)
     return found[0][0] if found else None
 
 
@@ -126,7 +134,9 @@ def _counts(connection: Connection, numbers: Iterable[int]) -> dict[tuple[int, s
     return {(e, s): tuple(map(int, found)) for e, s, *found in connection.execute(query)}
 
 
-def _record(row: Mapping[Any, Any], counts: Mapping[tuple[int, str], Any]) -> dict[str, Any]:
+def _record(
+    row: Mapping[Any, Any], counts: Mapping[tuple[int, str], Any], caller: Caller | None
+) -> dict[str, Any]:
     total, drifted, failed = counts.get((row["experiment"], row["stream"]), (0, 0, 0))
     times = ("muted_until", "retired_at", "acknowledged_at", "first_at", "last_at", "last_taken")
     return {
@@ -135,7 +145,8 @@ def _record(row: Mapping[Any, Any], counts: Mapping[tuple[int, str], Any]) -> di
         "drifted": drifted,
         "failed": failed,
         "name": row["title"] or row["stream"],
-        **{key: row[key] for key in ("title", "place", "owner", "link", "acknowledged_by")},
+        **{key: row[key] for key in ("title", "place", "owner", "link")},
+        "acknowledged_by": shown_author(row["acknowledged_by"], caller),
         "state": row["shown"],
         "since": _iso(row["shown_since"]),
         "trouble": bool(row["trouble"]),

@@ -13,7 +13,9 @@ from starlette.responses import Response
 from lenswatch.server.db.tables import drifts, streams
 from lenswatch.server.experiments.api import require
 from lenswatch.server.http import bodies
+from lenswatch.server.http.moments import Moment
 from lenswatch.server.http.operations import Call, Operations, Who, reply
+from lenswatch.server.identity.authors import author_of
 from lenswatch.server.jobs import store
 from lenswatch.server.jobs.state_fold import Stream, settled
 from lenswatch.server.jobs.state_rebuild import lock, rebuild
@@ -33,12 +35,6 @@ _LONGEST = 500  # characters of a description
 _CHUNK = 500
 
 operations = Operations()
-
-
-def is_moment(text: str) -> None:
-    """Raise ValidationError unless `text` is a moment."""
-    if stamps.microseconds(text) is None:
-        raise ValidationError("Not a valid datetime.")
 
 
 def _are_states(text: str) -> None:
@@ -75,7 +71,7 @@ class StreamBody(bodies.Body):
             validate.Regexp(r"https?://[^\s]+\Z", error="Must begin with http:// or https://."),
         ],
     )
-    muted_until = fields.String(allow_none=True, validate=is_moment)
+    muted_until = Moment(allow_none=True)
     retired = fields.Boolean()
     interval_seconds = fields.Float(
         allow_none=True, validate=validate.Range(min=0.1, max=366 * 86400.0)
@@ -107,7 +103,7 @@ def read_streams(call: Call) -> Response:
     experiment = require("Read", call)
     after = call.args.get("after")
     found = list_streams(
-        call.connection,
+        call,
         and_(streams.c.experiment == experiment["number"], *filters(call.args)),
         stamps.now(),
         limit=call.args.get("limit"),
@@ -142,7 +138,7 @@ def stream_in_path(call: Call) -> str:
 def read_stream(call: Call) -> Response:
     """Return the state of one stream; `-` names the jobs without a stream."""
     number = require("Read", call)["number"]
-    record = one_stream(call.connection, number, stream_in_path(call), stamps.now())
+    record = one_stream(call, number, stream_in_path(call), stamps.now())
     if record is None:
         raise not_found("Stream")
     return reply(record)
@@ -161,9 +157,9 @@ def describe_stream(call: Call) -> Response:
     """Name and describe a stream, acknowledge its trouble, mute or retire it, or set its interval."""
     number = require("Edit", call)["number"]
     assert call.caller
-    by = call.caller.identity.email or call.caller.identity.subject
+    by = author_of(call.connection, call.caller)
     describe(call.connection, number, stream_in_path(call), call.body, by)
-    return reply(one_stream(call.connection, number, stream_in_path(call), stamps.now()))
+    return reply(one_stream(call, number, stream_in_path(call), stamps.now()))
 
 
 def describe(connection: Any, experiment: int, name: str, said: Mapping[str, Any], by: str) -> None:
@@ -195,8 +191,7 @@ def describe(connection: Any, experiment: int, name: str, said: Mapping[str, Any
         "interval_set": stream.interval_set,
     }
     if "muted_until" in said:
-        until = said["muted_until"]
-        values["muted_until"] = None if until is None else stamps.microseconds(until)
+        values["muted_until"] = said["muted_until"]
     here = (streams.c.experiment == experiment) & (streams.c.stream == name)
     connection.execute(update(streams).where(here).values(values))
 

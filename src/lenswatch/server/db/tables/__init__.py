@@ -29,6 +29,7 @@ from lenswatch.server.db.tables.core import (
     tallies,
     users,
 )
+from lenswatch.server.db.tables.rollups import rollups
 from lenswatch.server.db.tables.feedback import (
     ANNOTATION_KINDS,
     VERDICTS,
@@ -64,6 +65,7 @@ __all__ = [
     "metadata",
     "permissions",
     "pictures",
+    "rollups",
     "reference_pictures",
     "rule_channels",
     "rule_states",
