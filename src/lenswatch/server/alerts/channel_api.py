@@ -31,7 +31,7 @@ __all__ = ["MOST_CHANNELS", "channels_of", "find_channel", "numbers_of", "operat
 
 MOST_CHANNELS = 50  # of an experiment
 _MOST_RECIPIENTS = 50
-_MAIL = r"[^@\s,;<>\"\x00-\x1f]{1,64}@[A-Za-z0-9]([A-Za-z0-9.-]{0,250}[A-Za-z0-9])?\Z"
+_MAIL = r"^[A-Za-z0-9._%+'=&-]{1,64}@[A-Za-z0-9]([A-Za-z0-9.-]{0,250}[A-Za-z0-9])?$(?!\n)"
 
 Row = Mapping[Any, Any]
 operations = Operations()

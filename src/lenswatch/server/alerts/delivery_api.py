@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from marshmallow import Schema, fields, validate
-from sqlalchemy import ColumnElement, Connection, Select, Text, cast, select
+from sqlalchemy import ColumnElement, Connection, Select, Text, cast, select, type_coerce
+from sqlalchemy.dialects.postgresql import JSONB
 from starlette.responses import Response
 
 from lenswatch.server.alerts.messages import Message, Statement
@@ -138,7 +139,7 @@ def _about(connection: Connection, key: str, value: str | None) -> list[ColumnEl
     if value is None:
         return []
     if connection.dialect.name == "postgresql":
-        return [messages.c.facts.contains([{key: value}])]
+        return [type_coerce(messages.c.facts, JSONB).contains([{key: value}])]
     return [cast(messages.c.facts, Text).contains(f'"{key}": "{value}"', autoescape=True)]
 
 

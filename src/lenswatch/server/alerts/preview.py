@@ -24,6 +24,7 @@ __all__ = ["DAYS", "Span", "preview", "simulate"]
 
 DAYS = 30
 MOST_EVENTS = 20_000  # that are looked at, the newest
+MOST_LOOKS = 100_000  # of the simulation
 _DAY = 86400 * 10**6
 _LISTED = 20  # streams
 
@@ -42,12 +43,13 @@ def preview(
     now = stamps.now() if now is None else now
     rule = Rule.of_terms(terms)
     spans = _spans(connection, experiment, stream, rule, now)
-    told, unsaid = simulate(rule, spans, now - DAYS * _DAY, now)
+    told, unsaid, complete = simulate(rule, spans, now - DAYS * _DAY, now)
     by_stream = Counter(name for names in told for name in set(names))
     return {
         "messages": len(told),
         "alarms": sum(map(len, told)),
         "held_back": unsaid,
+        "complete": complete,
         "unknown": [kind for kind in rule.kinds if kind not in TROUBLES],
         "streams": dict(by_stream.most_common(_LISTED)),
     }
@@ -70,8 +72,10 @@ def _spans(
 
 def simulate(
     rule: Rule, spans: Iterable[Span], begin: int, now: int
-) -> tuple[list[list[str]], int]:
-    """Return the messages of a rule as lists of their streams, and how many tellings were held back for good.
+) -> tuple[list[list[str]], int, bool]:
+    """Return a rule's messages, the number of tellings that were held back for good, and whether that is all.
+
+    A message is the list of its streams.
 
     Args:
         rule: The rule.
@@ -84,7 +88,7 @@ def simulate(
         simulation.add(stream, changes)
     simulation.run()
     told = [streams for at, streams in simulation.messages if at >= begin]
-    return told, sum(at >= begin for at in simulation.unsaid)
+    return told, sum(at >= begin for at in simulation.unsaid), simulation.looks < MOST_LOOKS
 
 
 def _changes(spans: Iterable[Span]) -> dict[str, list[tuple[int, View]]]:
@@ -118,6 +122,7 @@ class _Simulation:
         self.now = now
         self.messages: list[tuple[int, list[str]]] = []
         self.unsaid: list[int] = []
+        self.looks = 0
         self._views: dict[str, View] = {}
         self._memories: dict[str, Memory] = defaultdict(lambda: Memory(judged=0, shed=0))
         self._pushed = itertools.count()
@@ -131,7 +136,8 @@ class _Simulation:
 
     def run(self) -> None:
         """Go through all moments until now."""
-        while self._queue and self._queue[0][0] <= self.now:
+        while self._queue and self._queue[0][0] <= self.now and self.looks < MOST_LOOKS:
+            self.looks += 1
             moment, _, stream, view = heapq.heappop(self._queue)
             if stream is None:
                 self._flush(moment)

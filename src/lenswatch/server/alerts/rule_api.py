@@ -38,7 +38,7 @@ __all__ = ["MOST_RULES", "operations", "rules_of"]
 MOST_RULES = 100  # of an experiment
 _YEAR_SECONDS = 366 * 86400
 _DAY_SECONDS = 86400
-_TIME = r"([01]\d|2[0-3]):[0-5]\d\Z"
+_TIME = r"^([01]\d|2[0-3]):[0-5]\d$(?!\n)"  # also as JavaScript reads it
 _ZONE = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*\Z")
 _OWN = ("name", "stream", "enabled", "muted_until", "channels")  # all other fields are terms
 
@@ -141,7 +141,8 @@ class PreviewRecord(Record):
     alarms = Count()
     held_back = Count()
     unknown = fields.List(fields.String())
-    streams = fields.Dict(keys=fields.String(), values=Count())
+    complete = fields.Boolean()
+    streams = bodies.JsonObject(metadata={"description": "Messages by stream, the most first."})
 
 
 def rules_of(connection: Connection, experiment: int) -> list[dict[str, Any]]:

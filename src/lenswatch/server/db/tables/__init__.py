@@ -29,7 +29,6 @@ from lenswatch.server.db.tables.core import (
     tallies,
     users,
 )
-from lenswatch.server.db.tables.rollups import rollups
 from lenswatch.server.db.tables.feedback import (
     ANNOTATION_KINDS,
     VERDICTS,
@@ -38,6 +37,7 @@ from lenswatch.server.db.tables.feedback import (
     event_feedback,
 )
 from lenswatch.server.db.tables.references import reference_pictures
+from lenswatch.server.db.tables.rollups import rollups
 from lenswatch.server.db.tables.upkeep import leases
 from lenswatch.server.db.tables.watch import EVENT_KINDS, STATES, events, streams
 
@@ -65,8 +65,8 @@ __all__ = [
     "metadata",
     "permissions",
     "pictures",
-    "rollups",
     "reference_pictures",
+    "rollups",
     "rule_channels",
     "rule_states",
     "rules",
