@@ -3,6 +3,16 @@
 Moments are whole microseconds since 1970 in UTC: exact, comparable and indexable on every database.
 """
 
+from lenswatch.server.db.tables.alerts import (
+    CHANNEL_KINDS,
+    DELIVERY_STATES,
+    channels,
+    deliveries,
+    messages,
+    rule_channels,
+    rule_states,
+    rules,
+)
 from lenswatch.server.db.tables.base import metadata
 from lenswatch.server.db.tables.core import (
     api_keys,
@@ -30,11 +40,16 @@ from lenswatch.server.db.tables.upkeep import leases
 from lenswatch.server.db.tables.watch import EVENT_KINDS, STATES, events, streams
 
 __all__ = [
+    "ANNOTATION_KINDS",
+    "CHANNEL_KINDS",
+    "DELIVERY_STATES",
     "EVENT_KINDS",
     "STATES",
     "annotations_table",
     "api_keys",
+    "channels",
     "cursors",
+    "deliveries",
     "drift_feedback",
     "drift_tags",
     "drifts",
@@ -43,11 +58,15 @@ __all__ = [
     "experiments",
     "key_experiments",
     "leases",
+    "messages",
     "metadata",
     "permissions",
     "pictures",
     "reference_pictures",
     "rollups",
+    "rule_channels",
+    "rule_states",
+    "rules",
     "sessions",
     "settings",
     "streams",
