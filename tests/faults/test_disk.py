@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import multiprocessing
 import shutil
 import time
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ from lenswatch.outbox.rows import OutboxRows
 from lenswatch.outbox.sender import Sender
 from support.full import at_length
 from support.load import Load
-from support.node_processes import drift_job
+from support.node_processes import drift_job, post_before_and_after
 from support.small_disk import SmallDisk, small_disk
 from support.tracking_server import Server
 from support.waiting import until
@@ -107,6 +108,23 @@ def test_with_a_full_disk_new_jobs_take_the_place_of_old_pictures(
     missing = sum(job["shed"]["jobs"] for job in jobs if "shed" in job)
     assert len(jobs) + missing == 400
     assert counts.since is not None
+
+
+def test_old_jobs_are_given_up_when_the_temporary_folder_is_on_the_full_disk(
+    disk: SmallDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old fault: SQLite keeps what one statement changes in a temporary file from 64 KiB on."""
+    monkeypatch.setenv("SQLITE_TMPDIR", str(disk.folder))
+    spawn = multiprocessing.get_context("spawn")
+    posted, full, told = spawn.Event(), spawn.Event(), spawn.Queue()
+    given = (disk.folder / "node.db", 1000, posted, full, told)
+    process = spawn.Process(target=post_before_and_after, args=given)
+    process.start()
+    assert posted.wait(60)
+    disk.fill()
+    full.set()
+    assert told.get(timeout=120) > 1950
+    process.join(30)
 
 
 def test_a_verdict_takes_some_of_the_reserve_when_nothing_can_be_given_up(tmp_path: Path) -> None:

@@ -56,7 +56,9 @@ def open_engine(path: Path, busy_timeout: float, *, durable: bool = True) -> sa.
 def _prepare(durable: bool, connection: sqlite3.Connection, _record: Any) -> None:
     connection.isolation_level = None  # transactions are begun by us, not by the driver
     synchronous = "synchronous=FULL" if durable else "synchronous=OFF"
-    for pragma in ("foreign_keys=ON", synchronous, "journal_size_limit=16777216"):
+    # In memory, since the temporary folder may be on the full disk from which rows are to be deleted.
+    temporary = "temp_store=MEMORY"
+    for pragma in ("foreign_keys=ON", synchronous, "journal_size_limit=16777216", temporary):
         connection.execute(f"PRAGMA {pragma}")
 
 
