@@ -142,6 +142,7 @@ class NodeStore:
         self.clock = clock
         self._pruning = pruning or Pruning()
         self._short = False  # a transaction found no space, and there is little still
+        self._failed = False  # the last transaction found no space
         self._file = Opening(
             self.path, busy_timeout, self.reserve, durable=durable, repairs=repairs
         )
@@ -175,6 +176,7 @@ class NodeStore:
             except DiskFull:
                 self._make_space(leaving)
                 raise
+        self._failed = False
         self._file.check_current()
         if self._short:  # SQLite does it by itself in a large WAL only
             self._checkpoint()
@@ -185,11 +187,14 @@ class NodeStore:
             log.warning("%s: %s", self.path, notice)
 
     def _make_space(self, leaving: int) -> None:
-        """Let the WAL be written from its beginning again, and give it some reserve where it is small."""
-        self._short = True
+        """Let the WAL be written from its beginning again.
+
+        It gets some reserve where it is small, or where that alone did not help the last time.
+        """
         wal = self.path.with_name(f"{self.path.name}-wal")
-        if not wal.exists() or wal.stat().st_size < LARGE_WAL_BYTES:
+        if self._failed or not wal.exists() or wal.stat().st_size < LARGE_WAL_BYTES:
             self.reserve.release(leaving)
+        self._short = self._failed = True
         if not self._checkpoint() and self.reserve.release(leaving):
             self._checkpoint()
 
