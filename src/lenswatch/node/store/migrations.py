@@ -169,6 +169,14 @@ def _add_waiting(connection: sa.Connection) -> None:
     )
 
 
+def _add_sending(connection: sa.Connection) -> None:
+    """Add the table of jobs that the server may have by now."""
+    connection.exec_driver_sql(
+        """CREATE TABLE sending (
+            outbox_id INTEGER PRIMARY KEY REFERENCES outbox (id) ON DELETE CASCADE)"""
+    )
+
+
 MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (
     _create_tables,
     _name_answers,
@@ -179,4 +187,5 @@ MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (
     _keep_order,
     _add_originals,
     _add_waiting,
+    _add_sending,
 )

@@ -157,11 +157,12 @@ class NodeStore:
         return not self.path.exists() or not self.path.stat().st_size
 
     @contextmanager
-    def begin(self, *, leaving: int = 0) -> Iterator[Transaction]:
+    def begin(self, *, leaving: int = 0, hasty: bool = False) -> Iterator[Transaction]:
         """Open a write transaction: committed at the end, rolled back after an exception.
 
         Args:
             leaving: Pieces of the reserve that are not given back to a full disk for this transaction.
+            hasty: Do not wait for the disk, so that a power cut may undo it.
 
         Raises:
             DiskFull: There is no space for it. Some was made, so that another try may succeed.
@@ -169,7 +170,8 @@ class NodeStore:
         self._file.ensure()
         with self._file.repaired(), self._file.alone():
             try:
-                with named_errors(self.path), self._file.writer.begin() as connection:
+                engine = self._file.hasty if hasty else self._file.writer
+                with named_errors(self.path), engine.begin() as connection:
                     transaction = Transaction(connection, self, leaving)
                     yield transaction
                     self._pruning.after(connection, transaction.answers_put)

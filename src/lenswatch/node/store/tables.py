@@ -17,6 +17,7 @@ __all__ = [
     "outbox",
     "pictures",
     "repairs",
+    "sending",
     "shedding",
     "waiting",
     "windows",
@@ -74,6 +75,11 @@ pictures = sa.Table(
     metadata,
     sa.Column("outbox_id", sa.ForeignKey("outbox.id", ondelete="CASCADE"), primary_key=True),
     sa.Column("data", sa.LargeBinary, nullable=False),
+)
+sending = sa.Table(  # jobs that the server may have by now, until they leave the outbox
+    "sending",
+    metadata,
+    sa.Column("outbox_id", sa.ForeignKey("outbox.id", ondelete="CASCADE"), primary_key=True),
 )
 lease = sa.Table(
     "lease",
