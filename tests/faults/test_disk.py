@@ -19,6 +19,7 @@ from lenswatch.config import Config, StorageConfig, TrackingConfig, load_config
 from lenswatch.errors import DiskFull, ImageError
 from lenswatch.node.observe import TRIES, Node
 from lenswatch.node.request import FOR_SENDING, Request, open_store
+from lenswatch.node.store.shedding import LEAST_ANSWERS
 from lenswatch.node.store.space import space_of
 from lenswatch.node.store.store import NodeStore
 from lenswatch.outbox.rows import OutboxRows
@@ -100,6 +101,9 @@ def test_with_a_full_disk_new_jobs_take_the_place_of_old_pictures(
     recorded = [answer["recorded"] for answer in answers]
     assert sum(recorded) > 390
     assert recorded[-1]
+    assert node.store.answer("e0") is None, "the oldest answers went first"
+    for i in range(400 - LEAST_ANSWERS, 400):
+        assert node.observe(camera(i), Request(event_id=f"e{i}")) == answers[i]
     counts = space_of(node.store).counts
     assert counts.pictures > 0
     jobs = parameters_of(node.store)
