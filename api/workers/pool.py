@@ -124,7 +124,9 @@ class WorkerPool:
             if not answer.cancelled():
                 return answer.result()
             if self._loop.time() > given_up:
-                raise WorkerError(f"no worker process took the call, and the last one {worker.reason}")
+                raise WorkerError(
+                    f"no worker process took the call, and the last one {worker.reason}"
+                )
 
     async def _wait(self, worker: Worker, answer: asyncio.Future[Any], seconds: float) -> None:
         """Wait for the answer, tell when that takes far longer than usual, and end the process at last."""

@@ -67,6 +67,7 @@ class Opening:
             StoreDamaged: It was damaged, and is repaired by now.
             StoreError: It cannot be used.
         """
+        self._damage.tell()
         if self.is_current:
             return
         with self._opening:

@@ -6,6 +6,7 @@ of processes and threads may use one file.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -149,7 +150,10 @@ class NodeStore:
         try:
             self.again(self._file.ensure)
         except DiskFull as error:
-            log.warning("nothing is recorded until node.db can be opened: %s", error)
+            said = str(error)
+        else:
+            return
+        log.warning("nothing is recorded until node.db can be opened: %s", said)
 
     @property
     def is_empty(self) -> bool:
@@ -231,10 +235,9 @@ class NodeStore:
         Raises:
             StoreError: The file cannot be used, or was damaged twice.
         """
-        try:
+        with contextlib.suppress(StoreDamaged):
             return work()
-        except StoreDamaged:
-            return work()
+        return work()
 
     def answer(self, event_id: str) -> Answer | None:
         """Return the first answer to `event_id`, None if there is none or it is no longer kept."""
