@@ -230,11 +230,11 @@ class OutboxRows:
         given up again.
         """
         values = {"ids": [row.id for row in rows]}
-        with self._store.read() as connection:
+        with self.store.read() as connection:
             claimed = set(connection.execute(_CLAIMED, values).scalars())
         if claimed.issuperset(values["ids"]):
             return list(rows)
-        with self._store.begin(hasty=True) as transaction:
+        with self.store.begin(hasty=True) as transaction:
             transaction.connection.execute(_CLAIM, values)
             now = _JOB.where(_IDS).order_by(outbox.c.id)
             return _rows(transaction.connection.execute(now, values))
