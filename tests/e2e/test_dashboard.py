@@ -44,7 +44,7 @@ def fouled(server: Server) -> str:
 
 
 def scored(minute: int, **others: Any) -> dict[str, Any]:
-    """What the node says of a lens that gets dirty from minute 30 on."""
+    """Answers of the node on a lens that gets dirty from minute 30 on."""
     drift, warning = minute >= 30, minute >= 30 or 20 <= minute <= 22
     names = ["partly covered", "blurred", "darker"] if drift else []
     return {
