@@ -45,7 +45,7 @@ from lenswatch.server.jobs import api as jobs_api
 from lenswatch.server.jobs import live, pictures, series
 from lenswatch.server.pages import account, dashboard
 from lenswatch.server.pages.rendering import refuse
-from lenswatch.server.upkeep.chores import CHORES
+from lenswatch.server.upkeep.chores import chores
 from lenswatch.server.upkeep.service import Upkeep
 from lenswatch.server.values.refusals import NO_DATABASE, Refusal
 
@@ -74,6 +74,7 @@ def create_app(
     app.state.metrics = Metrics(database)
     authenticator = _authenticator(config, database, app)
     app.state.services = Services(database, authenticator, config.server.max_body_bytes, limits)
+    app.state.upkeep = Upkeep(database, chores(config), app.state.log)
     app.router.routes += [*health.routes(), *_api_mounts(app), *dashboard.routes]
     if config.server.auth.mode != "none":
         app.router.routes += account.routes
@@ -131,7 +132,7 @@ def _authenticator(config: Config, database: Database, app: Starlette) -> Authen
 @asynccontextmanager
 async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     services: Services = app.state.services
-    upkeep = Upkeep(services.database, CHORES, app.state.log)
+    upkeep: Upkeep = app.state.upkeep
     upkeep.start()
     yield
     services.stopping.set()

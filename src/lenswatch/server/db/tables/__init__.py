@@ -3,6 +3,17 @@
 Moments are whole microseconds since 1970 in UTC: exact, comparable and indexable on every database.
 """
 
+from lenswatch.server.db.tables.alerts import (
+    CHANNEL_KINDS,
+    DELIVERY_STATES,
+    channels,
+    deliveries,
+    messages,
+    rule_channels,
+    rule_states,
+    rules,
+    shed_jobs,
+)
 from lenswatch.server.db.tables.base import metadata
 from lenswatch.server.db.tables.core import (
     api_keys,
@@ -23,21 +34,30 @@ from lenswatch.server.db.tables.upkeep import leases
 from lenswatch.server.db.tables.watch import EVENT_KINDS, STATES, events, streams
 
 __all__ = [
+    "CHANNEL_KINDS",
+    "DELIVERY_STATES",
     "EVENT_KINDS",
     "STATES",
     "api_keys",
+    "channels",
     "cursors",
+    "deliveries",
     "drift_tags",
     "drifts",
     "events",
     "experiments",
     "key_experiments",
     "leases",
+    "messages",
     "metadata",
     "permissions",
     "pictures",
+    "rule_channels",
+    "rule_states",
+    "rules",
     "sessions",
     "settings",
+    "shed_jobs",
     "streams",
     "tag_tallies",
     "tallies",
