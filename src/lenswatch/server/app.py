@@ -42,7 +42,7 @@ from lenswatch.server.identity.oidc import OidcBearer
 from lenswatch.server.identity.oidc_login import OidcLogin
 from lenswatch.server.identity.sessions import SessionStore, shared_secret
 from lenswatch.server.jobs import api as jobs_api
-from lenswatch.server.jobs import live, pictures, series
+from lenswatch.server.jobs import live, pictures, series, storage
 from lenswatch.server.pages import account, dashboard
 from lenswatch.server.pages.rendering import refuse
 from lenswatch.server.upkeep.chores import chores
@@ -143,7 +143,7 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
 def _api_mounts(app: Starlette) -> list[Mount]:
     operations = [
         operation
-        for module in (users, experiments_api, jobs_api, pictures, series, live)
+        for module in (users, experiments_api, jobs_api, pictures, series, live, storage)
         for operation in module.operations.all
     ]
     contract = [operation for operation in operations if not operation.extension]

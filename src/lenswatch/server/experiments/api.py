@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from starlette.responses import Response
 
 from lenswatch.server.db.tables import cursors, experiments, permissions
+from lenswatch.server.experiments.erasing import erase, hide
 from lenswatch.server.http.bodies import ExperimentBody, Permission, QueryBody
 from lenswatch.server.http.operations import Call, Operations, Who, reply
 from lenswatch.server.http.paging import page_schema, paged, slice_of
@@ -25,7 +26,7 @@ from lenswatch.server.values.storable import digest
 
 __all__ = ["find", "operations", "require"]
 
-DELETE_SECONDS = 600.0  # for all the jobs of an experiment
+ERASED_AT_ONCE = 500  # rows of an experiment that is deleted
 
 operations = Operations()
 _FIELDS = Fields(
@@ -176,13 +177,10 @@ def replace_experiment(call: Call) -> Response:
     refusals=(401, 403, 404),
 )
 def delete_experiment(call: Call) -> Response:
-    """Delete an experiment with its jobs and pictures."""
+    """Delete an experiment with its jobs and pictures, of which many are deleted soon afterwards."""
     number = require("Manage", call)["number"]
-    cursor = select(cursors.c.seq).where(cursors.c.experiment == number).with_for_update()
-    if call.connection.execute(cursor).first() is None:  # deleted meanwhile
-        raise not_found("Experiment")
-    with call.services.database.limited(call.connection, DELETE_SECONDS):
-        call.connection.execute(delete(experiments).where(experiments.c.number == number))
+    hide(call.connection, number)
+    erase(call.connection, number, ERASED_AT_ONCE)
     return Response(status_code=204)
 
 

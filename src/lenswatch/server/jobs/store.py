@@ -31,7 +31,7 @@ from lenswatch.server.values import stamps
 from lenswatch.server.values.refusals import not_found
 from lenswatch.wire import EVENT_ID, JOB_STATUSES, SCHEMA_VERSION, STREAM, TAG_LENGTH
 
-__all__ = ["DriftRecord", "change", "record", "remove", "store"]
+__all__ = ["DriftRecord", "change", "lock", "record", "remove", "store"]
 
 Job = Mapping[Any, Any]
 DAY_MICROSECONDS = 24 * 3600 * 10**6
@@ -156,6 +156,17 @@ def record(row: Job) -> dict[str, Any]:
         "tags": row["tags"],
         "parameters": row["parameters"],
     }
+
+
+def lock(connection: Connection, experiment: int) -> None:
+    """Lock the experiment's cursor, for a change of what belongs to its jobs.
+
+    Raises:
+        Refusal: 404 if the experiment was deleted meanwhile.
+    """
+    cursor = select(cursors.c.seq).where(cursors.c.experiment == experiment).with_for_update()
+    if connection.execute(cursor).first() is None:
+        raise not_found("Experiment")
 
 
 def _advance(connection: Connection, experiment: int, steps: int, irregular: bool) -> int:

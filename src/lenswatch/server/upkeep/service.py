@@ -26,7 +26,10 @@ __all__ = ["LEASE_SECONDS", "Chore", "Upkeep", "hold"]
 
 LEASE_SECONDS = 20.0
 _LOOK_SECONDS = 1.0  # between two looks at the lease and at the chores
-_NAMES = {False: "upkeep", True: "slow upkeep"}  # of threads and leases, by whether their chores are slow
+_NAMES = {
+    False: "upkeep",
+    True: "slow upkeep",
+}  # of threads and leases, by whether their chores are slow
 
 
 def _nothing() -> None:

@@ -30,7 +30,13 @@ from lenswatch.server.db.tables.core import (
     tallies,
     users,
 )
-from lenswatch.server.db.tables.upkeep import leases
+from lenswatch.server.db.tables.upkeep import (
+    import_positions,
+    leases,
+    picture_index,
+    retention,
+    storage,
+)
 from lenswatch.server.db.tables.watch import EVENT_KINDS, STATES, events, streams
 
 __all__ = [
@@ -46,18 +52,22 @@ __all__ = [
     "drifts",
     "events",
     "experiments",
+    "import_positions",
     "key_experiments",
     "leases",
     "messages",
     "metadata",
     "permissions",
+    "picture_index",
     "pictures",
+    "retention",
     "rule_channels",
     "rule_states",
     "rules",
     "sessions",
     "settings",
     "shed_jobs",
+    "storage",
     "streams",
     "tag_tallies",
     "tallies",
