@@ -42,7 +42,7 @@ from lenswatch.server.identity.oidc import OidcBearer
 from lenswatch.server.identity.oidc_login import OidcLogin
 from lenswatch.server.identity.sessions import SessionStore, shared_secret
 from lenswatch.server.jobs import api as jobs_api
-from lenswatch.server.jobs import live, pictures, series, storage
+from lenswatch.server.jobs import live, pictures, retention, series, storage
 from lenswatch.server.pages import account, dashboard
 from lenswatch.server.pages.rendering import refuse
 from lenswatch.server.upkeep.chores import chores
@@ -73,7 +73,9 @@ def create_app(
     app.state.log = make_log(config.server.log_level)
     app.state.metrics = Metrics(database)
     authenticator = _authenticator(config, database, app)
-    app.state.services = Services(database, authenticator, config.server.max_body_bytes, limits)
+    app.state.services = Services(
+        database, authenticator, config.server.max_body_bytes, limits, config.server
+    )
     app.state.upkeep = Upkeep(database, chores(config), app.state.log)
     app.router.routes += [*health.routes(), *_api_mounts(app), *dashboard.routes]
     if config.server.auth.mode != "none":
@@ -143,7 +145,7 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
 def _api_mounts(app: Starlette) -> list[Mount]:
     operations = [
         operation
-        for module in (users, experiments_api, jobs_api, pictures, series, live, storage)
+        for module in (users, experiments_api, jobs_api, pictures, series, live, storage, retention)
         for operation in module.operations.all
     ]
     contract = [operation for operation in operations if not operation.extension]

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, delete, select, update
 from starlette.responses import Response
 
 from lenswatch.server.db.database import insert_into
-from lenswatch.server.db.tables import picture_index, storage
+from lenswatch.server.db.tables import picture_index, storage, streams
 from lenswatch.server.experiments.api import require
 from lenswatch.server.http.operations import Call, Operations, Who, reply
 from lenswatch.server.http.records import Count, Record
@@ -86,6 +86,8 @@ def picture_stored(connection: Connection, job: Job, size: int) -> None:
 
 def pictures_deleted(connection: Connection, experiment: int, drifts: Sequence[int]) -> None:
     """Count that the pictures of these jobs were deleted, while the jobs stay."""
+    shown = (streams.c.experiment == experiment) & streams.c.last_pictured.in_(drifts)
+    connection.execute(update(streams).where(shown).values(last_pictured=None))
     sizes = _forget_pictures(connection, drifts)
     _add(connection, experiment, 0, 0, -len(sizes), -sum(sizes))
 

@@ -31,10 +31,11 @@ from lenswatch.server.values import stamps
 from lenswatch.server.values.refusals import not_found
 from lenswatch.wire import EVENT_ID, JOB_STATUSES, SCHEMA_VERSION, STREAM, TAG_LENGTH
 
-__all__ = ["DriftRecord", "change", "lock", "record", "remove", "store"]
+__all__ = ["CLOSED", "DriftRecord", "Job", "change", "expire", "lock", "record", "remove", "store"]
 
 Job = Mapping[Any, Any]
 DAY_MICROSECONDS = 24 * 3600 * 10**6
+CLOSED = "closed by the server:"  # begins the error of a job that never ended
 _CHUNK = 20  # values of one IN; with many more PostgreSQL may prefer a slower index
 
 
@@ -142,6 +143,16 @@ def remove(connection: Connection, job: Job) -> None:
     if not gone:
         raise not_found("Drift")
     keep(connection, job["experiment"], removed=gone)
+
+
+def expire(connection: Connection, experiment: int, numbers: Sequence[int]) -> None:
+    """Delete jobs that their experiment keeps no longer, with their pictures. Roll-ups of them stay."""
+    if not numbers:
+        return
+    _advance(connection, experiment, 1, False)
+    here = drifts.c.number.in_(numbers)
+    gone = connection.execute(delete(drifts).where(here).returning(drifts)).mappings().all()
+    keep(connection, experiment, expired=gone)
 
 
 def record(row: Job) -> dict[str, Any]:
