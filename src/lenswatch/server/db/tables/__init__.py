@@ -42,14 +42,31 @@ from lenswatch.server.db.tables.watch import EVENT_KINDS, STATES, events, stream
 __all__ = [
     "CHANNEL_KINDS",
     "DELIVERY_STATES",
+from lenswatch.server.db.tables.feedback import (
+    ANNOTATION_KINDS,
+    VERDICTS,
+    annotations_table,
+    drift_feedback,
+    event_feedback,
+)
+from lenswatch.server.db.tables.references import reference_pictures
+from lenswatch.server.db.tables.upkeep import leases
+from lenswatch.server.db.tables.watch import EVENT_KINDS, STATES, events, streams
+
+__all__ = [
+    "ANNOTATION_KINDS",
     "EVENT_KINDS",
     "STATES",
+    "VERDICTS",
+    "annotations_table",
     "api_keys",
     "channels",
     "cursors",
     "deliveries",
+    "drift_feedback",
     "drift_tags",
     "drifts",
+    "event_feedback",
     "events",
     "experiments",
     "import_positions",
@@ -64,6 +81,7 @@ __all__ = [
     "rule_channels",
     "rule_states",
     "rules",
+    "reference_pictures",
     "sessions",
     "settings",
     "shed_jobs",
