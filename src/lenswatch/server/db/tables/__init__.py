@@ -30,6 +30,14 @@ from lenswatch.server.db.tables.core import (
     tallies,
     users,
 )
+from lenswatch.server.db.tables.feedback import (
+    ANNOTATION_KINDS,
+    VERDICTS,
+    annotations_table,
+    drift_feedback,
+    event_feedback,
+)
+from lenswatch.server.db.tables.references import reference_pictures
 from lenswatch.server.db.tables.upkeep import (
     import_positions,
     leases,
@@ -40,21 +48,9 @@ from lenswatch.server.db.tables.upkeep import (
 from lenswatch.server.db.tables.watch import EVENT_KINDS, STATES, events, streams
 
 __all__ = [
+    "ANNOTATION_KINDS",
     "CHANNEL_KINDS",
     "DELIVERY_STATES",
-from lenswatch.server.db.tables.feedback import (
-    ANNOTATION_KINDS,
-    VERDICTS,
-    annotations_table,
-    drift_feedback,
-    event_feedback,
-)
-from lenswatch.server.db.tables.references import reference_pictures
-from lenswatch.server.db.tables.upkeep import leases
-from lenswatch.server.db.tables.watch import EVENT_KINDS, STATES, events, streams
-
-__all__ = [
-    "ANNOTATION_KINDS",
     "EVENT_KINDS",
     "STATES",
     "VERDICTS",
@@ -77,11 +73,11 @@ __all__ = [
     "permissions",
     "picture_index",
     "pictures",
+    "reference_pictures",
     "retention",
     "rule_channels",
     "rule_states",
     "rules",
-    "reference_pictures",
     "sessions",
     "settings",
     "shed_jobs",
