@@ -24,7 +24,7 @@ __all__ = ["server"]
 @click.option("--database", help="SQLAlchemy URL. Default: server.database.")
 @click.option("--root-path", help="Path that a proxy serves it under. Default: server.root_path.")
 @click.option("--migrate/--no-migrate", default=True, help="Upgrade an older database first.")
-def server(context: click.Context, config: Config, migrate: bool, **options: Any) -> None:
+def server(context: click.Context, /, config: Config, migrate: bool, **options: Any) -> None:
     """Run the tracking server."""
     if context.invoked_subcommand:
         return

@@ -179,7 +179,7 @@ def test_jobs_arrive_between_the_batches(
         return bool(connection.get_execution_options().get("lenswatch_write"))
 
     stopping = _Between(lambda: send(None))
-    while expire(OFF, database, stopping):  # type: ignore[arg-type]
+    while expire(OFF, database, stopping):
         pass
     other.close()
     assert len(writes) == 6

@@ -7,6 +7,7 @@ An experiment that is deleted disappears at once. Its rows are deleted in batche
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 from sqlalchemy import Connection, Table, delete, select, tuple_, update
 
@@ -36,8 +37,9 @@ def hide(connection: Connection, number: int) -> None:
         table = metadata.tables[name]
         connection.execute(delete(table).where(table.c.experiment == number))
     nobody = str(uuid.uuid4())
-    values = {"id": nobody, "name": nobody, "name_digest": digest(nobody), "description": None}
-    values |= {"public": False, "permissions": [], "deleted_at": stamps.now()}
+    values: dict[str, Any] = {"id": nobody, "name": nobody, "name_digest": digest(nobody)}
+    values |= {"description": None, "public": False, "permissions": []}
+    values["deleted_at"] = stamps.now()
     connection.execute(update(experiments).where(experiments.c.number == number).values(values))
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 
 import sqlalchemy as sa
 from alembic import op
@@ -95,7 +96,8 @@ def _list_pictures() -> None:
 
 def _measure() -> None:
     connection = op.get_bind()
-    jobs, sizes = Counter(), Counter()
+    jobs: Counter[int] = Counter()
+    sizes: Counter[int] = Counter()
     for experiment, count, size in _sizes_of_jobs(connection):
         jobs[experiment] += count
         sizes[experiment] += size
@@ -114,16 +116,17 @@ def _measure() -> None:
         )
 
 
-def _sizes_of_jobs(connection: sa.Connection):
+def _sizes_of_jobs(connection: sa.Connection) -> Iterator[tuple[int, int, int]]:
     """Yield experiments with a number of jobs and their bytes, as `lenswatch.server.jobs.storage` counts."""
     if connection.dialect.name == "sqlite":  # which keeps JSON as it was written
-        yield from connection.execute(
+        measured = connection.execute(
             sa.text(
                 "SELECT experiment, count(*), sum(length(CAST(parameters AS BLOB))"
                 " + length(CAST(tags AS BLOB)) + length(CAST(model AS BLOB)))"
                 " FROM drifts GROUP BY experiment"
             )
         )
+        yield from map(tuple, measured)
         return
     last = 0
     while True:
