@@ -45,6 +45,7 @@ from lenswatch.server.identity.oidc_login import OidcLogin
 from lenswatch.server.identity.sessions import SessionStore, shared_secret
 from lenswatch.server.jobs import api as jobs_api
 from lenswatch.server.jobs import (
+    exports,
     live,
     pictures,
     reference_pictures,
@@ -61,7 +62,17 @@ from lenswatch.server.values.refusals import NO_DATABASE, Refusal
 __all__ = ["check_auth", "create_app"]
 
 _CONTRACT = (users, experiments_api, jobs_api)
-_OURS = (pictures, reference_pictures, series, live, storage, retention, annotations_api, verdicts)
+_OURS = (
+    pictures,
+    reference_pictures,
+    series,
+    live,
+    storage,
+    retention,
+    exports,
+    annotations_api,
+    verdicts,
+)
 Responder = Callable[[Request, Refusal], Awaitable[Response]]
 _MESSAGES = {404: "Not found.", 503: NO_DATABASE}
 _CORS_METHODS = ("GET", "OPTIONS", "PUT", "POST", "PATCH", "DELETE")

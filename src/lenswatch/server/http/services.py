@@ -15,6 +15,7 @@ from lenswatch.server.identity.identity import Authenticator
 
 __all__ = ["DEFAULT_LIMITS", "SEARCHES", "Limits", "Services"]
 
+EXPORTS = 2  # run at once in a process, each with a connection to the database
 SEARCHES = 4  # run at once in a process, so that slow ones leave threads for other requests
 
 
@@ -55,4 +56,5 @@ class Services:
         self.readers = anyio.CapacityLimiter(POOL_SIZE)
         self.searchers = anyio.CapacityLimiter(SEARCHES)
         self.writers = anyio.CapacityLimiter(1 if self.database.sqlite else POOL_SIZE // 2)
+        self.exporters = anyio.CapacityLimiter(EXPORTS)
         self.scalers = anyio.CapacityLimiter(1)  # scaling a picture takes much memory
