@@ -67,9 +67,9 @@ def selected(experiment: int, args: Mapping[str, Any]) -> ColumnElement[bool]:
     for tag in filter(None, map(str.strip, args.get("tags", "").split(","))):
         found &= FIELDS.members["tags"]((tag,))
     if "from_" in args:
-        found &= drifts.c.created_at >= stamps.microseconds(args["from_"])
+        found &= drifts.c.taken_at >= stamps.microseconds(args["from_"])
     if "to" in args:
-        found &= drifts.c.created_at < stamps.microseconds(args["to"])
+        found &= drifts.c.taken_at < stamps.microseconds(args["to"])
     return found
 
 

@@ -27,11 +27,23 @@ from lenswatch.server.jobs.bulk import from_records
 from lenswatch.server.jobs.derived import keep
 from lenswatch.server.jobs.lateness import late_after, mark_late
 from lenswatch.server.jobs.tallies import insert_tags
+from lenswatch.server.jobs.verdicts import verdict_of
 from lenswatch.server.values import stamps
 from lenswatch.server.values.refusals import not_found
 from lenswatch.wire import EVENT_ID, JOB_STATUSES, SCHEMA_VERSION, STREAM, TAG_LENGTH
 
-__all__ = ["CLOSED", "DriftRecord", "Job", "change", "expire", "lock", "record", "remove", "store"]
+__all__ = [
+    "CLOSED",
+    "DriftRecord",
+    "Job",
+    "adopt",
+    "change",
+    "expire",
+    "lock",
+    "record",
+    "remove",
+    "store",
+]
 
 Job = Mapping[Any, Any]
 DAY_MICROSECONDS = 24 * 3600 * 10**6
@@ -64,7 +76,44 @@ def store(connection: Connection, experiment: int, jobs: Sequence[Job]) -> list[
     rows[0]["created_at"] = _following(connection, experiment, rows[0]["created_at"])
     for earlier, later in itertools.pairwise(rows):
         later["created_at"] = max(later["created_at"], earlier["created_at"] + 1)
+    for row in rows:
+        row |= _judged(row)
     mark_late(connection, experiment, rows)
+    return _keep(connection, experiment, rows)
+
+
+def adopt(connection: Connection, experiment: int, jobs: Sequence[Job]) -> list[tuple[Job, bool]]:
+    """Store `jobs` of another server with their own `id` and `created_at`, in the order of the latter.
+
+    Returns:
+        As `store`. A job that arrived before one that its stream has already is late.
+    """
+    if not jobs:
+        return []
+    seq = _advance(connection, experiment, len(jobs), any(map(_irregular, jobs)))
+    rows = [_row(experiment, seq + i, job) for i, job in enumerate(jobs)]
+    for row in rows:
+        row |= _judged(row)
+    mark_late(connection, experiment, rows)
+    newest = {row["stream"]: _arrived(connection, experiment, row["stream"]) for row in rows}
+    for row in rows:
+        row["late"] = row["late"] or row["created_at"] < newest[row["stream"]]
+    return _keep(connection, experiment, rows)
+
+
+def _arrived(connection: Connection, experiment: int, stream: str | None) -> int:
+    """Return when the last job of a stream arrived; 0 without one."""
+    query = select(drifts.c.created_at).where(
+        drifts.c.experiment == experiment, drifts.c.stream == stream
+    )
+    query = query.order_by(drifts.c.created_at.desc(), drifts.c.number.desc()).limit(1)
+    return connection.execute(query).scalar() or 0
+
+
+def _keep(
+    connection: Connection, experiment: int, rows: list[dict[str, Any]]
+) -> list[tuple[Job, bool]]:
+    """Insert the rows whose events are new, with all that is kept from them."""
     numbers = _insert(connection, rows)
     fresh = {
         row["id"]: row | {"number": numbers[row["id"]]} for row in rows if row["id"] in numbers
@@ -121,6 +170,7 @@ def change(connection: Connection, old: Job, job: Job) -> Job:
         raise not_found("Drift")
     old = now
     values = _row(experiment, seq, job)
+    values |= _judged(values | {"created_at": old["created_at"]})
     del values["id"], values["created_at"]
     values["late"] = late_after(connection, values, old)
     new = (
@@ -202,6 +252,15 @@ def _row(experiment: int, seq: int, job: Job) -> dict[str, Any]:
         "stream": _fitting(STREAM, job["parameters"].get("stream")),
         "event_id": _event_key(job["parameters"].get("event_id")),
         **job,
+    }
+
+
+def _judged(row: Job) -> dict[str, Any]:
+    """Return the columns by which charts find a job."""
+    taken = stamps.capture(row["parameters"].get("captured_at"), row["created_at"])
+    return {
+        "taken_at": row["created_at"] if taken is None else taken,
+        "verdict": verdict_of(row),
     }
 
 

@@ -38,6 +38,7 @@ from lenswatch.server.db.tables.feedback import (
     event_feedback,
 )
 from lenswatch.server.db.tables.references import reference_pictures
+from lenswatch.server.db.tables.rollups import rollups
 from lenswatch.server.db.tables.upkeep import (
     import_positions,
     leases,
@@ -75,6 +76,7 @@ __all__ = [
     "pictures",
     "reference_pictures",
     "retention",
+    "rollups",
     "rule_channels",
     "rule_states",
     "rules",
