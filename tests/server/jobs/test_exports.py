@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from lenswatch.server.db.database import Database
 from lenswatch.server.jobs import exports, store
-from lenswatch.server.jobs.export_formats import _cell
+from lenswatch.server.jobs.export_formats import _cell, make_format
 from support.jobs_of_the_past import number_of, put
 from support.samples import JOB
 from support.servers import served
@@ -186,7 +186,7 @@ def test_an_export_shows_one_state(local: Any, large: Any) -> None:
         | {"number": number_of(database, experiment), "created_at": 0}
         | {"description": None},
         {},
-        exports.make_format("jsonl"),
+        make_format("jsonl"),
     )
     pieces = [reading.next_piece()]
     local.drift(experiment)

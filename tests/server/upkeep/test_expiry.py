@@ -162,8 +162,8 @@ def test_jobs_arrive_between_the_batches(
     """The deletion of many jobs is never one transaction, and leaves new ones in peace."""
     put(database, pier, [20] * 300)
     wish(local, pier, jobs_days=10)
-    monkeypatch.setattr("lenswatch.server.upkeep.pace._FIRST", 50)
-    monkeypatch.setattr("lenswatch.server.upkeep.pace._MOST", 50)
+    for name in ("_FEWEST", "_FIRST", "_MOST"):
+        monkeypatch.setattr(f"lenswatch.server.upkeep.pace.{name}", 50)
     sent: list[str] = []
     sizes: list[int] = []
 

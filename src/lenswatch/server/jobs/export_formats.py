@@ -19,8 +19,10 @@ __all__ = ["FORMATS", "Format", "make_format"]
 
 Job = Mapping[Any, Any]
 FORMATS = ("csv", "jsonl", "parquet")
-_NUMBERS = ("distance", "drift_distance", "warning_distance")
-_NUMBERS += ("score", "drift_score", "warning_score")
+_NUMBERS = (
+    *("distance", "drift_distance", "warning_distance"),
+    *("score", "drift_score", "warning_score"),
+)
 _BOOLEANS = ("warning", "can_alarm")
 _GROUP_ROWS, _GROUP_BYTES = 20_000, 4 * 2**20  # of a row group of Parquet, whichever comes first
 # Spreadsheets take text with such a beginning for a formula. Where ";" separates cells, one begins after it.
@@ -48,7 +50,8 @@ def make_format(name: str) -> Format:
     Raises:
         Refusal: 501 if this installation cannot write it.
     """
-    return {"csv": Csv, "jsonl": JsonLines, "parquet": Parquet}[name]()
+    made: dict[str, type[Format]] = {"csv": Csv, "jsonl": JsonLines, "parquet": Parquet}
+    return made[name]()
 
 
 class JsonLines:

@@ -87,7 +87,8 @@ class Importer:
         try:
             new = self.reader.experiment(item.record)
         except Rejected as rejected:
-            return self._rejected(item, str(rejected))
+            self._rejected(item, str(rejected))
+            return None
         with self.database.write() as connection:
             query = select(experiments).where(experiments.c.id == new["id"])
             known = connection.execute(query).mappings().first()
