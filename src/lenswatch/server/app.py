@@ -47,11 +47,14 @@ from lenswatch.server.identity.sessions import SessionStore, shared_secret
 from lenswatch.server.jobs import api as jobs_api
 from lenswatch.server.jobs import (
     events,
+    exports,
     live,
     overview,
     pictures,
     reference_pictures,
+    retention,
     series,
+    storage,
     streams,
 )
 from lenswatch.server.jobs.state_rebuild import refresh
@@ -67,6 +70,9 @@ _CONTRACT = (users, experiments_api, jobs_api)
 _JOBS = (pictures, reference_pictures, series, live, streams, events, overview)
 _OURS = (
     *_JOBS,
+    storage,
+    retention,
+    exports,
     annotations_api,
     verdicts,
     quality,
@@ -99,7 +105,7 @@ def create_app(
     app.state.metrics = Metrics(database)
     authenticator = _authenticator(config, database, app)
     app.state.services = Services(
-        database, authenticator, config.server.max_body_bytes, limits, config.server.alerts
+        database, authenticator, config.server.max_body_bytes, limits, config.server
     )
     app.state.upkeep = Upkeep(database, work, app.state.log)
     app.router.routes += [*health.routes(), *_api_mounts(app), *dashboard.routes]

@@ -36,7 +36,13 @@ from lenswatch.server.db.tables.feedback import (
 )
 from lenswatch.server.db.tables.references import reference_pictures
 from lenswatch.server.db.tables.rollups import rollups
-from lenswatch.server.db.tables.upkeep import leases
+from lenswatch.server.db.tables.upkeep import (
+    import_positions,
+    leases,
+    picture_index,
+    retention,
+    storage,
+)
 from lenswatch.server.db.tables.watch import EVENT_KINDS, STATES, events, streams
 
 __all__ = [
@@ -56,19 +62,24 @@ __all__ = [
     "event_feedback",
     "events",
     "experiments",
+    "import_positions",
     "key_experiments",
     "leases",
     "messages",
     "metadata",
     "permissions",
+    "picture_index",
     "pictures",
     "reference_pictures",
+    "retention",
     "rollups",
     "rule_channels",
     "rule_states",
     "rules",
     "sessions",
     "settings",
+    "shed_jobs",
+    "storage",
     "streams",
     "tag_tallies",
     "tallies",
