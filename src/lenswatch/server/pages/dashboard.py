@@ -14,16 +14,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from lenswatch.server.pages import assets
+from lenswatch.server.pages.actions import act
+from lenswatch.server.pages.overview import overview, pulse
 from lenswatch.server.pages.rendering import accepts, page
 
 __all__ = ["routes"]
 
 _CACHED = "public, max-age=31536000, immutable"
-
-
-def overview(request: Request) -> Response:
-    """Show all experiments; the script opens the only one at once."""
-    return page(request, "overview.html")
 
 
 def experiment(request: Request) -> Response:
@@ -59,6 +56,8 @@ def static(request: Request) -> Response:
 
 routes = [
     Route("/", overview),
+    Route("/pulse", pulse),
+    Route("/act", act, methods=["POST"]),
     Route("/experiment/{experiment_id}", experiment),
     Route("/static/{digest}/{name}", static),
 ]

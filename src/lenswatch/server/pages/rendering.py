@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
+from urllib.parse import urlencode
 
 import anyio.to_thread
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -18,9 +19,12 @@ from starlette.responses import HTMLResponse, Response
 from lenswatch.server.db.database import Outage
 from lenswatch.server.identity.account import Account
 from lenswatch.server.pages import assets
+from lenswatch.server.pages.look import duration, look_of, remember
+from lenswatch.server.pages.sketches import strip
+from lenswatch.server.pages.words import WORDS
 from lenswatch.server.values.refusals import Refusal
 
-__all__ = ["NOT_STORED", "Visitor", "accepts", "page", "refuse", "visitor_of"]
+__all__ = ["NOT_STORED", "Visitor", "accepts", "here", "page", "refuse", "visitor_of", "with_query"]
 
 NOT_STORED = {"Cache-Control": "no-store"}
 _HEADERS = {
@@ -54,7 +58,10 @@ _environment = Environment(
     loader=PackageLoader("lenswatch.server.pages", "templates"),
     autoescape=True,
     undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
 )
+_environment.globals.update(WORDS, duration=duration, strip=strip)
 
 
 @dataclass(frozen=True)
@@ -89,16 +96,24 @@ def page(
     """Return the page made of `template` and `values`; browsers do not store it for logged-in visitors."""
     visitor = visitor or visitor_of(request)
     account, base = _account(request), _base(request)
+    look, address = look_of(request), here(request)
+    token = account.form_token(request) if account else ""
     context = {
         "base": base,
+        "here": address,
+        "me": {"base": base, "here": address, "form": token},
+        "look": look,
+        "with_query": lambda **changes: with_query(request, **changes),
         "static": f"{base}/static/{assets.digest()}",
         "visitor": visitor,
-        "form": account.form_token(request) if account else "",
+        "form": token,
         **values,
     }
     stored = NOT_STORED if visitor.logged_in else {}
     content = _environment.get_template(template).render(context)
-    return HTMLResponse(content, code, headers=_HEADERS | stored | dict(headers or {}))
+    response = HTMLResponse(content, code, headers=_HEADERS | stored | dict(headers or {}))
+    remember(request, response)
+    return response
 
 
 async def refuse(request: Request, refusal: Refusal) -> Response:
@@ -154,6 +169,18 @@ def _again(request: Request, code: int) -> str | None:
     if request.method == "POST":
         return f"{_base(request)}/keys" if _part(request) == "keys" else None
     return "" if code >= 500 else None
+
+
+def here(request: Request) -> str:
+    """Return the page's own address below the server's root, without what a finished action left in it."""
+    return _path(request).lstrip("/") + with_query(request, done=None, of=None, undo=None)
+
+
+def with_query(request: Request, **changes: Any) -> str:
+    """Return the query string of the page with these parameters changed; None removes one."""
+    kept = [(key, value) for key, value in request.query_params.multi_items() if key not in changes]
+    kept += [(key, str(value)) for key, value in changes.items() if value not in (None, "")]
+    return f"?{urlencode(kept)}" if kept else "?"
 
 
 def _account(request: Request) -> Account | None:
