@@ -15,7 +15,9 @@ from starlette.routing import Route
 
 from lenswatch.server.pages import assets
 from lenswatch.server.pages.actions import act
-from lenswatch.server.pages.overview import overview, pulse
+from lenswatch.server.pages.event import event
+from lenswatch.server.pages.overview import overview
+from lenswatch.server.pages.pulse import pulse
 from lenswatch.server.pages.rendering import accepts, page
 
 __all__ = ["routes"]
@@ -59,5 +61,6 @@ routes = [
     Route("/pulse", pulse),
     Route("/act", act, methods=["POST"]),
     Route("/experiment/{experiment_id}", experiment),
+    Route("/experiment/{experiment_id}/event/{event_id}", event),
     Route("/static/{digest}/{name}", static),
 ]

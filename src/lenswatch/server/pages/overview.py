@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -10,7 +9,7 @@ from typing import Any
 
 import anyio.to_thread
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from lenswatch.server.pages.asking import Asker
 from lenswatch.server.pages.callers import rights_of
@@ -20,9 +19,10 @@ from lenswatch.server.pages.rendering import page
 from lenswatch.server.pages.words import STATES, TROUBLES
 from lenswatch.server.values import stamps
 
-__all__ = ["overview", "pulse"]
+__all__ = ["overview"]
 
 _MOST_CARDS = 20
+_AT_ONCE = 1000  # streams of one answer
 _STORM = 5  # cameras of one experiment in the same trouble
 _STORM_MICROSECONDS = 10 * 60 * 1_000_000  # within which they fall
 _OPEN_GROUP = 60  # cameras of a group that is not folded
@@ -50,7 +50,7 @@ async def overview(request: Request) -> Response:
     """Show all cameras, those in trouble first."""
     asker, query = Asker(request), request.query_params
     asked = {name: query.get(name, "") for name in ("q", "state", "experiment")}
-    answer = await asker.get("/overview", **asked)
+    answer = await _all(asker, asked)
     groups = _grouped(answer["streams"])
     rights = await rights_of(request, [entry["id"] for entry in answer["experiments"]])
     known = groups.known[:_MOST_CARDS]
@@ -76,11 +76,17 @@ async def overview(request: Request) -> Response:
     return await anyio.to_thread.run_sync(lambda: page(request, "overview.html", **context))
 
 
-async def pulse(request: Request) -> Response:
-    """Tell whether anything on the overview may have changed, in a few bytes."""
-    answer = await Asker(request).get("/overview", limit=1)
-    told = repr((answer["counts"], answer["trouble"], answer.get("pulse")))
-    return JSONResponse({"pulse": hashlib.sha256(told.encode()).hexdigest()[:16]})
+async def _all(asker: Asker, asked: Mapping[str, str]) -> dict[str, Any]:
+    """Return the overview with all its streams, however many there are."""
+    answer = dict(await asker.get("/overview", limit=_AT_ONCE, **asked))
+    while answer["streams"] and len(answer["streams"]) % _AT_ONCE == 0:
+        last = answer["streams"][-1]
+        after = f"{last['experiment']}/{last['stream'] or '-'}"
+        more = await asker.get("/overview", limit=_AT_ONCE, after=after, **asked)
+        if not more["streams"]:
+            break
+        answer["streams"] = [*answer["streams"], *more["streams"]]
+    return answer
 
 
 def _numbers(answer: Mapping[str, Any]) -> dict[str, Any]:
