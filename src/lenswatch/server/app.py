@@ -22,6 +22,8 @@ from lenswatch.server.db.database import Database, Outage, QueryRefused
 from lenswatch.server.db.upgrade import prepare
 from lenswatch.server.experiments import api as experiments_api
 from lenswatch.server.experiments import users
+from lenswatch.server.feedback import annotations as annotations_api
+from lenswatch.server.feedback import verdicts
 from lenswatch.server.http import execute, health, openapi
 from lenswatch.server.http.guard import LoopbackOnly
 from lenswatch.server.http.logs import make_log
@@ -42,7 +44,7 @@ from lenswatch.server.identity.oidc import OidcBearer
 from lenswatch.server.identity.oidc_login import OidcLogin
 from lenswatch.server.identity.sessions import SessionStore, shared_secret
 from lenswatch.server.jobs import api as jobs_api
-from lenswatch.server.jobs import live, pictures, series
+from lenswatch.server.jobs import live, pictures, reference_pictures, series
 from lenswatch.server.pages import account, dashboard
 from lenswatch.server.pages.rendering import refuse
 from lenswatch.server.upkeep.chores import CHORES
@@ -51,6 +53,8 @@ from lenswatch.server.values.refusals import NO_DATABASE, Refusal
 
 __all__ = ["check_auth", "create_app"]
 
+_CONTRACT = (users, experiments_api, jobs_api)
+_OURS = (pictures, reference_pictures, series, live, annotations_api, verdicts)
 Responder = Callable[[Request, Refusal], Awaitable[Response]]
 _MESSAGES = {404: "Not found.", 503: NO_DATABASE}
 _CORS_METHODS = ("GET", "OPTIONS", "PUT", "POST", "PATCH", "DELETE")
@@ -141,9 +145,7 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
 
 def _api_mounts(app: Starlette) -> list[Mount]:
     operations = [
-        operation
-        for module in (users, experiments_api, jobs_api, pictures, series, live)
-        for operation in module.operations.all
+        operation for module in (*_CONTRACT, *_OURS) for operation in module.operations.all
     ]
     contract = [operation for operation in operations if not operation.extension]
     app.state.api = _api("latest", operations, app.state)  # pages ask it too

@@ -32,8 +32,14 @@ OURS = {
     "/experiment/{experiment_id}/drift/batch": {"post"},
     "/experiment/{experiment_id}/drift/live": {"get"},
     "/experiment/{experiment_id}/drift/{drift_id}/image": {"get", "put"},
+    "/experiment/{experiment_id}/reference/{reference}": {"get"},
+    "/experiment/{experiment_id}/reference/{reference}/picture/{name}": {"get", "put"},
     "/experiment/{experiment_id}/series": {"get"},
     "/experiment/{experiment_id}/streams": {"get"},
+    "/experiment/{experiment_id}/annotation": {"get", "post"},
+    "/experiment/{experiment_id}/annotation/{annotation_id}": {"put", "delete"},
+    "/experiment/{experiment_id}/drift/{drift}/feedback": {"get", "put", "delete"},
+    "/experiment/{experiment_id}/event/{event_id}/feedback": {"get", "put", "delete"},
 }
 
 
@@ -114,6 +120,15 @@ def test_what_is_written_is_what_the_document_says(local: Any) -> None:
     check("put", f"{drift}/image", **image)
     for searched in ("/user", "/experiment", f"{experiment}/drift"):
         assert check("post", f"{searched}/search", json={})
+    note = {"kind": "note", "begins_at": "2026-06-01", "ends_at": "2026-06-02"}
+    annotation = check("post", f"{experiment}/annotation", 201, json=note)
+    ids["annotation_id"] = annotation["id"]
+    check("put", f"{experiment}/annotation/{{annotation_id}}", json={"kind": "note"})
+    assert len(check("get", f"{experiment}/annotation")) == 1
+    ids["drift"] = "e"
+    feedback = f"{experiment}/drift/{{drift}}/feedback"
+    check("put", feedback, json={"verdict": "true drift"})
+    check("get", feedback)
     assert len(check("get", f"{experiment}/streams")) == 2
     assert len(check("get", f"{experiment}/series")["id"]) == 2
 

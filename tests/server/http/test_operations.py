@@ -62,6 +62,7 @@ TABLE = {
     "PUT /experiment/E/drift/D": Row("Edit", 200, "Drift", "401 403 404 422", JOB),
     "DELETE /experiment/E/drift/D": Row("Edit", 204, "", "401 403 404"),
 }
+VERDICT = {"verdict": "true drift"}
 OURS = {
     "POST /experiment/E/drift/batch": Row("Edit", 200, "", "401 403 404 422", {"drifts": [JOB]}),
     "PUT /experiment/E/drift/D/image": Row("Edit", 200, "", "401 403 404", b"image"),
@@ -69,6 +70,9 @@ OURS = {
     "GET /experiment/E/streams": Row("Read", 200, "", "403 404"),
     "GET /experiment/E/series": Row("Read", 200, "", "403 404"),
     "GET /experiment/E/drift/live": Row("Read", 200, "", "403 404"),
+    "GET /experiment/E/annotation": Row("Read", 200, "", "403 404 422"),
+    "POST /experiment/E/annotation": Row("Edit", 201, "", "401 403 404 422", {"kind": "note"}),
+    "PUT /experiment/E/drift/D/feedback": Row("Edit", 200, "", "401 403 404 422", VERDICT),
 }
 BELOW = {"Read": None, "Edit": "Read", "Manage": "Edit"}
 

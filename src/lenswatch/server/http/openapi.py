@@ -28,7 +28,16 @@ _TYPES: Mapping[type[fields.Field], dict[str, Any]] = {
     JsonObject: {"type": "object", "additionalProperties": True},
     fields.Raw: {},
 }
-_TAGS = (("user", "Users"), ("entitlement", "Users"), ("drift", "Drift jobs"), ("", "Experiments"))
+_TAGS = (
+    ("user", "Users"),
+    ("entitlement", "Users"),
+    ("feedback", "Feedback"),
+    ("annotation", "Feedback"),
+    ("quality", "Feedback"),
+    ("drift", "Drift jobs"),
+    ("reference", "References"),
+    ("", "Experiments"),
+)
 _REQUEST_HEADERS = {  # by what is answered
     "image/jpeg": ("If-None-Match", "The ETag of a picture that the client has already."),
     "text/event-stream": ("Last-Event-ID", "The id of the last event that the client has seen."),
@@ -171,7 +180,7 @@ def _describe(operation: Operation, components: _Components) -> dict[str, Any]:
 
 def _parameters(operation: Operation, components: _Components) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = [
-        {"name": name, "in": "path", "required": True, "schema": _TYPES[fields.UUID]}
+        {"name": name, "in": "path", "required": True, "schema": _of_path(name)}
         for name in re.findall(r"{(\w+)}", operation.path)
     ]
     arguments = operation.args.fields if operation.args else {}
@@ -183,6 +192,11 @@ def _parameters(operation: Operation, components: _Components) -> list[dict[str,
         name, text = _REQUEST_HEADERS[operation.returns]
         found.append({"name": name, "in": "header", "schema": _TEXT, "description": text})
     return found
+
+
+def _of_path(name: str) -> dict[str, Any]:
+    """Return the schema of a part of a path: what ends in `_id` is a UUID, all else is text."""
+    return _TYPES[fields.UUID] if name.endswith("_id") else _TEXT
 
 
 def _responses(operation: Operation, components: _Components) -> dict[str, Any]:

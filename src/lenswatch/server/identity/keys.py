@@ -30,6 +30,7 @@ from lenswatch.server.values.refusals import UNKNOWN_IDENTITY, unauthorized
 from lenswatch.server.values.storable import digest, is_text
 
 __all__ = [
+    "ISSUER",
     "KEY_LEVELS",
     "ApiKey",
     "KeyBearer",

@@ -24,12 +24,20 @@ from lenswatch.server.http.records import Count, Record
 from lenswatch.server.jobs.api import find_drift
 from lenswatch.server.values.refusals import Refusal, invalid, not_found
 
-__all__ = ["operations", "thumbnail"]
+__all__ = [
+    "FORMATS",
+    "StoredPicture",
+    "check_type",
+    "operations",
+    "picture_answer",
+    "scale",
+    "thumbnail",
+]
 
 LONGEST_SIDE = 512
 MAX_PIXELS = 64_000_000
 MAX_UNPACKED = 25_000_000  # pixels in memory; a baseline JPEG is scaled while it is read
-_FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG", "image/webp": "WEBP"}
+FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG", "image/webp": "WEBP"}
 _QUALITY = 85
 # Exceptions of Pillow for a broken file.
 _BROKEN = (
@@ -83,7 +91,7 @@ def thumbnail(data: bytes) -> StoredPicture:
     try:
         with (
             warnings.catch_warnings(action="ignore"),
-            Image.open(io.BytesIO(data), formats=list(_FORMATS.values())) as image,
+            Image.open(io.BytesIO(data), formats=list(FORMATS.values())) as image,
         ):
             if image.width * image.height > MAX_PIXELS:
                 raise _refuse(f"Over {MAX_PIXELS:,} pixels.")
@@ -124,23 +132,29 @@ def _refuse(text: str) -> Refusal:
     return invalid("image", {"_schema": [text]})
 
 
-def _authorize(call: Call) -> None:
+def check_type(call: Call) -> None:
+    """Raise a Refusal (415) unless the body is said to be of a format that is read."""
     kind = call.request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind not in _FORMATS:
-        raise Refusal(415, f"Send one of {', '.join(_FORMATS)}.")
+    if kind not in FORMATS:
+        raise Refusal(415, f"Send one of {', '.join(FORMATS)}.")
+
+
+def _authorize(call: Call) -> None:
+    check_type(call)
     find_drift(call, require("Edit", call))
 
 
-def _scale(call: Call) -> None:
+def scale(call: Call) -> None:
+    """Replace the body, a picture, by what is stored of it."""
     call.body = thumbnail(call.body)
 
 
 @operations.add(
     "PUT /experiment/{experiment_id}/drift/{drift_id}/image",
     who=Who.REGISTERED,
-    accepts=tuple(_FORMATS),
+    accepts=tuple(FORMATS),
     authorize=_authorize,
-    prepare=_scale,
+    prepare=scale,
     writes=True,
     extension=True,
     returns=PictureRecord(),
@@ -183,7 +197,12 @@ def get_image(call: Call) -> Response:
     ).first()
     if row is None:
         raise not_found("Image")
-    etag = f'"{row.etag}"'
+    return picture_answer(call, row.etag, row.data)
+
+
+def picture_answer(call: Call, digest: str, data: bytes) -> Response:
+    """Return a stored JPEG, or 304 when the caller has it already."""
+    etag = f'"{digest}"'
     headers = {
         "ETag": etag,
         "Cache-Control": "private, max-age=0, must-revalidate",
@@ -196,4 +215,4 @@ def get_image(call: Call) -> Response:
     ]
     if etag in known or "*" in known:
         return Response(status_code=304, headers=headers)
-    return Response(row.data, media_type=row.media_type, headers=headers)
+    return Response(data, media_type="image/jpeg", headers=headers)

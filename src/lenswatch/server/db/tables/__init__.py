@@ -19,16 +19,29 @@ from lenswatch.server.db.tables.core import (
     tallies,
     users,
 )
+from lenswatch.server.db.tables.feedback import (
+    ANNOTATION_KINDS,
+    VERDICTS,
+    annotations_table,
+    drift_feedback,
+    event_feedback,
+)
+from lenswatch.server.db.tables.references import reference_pictures
 from lenswatch.server.db.tables.upkeep import leases
 from lenswatch.server.db.tables.watch import EVENT_KINDS, STATES, events, streams
 
 __all__ = [
+    "ANNOTATION_KINDS",
     "EVENT_KINDS",
     "STATES",
+    "VERDICTS",
+    "annotations_table",
     "api_keys",
     "cursors",
+    "drift_feedback",
     "drift_tags",
     "drifts",
+    "event_feedback",
     "events",
     "experiments",
     "key_experiments",
@@ -36,6 +49,7 @@ __all__ = [
     "metadata",
     "permissions",
     "pictures",
+    "reference_pictures",
     "sessions",
     "settings",
     "streams",
