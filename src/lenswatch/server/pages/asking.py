@@ -30,7 +30,9 @@ class Asker:
         self.api: ASGIApp = request.app.state.api
 
     async def get(self, path: str, **query: Any) -> Any:
-        """Return the answer to a GET; arguments that are None are left out.
+        """Return the answer to a GET; arguments that are None or empty are left out.
+
+        Those whose names are in `keep_empty` are only left out if they are None.
 
         Raises:
             Refusal: The API refuses.
@@ -89,7 +91,12 @@ class Asker:
             (b"content-type", b"application/json"),
             (b"content-length", str(len(body)).encode()),
         ]
-        given = {key: value for key, value in query.items() if value not in (None, "")}
+        kept_empty = query.pop("keep_empty", ())
+        given = {
+            key: value
+            for key, value in query.items()
+            if value is not None and (value != "" or key in kept_empty)
+        }
         copied = ("type", "asgi", "http_version", "scheme", "server", "client")
         return {key: scope[key] for key in copied if key in scope} | {
             "method": method,

@@ -105,7 +105,7 @@ async def card(asker: Asker, stream: Mapping[str, Any]) -> Card:
     picture = stream["picture"]
     record = await asker.find(f"{root}/drift/{picture}", None) if picture else None
     columns = await asker.find(
-        f"{root}/series", None, stream=stream["stream"] or None, limit=_DRAWN
+        f"{root}/series", None, keep_empty=("stream",), stream=stream["stream"] or "", limit=_DRAWN
     )
     return Card(stream, job_of(record) if record else None, points_of(columns) if columns else [])
 

@@ -122,7 +122,8 @@ async def _kept(asker: Asker, experiment: str, jobs: Sequence[Job]) -> set[str]:
             asker.find(
                 f"/experiment/{experiment}/series",
                 None,
-                stream=job.stream or None,
+                keep_empty=("stream",),
+                stream=job.stream,
                 limit=20,
                 before=stamps.iso(job.arrived + 1),
             )
@@ -144,7 +145,8 @@ async def _other(asker: Asker, experiment: str, job_id: str) -> Shown | None:
 
 async def _points(asker: Asker, root: str, record: Mapping[str, Any]) -> list[Point]:
     """Return the points of the event's camera within the event."""
-    query = {"stream": record["stream"] or None, "limit": 2000}
+    query = {"keep_empty": ("stream",), "stream": record["stream"] or "", "limit": 2000}
+    query |= {"from": record["begun_at"], "to": record["ended_at"]}
     columns = await asker.find(f"{root}/series", None, **query)
     begin = stamps.microseconds(record["begun_at"]) or 0
     end = stamps.microseconds(record["ended_at"] or "") or stamps.now()

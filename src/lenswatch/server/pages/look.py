@@ -68,6 +68,15 @@ class Look:
         moment = self.moment(stamp)
         return f"{moment:%Y-%m-%d %H:%M:%S}" if moment else "–"
 
+    def utc(self, stamp: int | str | None) -> str:
+        """Return "2026-06-03 08:42:05 UTC"."""
+        moment = self.moment(stamp)
+        return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if moment else "–"
+
+    def utc_iso(self, stamp: int | str | None) -> str:
+        """Return "2026-06-03T08:42:05Z", for a form."""
+        return self.utc(stamp).replace(" UTC", "Z").replace(" ", "T")
+
     def time(self, stamp: int | str | None, words: str = "") -> Markup:
         """Return a time element: `words`, or a short time, with UTC and the visitor's time in its tooltip."""
         moment = self.moment(stamp)

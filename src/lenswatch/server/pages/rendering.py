@@ -6,13 +6,14 @@ All addresses in pages are relative, so that they work under any path of a proxy
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import urlencode
 
 import anyio.to_thread
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
@@ -20,7 +21,7 @@ from lenswatch.server.db.database import Outage
 from lenswatch.server.identity.account import Account
 from lenswatch.server.pages import assets
 from lenswatch.server.pages.look import duration, look_of, remember
-from lenswatch.server.pages.sketches import strip
+from lenswatch.server.pages.sketches import deviation_cells, strip
 from lenswatch.server.pages.words import WORDS
 from lenswatch.server.values.refusals import Refusal
 
@@ -61,7 +62,7 @@ _environment = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_environment.globals.update(WORDS, duration=duration, strip=strip)
+_environment.globals.update(WORDS, duration=duration, strip=strip, deviation_cells=deviation_cells)
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,7 @@ def page(
         "me": {"base": base, "here": address, "form": token},
         "look": look,
         "with_query": lambda **changes: with_query(request, **changes),
+        "kept": lambda names: kept_fields(request, names),
         "static": f"{base}/static/{assets.digest()}",
         "visitor": visitor,
         "form": token,
@@ -181,6 +183,14 @@ def with_query(request: Request, **changes: Any) -> str:
     kept = [(key, value) for key, value in request.query_params.multi_items() if key not in changes]
     kept += [(key, str(value)) for key, value in changes.items() if value not in (None, "")]
     return f"?{urlencode(kept)}" if kept else "?"
+
+
+def kept_fields(request: Request, names: Collection[str]) -> Markup:
+    """Return hidden fields that keep what the address sets, all but `names`, when a form is sent."""
+    left_out = {*names, "done", "of", "undo"}
+    field = Markup('<input type="hidden" name="{}" value="{}">')
+    pairs = [pair for pair in request.query_params.multi_items() if pair[0] not in left_out]
+    return Markup("").join(field.format(*pair) for pair in pairs)
 
 
 def _account(request: Request) -> Account | None:
