@@ -13,6 +13,7 @@ export class Chart {
    */
   constructor(node, actions) {
     Object.assign(this, { node, actions, data: null, selected: "", drawn: false, timer: 0, asked: 0, key: "" });
+    this.drawing = Promise.resolve();
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#later());
   }
 
@@ -40,11 +41,14 @@ export class Chart {
   }
 
   #later() {
-    if (!this.timer && this.data) this.timer = setTimeout(() => this.#draw(), DELAY_MS);
+    if (!this.data || this.timer) return;
+    this.timer = setTimeout(() => {
+      this.timer = 0;
+      this.drawing = this.drawing.then(() => this.#draw()); // plotly draws one thing at a time
+    }, DELAY_MS);
   }
 
   async #draw() {
-    this.timer = 0;
     const { data, node, selected } = this;
     try {
       const Plotly = await plotly();
