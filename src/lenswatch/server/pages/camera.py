@@ -28,7 +28,7 @@ from lenswatch.server.pages.points import Point, points_of, sketch
 from lenswatch.server.pages.ranges import PRESETS, Range, range_of
 from lenswatch.server.pages.rendering import page, with_query
 from lenswatch.server.pages.rows import Filters, Row, beside, filters_of, read_rows, row_of
-from lenswatch.server.pages.words import name_of
+from lenswatch.server.pages.words import decimals, name_of
 from lenswatch.server.values import stamps
 from lenswatch.server.values.refusals import Refusal, not_found
 
@@ -217,6 +217,10 @@ def _table(request: Request, view: _View, filters: Filters, job_id: str) -> dict
         "before": before,
         "after": after,
         "scored": any(row.job.score.value is not None for row in rows),
+        "decimals": [
+            decimals([getattr(row.job, name).value for row in rows])
+            for name in ("distance", "score")
+        ],
     }
 
 
@@ -232,7 +236,7 @@ def _ways(
         "query": lambda **changes: with_query(request, **changes),
         "image": image_address(experiment, row.job.id) if row else "",
         "clean": clean_address(experiment, row.job) if row else "",
-        "map": request.query_params.get("map") == "1",
+        "map": request.query_params.get("map", ""),
         "may_edit": may_edit,
         "experiment": experiment,
         "kinds": _KINDS,

@@ -27,7 +27,8 @@ async def pulse(request: Request) -> Response:
     services: Services = request.app.state.services
     identity = await identify(services, request, Who.ANYBODY)
     found = await anyio.to_thread.run_sync(_pulse, services, identity)
-    return JSONResponse({"pulse": found}, headers={"Cache-Control": "no-store"})
+    known = identity is not None
+    return JSONResponse({"pulse": found, "known": known}, headers={"Cache-Control": "no-store"})
 
 
 def _pulse(services: Services, identity: Identity | None) -> str:

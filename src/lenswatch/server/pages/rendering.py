@@ -55,6 +55,7 @@ _HEADINGS = {
     503: "Not available at the moment",
 }
 _NOTHING_HERE = "There is nothing at this address. It may be mistyped, or the page was deleted."
+_PERHAPS_PRIVATE = "There is no such experiment, or it is private: log in to see those."
 _environment = Environment(
     loader=PackageLoader("lenswatch.server.pages", "templates"),
     autoescape=True,
@@ -141,15 +142,20 @@ def accepts(header: str, *names: str) -> bool:
 
 def _error_page(request: Request, refusal: Refusal) -> Response:
     code, words, heading = refusal.code, refusal.message, "The request failed"
-    log_in = _account(request) is not None and (code == 401 or _part(request) == "login")
+    visitor = _visitor_of_failed(request, code)
+    private = code in (403, 404) and _part(request) == "experiment" and not visitor.logged_in
+    closed = code == 401 or _part(request) == "login" or private
+    log_in = _account(request) is not None and closed
     if request.method != "POST":
         heading = _HEADINGS.get(code, heading)
         words = _NOTHING_HERE if code in (404, 405) else words
+        if private and log_in and code == 404:
+            words = _PERHAPS_PRIVATE
     return page(
         request,
         "error.html",
         code,
-        visitor=_visitor_of_failed(request, code),
+        visitor=visitor,
         headers=refusal.headers | NOT_STORED,
         heading=heading,
         words=words or "The server could not answer this request.",

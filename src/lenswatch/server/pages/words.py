@@ -12,6 +12,7 @@ __all__ = [
     "TROUBLES",
     "WORDS",
     "counted",
+    "decimals",
     "number",
     "sure",
     "times_over",
@@ -56,6 +57,17 @@ def number(value: Any) -> str:
     text = f"{value:.{decimals}f}"
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return text.replace("-", "−")
+
+
+def decimals(values: Iterable[Any]) -> int:
+    """Return how many decimals the numbers of one column have, so that they stand below each other."""
+    texts = [number(value) for value in values if is_number(value)]
+    return max((len(text.partition(".")[2]) for text in texts if "e" not in text), default=0)
+
+
+def aligned(value: Any, places: int) -> str:
+    """Return a number with so many decimals."""
+    return f"{value:.{places}f}".replace("-", "−") if is_number(value) else "–"
 
 
 def is_number(value: Any) -> bool:
@@ -104,6 +116,7 @@ def listed(words: Iterable[str]) -> str:
 
 
 WORDS = {
+    "aligned": aligned,
     "STATES": STATES,
     "STATE_WORDS": STATE_WORDS,
     "TIPS": ACTION_TIPS,

@@ -1,11 +1,12 @@
 /** Keeps a page as it is on the server: asks often and in few bytes whether anything changed. */
 
-import { refresh } from "./swap.js";
+import { refresh, Unreached } from "./swap.js";
 
 const ASK_MS = 800;
 const HIDDEN_MS = 10_000;
 const AT_LEAST_MS = 20_000; // ages keep counting
 const LOAD = 4; // a page that takes long is fetched seldom: this many times as long apart
+const CLOSED = [401, 403, 404]; // 404 is what a private experiment answers to strangers
 
 let known = null;
 let refreshed = 0;
@@ -20,7 +21,7 @@ export function watchPulse(address) {
       if (await changed(address)) await renew();
       say("live");
     } catch (error) {
-      say("reconnecting", error.message);
+      say("reconnecting", error);
       known = null;
     }
     clearTimeout(timer);
@@ -37,15 +38,15 @@ export function watchPulse(address) {
 
 async function changed(address) {
   const reply = await fetch(address, { signal: AbortSignal.timeout(10_000) }).catch(() => null);
-  if (!reply) throw new Error("The server does not answer. Trying again…");
-  if (reply.status === 401 || reply.status === 403) throw new Error("You are no longer logged in.");
-  if (!reply.ok) throw new Error(`The server answered ${reply.status}. Trying again…`);
-  const { pulse } = await reply.json();
+  if (!reply?.ok) throw new Unreached(reply?.status ?? 0);
+  const { pulse, known: recognised } = await reply.json();
+  if ("loggedIn" in document.body.dataset && !recognised) throw new Unreached(401);
   const news = known !== null && pulse !== known;
   const first = known === null && refreshed === 0;
+  const again = known === null && !first;
   known = pulse;
   if (first) refreshed = Date.now();
-  return news || (!first && Date.now() - refreshed > AT_LEAST_MS);
+  return news || again || (!first && Date.now() - refreshed > AT_LEAST_MS);
 }
 
 async function renew() {
@@ -56,7 +57,7 @@ async function renew() {
 }
 
 /** Say how the connection is, and why it is interrupted. */
-export function say(state, problem = "") {
+function say(state, error = null) {
   const live = document.getElementById("live");
   const notice = document.getElementById("notice");
   if (live && live.dataset.state !== state) {
@@ -64,6 +65,18 @@ export function say(state, problem = "") {
     live.textContent = state === "live" ? "live" : `reconnecting, as of ${clock}`;
     live.dataset.state = state;
   }
-  if (notice && notice.textContent !== problem) notice.textContent = problem;
-  if (notice) notice.hidden = !problem;
+  if (!notice || notice.dataset.status === String(error?.status)) return;
+  notice.dataset.status = String(error?.status);
+  notice.textContent = error ? wordsOf(error) : "";
+  const { login } = document.body.dataset; // only where there are accounts
+  if (login && CLOSED.includes(error?.status)) {
+    notice.append(" ", Object.assign(document.createElement("a"), { href: login, textContent: "Log in" }), " to see private experiments.");
+  }
+  notice.hidden = !error;
+}
+
+function wordsOf({ status, message }) {
+  if (status === 401) return "You are no longer logged in.";
+  if (CLOSED.includes(status)) return "What this page shows is private, or was deleted.";
+  return `${message} Trying again…`;
 }

@@ -1,5 +1,6 @@
 /** The server renders every page; this fetches a page anew and exchanges the parts that changed. */
 
+const WAYS = ["data-older", "data-newer", "data-follow"]; // links that lead elsewhere after each step
 const listeners = [];
 let asking = 0;
 
@@ -33,10 +34,13 @@ export async function refresh() {
   const text = await fetched(location.href);
   if (mine !== asking) return;
   const page = new DOMParser().parseFromString(text, "text/html");
+  if (partsOf(page) !== partsOf(document)) return location.reload(); // the page has another shape now
   document.title = page.title;
   for (const part of page.querySelectorAll("[data-part]")) exchange(part);
   for (const listener of listeners) listener();
 }
+
+const partsOf = (page) => [...page.querySelectorAll("[data-part]")].map((part) => part.id).join();
 
 async function fetched(address) {
   let reply;
@@ -77,11 +81,14 @@ function isTyping(part) {
 /** Where an element is in its part: by id, address or action, else by position. */
 function pathOf(node) {
   if (node.id) return { id: node.id };
+  const way = node.getAttributeNames().find((name) => WAYS.includes(name));
+  if (way) return { way };
   const camera = node.closest("[data-camera]")?.id;
   return { camera, href: node.getAttribute("href"), act: node.dataset.act, tag: node.tagName };
 }
 
-function find(part, { id, camera, href, act, tag }) {
+function find(part, { id, way, camera, href, act, tag }) {
+  if (way) return part.querySelector(`[${way}]`) ?? part.querySelector("[data-copy]");
   if (id) return part.querySelector(`#${CSS.escape(id)}`);
   const within = (camera && part.querySelector(`#${CSS.escape(camera)}`)) || part;
   const all = [...within.querySelectorAll(tag)];
