@@ -169,6 +169,15 @@ def _add_waiting(connection: sa.Connection) -> None:
     )
 
 
+def _add_references(connection: sa.Connection) -> None:
+    """Add the table of references whose clean pictures are sent."""
+    connection.exec_driver_sql(
+        """CREATE TABLE sent_references (
+            experiment TEXT NOT NULL, digest TEXT NOT NULL, pictures INTEGER NOT NULL,
+            sent INTEGER NOT NULL, because TEXT, PRIMARY KEY (experiment, digest))"""
+    )
+
+
 MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (
     _create_tables,
     _name_answers,
@@ -179,4 +188,5 @@ MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (
     _keep_order,
     _add_originals,
     _add_waiting,
+    _add_references,
 )
