@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -138,17 +138,18 @@ async def _cameras(asker: Asker, root: str) -> dict[str, Any]:
 
 
 async def _points(
-    asker: Asker, root: str, view: _View, axes: Axes | None = None, **change: Any
+    asker: Asker, root: str, view: _View, axes: Axes | None = None, stream: str | None = None
 ) -> list[Point]:
-    """Return the points of the range; `change` replaces arguments of the series."""
+    """Return the points of the range, of the view's camera or of another `stream`."""
     if view.name is None:
         return []
-    wanted = {"stream": view.name, "limit": CHARTED, **view.span.query}
+    wanted: dict[str, Any] = {"stream": view.name if stream is None else stream}
+    wanted |= view.span.query
+    wanted["limit" if view.span.preset == "newest" else "points"] = CHARTED
     if axes and axes.parameters:
-        wanted["parameter"] = axes.parameters
-    span = change.pop("span", view.span)
-    columns = await asker.get(f"{root}/series", keep_empty=("stream",), **wanted | change)
-    return [point for point in points_of(columns) if span.contains(point.taken)]
+        wanted["values"] = ",".join(f"parameters.{path}" for path in axes.parameters)
+    columns = await asker.get(f"{root}/series", keep_empty=("stream",), **wanted)
+    return [point for point in points_of(columns) if view.span.contains(point.taken)]
 
 
 async def _compared(
@@ -169,7 +170,7 @@ async def _compared(
     start = view.span.start or (points[0].taken if points else 0)
     end = view.span.end or (points[-1].taken + 1 if points else 0)
     span = Range(start - shift, end - shift, "")
-    moved = await _points(asker, root, view, axes, span=span, **span.query)
+    moved = await _points(asker, root, replace(view, span=span), axes)
     return f"a {wanted} before", shift, moved
 
 

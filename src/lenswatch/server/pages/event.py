@@ -145,7 +145,7 @@ async def _other(asker: Asker, experiment: str, job_id: str) -> Shown | None:
 
 async def _points(asker: Asker, root: str, record: Mapping[str, Any]) -> list[Point]:
     """Return the points of the event's camera within the event."""
-    query = {"keep_empty": ("stream",), "stream": record["stream"] or "", "limit": 2000}
+    query = {"keep_empty": ("stream",), "stream": record["stream"] or "", "points": 2000}
     query |= {"from": record["begun_at"], "to": record["ended_at"]}
     columns = await asker.find(f"{root}/series", None, **query)
     begin = stamps.microseconds(record["begun_at"]) or 0

@@ -68,14 +68,6 @@ def _note(note: Mapping[str, Any]) -> Happening:
 
 
 def _delivery(delivery: Mapping[str, Any]) -> Happening:
-    at = delivery.get("sent_at") or delivery.get("created_at") or ""
-    subject = str(delivery.get("subject") or delivery.get("kind") or "Message")
-    to = delivery.get("channel_name") or delivery.get("channel") or ""
-    words = f"{subject} to {to}" if to else subject
-    return Happening(
-        stamps.microseconds(str(at)) or 0,
-        "hook",
-        words,
-        str(delivery.get("result") or delivery.get("state") or ""),
-        str(delivery.get("detail") or delivery.get("reason") or ""),
-    )
+    at = stamps.microseconds(delivery["ended_at"] or delivery["created_at"]) or 0
+    words = f"{str(delivery['what']).capitalize()} to {delivery['channel_name']}"
+    return Happening(at, "hook", words, str(delivery["state"]), str(delivery["result"] or ""))

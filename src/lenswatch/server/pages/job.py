@@ -144,6 +144,8 @@ def _verdict(record: Mapping[str, Any], values: Mapping[str, Any], distance: Sta
         return str(status).lower()
     if record.get("drift_detected") is True:
         return "drift"
+    if values.get("verdict") == "frozen" or any(c["name"] == "frozen" for c in causes_of(values)):
+        return "frozen"
     if warning is True:
         return "warning"
     if values.get("can_alarm") is False:
@@ -207,11 +209,12 @@ def explained(job: Job) -> list[str]:
         alarm = "The alarm from before stays on." if p.get("alarm") is True else ""
         said = "No picture of this camera can be called drift at present."
         return [*filter(None, [said, alarm]), *calibration_notes(p), *_missing(p)]
+    frozen = "The camera sends the same picture again and again." if job.verdict == "frozen" else ""
     first, second = job.distance, job.score
     if job.decided and job.decided[0] is job.score:
         first, second = second, first
     noticed, window = _noticed(job), _window(p)
-    parts = [noticed, _compared(first), _compared(second), window, _alarm(job)]
+    parts = [frozen, noticed, _compared(first), _compared(second), window, _alarm(job)]
     return [*filter(None, parts), *_of_time(p), *calibration_notes(p), *_missing(p)]
 
 

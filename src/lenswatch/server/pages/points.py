@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from markupsafe import Markup
@@ -11,6 +11,7 @@ from markupsafe import Markup
 from lenswatch.server.pages.job import Job, Statistic, job_of
 from lenswatch.server.pages.sketches import spark
 from lenswatch.server.pages.words import number, times_over
+from lenswatch.server.values import stamps
 
 __all__ = ["Point", "panel_of", "points_of", "sketch"]
 
@@ -30,28 +31,30 @@ class Point:
         return self.job.taken
 
 
-def points_of(columns: Mapping[str, Sequence[Any]]) -> list[Point]:
+def points_of(columns: Mapping[str, Any]) -> list[Point]:
     """Return the points of a series' columns, in the order of their times."""
-    names = [name for name, values in columns.items() if isinstance(values, list)]
-    rows = zip(*(columns[name] for name in names), strict=True)
-    points = [_point(dict(zip(names, row, strict=True))) for row in rows]
+    lists = {name: values for name, values in columns.items() if isinstance(values, list)}
+    lists |= columns.get("values") or {}
+    rows = zip(*lists.values(), strict=True)
+    points = [_point(dict(zip(lists, row, strict=True))) for row in rows]
     return sorted(points, key=lambda point: point.taken)
 
 
 def _point(row: dict[str, Any]) -> Point:
+    """Return a row as a point; of a job that retention deleted, little more than its values is known."""
     record = {
-        "id": row["id"],
-        "created_at": row["created_at"],
+        "id": row["id"] or "",
+        "created_at": row["created_at"] or row["taken_at"],
         "job_status": row["status"],
         "drift_detected": row["drift"],
         "parameters": row,
     }
-    shed = row.get("shed") or {}
+    job, shed = job_of(record), row.get("shed") or {}
+    if row["id"] is None and row["verdict"]:
+        job = replace(job, verdict=row["verdict"])
+    job = replace(job, taken=stamps.microseconds(row["taken_at"]) or job.taken)
     return Point(
-        job_of(record),
-        row.get("image") is True,
-        shed.get("jobs") or 0,
-        bool(row.get("picture_shed")),
+        job, row.get("image") is True, shed.get("jobs") or 0, bool(row.get("picture_shed"))
     )
 
 

@@ -2,9 +2,9 @@
 
 const SYMBOLS = {
   clean: "circle", warning: "triangle-up", drift: "diamond",
-  unwatched: "square-open", failed: "x", running: "circle-open",
+  frozen: "hourglass", unwatched: "square-open", failed: "x", running: "circle-open",
 };
-const SIZES = { clean: 5, warning: 9, drift: 9, unwatched: 7, failed: 9, running: 9 };
+const SIZES = { clean: 5, warning: 9, drift: 9, frozen: 9, unwatched: 7, failed: 9, running: 9 };
 const OPEN = new Set(["unwatched", "running"]);
 const LANE = "y9"; // of points without a value: drawn below the axes
 const LANE_HEIGHT = 0.06;
