@@ -12,6 +12,7 @@ from datetime import UTC, timedelta
 from typing import Any
 from uuid import UUID
 
+import anyio.to_thread
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -20,10 +21,11 @@ from lenswatch.server.pages.done import done_query
 from lenswatch.server.pages.forms import Form, back_address, read_form
 from lenswatch.server.pages.forms import field as field_of
 from lenswatch.server.pages.look import Look, look_of
+from lenswatch.server.pages.rendering import NOT_STORED, page
 from lenswatch.server.values import stamps
 from lenswatch.server.values.refusals import Refusal
 
-__all__ = ["ACTS", "Deed", "act", "action", "experiment_path"]
+__all__ = ["ACTS", "Deed", "Outcome", "act", "action", "experiment_path"]
 
 _MORNING = 6  # o'clock: until when a night's mute lasts
 _LENGTHS = {"1h": timedelta(hours=1), "8h": timedelta(hours=8), "7d": timedelta(days=7)}
@@ -69,6 +71,7 @@ class Outcome:
     undo: Mapping[str, str] = field(default_factory=dict)
     kind: str = ""  # the words to use, if not those of the action
     back: str = ""  # where to go instead of back
+    secret: str = ""  # shown once, before going back
 
 
 Action = Callable[[Deed], Awaitable[Outcome]]
@@ -109,6 +112,11 @@ async def act(request: Request) -> Response:
     except Refusal as refusal:
         raise Refusal(refusal.code, said_by(refusal), headers=refusal.headers) from None
     back = outcome.back or back_address(form)
+    if outcome.secret:
+        show = {"name": outcome.name, "secret": outcome.secret, "back": back}
+        return await anyio.to_thread.run_sync(
+            lambda: page(request, "secret.html", headers=NOT_STORED, **show)
+        )
     return RedirectResponse(done_query(back, outcome.kind or name, outcome.name, outcome.undo), 303)
 
 

@@ -9,6 +9,7 @@ from starlette.routing import Route
 
 from lenswatch.server.pages import assets
 from lenswatch.server.pages.actions import act
+from lenswatch.server.pages.admin import access, alerts, storage
 from lenswatch.server.pages.camera import camera, chart
 from lenswatch.server.pages.event import event
 from lenswatch.server.pages.overview import overview
@@ -43,5 +44,8 @@ routes = [
     Route("/experiment/{experiment_id}", camera),
     Route("/experiment/{experiment_id}/chart", chart),
     Route("/experiment/{experiment_id}/event/{event_id}", event),
+    Route("/alerts", alerts),
+    Route("/storage", storage),
+    Route("/access", access),
     Route("/static/{digest}/{name}", static),
 ]

@@ -42,6 +42,11 @@ class Look:
         """True unless local times are wanted and the browser has not told its zone."""
         return self.zone == "utc" or self.tz is not UTC
 
+    @property
+    def zone_name(self) -> str:
+        """Name of the zone: "Europe/Berlin", "UTC"."""
+        return self.tz.key if isinstance(self.tz, ZoneInfo) else "UTC"
+
     def moment(self, stamp: int | str | None) -> datetime | None:
         """Return a moment in the visitor's zone; None for one that cannot be read."""
         found = stamps.microseconds(stamp) if isinstance(stamp, str) else stamp

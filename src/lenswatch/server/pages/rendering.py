@@ -21,6 +21,7 @@ from lenswatch.server.db.database import Outage
 from lenswatch.server.identity.account import Account
 from lenswatch.server.pages import assets
 from lenswatch.server.pages.look import duration, look_of, remember
+from lenswatch.server.pages.rule_forms import KINDS
 from lenswatch.server.pages.sketches import deviation_cells, strip
 from lenswatch.server.pages.words import WORDS
 from lenswatch.server.values.refusals import Refusal
@@ -63,7 +64,9 @@ _environment = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_environment.globals.update(WORDS, duration=duration, strip=strip, deviation_cells=deviation_cells)
+_environment.globals.update(
+    WORDS, duration=duration, strip=strip, deviation_cells=deviation_cells, kinds=KINDS
+)
 
 
 @dataclass(frozen=True)

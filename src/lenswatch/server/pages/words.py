@@ -115,7 +115,18 @@ def listed(words: Iterable[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
+def size(count: int) -> str:
+    """Return a number of bytes in words: "1.2 MB"."""
+    value, units = float(count), ("bytes", "KB", "MB", "GB", "TB")
+    for unit in units:
+        if value < 1000 or unit == units[-1]:
+            return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
+        value /= 1000
+    raise AssertionError("unreachable")
+
+
 WORDS = {
+    "size": size,
     "aligned": aligned,
     "STATES": STATES,
     "STATE_WORDS": STATE_WORDS,
