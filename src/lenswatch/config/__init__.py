@@ -8,6 +8,7 @@ from lenswatch.config.conversion import check_settings
 from lenswatch.config.reading import load_config, setting_names
 from lenswatch.config.tables import (
     AlarmConfig,
+    AlertsConfig,
     AuthConfig,
     CameraConfig,
     CameraStateConfig,
@@ -24,6 +25,7 @@ from lenswatch.config.values import SampleBits
 
 __all__ = [
     "AlarmConfig",
+    "AlertsConfig",
     "AuthConfig",
     "CameraConfig",
     "CameraStateConfig",

@@ -25,6 +25,7 @@ from lenswatch.config.values import (
     Share,
     Side,
     UrlPath,
+    Website,
     Workers,
 )
 
@@ -146,6 +147,20 @@ class AuthConfig:
 
 
 @dataclass(frozen=True)
+class AlertsConfig:
+    """Messages of the tracking server."""
+
+    public_url: Website = ""  # of the server, for links; "" for its own address
+    private_hosts: tuple[str, ...] = ()  # names, addresses or networks that channels may reach
+    smtp_host: str = ""  # "" sends no e-mail
+    smtp_port: Port = 587
+    smtp_security: Literal["starttls", "tls", "none"] = "starttls"
+    smtp_user: str = ""
+    smtp_password: Secret = field(default="", repr=False)
+    mail_from: str = ""
+
+
+@dataclass(frozen=True)
 class ServerConfig:
     """The tracking server."""
 
@@ -158,6 +173,7 @@ class ServerConfig:
     cors_origins: tuple[Origin, ...] = ()
     log_level: Literal["debug", "info", "warning"] = "warning"  # "info": a line for each request
     auth: AuthConfig = field(default_factory=AuthConfig)
+    alerts: AlertsConfig = field(default_factory=AlertsConfig)
 
 
 @dataclass(frozen=True)

@@ -44,3 +44,10 @@ Origin = Annotated[
         description="an origin such as https://lens.example, without a path",
     ),
 ]
+Website = Annotated[
+    str,
+    Meta(
+        pattern=r"\A(https?://[!-.0-~]+(/[\w.~-]+)*/?)?\Z",
+        description="empty or an address such as https://lens.example/lenswatch",
+    ),
+]

@@ -44,6 +44,14 @@ OURS = {
     "/experiment/{experiment_id}/annotation/{annotation_id}": {"put", "delete"},
     "/experiment/{experiment_id}/drift/{drift}/feedback": {"get", "put", "delete"},
     "/experiment/{experiment_id}/event/{event_id}/feedback": {"get", "put", "delete"},
+    "/experiment/{experiment_id}/channel": {"get", "post"},
+    "/experiment/{experiment_id}/channel/{channel_id}": {"get", "put", "delete"},
+    "/experiment/{experiment_id}/channel/{channel_id}/test": {"post"},
+    "/experiment/{experiment_id}/rule": {"get", "post"},
+    "/experiment/{experiment_id}/rule/{rule_id}": {"get", "put", "delete"},
+    "/experiment/{experiment_id}/rule-preview": {"post"},
+    "/experiment/{experiment_id}/deliveries": {"get"},
+    "/experiment/{experiment_id}/deliveries/{delivery_id}": {"get"},
 }
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
+from lenswatch.config import AlertsConfig
 from lenswatch.server.db.database import Database
 from lenswatch.server.db.engines import POOL_SIZE
 from lenswatch.server.db.watch import Watch
@@ -45,6 +46,7 @@ class Services:
     authenticator: Authenticator
     max_body_bytes: int
     limits: Limits
+    alerts: AlertsConfig = field(default_factory=AlertsConfig)
     stopping: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:

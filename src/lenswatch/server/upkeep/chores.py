@@ -2,9 +2,39 @@
 
 from __future__ import annotations
 
+import threading
+
+from lenswatch.config import Config
+from lenswatch.server.alerts.courier import Courier
+from lenswatch.server.alerts.decide import run_decisions
+from lenswatch.server.alerts.deliveries import prune
+from lenswatch.server.db.database import Database
 from lenswatch.server.jobs.state_silence import find_silent
 from lenswatch.server.upkeep.service import Chore
+from lenswatch.server.values import stamps
 
-__all__ = ["CHORES"]
+__all__ = ["chores"]
 
-CHORES: tuple[Chore, ...] = (Chore("silence", 2.0, find_silent),)
+_HOUR_SECONDS = 3600.0
+
+
+def chores(config: Config) -> tuple[Chore, ...]:
+    """Return everything that happens by itself, as `config` wants it.
+
+    Raises:
+        ServerError: A setting cannot be used.
+    """
+    courier = Courier(config)
+    return (
+        Chore("silence", 2.0, find_silent),
+        Chore("alerts", 0, run_decisions),
+        Chore("deliveries", 0, courier.run, courier.end),
+        Chore("old messages", _HOUR_SECONDS, _prune),
+    )
+
+
+def _prune(database: Database, stopping: threading.Event) -> None:
+    more = True
+    while more and not stopping.is_set():
+        with database.write() as connection:
+            more = prune(connection, stamps.now())

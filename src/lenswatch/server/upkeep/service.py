@@ -28,6 +28,10 @@ _LOOK_SECONDS = 1.0  # between two looks at the lease and at the chores
 _NAME = "upkeep"
 
 
+def _nothing() -> None:
+    """End at once."""
+
+
 @dataclass(frozen=True)
 class Chore:
     """Something that happens by itself.
@@ -36,11 +40,13 @@ class Chore:
         name: For the log.
         every_seconds: Time between the end of one run and the beginning of the next.
         run: Does it. It should return within half of `LEASE_SECONDS`, and look at the event that says stop.
+        end: Waits for what `run` has begun in other threads, when the process ends.
     """
 
     name: str
     every_seconds: float
     run: Callable[[Database, threading.Event], None]
+    end: Callable[[], None] = _nothing
 
 
 class Upkeep:
@@ -79,6 +85,8 @@ class Upkeep:
                 self.log.warning("upkeep", reason=str(outage))
             except Exception:
                 self.log.exception("upkeep")
+        for chore in self.chores:
+            chore.end()
         with (
             contextlib.suppress(Exception),
             self.database.write() as connection,

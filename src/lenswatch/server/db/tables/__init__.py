@@ -3,6 +3,16 @@
 Moments are whole microseconds since 1970 in UTC: exact, comparable and indexable on every database.
 """
 
+from lenswatch.server.db.tables.alerts import (
+    CHANNEL_KINDS,
+    DELIVERY_STATES,
+    channels,
+    deliveries,
+    messages,
+    rule_channels,
+    rule_states,
+    rules,
+)
 from lenswatch.server.db.tables.base import metadata
 from lenswatch.server.db.tables.core import (
     api_keys,
@@ -33,12 +43,16 @@ from lenswatch.server.db.tables.watch import EVENT_KINDS, STATES, events, stream
 
 __all__ = [
     "ANNOTATION_KINDS",
+    "CHANNEL_KINDS",
+    "DELIVERY_STATES",
     "EVENT_KINDS",
     "STATES",
     "VERDICTS",
     "annotations_table",
     "api_keys",
+    "channels",
     "cursors",
+    "deliveries",
     "drift_feedback",
     "drift_tags",
     "drifts",
@@ -47,11 +61,15 @@ __all__ = [
     "experiments",
     "key_experiments",
     "leases",
+    "messages",
     "metadata",
     "permissions",
     "pictures",
     "reference_pictures",
     "rollups",
+    "rule_channels",
+    "rule_states",
+    "rules",
     "sessions",
     "settings",
     "streams",
