@@ -178,9 +178,10 @@ def _api_mounts(app: Starlette) -> list[Mount]:
         operation for module in (*_CONTRACT, *_OURS) for operation in module.operations.all
     ]
     contract = [operation for operation in operations if not operation.extension]
+    app.state.api = _api("latest", operations, app.state)  # pages ask it too
     return [
         Mount("/api/v1", _api("v1", contract, app.state)),
-        Mount("/api/latest", _api("latest", operations, app.state)),
+        Mount("/api/latest", app.state.api),
     ]
 
 
