@@ -46,8 +46,11 @@ class Span:
 
     def where(self) -> ColumnElement[bool]:
         """Return the condition on its jobs."""
-        here = (drifts.c.experiment == self.experiment) & (drifts.c.taken_at >= self.begin)
-        here &= drifts.c.taken_at < self.end
+        return self.until_end() & (drifts.c.taken_at >= self.begin)
+
+    def until_end(self) -> ColumnElement[bool]:
+        """Return the condition on its jobs and those before it."""
+        here = (drifts.c.experiment == self.experiment) & (drifts.c.taken_at < self.end)
         if self.stream is None:
             return here
         return here & (drifts.c.stream == self.stream if self.stream else drifts.c.stream.is_(None))
@@ -87,7 +90,7 @@ def choose(connection: Connection, span: Span, most: int, paths: Sequence[str]) 
         return _read_all(connection, span, most, paths)
     pieces = list(_summed_up(connection, span, most))
     points = chosen_of(pieces, span.begin, span.end, most - most // 3)
-    numbers = spread(connection, span.where(), moments_of_jobs(pieces, most - len(points)))
+    numbers = spread(connection, span.until_end(), moments_of_jobs(pieces, most - len(points)))
     return Chosen("rollups", sum(jobs_in(content) for _, content in pieces), points, numbers)
 
 
@@ -97,10 +100,10 @@ def scattered(connection: Connection, span: Span, most: int) -> Chosen:
     order = (drifts.c.taken_at, drifts.c.number)
     if _count(connection, span, READ) > READ:
         if span.stream is None:
-            numbers = spread(connection, span.where(), even_moments(span.begin, span.end, most))
+            numbers = spread(connection, span.until_end(), even_moments(span.begin, span.end, most))
             return Chosen("spread", _total(connection, span), [], numbers)
         pieces = list(_summed_up(connection, span, most))
-        numbers = spread(connection, span.where(), moments_of_jobs(pieces, most))
+        numbers = spread(connection, span.until_end(), moments_of_jobs(pieces, most))
         return Chosen("spread", sum(jobs_in(content) for _, content in pieces), [], numbers)
     found = list(connection.execute(query.order_by(*order)).scalars())
     if len(found) <= most:
