@@ -7,11 +7,12 @@ hour or day come from roll-ups, and jobs at even distances in time fill up what 
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import ColumnElement, Connection, Text, cast, func, select
 
 from lenswatch.server.db.tables import drifts, rollups, tallies
 from lenswatch.server.jobs.buckets import (
@@ -215,7 +216,7 @@ def _cover(begin: int, end: int, widths: Sequence[int]) -> Iterator[tuple[int, i
 def _rolled(
     connection: Connection, span: Span, width: int, begin: int, *where: ColumnElement[bool]
 ) -> Iterable[Piece]:
-    query = select(rollups.c.begin, rollups.c.content).where(
+    query = select(rollups.c.begin, cast(rollups.c.content, Text)).where(
         rollups.c.experiment == span.experiment,
         rollups.c.width == width,
         rollups.c.stream == span.stream,
@@ -223,7 +224,9 @@ def _rolled(
         rollups.c.begin < span.end,
         *where,
     )
-    return [(row.begin, row.content) for row in connection.execute(query.order_by(rollups.c.begin))]
+    rows = connection.execute(query.order_by(rollups.c.begin)).all()
+    contents = json.loads(f"[{','.join(text for _, text in rows)}]")  # much faster than one by one
+    return [(begin, content) for (begin, _), content in zip(rows, contents, strict=True)]
 
 
 def _expired(connection: Connection, span: Span, most: int) -> Iterable[Piece]:
