@@ -31,6 +31,7 @@ from lenswatch.server.query.numbers import number_at
 __all__ = ["LEAST_POINTS", "Chosen", "Span", "choose", "chosen_of", "scattered", "streams_of"]
 
 READ = 16_000  # jobs that are read one by one; more take longer than a viewer should wait
+_SAMPLE = 16  # contents that tell how many points one has
 LEAST_POINTS = 50  # of a stream: there is room for the extremes and the verdicts of the whole span
 
 Piece = tuple[int, Content]  # a content, and when it begins
@@ -127,7 +128,9 @@ def chosen_of(pieces: Sequence[Piece], begin: int, end: int, most: int) -> list[
         end: The moment after its end.
         most: At least LEAST_POINTS.
     """
-    count = most // 2
+    some = [content for _, content in pieces[:: max(1, len(pieces) // _SAMPLE)]]
+    each = sum(len(points_of(one, last_verdict(one))) for one in some) / max(1, len(some))
+    count = max(1, min(most // 2, int(most / max(1, each))))
     while True:
         points = _points(pieces, begin, end, count)
         if len(points) <= most or count == 1:
