@@ -11,7 +11,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import requests
 
@@ -24,6 +24,8 @@ from lenswatch.client.replies import (
     drift_record,
     event_id_of,
     experiment_record,
+    named_record,
+    picture_names,
     record,
     records,
     unreachable,
@@ -180,7 +182,7 @@ class TrackingClient:
         """Store several drift jobs at once. Returns None when this server takes no batches."""
         path = f"/experiment/{experiment}/drift/batch"
         body = to_json({"drifts": list(jobs)}).encode()
-        response = self._extension("POST", path, "batch", body, "application/json")
+        response = self._extension("POST", path, "batch", body)
         return None if response is None else batch_results(response, len(jobs))
 
     def put_image(self, experiment: str, drift: str, jpeg: bytes) -> bool:
@@ -197,6 +199,66 @@ class TrackingClient:
             self._lacks.add("image")
         return False
 
+    def reference_pictures(self, experiment: str, reference: str) -> frozenset[str] | None:
+        """Return the names of a reference's clean pictures. Returns None when this server takes none."""
+        path, known = f"/experiment/{experiment}", "reference" in self._lacks
+        response = self._extension("GET", f"{path}/reference/{reference}", "reference")
+        if response is not None:
+            return picture_names(response)
+        if not known:
+            # A proxy may answer 404 for every path: the experiment itself tells.
+            self._lacks.discard("reference")
+            experiment_record(self._request("GET", path))
+            self._lacks.add("reference")
+        return None
+
+    def put_reference_picture(
+        self, experiment: str, reference: str, name: str, jpeg: bytes
+    ) -> None:
+        """Store a clean picture of a reference."""
+        path = f"/experiment/{experiment}/reference/{reference}/picture/{name}"
+        named_record(self._request("PUT", path, data=jpeg, content_type="image/jpeg"), name)
+
+    def annotate(self, experiment: str, annotation: Mapping[str, Any]) -> Json | None:
+        """Store an annotation, and return the server's record; None when this server takes none.
+
+        Args:
+            experiment: Id of the experiment.
+            annotation: `kind`, and as needed `stream`, `text`, `begins_at`, `ends_at`, and an `id` (a UUID)
+                with which it can be sent again without being stored twice.
+        """
+        path = f"/experiment/{experiment}/annotation"
+        body = to_json(annotation).encode()
+        response = self._extension("POST", path, "annotation", body, "application/json")
+        return None if response is None else record(response)
+
+    def put_feedback(self, experiment: str, job: str, verdict: str, text: str = "") -> bool:
+        """Say what a picture really shows. Returns False when this server takes no verdicts.
+
+        Args:
+            experiment: Id of the experiment.
+            job: Id or event id of the drift job.
+            verdict: "true drift", or "false alarm" for a clean picture.
+            text: Why.
+        """
+        path = f"/experiment/{experiment}/drift/{quote(job, safe='')}/feedback"
+        return self._judge(path, verdict, text)
+
+    def put_event_feedback(self, experiment: str, event: str, verdict: str, text: str = "") -> bool:
+        """Say whether an alarm was true. Returns False when this server takes no verdicts.
+
+        Args:
+            experiment: Id of the experiment.
+            event: Id of the event.
+            verdict: "true drift" or "false alarm".
+            text: Why.
+        """
+        return self._judge(f"/experiment/{experiment}/event/{event}/feedback", verdict, text)
+
+    def _judge(self, path: str, verdict: str, text: str) -> bool:
+        body = to_json({"verdict": verdict, "text": text}).encode()
+        return self._extension("PUT", path, "feedback", body, "application/json") is not None
+
     def takes_batches(self) -> bool:
         """Return False when the server is known to take no batches; its event ids are not unique then."""
         return "batch" not in self._lacks
@@ -206,7 +268,12 @@ class TrackingClient:
         self._lacks.clear()
 
     def _extension(
-        self, method: str, path: str, name: str, data: bytes, content_type: str
+        self,
+        method: str,
+        path: str,
+        name: str,
+        data: bytes | None = None,
+        content_type: str = "application/json",
     ) -> requests.Response | None:
         """Use an extension of ours. Returns None, and does not ask again, if the server lacks it."""
         if name in self._lacks:

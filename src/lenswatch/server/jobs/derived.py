@@ -10,7 +10,9 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from lenswatch.server.jobs.rollups import keep_rollups
 from lenswatch.server.jobs.state import keep_streams
+from lenswatch.server.jobs.storage import keep_storage
 from lenswatch.server.jobs.tallies import keep_tallies
 
 __all__ = ["keep"]
@@ -19,7 +21,7 @@ Job = Mapping[Any, Any]
 Part = Callable[[Connection, int, Sequence[Job], Sequence[Job]], None]
 # A part is a function of the connection, the experiment, the jobs added and those removed.
 # These tell what is stored now: a job that expires is removed.
-_OF_STORED: tuple[Part, ...] = (keep_tallies,)
+_OF_STORED: tuple[Part, ...] = (keep_tallies, keep_storage)
 # These outlive the jobs that expire, and are not told of them.
 _LASTING: tuple[Part, ...] = (keep_streams,)
 
@@ -45,3 +47,4 @@ def keep(
     if added or removed:
         for part in _LASTING:
             part(connection, experiment, added, removed)
+    keep_rollups(connection, experiment, added, removed, expired)

@@ -28,14 +28,27 @@ from lenswatch.server.jobs.bulk import from_records
 from lenswatch.server.jobs.derived import keep
 from lenswatch.server.jobs.lateness import late_after, mark_late
 from lenswatch.server.jobs.tallies import insert_tags
+from lenswatch.server.jobs.verdicts import verdict_of
 from lenswatch.server.values import stamps
 from lenswatch.server.values.refusals import not_found
 from lenswatch.wire import EVENT_ID, JOB_STATUSES, SCHEMA_VERSION, STREAM, TAG_LENGTH
 
-__all__ = ["DriftRecord", "change", "record", "remove", "store"]
+__all__ = [
+    "CLOSED",
+    "DriftRecord",
+    "Job",
+    "adopt",
+    "change",
+    "expire",
+    "lock",
+    "record",
+    "remove",
+    "store",
+]
 
 Job = Mapping[Any, Any]
 DAY_MICROSECONDS = 24 * 3600 * 10**6
+CLOSED = "closed by the server:"  # begins the error of a job that never ended
 _CHUNK = 20  # values of one IN; with many more PostgreSQL may prefer a slower index
 
 
@@ -64,7 +77,44 @@ def store(connection: Connection, experiment: int, jobs: Sequence[Job]) -> list[
     rows[0]["created_at"] = _following(connection, experiment, rows[0]["created_at"])
     for earlier, later in itertools.pairwise(rows):
         later["created_at"] = max(later["created_at"], earlier["created_at"] + 1)
+    for row in rows:
+        row |= _judged(row)
     mark_late(connection, experiment, rows)
+    return _keep(connection, experiment, rows)
+
+
+def adopt(connection: Connection, experiment: int, jobs: Sequence[Job]) -> list[tuple[Job, bool]]:
+    """Store `jobs` of another server with their own `id` and `created_at`, in the order of the latter.
+
+    Returns:
+        As `store`. A job that arrived before one that its stream has already is late.
+    """
+    if not jobs:
+        return []
+    seq = _advance(connection, experiment, len(jobs), any(map(_irregular, jobs)))
+    rows = [_row(experiment, seq + i, job) for i, job in enumerate(jobs)]
+    for row in rows:
+        row |= _judged(row)
+    mark_late(connection, experiment, rows)
+    newest = {row["stream"]: _arrived(connection, experiment, row["stream"]) for row in rows}
+    for row in rows:
+        row["late"] = row["late"] or row["created_at"] < newest[row["stream"]]
+    return _keep(connection, experiment, rows)
+
+
+def _arrived(connection: Connection, experiment: int, stream: str | None) -> int:
+    """Return when the last job of a stream arrived; 0 without one."""
+    query = select(drifts.c.created_at).where(
+        drifts.c.experiment == experiment, drifts.c.stream == stream
+    )
+    query = query.order_by(drifts.c.created_at.desc(), drifts.c.number.desc()).limit(1)
+    return connection.execute(query).scalar() or 0
+
+
+def _keep(
+    connection: Connection, experiment: int, rows: list[dict[str, Any]]
+) -> list[tuple[Job, bool]]:
+    """Insert the rows whose events are new, with all that is kept from them."""
     numbers = _insert(connection, rows)
     fresh = {
         row["id"]: row | {"number": numbers[row["id"]]} for row in rows if row["id"] in numbers
@@ -138,6 +188,7 @@ def change(connection: Connection, old: Job, job: Job) -> Job:
         raise not_found("Drift")
     old = now
     values = _row(experiment, seq, job)
+    values |= _judged(values | {"created_at": old["created_at"]})
     del values["id"], values["created_at"]
     values["late"] = late_after(connection, values, old)
     new = (
@@ -162,6 +213,16 @@ def remove(connection: Connection, job: Job) -> None:
     keep(connection, job["experiment"], removed=gone)
 
 
+def expire(connection: Connection, experiment: int, numbers: Sequence[int]) -> None:
+    """Delete jobs that their experiment keeps no longer, with their pictures. Roll-ups of them stay."""
+    if not numbers:
+        return
+    _advance(connection, experiment, 1, False)
+    here = drifts.c.number.in_(numbers)
+    gone = connection.execute(delete(drifts).where(here).returning(drifts)).mappings().all()
+    keep(connection, experiment, expired=gone)
+
+
 def record(row: Job) -> dict[str, Any]:
     """Return a row as a record of the contract."""
     return {
@@ -174,6 +235,17 @@ def record(row: Job) -> dict[str, Any]:
         "tags": row["tags"],
         "parameters": row["parameters"],
     }
+
+
+def lock(connection: Connection, experiment: int) -> None:
+    """Lock the experiment's cursor, for a change of what belongs to its jobs.
+
+    Raises:
+        Refusal: 404 if the experiment was deleted meanwhile.
+    """
+    cursor = select(cursors.c.seq).where(cursors.c.experiment == experiment).with_for_update()
+    if connection.execute(cursor).first() is None:
+        raise not_found("Experiment")
 
 
 def _advance(connection: Connection, experiment: int, steps: int, irregular: bool) -> int:
@@ -195,6 +267,15 @@ def _row(experiment: int, seq: int, job: Job) -> dict[str, Any]:
         "stream": _fitting(STREAM, job["parameters"].get("stream")),
         "event_id": _event_key(job["parameters"].get("event_id")),
         **job,
+    }
+
+
+def _judged(row: Job) -> dict[str, Any]:
+    """Return the columns by which charts find a job."""
+    taken = stamps.capture(row["parameters"].get("captured_at"), row["created_at"])
+    return {
+        "taken_at": row["created_at"] if taken is None else taken,
+        "verdict": verdict_of(row),
     }
 
 

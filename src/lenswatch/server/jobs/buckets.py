@@ -1,0 +1,144 @@
+"""Jobs summed up: verdicts with the first and last job of each, values with their extremes.
+
+A `Content` is plain JSON, and sums of contents are contents, so an hour is the sum of its jobs and a day
+that of its hours. Each job that it names is a mark: time of capture, number of the job, verdict, value.
+
+    {"verdicts": {"c": [jobs, first, last]}, "values": {"distance": [jobs, sum, least, most]}}
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = [
+    "Content",
+    "Point",
+    "content_of",
+    "jobs_in",
+    "last_verdict",
+    "merged",
+    "points_of",
+    "summed",
+]
+
+Content = dict[str, dict[str, list[Any]]]
+_MOST = sys.float_info.max
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A job that stands for others in a chart.
+
+    Attributes:
+        at: Time of capture, in microseconds since 1970.
+        number: The job's number. If the job is gone, another one may have it.
+        verdict: The job's letter.
+        values: Those of its values for which it stands.
+    """
+
+    at: int
+    number: int
+    verdict: str
+    values: dict[str, float] = field(default_factory=dict)
+
+
+def content_of(jobs: Iterable[Sequence[Any]], names: Sequence[str]) -> Content:
+    """Return the sum of jobs.
+
+    Args:
+        jobs: Time of capture, number, verdict and values of each; a value that is None does not count.
+        names: The names of the values.
+    """
+    ordered = sorted(jobs, key=_when)
+    verdicts: dict[str, list[Any]] = {}
+    for letter in dict.fromkeys(job[2] for job in ordered):
+        own = [job for job in ordered if job[2] == letter]
+        verdicts[letter] = [len(own), [*own[0][:3], None], [*own[-1][:3], None]]
+    values: dict[str, list[Any]] = {}
+    for place, name in enumerate(names, 3):
+        marks = [[*job[:3], float(job[place])] for job in ordered if job[place] is not None]
+        if marks:
+            total = _bounded(sum(mark[3] for mark in marks))
+            values[name] = [len(marks), total, min(marks, key=_least), min(marks, key=_most)]
+    return {"verdicts": verdicts, "values": values}
+
+
+def merged(one: Content, other: Content) -> Content:
+    """Return the sum of two contents."""
+    return {
+        "verdicts": _union(one["verdicts"], other["verdicts"], _merged_verdicts),
+        "values": _union(one["values"], other["values"], _merged_values),
+    }
+
+
+def summed(contents: Iterable[Content]) -> Content:
+    """Return the sum of contents."""
+    return functools.reduce(merged, contents, {"verdicts": {}, "values": {}})
+
+
+def jobs_in(content: Content) -> int:
+    """Return the number of jobs that were summed up."""
+    return sum(jobs for jobs, *_ in content["verdicts"].values())
+
+
+def points_of(content: Content, before: str | None) -> list[Point]:
+    """Return the jobs that stand for a content in a chart, in the order of capture.
+
+    They are those with the least and the largest values, and where verdicts change: the first and the last
+    job of each verdict, if there are several or another one came before.
+
+    Args:
+        content: A content.
+        before: The verdict of the job before it; None if there is none.
+    """
+    found: dict[tuple[int, int], Point] = {}
+    if set(content["verdicts"]) != {before}:
+        for _, *ends in content["verdicts"].values():
+            for mark in ends:
+                found.setdefault(_when(mark), Point(*mark[:3]))
+    for name, (_, _, *extremes) in content["values"].items():
+        for mark in extremes:
+            found.setdefault(_when(mark), Point(*mark[:3])).values[name] = mark[3]
+    return [found[when] for when in sorted(found)]
+
+
+def last_verdict(content: Content) -> str:
+    """Return the verdict of a content's last job."""
+    return max(content["verdicts"], key=lambda letter: _when(content["verdicts"][letter][2]))
+
+
+def _when(mark: Sequence[Any]) -> tuple[int, int]:
+    return mark[0], mark[1]
+
+
+def _least(mark: Sequence[Any]) -> tuple[float, int, int]:
+    return mark[3], mark[0], mark[1]
+
+
+def _most(mark: Sequence[Any]) -> tuple[float, int, int]:
+    return -mark[3], mark[0], mark[1]
+
+
+def _bounded(total: float) -> float:
+    return max(-_MOST, min(_MOST, total))
+
+
+def _union(one: Mapping[str, Any], other: Mapping[str, Any], both: Any) -> dict[str, Any]:
+    whole = {**one, **other}
+    for name in one.keys() & other.keys():
+        whole[name] = both(one[name], other[name])
+    return whole
+
+
+def _merged_verdicts(one: list[Any], other: list[Any]) -> list[Any]:
+    first, last = min(one[1], other[1], key=_when), max(one[2], other[2], key=_when)
+    return [one[0] + other[0], first, last]
+
+
+def _merged_values(one: list[Any], other: list[Any]) -> list[Any]:
+    extremes = min(one[2], other[2], key=_least), min(one[3], other[3], key=_most)
+    return [one[0] + other[0], _bounded(one[1] + other[1]), *extremes]
