@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from lenswatch.config.values import (
     AtLeast1,
     AtLeast2,
+    Days,
     Duration,
     FolderPath,
     Host,
@@ -161,6 +162,18 @@ class AlertsConfig:
 
 
 @dataclass(frozen=True)
+class RetentionConfig:
+    """What the tracking server deletes by itself, where an experiment does not say otherwise. 0: nothing."""
+
+    jobs_days: Days = 0.0  # since a job arrived
+    jobs_bytes: NotNegative = 0  # of an experiment's jobs; the oldest go first
+    pictures_days: Days = 0.0
+    drift_pictures_days: Days = 0.0  # of jobs with drift; never shorter than `pictures_days`
+    pictures_bytes: NotNegative = 0  # the oldest without drift go first
+    running_hours: Days = 1.0  # after which a job that is still Running is closed as Failed
+
+
+@dataclass(frozen=True)
 class ServerConfig:
     """The tracking server."""
 
@@ -174,6 +187,7 @@ class ServerConfig:
     log_level: Literal["debug", "info", "warning"] = "warning"  # "info": a line for each request
     auth: AuthConfig = field(default_factory=AuthConfig)
     alerts: AlertsConfig = field(default_factory=AlertsConfig)
+    retention: RetentionConfig = field(default_factory=RetentionConfig)
 
 
 @dataclass(frozen=True)

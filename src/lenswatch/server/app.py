@@ -24,7 +24,7 @@ from lenswatch.server.db.upgrade import prepare
 from lenswatch.server.experiments import api as experiments_api
 from lenswatch.server.experiments import users
 from lenswatch.server.feedback import annotations as annotations_api
-from lenswatch.server.feedback import verdicts
+from lenswatch.server.feedback import cleaning, quality, verdicts
 from lenswatch.server.http import execute, health, openapi
 from lenswatch.server.http.guard import LoopbackOnly
 from lenswatch.server.http.logs import make_log
@@ -47,11 +47,14 @@ from lenswatch.server.identity.sessions import SessionStore, shared_secret
 from lenswatch.server.jobs import api as jobs_api
 from lenswatch.server.jobs import (
     events,
+    exports,
     live,
     overview,
     pictures,
     reference_pictures,
+    retention,
     series,
+    storage,
     streams,
 )
 from lenswatch.server.jobs.state_rebuild import refresh
@@ -65,7 +68,17 @@ __all__ = ["check_auth", "create_app"]
 
 _CONTRACT = (users, experiments_api, jobs_api)
 _JOBS = (pictures, reference_pictures, series, live, streams, events, overview)
-_OURS = (*_JOBS, annotations_api, verdicts, alerts_api)
+_OURS = (
+    *_JOBS,
+    storage,
+    retention,
+    exports,
+    annotations_api,
+    verdicts,
+    quality,
+    cleaning,
+    alerts_api,
+)
 Responder = Callable[[Request, Refusal], Awaitable[Response]]
 _MESSAGES = {404: "Not found.", 503: NO_DATABASE}
 _CORS_METHODS = ("GET", "OPTIONS", "PUT", "POST", "PATCH", "DELETE")
@@ -92,7 +105,7 @@ def create_app(
     app.state.metrics = Metrics(database)
     authenticator = _authenticator(config, database, app)
     app.state.services = Services(
-        database, authenticator, config.server.max_body_bytes, limits, config.server.alerts
+        database, authenticator, config.server.max_body_bytes, limits, config.server
     )
     app.state.upkeep = Upkeep(database, work, app.state.log)
     app.router.routes += [*health.routes(), *_api_mounts(app), *dashboard.routes]
@@ -165,9 +178,10 @@ def _api_mounts(app: Starlette) -> list[Mount]:
         operation for module in (*_CONTRACT, *_OURS) for operation in module.operations.all
     ]
     contract = [operation for operation in operations if not operation.extension]
+    app.state.api = _api("latest", operations, app.state)  # pages ask it too
     return [
         Mount("/api/v1", _api("v1", contract, app.state)),
-        Mount("/api/latest", _api("latest", operations, app.state)),
+        Mount("/api/latest", app.state.api),
     ]
 
 

@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 from lenswatch.wire import CLOCK_ERROR, EARLIEST_CAPTURE
 
-__all__ = ["capture", "iso", "microseconds", "moment", "now"]
+__all__ = ["MICROSECOND", "capture", "iso", "microseconds", "moment", "now"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-_EARLIEST = (EARLIEST_CAPTURE - _EPOCH) // _MICROSECOND
+MICROSECOND = timedelta(microseconds=1)
+_EARLIEST = (EARLIEST_CAPTURE - _EPOCH) // MICROSECOND
 _DATE = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?\Z", re.ASCII)
 
 
@@ -40,7 +40,7 @@ def microseconds(text: str) -> int | None:
         else:
             moment = datetime.fromisoformat(text)
             moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return (moment - _EPOCH) // _MICROSECOND
+        return (moment - _EPOCH) // MICROSECOND
     except (ValueError, OverflowError):
         return None
 
@@ -53,6 +53,6 @@ def capture(text: object, arrival: int) -> int | None:
         arrival: The moment at which the job arrived.
     """
     moment = microseconds(text) if isinstance(text, str) else None
-    if moment is None or not _EARLIEST <= moment <= arrival + CLOCK_ERROR // _MICROSECOND:
+    if moment is None or not _EARLIEST <= moment <= arrival + CLOCK_ERROR // MICROSECOND:
         return None
     return moment

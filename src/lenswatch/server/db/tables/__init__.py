@@ -30,14 +30,19 @@ from lenswatch.server.db.tables.core import (
     users,
 )
 from lenswatch.server.db.tables.feedback import (
-    ANNOTATION_KINDS,
-    VERDICTS,
     annotations_table,
     drift_feedback,
     event_feedback,
 )
 from lenswatch.server.db.tables.references import reference_pictures
 from lenswatch.server.db.tables.rollups import rollups
+from lenswatch.server.db.tables.upkeep import (
+    import_positions,
+    leases,
+    picture_index,
+    retention,
+    storage,
+)
 from lenswatch.server.db.tables.upkeep import leases
 from lenswatch.server.db.tables.watch import EVENT_KINDS, STATES, events, streams
 
@@ -47,7 +52,6 @@ __all__ = [
     "DELIVERY_STATES",
     "EVENT_KINDS",
     "STATES",
-    "VERDICTS",
     "annotations_table",
     "api_keys",
     "channels",
@@ -59,19 +63,24 @@ __all__ = [
     "event_feedback",
     "events",
     "experiments",
+    "import_positions",
     "key_experiments",
     "leases",
     "messages",
     "metadata",
     "permissions",
+    "picture_index",
     "pictures",
     "reference_pictures",
+    "retention",
     "rollups",
     "rule_channels",
     "rule_states",
     "rules",
     "sessions",
     "settings",
+    "shed_jobs",
+    "storage",
     "streams",
     "tag_tallies",
     "tallies",
