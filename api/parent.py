@@ -17,6 +17,7 @@ from lenswatch.api.checks import in_thread, outbox_finding
 from lenswatch.api.ending import Ending, Handler
 from lenswatch.api.finisher import Finisher
 from lenswatch.api.health import Health
+from lenswatch.api.metrics import Metrics
 from lenswatch.api.predicting import Predicting
 from lenswatch.api.spare import SpareFolder
 from lenswatch.api.starter import end_with_deep_start
@@ -65,12 +66,14 @@ class Parent:
     Attributes:
         pool: The worker processes; None when this version of DEEPaaS keeps its own pool.
         health: The health check, to which others may add checks.
+        metrics: What Prometheus reads.
     """
 
     def __init__(self, config: Config, model: Any) -> None:
         self.config = config
         self.pool: WorkerPool | None = None
         self.health = Health(config, lambda: self.pool)
+        self.metrics = Metrics(config, lambda: self.pool, lambda: self._store)
         self.health.checks["outbox"] = in_thread(lambda: outbox_finding(self._store))
         self._model = model
         self._ending = Ending()
@@ -85,13 +88,14 @@ class Parent:
         self._predicting = Predicting(self.config, self._opened_store, names_calls=replaced)
         app.middlewares.append(self._middleware())
         self.health.attach(app)
+        self.metrics.attach(app)
         app.on_startup.append(self._start)
         app.on_shutdown.append(self._finish)
         app.on_cleanup.append(self._stop)
 
     def _make_pool(self, n: int) -> ModelPool:
         self.pool = WorkerPool(n, self._model.warm)
-        return ModelPool(self.pool, self.config.upload.timeout)
+        return ModelPool(self.pool, self.config.upload.timeout, self.metrics.note)
 
     async def _start(self, _app: web.Application) -> None:
         def start() -> None:
@@ -135,7 +139,8 @@ class Parent:
         if request.method == "POST" and request.path.endswith(PREDICT):
             self._spare.choose()
             ensure_there()
-            return await self._predicting.answer(request, handler)
+            with self.metrics.counted() as answered:
+                return answered(await self._predicting.answer(request, handler))
         if request.method == "DELETE" and TRAINING in request.path:
             return await _cancel(request, handler)
         return await handler(request)

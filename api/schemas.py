@@ -201,6 +201,13 @@ class CauseSchema(Schema):
     )
 
 
+class NearestCleanSchema(Schema):
+    """A clean picture, as the tracking server names it."""
+
+    reference = _text("Digest of the reference.")
+    name = _text("Name among the pictures of that reference.")
+
+
 class CollectingSchema(Schema):
     """State of a collection of clean pictures."""
 
@@ -245,6 +252,13 @@ class ModelPredictionResponse(Schema):
     nearest = _text(
         "Path of the most similar clean picture, below the folder of clean and dirty pictures.",
         allow_none=True,
+    )
+    nearest_clean = fields.Nested(
+        NearestCleanSchema,
+        metadata=_about(
+            "The most similar clean picture of those that the tracking server is sent; absent when there",
+            "are none.",
+        ),
     )
     can_alarm = _flag(
         "False: no picture of the stream can be called drift at present; calibration_notes say why."

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import logging
+import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from lenswatch.api.workers.pool import WorkerPool
+
+from lenswatch.stages import Timed, timed
 
 __all__ = ["EVENT_ID", "ModelPool", "replace_pool"]
 
@@ -33,11 +36,18 @@ class ModelPool:
     Args:
         pool: The processes.
         seconds: Time after which a call with an upload is given up, and its process killed.
+        note: Called after each call with an upload: what came of it, and the seconds until then.
     """
 
-    def __init__(self, pool: WorkerPool, seconds: float) -> None:
+    def __init__(
+        self,
+        pool: WorkerPool,
+        seconds: float,
+        note: Callable[[Timed, float], None] = lambda *_: None,
+    ) -> None:
         self._pool = pool
         self._seconds = seconds
+        self._note = note
 
     async def apply(self, fn: Callable[..., Any]) -> dict[str, Any]:
         """Call `fn` in a worker process; return its result as `output`, and the time as `finish_date`.
@@ -50,12 +60,18 @@ class ModelPool:
         if uploads and arguments.get("event_id") is None:
             fn = functools.partial(fn, event_id=EVENT_ID.get())
         try:
-            output = await self._pool.apply(fn, self._seconds if uploads else None)
+            output = await (self._apply(fn) if uploads else self._pool.apply(fn))
         finally:
             for upload in uploads:
                 upload.unlink(missing_ok=True)
         now = datetime.now(UTC).astimezone().replace(tzinfo=None)  # local, as DEEPaaS writes it
         return {"output": output, "finish_date": now.isoformat(" ", "microseconds")}
+
+    async def _apply(self, fn: Callable[..., Any]) -> Any:
+        begun = time.perf_counter()
+        result: Timed = await self._pool.apply(functools.partial(timed, fn), self._seconds)
+        self._note(result, time.perf_counter() - begun)
+        return result.output
 
     def shutdown(self) -> None:
         """End all processes."""

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import requests
+from PIL import Image
 from playwright.sync_api import Page
 
-from conftest import Camera, Served, deepaas_running, write_settings
+from conftest import Camera, Served, camera_pixels, deepaas_running, write_settings
 from support.tracking_server import Server
 from support.waiting import until
 
@@ -73,3 +76,23 @@ def test_the_picture_and_a_failed_job_arrive_too(
     assert "not a picture" in by_event["arrive-2"]["parameters"]["error"]
     image = f"{url}/{by_event['arrive-1']['id']}/image"
     until(lambda: requests.get(image, timeout=60).status_code == 200)
+
+
+def test_the_clean_picture_that_a_job_names_is_on_the_server(
+    node: Served, server: Server, camera: Camera
+) -> None:
+    answer = node.predict(camera(17), stream="arrive", event_id="arrive-3").json()
+    named = answer["nearest_clean"]
+    assert answer["model"] == f"lenswatch@{named['reference']}"
+    experiment = until(lambda: experiment_of(server))
+    url = f"{server.root}/api/latest/experiment/{experiment}/reference/{named['reference']}"
+
+    def listed() -> list[dict[str, Any]]:
+        found = requests.get(url, timeout=60).json()["pictures"]
+        return found if len(found) == 60 else []
+
+    assert named["name"] in {picture["name"] for picture in until(listed)}
+    picture = requests.get(f"{url}/picture/{named['name']}", timeout=60)
+    with Image.open(io.BytesIO(picture.content)) as image:
+        shown = np.asarray(image).astype(int)
+    assert np.abs(shown - camera_pixels(17)).mean() < 4  # frame 17 is a clean picture itself

@@ -27,6 +27,7 @@ class Stub:
         self.experiments: dict[str, dict[str, Any]] = {}
         self.drifts: dict[str, dict[str, Any]] = {}
         self.images: dict[str, bytes] = {}
+        self.clean: dict[tuple[str, str, str], bytes] = {}  # by experiment, reference and name
         self.requests: list[tuple[str, str]] = []
         self.tokens: list[str | None] = []
         self.fault: Fault | None = None
@@ -113,6 +114,23 @@ class Stub:
         self.images[self.drifts[drift]["parameters"]["event_id"]] = body
         return 200, {"id": drift}
 
+    def get_experiment(self, body: Any, experiment: str) -> tuple[int, Any]:
+        if experiment not in self.experiments:
+            return 404, {"code": 404, "message": "Experiment not found."}
+        return 200, self.experiments[experiment]
+
+    def ext_reference(self, body: Any, experiment: str, reference: str) -> tuple[int, Any]:
+        if experiment not in self.experiments:
+            return 404, {"code": 404, "message": "Experiment not found."}
+        names = [name for e, r, name in self.clean if (e, r) == (experiment, reference)]
+        return 200, {"reference": reference, "pictures": [{"name": name} for name in names]}
+
+    def ext_clean(self, body: Any, experiment: str, reference: str, name: str) -> tuple[int, Any]:
+        if experiment not in self.experiments:
+            return 404, {"code": 404, "message": "Experiment not found."}
+        self.clean[experiment, reference, name] = body
+        return 200, {"name": name}
+
     def register(self, body: Any) -> tuple[int, Any]:
         return 409, {"code": 409, "message": "User already exists."}
 
@@ -133,6 +151,9 @@ ROUTES: list[tuple[str, Any]] = [
     (f"PUT {EXPERIMENT}/drift/{ID}", Stub.put_drift),
     (f"GET {EXPERIMENT}/drift/{ID}", Stub.get_drift),
     (f"PUT {EXPERIMENT}/drift/{ID}/image", Stub.ext_image),
+    (f"GET {EXPERIMENT}", Stub.get_experiment),
+    (f"GET {EXPERIMENT}/reference/([0-9a-f]+)", Stub.ext_reference),
+    (f"PUT {EXPERIMENT}/reference/([0-9a-f]+)/picture/([0-9]+)", Stub.ext_clean),
 ]
 
 

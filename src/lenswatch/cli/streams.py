@@ -73,6 +73,7 @@ def _show_store(config: Config, store: NodeStore) -> None:
     jobs, pictures = amount(counts.pending, "job"), amount(counts.pictures, "picture")
     say(f"outbox      {jobs} and {pictures} waiting, {counts.parked} parked")
     _show_reasons(store)
+    _show_clean_pictures(store)
     _show_notes(store)
     if counts.parked:
         _show_parked(ParkedJobs(store), counts.parked)
@@ -113,6 +114,15 @@ def _show_reasons(store: NodeStore) -> None:
     if reason := reasons.get("failing"):
         because = one_line(reason.because, REASON_LENGTH)
         say(f"waiting     {reason.rows} tried again, while others are accepted: {because}")
+
+
+def _show_clean_pictures(store: NodeStore) -> None:
+    from lenswatch.outbox.clean_pictures import sent_references
+
+    for each in sent_references(store)[-1:]:
+        waits = "" if each.because is None else f": {one_line(each.because, REASON_LENGTH)}"
+        pictures = f"{each.sent} of {amount(each.pictures, 'clean picture')} sent"
+        say(f"clean       {pictures} for reference {each.digest}{waits}")
 
 
 def _show_notes(store: NodeStore) -> None:

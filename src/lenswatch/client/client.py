@@ -24,6 +24,8 @@ from lenswatch.client.replies import (
     drift_record,
     event_id_of,
     experiment_record,
+    named_record,
+    picture_names,
     record,
     records,
     unreachable,
@@ -180,7 +182,7 @@ class TrackingClient:
         """Store several drift jobs at once. Returns None when this server takes no batches."""
         path = f"/experiment/{experiment}/drift/batch"
         body = to_json({"drifts": list(jobs)}).encode()
-        response = self._extension("POST", path, "batch", body, "application/json")
+        response = self._extension("POST", path, "batch", body)
         return None if response is None else batch_results(response, len(jobs))
 
     def put_image(self, experiment: str, drift: str, jpeg: bytes) -> bool:
@@ -196,6 +198,26 @@ class TrackingClient:
             drift_record(self._request("GET", path))
             self._lacks.add("image")
         return False
+
+    def reference_pictures(self, experiment: str, reference: str) -> frozenset[str] | None:
+        """Return the names of a reference's clean pictures. Returns None when this server takes none."""
+        path, known = f"/experiment/{experiment}", "reference" in self._lacks
+        response = self._extension("GET", f"{path}/reference/{reference}", "reference")
+        if response is not None:
+            return picture_names(response)
+        if not known:
+            # A proxy may answer 404 for every path: the experiment itself tells.
+            self._lacks.discard("reference")
+            experiment_record(self._request("GET", path))
+            self._lacks.add("reference")
+        return None
+
+    def put_reference_picture(
+        self, experiment: str, reference: str, name: str, jpeg: bytes
+    ) -> None:
+        """Store a clean picture of a reference."""
+        path = f"/experiment/{experiment}/reference/{reference}/picture/{name}"
+        named_record(self._request("PUT", path, data=jpeg, content_type="image/jpeg"), name)
 
     def annotate(self, experiment: str, annotation: Mapping[str, Any]) -> Json | None:
         """Store an annotation, and return the server's record; None when this server takes none.
@@ -246,7 +268,12 @@ class TrackingClient:
         self._lacks.clear()
 
     def _extension(
-        self, method: str, path: str, name: str, data: bytes, content_type: str
+        self,
+        method: str,
+        path: str,
+        name: str,
+        data: bytes | None = None,
+        content_type: str = "application/json",
     ) -> requests.Response | None:
         """Use an extension of ours. Returns None, and does not ask again, if the server lacks it."""
         if name in self._lacks:

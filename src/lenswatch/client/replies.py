@@ -27,6 +27,8 @@ __all__ = [
     "drift_record",
     "event_id_of",
     "experiment_record",
+    "named_record",
+    "picture_names",
     "record",
     "records",
     "unreachable",
@@ -156,6 +158,23 @@ def experiment_record(response: requests.Response) -> Json:
     if isinstance(reply.get("name"), str):
         return reply
     raise _no_driftwatch(response)
+
+
+def named_record(response: requests.Response, name: str) -> Json:
+    """Return the record that a reply holds of what was stored under a name."""
+    reply = _json(response)
+    if isinstance(reply, dict) and reply.get("name") == name:
+        return reply
+    raise _no_driftwatch(response)
+
+
+def picture_names(response: requests.Response) -> frozenset[str]:
+    """Return the names of the pictures that a reply lists."""
+    reply = _json(response)
+    try:
+        return frozenset(str(picture["name"]) for picture in reply["pictures"])
+    except (TypeError, KeyError):
+        raise _no_driftwatch(response) from None
 
 
 def records(response: requests.Response) -> list[Json]:

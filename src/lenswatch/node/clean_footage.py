@@ -23,6 +23,7 @@ from lenswatch.reference.autoencoder import encode
 from lenswatch.reference.order import times_of
 from lenswatch.reference.pictures import encoder_input
 from lenswatch.reference.training import read_pictures
+from lenswatch.stages import stage
 
 __all__ = ["CleanFootage", "clean_footage", "distance_runs", "embed_picture", "embed_pictures"]
 
@@ -130,6 +131,7 @@ def embed_pictures(config: Config, reference: Reference, pictures: Sequence[Path
     return np.array([embed_picture(reference, one) for one in footage.pixels], np.float64)
 
 
+@stage("encode")
 def embed_picture(reference: Reference, pixels: Pixels) -> npt.NDArray[np.float32]:
     """Return the embedding (d,) of one picture that has the size of the reference's transform."""
     planes = encoder_input(pixels, reference.transform)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,12 +15,12 @@ from lenswatch.config import Config
 from lenswatch.detect.chart.causes import MAP, Cause
 from lenswatch.detect.chart.features import measure, view
 from lenswatch.errors import InputError
+from lenswatch.node.clean_files import pictures_below
 from lenswatch.node.clean_footage import embed_picture
 from lenswatch.node.current import Current
 from lenswatch.reference.artefact import Reference
 from lenswatch.reference.identity import PictureFile, file_digest, find_contents, path_below
-from lenswatch.reference.paths import kept_folder
-from lenswatch.reference.pictures import SUFFIXES, Picture, read_picture_file
+from lenswatch.reference.pictures import Picture, read_picture_file
 
 __all__ = ["Explanation", "draw_explanation", "explain"]
 
@@ -94,28 +94,20 @@ def _by_content(config: Config, picture: PictureFile) -> Path | None:
     at_its_path = config.image_folder / picture.path
     if file_digest(at_its_path) == picture.sha256:
         return at_its_path
-    others = sorted(_pictures(config), key=lambda file: (file.name != at_its_path.name, file))
+    others = sorted(pictures_below(config), key=lambda file: (file.name != at_its_path.name, file))
     return find_contents([picture.sha256], others).get(picture.sha256)
 
 
 def _by_look(config: Config, reference: Reference, row: int) -> Path | None:
     """Find a picture of a reference that lists names only: the one of that name with its embedding."""
     size = reference.transform.resize
-    for file in sorted(_pictures(config)):
+    for file in sorted(pictures_below(config)):
         if file.name == reference.pictures[row].path:
             with contextlib.suppress(InputError):
                 pixels = _read(config, reference, file).pixels(size)
                 if row in reference.same_pictures("", embed_picture(reference, pixels)):
                     return file
     return None
-
-
-def _pictures(config: Config) -> Iterator[Path]:
-    """Yield the pictures below the folder of pictures, but for kept originals: they are many, and go."""
-    kept = kept_folder(config.storage_path)
-    for file in config.image_folder.rglob("*"):
-        if file.suffix.lower() in SUFFIXES and not file.is_relative_to(kept):
-            yield file
 
 
 def draw_explanation(

@@ -18,6 +18,7 @@ from lenswatch.detect.mmd import Entry, FittedMMD, Window
 from lenswatch.errors import DiskFull, InputError, StoreError
 from lenswatch.node.calibration_file import DEFAULT_STREAM
 from lenswatch.node.clean_footage import embed_picture
+from lenswatch.node.clean_pictures import CleanPictures
 from lenswatch.node.clock import Place, place
 from lenswatch.node.collecting.collector import Collector
 from lenswatch.node.current import Current
@@ -26,7 +27,6 @@ from lenswatch.node.originals import Originals
 from lenswatch.node.request import (
     FOR_SENDING,
     Request,
-    clean_name,
     iso_utc,
     open_store,
     record_refusal,
@@ -36,12 +36,14 @@ from lenswatch.node.store.gaps import note_unrecorded
 from lenswatch.node.store.salvage import DAMAGED
 from lenswatch.node.store.store import Answer, NodeStore, Transaction, newest_window
 from lenswatch.node.stream import StreamState
+from lenswatch.node.told import identity_of, notes_of
 from lenswatch.node.unrecorded import Stored, Unrecorded, not_recorded
 from lenswatch.node.wrong_clocks import WrongClocks
 from lenswatch.reference.artefact import Reference
 from lenswatch.reference.capture import time_in_name
 from lenswatch.reference.pictures import Picture, read_picture, read_picture_file
-from lenswatch.wire import DriftJob, new_event_id
+from lenswatch.stages import stage
+from lenswatch.wire import DriftJob
 
 __all__ = ["Node"]
 
@@ -96,6 +98,7 @@ class Node:
         self.store = store or open_store(config)
         self._collector = Collector(config, self.store)
         self._originals = Originals(config)
+        self._clean_pictures = CleanPictures(config)
         self._loaded = None if self._collector.waits() else Current(config)
         self._unrecorded = Unrecorded()
         self._wrong_clocks = WrongClocks()
@@ -153,12 +156,13 @@ class Node:
             raise
         judge = current.judge_of(reference, request.stream)
         measured = None if judge.chart is None else measure(view(pixels))
-        about = _about(reference, request, embedding) | _notes(picture)
+        about = self._about(reference, request, embedding) | notes_of(picture)
         moments = self._moments(request, picture)
         seen = _Seen(request, fitted, judge, entry, measured, moments, about, reference.digest)
         body = self._record(source, seen, self._thumbnail(picture))
         return self._judge_only(seen) if body is None else body
 
+    @stage("record")
     def _record(
         self, source: bytes | Path | Picture, seen: _Seen, thumbnail: bytes | None
     ) -> dict[str, Any] | None:
@@ -203,6 +207,7 @@ class Node:
         self._wrong_clocks.note(seen.request.stream, judged.placed)
         return body
 
+    @stage("judge")
     def _judge(self, seen: _Seen, stored: Stored) -> _Judged:
         """Return the verdict on a picture, and the state of its stream after it.
 
@@ -246,6 +251,13 @@ class Node:
         because = transaction.post(self._job(body), thumbnail, clean=clean)
         return not_recorded(because) if because else {"recorded": True}
 
+    def _about(
+        self, reference: Reference, request: Request, embedding: npt.NDArray[np.float32]
+    ) -> dict[str, Any]:
+        """Return the part of the answer that says which picture it is, and what it is compared with."""
+        about = {"model": reference.model, "nearest": reference.nearest(embedding)}
+        return identity_of(request) | about | self._clean_pictures.nearest(reference, embedding)
+
     def _first_answer(self, event_id: str | None) -> dict[str, Any] | None:
         """Return the first answer to an event id, or raise it when it was a refusal."""
         if event_id is None:
@@ -286,7 +298,9 @@ class Node:
             taken = self._collector.take(transaction.connection, source, request, moments)
             if taken is not None:
                 told, placed = taken
-                body = self._placed(told, placed, request) | _identity(request) | _notes(picture)
+                body = (
+                    self._placed(told, placed, request) | identity_of(request) | notes_of(picture)
+                )
                 body |= keep(transaction.connection, source, body)
                 body |= self._post(transaction, body, self._thumbnail(picture))
                 transaction.put_answer(body["event_id"], Answer("judged", body))
@@ -296,6 +310,7 @@ class Node:
         self._wrong_clocks.note(request.stream, placed)
         return body
 
+    @stage("decode")
     def _read(self, source: bytes | Path | Picture, transform: TransformConfig) -> Picture:
         if isinstance(source, Picture):
             return source
@@ -369,27 +384,6 @@ class Node:
         return DriftJob(
             "Completed", body["model"], body["drift"], self.config.tracking.tags, parameters
         )
-
-
-def _about(
-    reference: Reference, request: Request, embedding: npt.NDArray[np.float32]
-) -> dict[str, Any]:
-    """Return the part of the answer that identifies the picture."""
-    about = {"model": reference.model, "nearest": reference.nearest(embedding)}
-    return _identity(request) | about
-
-
-def _identity(request: Request) -> dict[str, Any]:
-    return {
-        "stream": request.stream,
-        "event_id": request.event_id or new_event_id(),
-        "image_name": clean_name(request.image_name),
-    }
-
-
-def _notes(picture: Picture) -> dict[str, Any]:
-    """Return the part of the answer on how the picture was read, if there is something to say."""
-    return {"picture_notes": list(picture.notes)} if picture.notes else {}
 
 
 def _milliseconds(moment: datetime) -> datetime:

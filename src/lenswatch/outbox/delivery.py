@@ -16,6 +16,7 @@ from lenswatch.client.client import TrackingClient
 from lenswatch.config import TrackingConfig
 from lenswatch.errors import TrackingRefused, TrackingUnavailable
 from lenswatch.outbox.blame import REFUSALS, may_be_the_jobs_fault
+from lenswatch.outbox.clean_pictures import CleanPictureDelivery
 from lenswatch.outbox.ledger import Ledger
 from lenswatch.outbox.limits import DeliveryLimits
 from lenswatch.outbox.one_by_one import OneByOne
@@ -58,6 +59,7 @@ class Delivery:
         self._target = Target(rows, client, config)
         self._singly = OneByOne(client, self._ledger, may_send, clock)
         self._pictures = PictureDelivery(client, self._target, self._ledger, may_send)
+        self._clean_pictures = CleanPictureDelivery(client, self._target, self._ledger, may_send)
         self._batch = limits.batch
         self._most = limits.batch  # jobs in a request that is not too large
 
@@ -67,7 +69,7 @@ class Delivery:
         return self._pictures.trouble
 
     def once(self) -> bool:
-        """Send a batch of jobs and a few pictures, and return True if there were any.
+        """Send a batch of jobs and a few pictures of each kind, and return True if there were any.
 
         Raises:
             TrackingUnavailable: Nothing can be sent at present.
@@ -79,7 +81,8 @@ class Delivery:
             jobs = self._due()
         if jobs:
             self._send_jobs(jobs)
-        return self._pictures.once() or bool(jobs)
+        sent = self._pictures.once() or bool(jobs)
+        return self._clean_pictures.once() or sent
 
     def _due(self) -> list[Row]:
         return self._rows.due(max(self._batch, self._limits.suspects))

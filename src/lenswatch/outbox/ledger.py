@@ -15,12 +15,17 @@ log = logging.getLogger(__name__)
 
 
 class Ledger:
-    """Writes results, and says now and then that jobs were parked."""
+    """Writes results, and says now and then that jobs were parked.
+
+    Attributes:
+        nearest: Clean pictures that accepted jobs have named: reference and name.
+    """
 
     def __init__(self, rows: OutboxRows, waiting: Waiting, limits: DeliveryLimits) -> None:
         self.rows = rows
         self.waiting = waiting
         self.limits = limits
+        self.nearest: list[tuple[str, str]] = []  # clean pictures that accepted jobs have named
         self._silent_until = 0.0
 
     def result(self) -> DeliveryResult:
@@ -32,6 +37,7 @@ class Ledger:
         if not result:
             return
         self.rows.settle(result)
+        self.nearest += result.nearest
         if result.delayed:
             self.waiting.note("failing", result.failed)
         if result.parked and time.monotonic() > self._silent_until:  # thousands may be alike

@@ -13,6 +13,7 @@ class DeliveryLimits:
 
     batch: int = 100  # jobs in one request
     pictures: int = 5  # between two batches
+    clean_pictures: int = 2  # of a reference, between two batches
     suspects: int = 3  # failures in a row after which the server is to blame, and not the job
     attempts: int = 10  # failures of a job, while others were accepted, after which it is parked
     fruitless: int = 5  # passes without an accepted job, and ...

@@ -135,6 +135,7 @@ class DeliveryResult:
         failed: Why the last of these failed.
         newest: Newest accepted job of each stream that is not late.
         passed: For each stream the job that was accepted although earlier ones had failed.
+        nearest: Clean pictures that accepted jobs name: reference and name.
     """
 
     limits: DeliveryLimits
@@ -146,6 +147,7 @@ class DeliveryResult:
     failed: str = ""
     newest: dict[str, int] = field(default_factory=dict)
     passed: dict[str, int] = field(default_factory=dict)
+    nearest: list[tuple[str, str]] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(self.done or self.arrived or self.parked or self.delayed)
@@ -154,6 +156,9 @@ class DeliveryResult:
         """Record that the server has stored the job."""
         if row.job["parameters"].get("late") is not True:
             self.newest[row.stream] = max(row.id, self.newest.get(row.stream, 0))
+        match row.job["parameters"].get("nearest_clean"):
+            case {"reference": str(reference), "name": str(name)}:
+                self.nearest.append((reference, name))
         if row.has_picture:
             self.arrived[row.id] = drift_id
         else:
@@ -175,15 +180,15 @@ class OutboxRows:
     """Reads and writes of the outbox. Each method is one transaction."""
 
     def __init__(self, store: NodeStore) -> None:
-        self._store = store
+        self.store = store
 
     def due(self, at_most: int) -> list[Row]:
         """Return the oldest jobs that are due.
 
         A job that was put off holds back the later ones of its stream.
         """
-        with self._store.read() as connection:
-            now = self._store.clock()
+        with self.store.read() as connection:
+            now = self.store.clock()
             held = list(set(connection.execute(_HELD, {"now": now}).scalars()))
             if not held:
                 return _rows(connection.execute(_DUE_JOBS, {"now": now, "at_most": at_most}))
@@ -192,42 +197,42 @@ class OutboxRows:
 
     def first_of_streams(self, at_most: int) -> list[Row]:
         """Return the oldest job of each stream of which none was put off."""
-        with self._store.read() as connection:
-            held = list(set(connection.execute(_HELD, {"now": self._store.clock()}).scalars()))
+        with self.store.read() as connection:
+            held = list(set(connection.execute(_HELD, {"now": self.store.clock()}).scalars()))
             return _rows(connection.execute(_FIRST_JOBS, {"at_most": at_most, "held": held}))
 
     def due_pictures(self, at_most: int) -> list[PictureRow]:
         """Return the oldest pictures that are due."""
-        with self._store.read() as connection:
+        with self.store.read() as connection:
             found = connection.execute(
-                _DUE_PICTURES, {"now": self._store.clock(), "at_most": at_most}
+                _DUE_PICTURES, {"now": self.store.clock(), "at_most": at_most}
             )
             return [PictureRow(*row) for row in found]
 
     def picture(self, row_id: int) -> bytes | None:
         """Return the picture of a row, or None."""
         statement = sa.select(pictures.c.data).where(pictures.c.outbox_id == row_id)
-        with self._store.read() as connection:
+        with self.store.read() as connection:
             return connection.execute(statement).scalar()
 
     def mark_tried(self, rows: Sequence[Row]) -> None:
         """Note, before sending, that a server without unique event ids may store these rows."""
         ids = [row.id for row in rows if not row.tried]
         if ids:
-            with self._store.begin() as transaction:
+            with self.store.begin() as transaction:
                 transaction.connection.execute(
                     sa.update(outbox).where(_IDS).values(tried=True), {"ids": ids}
                 )
 
     def settle(self, result: DeliveryResult) -> None:
         """Record the result of sending rows."""
-        with self._store.begin() as transaction:
+        with self.store.begin() as transaction:
             connection = transaction.connection
             if result.done:
                 connection.execute(sa.delete(outbox).where(_IDS), {"ids": result.done})
             for row_id, drift_id in result.arrived.items():
                 connection.execute(_of(row_id).values(drift_id=drift_id, attempts=0, due_at=0.0))
-            now = self._store.clock()
+            now = self.store.clock()
             for row_id, reason in result.parked.items():
                 parked = {"parked_because": reason, "parked_at": now, "out_of_turn": True}
                 connection.execute(_of(row_id).values(parked))
@@ -241,7 +246,7 @@ class OutboxRows:
     def counts(self) -> Counts:
         """Return the fill level of the outbox."""
         rows, parked_ids = sa.func.count(), sa.select(outbox.c.id).where(_PARKED)
-        with self._store.read() as connection:
+        with self.store.read() as connection:
 
             def count(statement: sa.Select[Any]) -> int:
                 return int(connection.execute(statement).scalar_one())
@@ -263,7 +268,7 @@ class OutboxRows:
 
     def is_empty(self) -> bool:
         """Return True when no row waits to be sent; parked rows do not count."""
-        with self._store.read() as connection:
+        with self.store.read() as connection:
             return all(
                 connection.execute(_OLDEST.where(*queue)).first() is None
                 for queue in (_JOBS, _PICTURES)
@@ -274,12 +279,12 @@ class OutboxRows:
         statement = sa.select(experiments.c.id).where(
             experiments.c.url == url, experiments.c.name == name
         )
-        with self._store.read() as connection:
+        with self.store.read() as connection:
             return connection.execute(statement).scalar()
 
     def remember_experiment(self, url: str, name: str, experiment_id: str | None) -> None:
         """Keep an experiment's id for the next start; None deletes it."""
-        with self._store.begin() as transaction:
+        with self.store.begin() as transaction:
             connection = transaction.connection
             if experiment_id is None:
                 where = (experiments.c.url == url, experiments.c.name == name)
@@ -298,7 +303,7 @@ class OutboxRows:
             pages: Free pages to leave in the file, since new rows soon need them again, and the most to
                 give back at once.
         """
-        with self._store.read() as connection:
+        with self.store.read() as connection:
             free = int(connection.exec_driver_sql("PRAGMA freelist_count").scalar_one())
             if free <= pages:
                 return False

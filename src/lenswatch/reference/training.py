@@ -32,6 +32,7 @@ from lenswatch.reference.amount import check_amount, fewest_pictures
 from lenswatch.reference.artefact import Reference, list_digest, save_reference
 from lenswatch.reference.autoencoder import Autoencoder, encode
 from lenswatch.reference.identity import PictureFile, content_digest, path_below
+from lenswatch.reference.keep_thumbnails import chosen_rows, keep_thumbnails
 from lenswatch.reference.order import find_in_order, times_of
 from lenswatch.reference.pictures import encoder_input, read_bytes, read_picture
 from lenswatch.reference.pictures.depth import WHOLE, bits_of
@@ -145,7 +146,10 @@ def build_reference(
     reference = Reference(autoencoder, embeddings, config.transform, fitted_sigma, listed, lens)
     reference.detector(config.detector.window_size)  # raises BlindKernelError before it is saved
     manifest = _manifest(config, footage.digests, epochs)
-    return save_reference(config.storage_path, reference, manifest, make_current=make_current)
+    saved = save_reference(config.storage_path, reference, manifest, make_current=make_current)
+    if config.storage.keep_images:
+        keep_thumbnails(config, saved, {row: footage.files[row] for row in chosen_rows(saved)})
+    return saved
 
 
 def read_pictures(

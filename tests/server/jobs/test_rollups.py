@@ -119,7 +119,11 @@ def summed_up(jobs: list[dict[str, Any]]) -> dict[Any, Any]:
 
 def told_by(jobs: list[dict[str, Any]]) -> dict[str, Any]:
     told: dict[str, Any] = {"verdicts": {}, "values": {}}
-    ordered = sorted((job["taken_at"], job["number"], job["verdict"], job) for job in jobs)
+    # SQLite gives the number of a deleted job to a new one, so only the times tell them apart.
+    ordered = sorted(
+        ((job["taken_at"], job["number"], job["verdict"], job) for job in jobs),
+        key=lambda entry: entry[:2],
+    )
     for letter in {job["verdict"] for job in jobs}:
         mine = [number for _, number, verdict, _ in ordered if verdict == letter]
         told["verdicts"][letter] = (len(mine), mine[0], mine[-1])

@@ -169,6 +169,15 @@ def _add_waiting(connection: sa.Connection) -> None:
     )
 
 
+def _add_references(connection: sa.Connection) -> None:
+    """Add the table of references whose clean pictures are sent."""
+    connection.exec_driver_sql(
+        """CREATE TABLE sent_references (
+            experiment TEXT NOT NULL, digest TEXT NOT NULL, pictures INTEGER NOT NULL,
+            sent INTEGER NOT NULL, because TEXT, PRIMARY KEY (experiment, digest))"""
+    )
+
+
 def _add_notes(connection: sa.Connection) -> None:
     """Add the table of annotations that wait to be sent."""
     connection.exec_driver_sql(
@@ -188,5 +197,6 @@ MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (
     _keep_order,
     _add_originals,
     _add_waiting,
+    _add_references,
     _add_notes,
 )

@@ -17,6 +17,7 @@ __all__ = [
     "originals",
     "outbox",
     "pictures",
+    "references",
     "repairs",
     "shedding",
     "waiting",
@@ -146,6 +147,15 @@ waiting = sa.Table(  # the present trouble of each queue of the outbox
     sa.Column("queue", sa.Text, primary_key=True),  # of outbox.waiting
     sa.Column("because", sa.Text, nullable=False),
     sa.Column("since", sa.Float, nullable=False),
+)
+references = sa.Table(  # whose clean pictures are sent to an experiment
+    "sent_references",
+    metadata,
+    sa.Column("experiment", sa.Text, primary_key=True),  # its id
+    sa.Column("digest", sa.Text, primary_key=True),
+    sa.Column("pictures", sa.Integer, nullable=False),
+    sa.Column("sent", sa.Integer, nullable=False),
+    sa.Column("because", sa.Text),  # the last error, while the rest waits for that
 )
 notes = sa.Table(  # annotations that wait to be sent
     "notes",

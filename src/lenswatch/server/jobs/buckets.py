@@ -78,11 +78,11 @@ def marks_of(content: Content, before: str | None) -> list[Mark]:
     verdicts = content["verdicts"]
     if set(verdicts) != {before}:
         marks += [mark for _, *ends in verdicts.values() for mark in ends]
-    found: dict[int, Mark] = {}
+    found: dict[tuple[int, int], Mark] = {}
     for mark in marks:
-        known = found.get(mark[1])
+        known = found.get(_when(mark))
         if known is None or known[3] is None:
-            found[mark[1]] = mark
+            found[_when(mark)] = mark
     return sorted(found.values(), key=_when)
 
 

@@ -1,0 +1,25 @@
+"""The parts of an answer that tell of the picture itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lenswatch.node.request import Request, clean_name
+from lenswatch.reference.pictures import Picture
+from lenswatch.wire import new_event_id
+
+__all__ = ["identity_of", "notes_of"]
+
+
+def identity_of(request: Request) -> dict[str, Any]:
+    """Return the part of an answer that identifies the picture."""
+    return {
+        "stream": request.stream,
+        "event_id": request.event_id or new_event_id(),
+        "image_name": clean_name(request.image_name),
+    }
+
+
+def notes_of(picture: Picture) -> dict[str, Any]:
+    """Return the part of an answer on how the picture was read, if there is something to say."""
+    return {"picture_notes": list(picture.notes)} if picture.notes else {}
