@@ -13,6 +13,7 @@ from lenswatch import __version__
 from lenswatch.cli.annotate import annotate
 from lenswatch.cli.collect import collect
 from lenswatch.cli.evaluate import compare, evaluate
+from lenswatch.cli.imports import import_
 from lenswatch.cli.keys import keys
 from lenswatch.cli.outbox import outbox
 from lenswatch.cli.predict import explain, predict
@@ -78,7 +79,7 @@ def main() -> None:
 
 
 for command in (
-    *(up, demo, server, keys),
+    *(up, demo, server, keys, import_),
     *(train, calibrate, collect, adopt, references, use, evaluate, compare),
     *(predict, explain, status, reset, annotate, outbox),
 ):

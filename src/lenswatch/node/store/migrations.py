@@ -187,6 +187,14 @@ def _add_notes(connection: sa.Connection) -> None:
     )
 
 
+def _add_sending(connection: sa.Connection) -> None:
+    """Add the table of jobs that the server may have by now."""
+    connection.exec_driver_sql(
+        """CREATE TABLE sending (
+            outbox_id INTEGER PRIMARY KEY REFERENCES outbox (id) ON DELETE CASCADE)"""
+    )
+
+
 MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (
     _create_tables,
     _name_answers,
@@ -199,4 +207,5 @@ MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (
     _add_waiting,
     _add_references,
     _add_notes,
+    _add_sending,
 )

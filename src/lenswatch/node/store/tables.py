@@ -19,6 +19,7 @@ __all__ = [
     "pictures",
     "references",
     "repairs",
+    "sending",
     "shedding",
     "waiting",
     "windows",
@@ -76,6 +77,11 @@ pictures = sa.Table(
     metadata,
     sa.Column("outbox_id", sa.ForeignKey("outbox.id", ondelete="CASCADE"), primary_key=True),
     sa.Column("data", sa.LargeBinary, nullable=False),
+)
+sending = sa.Table(  # jobs that the server may have by now, until they leave the outbox
+    "sending",
+    metadata,
+    sa.Column("outbox_id", sa.ForeignKey("outbox.id", ondelete="CASCADE"), primary_key=True),
 )
 lease = sa.Table(
     "lease",
