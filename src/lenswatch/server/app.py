@@ -44,7 +44,16 @@ from lenswatch.server.identity.oidc import OidcBearer
 from lenswatch.server.identity.oidc_login import OidcLogin
 from lenswatch.server.identity.sessions import SessionStore, shared_secret
 from lenswatch.server.jobs import api as jobs_api
-from lenswatch.server.jobs import live, pictures, reference_pictures, series
+from lenswatch.server.jobs import (
+    events,
+    live,
+    overview,
+    pictures,
+    reference_pictures,
+    series,
+    streams,
+)
+from lenswatch.server.jobs.state_rebuild import refresh
 from lenswatch.server.pages import account, dashboard
 from lenswatch.server.pages.rendering import refuse
 from lenswatch.server.upkeep.chores import CHORES
@@ -54,7 +63,8 @@ from lenswatch.server.values.refusals import NO_DATABASE, Refusal
 __all__ = ["check_auth", "create_app"]
 
 _CONTRACT = (users, experiments_api, jobs_api)
-_OURS = (pictures, reference_pictures, series, live, annotations_api, verdicts)
+_JOBS = (pictures, reference_pictures, series, live, streams, events, overview)
+_OURS = (*_JOBS, annotations_api, verdicts)
 Responder = Callable[[Request, Refusal], Awaitable[Response]]
 _MESSAGES = {404: "Not found.", 503: NO_DATABASE}
 _CORS_METHODS = ("GET", "OPTIONS", "PUT", "POST", "PATCH", "DELETE")
@@ -73,6 +83,8 @@ def create_app(
     check_auth(config)
     prepare(config.database_url, migrate=migrate)
     database = Database(config.database_url)
+    if migrate:
+        refresh(database)
     app = _starlette(lifespan=_lifespan)
     app.state.log = make_log(config.server.log_level)
     app.state.metrics = Metrics(database)

@@ -36,6 +36,10 @@ OURS = {
     "/experiment/{experiment_id}/reference/{reference}/picture/{name}": {"get", "put"},
     "/experiment/{experiment_id}/series": {"get"},
     "/experiment/{experiment_id}/streams": {"get"},
+    "/experiment/{experiment_id}/stream/{stream}": {"get", "put"},
+    "/experiment/{experiment_id}/events": {"get"},
+    "/experiment/{experiment_id}/event/{event_id}": {"get"},
+    "/overview": {"get"},
     "/experiment/{experiment_id}/annotation": {"get", "post"},
     "/experiment/{experiment_id}/annotation/{annotation_id}": {"put", "delete"},
     "/experiment/{experiment_id}/drift/{drift}/feedback": {"get", "put", "delete"},
@@ -131,6 +135,13 @@ def test_what_is_written_is_what_the_document_says(local: Any) -> None:
     check("get", feedback)
     assert len(check("get", f"{experiment}/streams")) == 2
     assert len(check("get", f"{experiment}/series")["id"]) == 2
+    ids["stream"] = "s"
+    check("get", f"{experiment}/stream/{{stream}}")
+    check("put", f"{experiment}/stream/{{stream}}", json={"title": "S", "acknowledged": True})
+    [event] = check("get", f"{experiment}/events")
+    ids["event_id"] = event["id"]
+    check("get", f"{experiment}/event/{{event_id}}")
+    assert check("get", "/overview")["counts"]["drift"] == 1
 
 
 def closed(components: Any) -> Any:

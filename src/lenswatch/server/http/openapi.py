@@ -35,6 +35,9 @@ _TAGS = (
     ("annotation", "Feedback"),
     ("quality", "Feedback"),
     ("drift", "Drift jobs"),
+    ("stream", "Streams"),
+    ("event", "Streams"),
+    ("overview", "Streams"),
     ("reference", "References"),
     ("", "Experiments"),
 )

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from lenswatch.server.jobs.state import keep_streams
 from lenswatch.server.jobs.tallies import keep_tallies
 
 __all__ = ["keep"]
@@ -20,7 +21,7 @@ Part = Callable[[Connection, int, Sequence[Job], Sequence[Job]], None]
 # These tell what is stored now: a job that expires is removed.
 _OF_STORED: tuple[Part, ...] = (keep_tallies,)
 # These outlive the jobs that expire, and are not told of them.
-_LASTING: tuple[Part, ...] = ()
+_LASTING: tuple[Part, ...] = (keep_streams,)
 
 
 def keep(

@@ -6,18 +6,19 @@ import hashlib
 import io
 import struct
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from marshmallow import fields
 from PIL import ExifTags, Image
 from PIL.Image import Transpose
-from sqlalchemy import select
+from sqlalchemy import Connection, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from starlette.responses import Response
 
 from lenswatch.server.db.database import insert_into
-from lenswatch.server.db.tables import pictures
+from lenswatch.server.db.tables import pictures, streams
 from lenswatch.server.experiments.api import require
 from lenswatch.server.http.operations import Call, Operations, Who, reply
 from lenswatch.server.http.records import Count, Record
@@ -178,8 +179,19 @@ def put_image(call: Call) -> Response:
         call.connection.execute(keep)
     except IntegrityError:  # the job was deleted meanwhile
         raise not_found("Drift") from None
+    _note_picture(call.connection, drift)
     shown = {key: row[key] for key in ("media_type", "etag", "width", "height")}
     return reply(shown | {"id": drift["id"], "bytes": len(picture.data)})
+
+
+def _note_picture(connection: Connection, drift: Mapping[Any, Any]) -> None:
+    """Note the newest job of a stream that has a picture."""
+    if drift["late"]:
+        return
+    here = streams.c.experiment == drift["experiment"]
+    here &= streams.c.stream == (drift["stream"] or "")
+    earlier = or_(streams.c.last_pictured.is_(None), streams.c.last_pictured < drift["number"])
+    connection.execute(update(streams).where(here, earlier).values(last_pictured=drift["number"]))
 
 
 @operations.add(

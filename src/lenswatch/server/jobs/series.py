@@ -1,31 +1,27 @@
-"""Extensions for the dashboard: the streams of an experiment, and its jobs as columns for a chart."""
+"""Extension for the dashboard: the jobs of an experiment as columns for a chart."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate
-from sqlalchemy import JSON, ColumnElement, RowMapping, ScalarSelect, Text, case, cast, func, select
+from sqlalchemy import JSON, ColumnElement, Text, case, cast, func, select
 from sqlalchemy.dialects.postgresql import JSONB
 from starlette.responses import Response
 
-from lenswatch.server.db.tables import drifts, pictures, tallies
+from lenswatch.server.db.tables import drifts, pictures
 from lenswatch.server.experiments.api import require
 from lenswatch.server.http import bodies
 from lenswatch.server.http.operations import Call, Operations, Who, reply
-from lenswatch.server.http.records import Count, Record
-from lenswatch.server.jobs import store
-from lenswatch.server.jobs.store import DriftRecord
+from lenswatch.server.http.records import Record
 from lenswatch.server.values import stamps
 from lenswatch.wire import JOB_STATUSES
 
 __all__ = ["operations"]
 
-MAX_STREAMS = 1000  # of one answer
 MAX_DRAWN = 1000  # characters of the values of one job
 
 operations = Operations()
-_newest = drifts.alias("newest")
 _DISTANCE = ("distance", "drift_distance", "warning_distance")
 _SCORE = ("score", "drift_score", "warning_score")
 _DRAWN = ("captured_at", "warning", "can_alarm", *_DISTANCE, *_SCORE, "shed", "picture_shed")
@@ -42,16 +38,6 @@ class SeriesArgs(Schema):
     stream = bodies.Text()
     limit = fields.Integer(load_default=2000, validate=validate.Range(min=1, max=10_000))
     before = fields.String(validate=_is_moment)
-
-
-class StreamRecord(Record):
-    """One stream of an experiment; its name is null for jobs without a stream."""
-
-    stream = fields.String(allow_none=True)
-    total = Count()
-    drifted = Count()
-    failed = Count()
-    last = fields.Nested(DriftRecord, allow_none=True)
 
 
 class ShedRecord(Record):
@@ -82,63 +68,6 @@ class SeriesRecord(Record):
     warning_score = fields.List(fields.Float(allow_none=True))
     shed = fields.List(fields.Nested(ShedRecord, allow_none=True))
     picture_shed = fields.List(fields.Boolean(allow_none=True))
-
-
-@operations.add(
-    "GET /experiment/{experiment_id}/streams",
-    who=Who.ANYBODY,
-    extension=True,
-    slow=True,
-    returns=StreamRecord(many=True),
-    refusals=(403, 404, 422),
-)
-def read_streams(call: Call) -> Response:
-    """Return the first 1,000 streams of an experiment by name, with counts and the job that is their state.
-
-    That is the last one to arrive that was not late.
-    """
-    number = require("Read", call)["number"]
-    failed = case((tallies.c.job_status == "Failed", tallies.c.jobs), else_=0)
-    drifted = case((tallies.c.drift_detected.is_(True), tallies.c.jobs), else_=0)
-    streams = (
-        select(
-            tallies.c.stream.label("name"),
-            func.sum(tallies.c.jobs).label("total"),
-            func.sum(drifted).label("drifted"),
-            func.sum(failed).label("failed"),
-        )
-        .where(tallies.c.experiment == number)
-        .group_by(tallies.c.stream)
-        .having(func.sum(tallies.c.jobs) > 0)
-        .order_by(tallies.c.stream)
-        .limit(MAX_STREAMS)
-        .subquery("streams")
-    )
-    last = case(
-        (streams.c.name == "", _last(number, _newest.c.stream.is_(None))),
-        else_=_last(number, _newest.c.stream == streams.c.name).correlate(streams),
-    )
-    query = select(streams, drifts).select_from(streams.outerjoin(drifts, drifts.c.number == last))
-    rows = call.connection.execute(query.order_by(streams.c.name)).mappings()
-    return reply([_stream(row) for row in rows])
-
-
-def _last(number: int, of_stream: ColumnElement[bool]) -> ScalarSelect[int]:
-    """Return the query for the number of a stream's last job on time, which an index answers."""
-    on_time = _newest.c.late.is_(False)
-    query = select(_newest.c.number).where(_newest.c.experiment == number, of_stream, on_time)
-    order = (_newest.c.created_at.desc(), _newest.c.number.desc())
-    return query.order_by(*order).limit(1).scalar_subquery()
-
-
-def _stream(row: RowMapping) -> dict[str, Any]:
-    return {
-        "stream": row["name"] or None,
-        "total": int(row["total"]),
-        "drifted": int(row["drifted"]),
-        "failed": int(row["failed"]),
-        "last": store.record(row) if row["id"] else None,
-    }
 
 
 @operations.add(

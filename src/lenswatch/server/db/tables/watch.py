@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Float,
@@ -15,6 +16,7 @@ from sqlalchemy import (
     Integer,
     String,
     Table,
+    false,
 )
 
 from lenswatch.server.db.tables.base import (
@@ -53,6 +55,14 @@ streams = Table(
     # As its jobs make it. Jobs that are late change nothing of this.
     Column("state", String(9), nullable=False),
     Column("since", BigInteger),  # time of capture of the first job in this state
+    # Its newest judged job: that one's verdict (one of STATES), since when it holds, and how sure it is.
+    Column("verdict", String(9)),
+    Column("verdict_since", BigInteger),
+    Column("ratio", Float),  # of a value to its drift threshold, the larger one
+    Column("causes", JSON_OBJECT),  # names of the first two
+    # Of the failures in a row that its newest jobs are.
+    Column("failed_at", BigInteger),  # time of capture of the first one
+    Column("failed_job", NUMBER),  # number of the first one
     Column("first_at", BigInteger),  # arrival of its first job
     Column("last_at", BigInteger),  # arrival of its newest job
     Column("last_taken", BigInteger),  # time of capture of its newest job
@@ -65,11 +75,14 @@ streams = Table(
     Column(
         "recent", String(100), nullable=False, server_default=""
     ),  # newest verdicts, see jobs.state
-    Column("gaps", JSON_OBJECT),  # of its newest pictures, to learn the usual interval
+    Column("shed", BigInteger, nullable=False, server_default="0"),  # jobs that nodes gave up
+    Column("gaps", JSON_OBJECT),  # of its newest pictures, see jobs.state_rhythm
     Column("interval", BigInteger),  # microseconds; the learnt one, null before it is known
     Column("due_at", BigInteger),  # when it becomes silent; null if it is that, or is not expected
     Column("silent_since", BigInteger),  # null unless it is silent
     Column("event", NUMBER),  # number of the open event of its state, see `events`
+    # Whether all of this must be found anew from its jobs.
+    Column("stale", Boolean, nullable=False, server_default=false()),
     # Cleared by what decides about alerts, set by each change that concerns them.
     Column("undecided", Integer, nullable=False, server_default="0"),
     CheckConstraint(
@@ -83,6 +96,12 @@ Index(
     streams.c.due_at,
     sqlite_where=streams.c.due_at.is_not(None),
     postgresql_where=streams.c.due_at.is_not(None),
+)
+Index(
+    "ix_streams_stale",
+    streams.c.stale,
+    sqlite_where=streams.c.stale.is_(True),
+    postgresql_where=streams.c.stale.is_(True),
 )
 Index(
     "ix_streams_undecided",
@@ -100,7 +119,8 @@ events = Table(
     experiment_column(),
     Column("stream", STREAM, nullable=False),
     Column("kind", String(7), nullable=False),
-    Column("begun_at", BigInteger, nullable=False),  # time of capture of the first job
+    # Time of capture of the first job; of silence, the arrival of the last one before it.
+    Column("begun_at", BigInteger, nullable=False),
     Column("ended_at", BigInteger),  # null while it lasts
     Column("jobs", BigInteger, nullable=False, server_default="0"),
     Column("first_job", NUMBER),
@@ -112,4 +132,11 @@ events = Table(
     CheckConstraint("kind IN ('drift', 'frozen', 'failing', 'silent')", name="kind"),
     Index(None, "experiment", "begun_at", "number"),
     Index(None, "experiment", "stream", "begun_at", "number"),
+)
+Index(
+    "ix_events_open",
+    events.c.experiment,
+    events.c.stream,
+    sqlite_where=events.c.ended_at.is_(None),
+    postgresql_where=events.c.ended_at.is_(None),
 )

@@ -36,6 +36,12 @@ def upgrade() -> None:
         sa.Column("acknowledged_by", TEXT),
         sa.Column("state", sa.String(9), nullable=False),
         sa.Column("since", sa.BigInteger()),
+        sa.Column("verdict", sa.String(9)),
+        sa.Column("verdict_since", sa.BigInteger()),
+        sa.Column("ratio", sa.Float()),
+        sa.Column("causes", JSON),
+        sa.Column("failed_at", sa.BigInteger()),
+        sa.Column("failed_job", NUMBER),
         sa.Column("first_at", sa.BigInteger()),
         sa.Column("last_at", sa.BigInteger()),
         sa.Column("last_taken", sa.BigInteger()),
@@ -44,11 +50,13 @@ def upgrade() -> None:
         sa.Column("last_pictured", NUMBER),
         sa.Column("judged", sa.BigInteger(), nullable=False, server_default="0"),
         sa.Column("recent", sa.String(100), nullable=False, server_default=""),
+        sa.Column("shed", sa.BigInteger(), nullable=False, server_default="0"),
         sa.Column("gaps", JSON),
         sa.Column("interval", sa.BigInteger()),
         sa.Column("due_at", sa.BigInteger()),
         sa.Column("silent_since", sa.BigInteger()),
         sa.Column("event", NUMBER),
+        sa.Column("stale", sa.Boolean(), nullable=False, server_default=sa.false()),
         sa.Column("undecided", sa.Integer(), nullable=False, server_default="0"),
         sa.CheckConstraint(
             "state IN ('waiting', 'unwatched', 'clean', 'warning', 'drift', 'frozen', 'failing')",
@@ -66,6 +74,7 @@ def upgrade() -> None:
     for name, condition in (
         ("due_at", sa.column("due_at").is_not(None)),
         ("undecided", sa.column("undecided") > 0),
+        ("stale", sa.column("stale", sa.Boolean()).is_(True)),
     ):
         op.create_index(
             op.f(f"ix_streams_{name.removesuffix('_at')}"),
@@ -108,12 +117,33 @@ def upgrade() -> None:
     ):
         name = "_".join(["ix_events", *columns])
         op.create_index(op.f(name), "events", columns)
+    is_open = sa.column("ended_at").is_(None)
+    op.create_index(
+        op.f("ix_events_open"),
+        "events",
+        ["experiment", "stream"],
+        sqlite_where=is_open,
+        postgresql_where=is_open,
+    )
     op.create_table(
         "leases",
         sa.Column("name", sa.String(32), nullable=False),
         sa.Column("holder", text(36), nullable=False),
         sa.Column("until", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_leases")),
+    )
+
+    _list_streams()
+
+
+def _list_streams() -> None:
+    """List the streams of the jobs that are stored; the server finds their states when it starts."""
+    op.execute(
+        sa.text(
+            "INSERT INTO streams (experiment, stream, state, stale) "
+            "SELECT experiment, stream, 'waiting', :stale FROM tallies "
+            "GROUP BY experiment, stream HAVING sum(jobs) > 0"
+        ).bindparams(stale=True)
     )
 
 

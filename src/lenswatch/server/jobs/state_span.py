@@ -1,0 +1,97 @@
+"""One event: a span in which a stream drifted, was frozen, failed or was silent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from lenswatch.server.jobs.state_job import Seen
+
+__all__ = ["Span", "place_of"]
+
+_MOST_NAMES = 20
+_ROWS, _COLUMNS = 4, 5  # of the node's map
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """An event as the columns of its table have it.
+
+    Attributes:
+        number: Of its row; None before it is stored.
+        causes: By name: `jobs`, in how many, and `cells`, in how many of those each "row,column" showed it.
+    """
+
+    kind: str
+    begun_at: int
+    ended_at: int | None = None
+    jobs: int = 0
+    first_job: int | None = None
+    worst_job: int | None = None
+    newest_job: int | None = None
+    worst: float | None = None
+    model: str | None = None
+    causes: Mapping[str, Any] = field(default_factory=dict)
+    number: int | None = None
+
+    def with_job(self, seen: Seen) -> Span:
+        """Return the event with one more job."""
+        worse = seen.ratio is not None and (self.worst is None or seen.ratio > self.worst)
+        first = self.first_job is None
+        return replace(
+            self,
+            jobs=self.jobs + 1,
+            first_job=seen.number if first else self.first_job,
+            model=seen.model if self.model is None else self.model,
+            newest_job=seen.number,
+            worst_job=seen.number if worse or self.worst_job is None else self.worst_job,
+            worst=seen.ratio if worse else self.worst,
+            causes=_counted(self.causes, seen),
+        )
+
+    def ended_by(self, seen: Seen) -> Span:
+        """Return the event as the next job ends it."""
+        if self.kind == "silent":
+            return replace(self, ended_at=max(self.begun_at, seen.arrived), newest_job=seen.number)
+        return replace(self, ended_at=max(self.begun_at, seen.taken))
+
+
+def _counted(causes: Mapping[str, Any], seen: Seen) -> Mapping[str, Any]:
+    if not seen.causes:
+        return causes
+    counted = dict(causes)
+    for cause in seen.causes:
+        before = counted.get(cause.name)
+        if before is None and len(counted) >= _MOST_NAMES:
+            continue
+        cells = dict(before["cells"]) if before else {}
+        for row, column in cause.cells:
+            key = f"{row},{column}"
+            cells[key] = cells.get(key, 0) + 1
+        counted[cause.name] = {"jobs": (before["jobs"] if before else 0) + 1, "cells": cells}
+    return counted
+
+
+def place_of(cause: Mapping[str, Any]) -> str:
+    """Return where most jobs of an event showed a cause: "upper right", "middle", or "all over".
+
+    Empty if no cells are known.
+
+    >>> place_of({"jobs": 2, "cells": {"0,4": 2, "0,3": 1, "3,0": 0}})
+    'upper right'
+    """
+    often = [key.split(",") for key, jobs in cause["cells"].items() if 2 * jobs >= cause["jobs"]]
+    cells = [(int(row), int(column)) for row, column in often]
+    if not cells:
+        return "all over" if cause["cells"] else ""
+    if len(cells) > _ROWS * _COLUMNS // 2:
+        return "all over"
+    row = _third([row for row, _ in cells], _ROWS, ("upper", "", "lower"))
+    column = _third([column for _, column in cells], _COLUMNS, ("left", "", "right"))
+    return " ".join(filter(None, (row, column))) or "middle"
+
+
+def _third(positions: list[int], size: int, words: tuple[str, str, str]) -> str:
+    middle = (sum(positions) / len(positions) + 0.5) / size
+    return words[min(2, int(middle * 3))]
