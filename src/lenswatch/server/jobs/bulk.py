@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import JSON, Connection, Table, bindparam, column, func, select, true
 from sqlalchemy.dialects import postgresql, sqlite
 
-__all__ = ["add_rows", "from_records"]
+__all__ = ["add_rows", "from_records", "put_rows"]
 
 # Each statement is built once. The cache has plain values as keys; statements as keys would never be freed.
 
@@ -20,6 +20,23 @@ def add_rows(connection: Connection, table: Table, entries: list[dict[str, Any]]
     dialect = connection.dialect.name
     rows = [list(entry.values()) for entry in entries] if dialect == "sqlite" else entries
     connection.execute(_bulk_insert(dialect, table, tuple(entries[0])), {"rows": rows})
+
+
+def put_rows(connection: Connection, table: Table, entries: list[dict[str, Any]]) -> None:
+    """Insert `entries`, which have the same keys; if a row exists already, its other columns are replaced."""
+    if not entries:
+        return
+    dialect, names = connection.dialect.name, tuple(entries[0])
+    rows: Any = entries if dialect == "sqlite" else {"rows": entries}
+    connection.execute(_replacing_insert(dialect, table, names), rows)
+
+
+@functools.cache
+def _replacing_insert(dialect: str, table: Table, names: tuple[str, ...]) -> Any:
+    query = sqlite.insert(table) if dialect == "sqlite" else from_records(table, names)
+    key = list(table.primary_key)
+    values = {name: query.excluded[name] for name in names if table.c[name] not in key}
+    return query.on_conflict_do_update(index_elements=key, set_=values)
 
 
 def from_records(table: Table, names: tuple[str, ...]) -> postgresql.Insert:

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from lenswatch.server.jobs.rollups import keep_rollups
 from lenswatch.server.jobs.state import keep_streams
 from lenswatch.server.jobs.tallies import keep_tallies
 
@@ -45,3 +46,4 @@ def keep(
     if added or removed:
         for part in _LASTING:
             part(connection, experiment, added, removed)
+    keep_rollups(connection, experiment, added, removed, expired)

@@ -27,6 +27,7 @@ from lenswatch.server.jobs.bulk import from_records
 from lenswatch.server.jobs.derived import keep
 from lenswatch.server.jobs.lateness import late_after, mark_late
 from lenswatch.server.jobs.tallies import insert_tags
+from lenswatch.server.jobs.verdicts import verdict_of
 from lenswatch.server.values import stamps
 from lenswatch.server.values.refusals import not_found
 from lenswatch.wire import EVENT_ID, JOB_STATUSES, SCHEMA_VERSION, STREAM, TAG_LENGTH
@@ -63,6 +64,8 @@ def store(connection: Connection, experiment: int, jobs: Sequence[Job]) -> list[
     rows[0]["created_at"] = _following(connection, experiment, rows[0]["created_at"])
     for earlier, later in itertools.pairwise(rows):
         later["created_at"] = max(later["created_at"], earlier["created_at"] + 1)
+    for row in rows:
+        row |= _judged(row)
     mark_late(connection, experiment, rows)
     numbers = _insert(connection, rows)
     fresh = {
@@ -120,6 +123,7 @@ def change(connection: Connection, old: Job, job: Job) -> Job:
         raise not_found("Drift")
     old = now
     values = _row(experiment, seq, job)
+    values |= _judged(values | {"created_at": old["created_at"]})
     del values["id"], values["created_at"]
     values["late"] = late_after(connection, values, old)
     new = (
@@ -180,6 +184,15 @@ def _row(experiment: int, seq: int, job: Job) -> dict[str, Any]:
         "stream": _fitting(STREAM, job["parameters"].get("stream")),
         "event_id": _event_key(job["parameters"].get("event_id")),
         **job,
+    }
+
+
+def _judged(row: Job) -> dict[str, Any]:
+    """Return the columns by which charts find a job."""
+    taken = stamps.capture(row["parameters"].get("captured_at"), row["created_at"])
+    return {
+        "taken_at": row["created_at"] if taken is None else taken,
+        "verdict": verdict_of(row),
     }
 
 

@@ -19,6 +19,7 @@ from lenswatch.server.db.tables.core import (
     tallies,
     users,
 )
+from lenswatch.server.db.tables.rollups import rollups
 from lenswatch.server.db.tables.feedback import (
     ANNOTATION_KINDS,
     VERDICTS,
@@ -49,6 +50,7 @@ __all__ = [
     "metadata",
     "permissions",
     "pictures",
+    "rollups",
     "reference_pictures",
     "sessions",
     "settings",

@@ -113,6 +113,9 @@ drifts = Table(
     Column("event_id", STREAM),
     # Whether the job is older than one that its stream already had. Late jobs do not make the stream's state.
     Column("late", Boolean, nullable=False, server_default=false()),
+    # When the picture was taken; when the job arrived, if nothing says so that can be right.
+    Column("taken_at", BigInteger, nullable=False, server_default="0"),
+    Column("verdict", String(1)),  # a letter, see jobs.verdicts; null while the job runs
     Column("tags", JSON_OBJECT, nullable=False),
     Column("parameters", JSON_OBJECT, nullable=False),
     CheckConstraint("job_status IN ('Running', 'Completed', 'Failed')", name="job_status"),
@@ -122,6 +125,8 @@ drifts = Table(
     Index(None, "experiment", "job_status", "created_at", "number"),
     Index(None, "experiment", "drift_detected", "created_at", "number"),
     Index(None, "experiment", "stream", "created_at", "number"),
+    Index(None, "experiment", "taken_at", "number"),
+    Index(None, "experiment", "stream", "taken_at", "number"),
 )
 _ON_TIME = drifts.c.late.is_(False)
 # Finds a stream's last job that is on time, however many late ones came after it.
