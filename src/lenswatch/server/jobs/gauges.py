@@ -195,5 +195,6 @@ def _seconds(microseconds: int | None) -> float | None:
 def _number(parameters: Any, name: str) -> float | None:
     """Return a parameter that is a number, else None."""
     value = (parameters or {}).get(name)
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number else None
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    return None
