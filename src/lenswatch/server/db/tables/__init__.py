@@ -19,7 +19,6 @@ from lenswatch.server.db.tables.core import (
     tallies,
     users,
 )
-from lenswatch.server.db.tables.rollups import rollups
 from lenswatch.server.db.tables.feedback import (
     ANNOTATION_KINDS,
     VERDICTS,
@@ -28,6 +27,7 @@ from lenswatch.server.db.tables.feedback import (
     event_feedback,
 )
 from lenswatch.server.db.tables.references import reference_pictures
+from lenswatch.server.db.tables.rollups import rollups
 from lenswatch.server.db.tables.upkeep import leases
 from lenswatch.server.db.tables.watch import EVENT_KINDS, STATES, events, streams
 
@@ -50,8 +50,8 @@ __all__ = [
     "metadata",
     "permissions",
     "pictures",
-    "rollups",
     "reference_pictures",
+    "rollups",
     "sessions",
     "settings",
     "streams",
