@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from lenswatch.node.store.store import NodeStore
 from lenswatch.outbox.limits import DeliveryLimits
 from lenswatch.outbox.sender import Sender
 from support.driftwatch_stub import Handler, Stub, serving
+from support.handled import Handled
 from support.node_processes import drift_job
 from support.waiting import until
 
@@ -36,28 +36,6 @@ def store(tmp_path: Path) -> Iterator[NodeStore]:
 def stub() -> Iterator[Stub]:
     with serving(Stub()) as stub:
         yield stub
-
-
-class Handled(logging.Handler):
-    """Collects the exceptions that were being handled when a line was written.
-
-    The formatter of DEEPaaS' log repeats such an exception in the line.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.errors: list[BaseException | None] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.errors.append(sys.exc_info()[1])
-
-
-@pytest.fixture
-def handled() -> Iterator[Handled]:
-    handler = Handled()
-    logging.getLogger().addHandler(handler)
-    yield handler
-    logging.getLogger().removeHandler(handler)
 
 
 @contextmanager
