@@ -71,6 +71,7 @@ __all__ = [
     "picture_index",
     "pictures",
     "reference_pictures",
+    "rollups",
     "retention",
     "rollups",
     "rule_channels",
