@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 Fault = Callable[["Handler"], bool]  # returns True when it has answered the request
 
@@ -35,6 +36,7 @@ class Stub:
         self.changed = threading.Condition()
         self.released = threading.Event()  # ends all requests that hang
         self.url = ""
+        self.params: dict[str, str] = {}  # of the query string of the latest request
 
     def event_ids(self) -> list[str]:
         with self.changed:
@@ -49,6 +51,7 @@ class Stub:
         return sum(m == method and p.split("?")[0].endswith(ending) for m, p in self.requests)
 
     def answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
+        self.params = dict(parse_qsl(urlsplit(path).query))
         for pattern, route in ROUTES:
             found = re.fullmatch(pattern, f"{method} {path.split('?')[0]}")
             if found and (self.extensions or not route.__name__.startswith("ext_")):
@@ -57,7 +60,8 @@ class Stub:
         return 404, {"code": 404, "status": "Not Found"}
 
     def search_experiments(self, body: Any) -> tuple[int, Any]:
-        return 200, [e for e in self.experiments.values() if e["name"] == body["name"]]
+        found = [e for e in self.experiments.values() if body in ({}, {"name": e["name"]})]
+        return 200, self._page(found)
 
     def create_experiment(self, body: Any) -> tuple[int, Any]:
         if any(e["name"] == body["name"] for e in self.experiments.values()):
@@ -93,9 +97,20 @@ class Stub:
         return 200, {"results": results}
 
     def search_drifts(self, body: Any, experiment: str) -> tuple[int, Any]:
-        ((path, value),) = body.items()
-        key = path.removeprefix("parameters.")
-        return 200, [d for d in self.drifts.values() if d["parameters"].get(key) == value]
+        found = [d for d in self.drifts.values() if d["experiment"] == experiment]
+        for path, value in body.items():
+            key = path.removeprefix("parameters.")
+            if key == "created_at":  # which the original compares as text
+                found = [d for d in found if d["created_at"] >= value["$gte"]]
+            else:
+                found = [d for d in found if d["parameters"].get(key) == value]
+        return 200, self._page(found)
+
+    def _page(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        size, page = int(self.params.get("page_size", 10)), int(self.params.get("page", 1))
+        if self.params.get("order_by") == "asc":
+            records = sorted(records, key=lambda record: record.get("created_at", ""))
+        return records[(page - 1) * size : page * size]
 
     def put_drift(self, body: Any, experiment: str, drift: str) -> tuple[int, Any]:
         if drift not in self.drifts:

@@ -10,8 +10,10 @@ from typing import Any
 import click
 
 from lenswatch import __version__
+from lenswatch.cli.annotate import annotate
 from lenswatch.cli.collect import collect
 from lenswatch.cli.evaluate import compare, evaluate
+from lenswatch.cli.imports import import_
 from lenswatch.cli.keys import keys
 from lenswatch.cli.outbox import outbox
 from lenswatch.cli.predict import explain, predict
@@ -77,8 +79,8 @@ def main() -> None:
 
 
 for command in (
-    *(up, demo, server, keys),
+    *(up, demo, server, keys, import_),
     *(train, calibrate, collect, adopt, references, use, evaluate, compare),
-    *(predict, explain, status, reset, outbox),
+    *(predict, explain, status, reset, annotate, outbox),
 ):
     main.add_command(command)

@@ -8,12 +8,14 @@ from lenswatch.config.conversion import check_settings
 from lenswatch.config.reading import load_config, setting_names
 from lenswatch.config.tables import (
     AlarmConfig,
+    AlertsConfig,
     AuthConfig,
     CameraConfig,
     CameraStateConfig,
     Config,
     DetectorConfig,
     EncoderConfig,
+    RetentionConfig,
     ServerConfig,
     StorageConfig,
     TrackingConfig,
@@ -24,12 +26,14 @@ from lenswatch.config.values import SampleBits
 
 __all__ = [
     "AlarmConfig",
+    "AlertsConfig",
     "AuthConfig",
     "CameraConfig",
     "CameraStateConfig",
     "Config",
     "DetectorConfig",
     "EncoderConfig",
+    "RetentionConfig",
     "SampleBits",
     "ServerConfig",
     "StorageConfig",

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from lenswatch.config.values import (
     AtLeast1,
     AtLeast2,
+    Days,
     Duration,
     FolderPath,
     Host,
@@ -25,6 +26,7 @@ from lenswatch.config.values import (
     Share,
     Side,
     UrlPath,
+    Website,
     Workers,
 )
 
@@ -146,6 +148,32 @@ class AuthConfig:
 
 
 @dataclass(frozen=True)
+class AlertsConfig:
+    """Messages of the tracking server."""
+
+    public_url: Website = ""  # of the server, for links; "" for its own address
+    private_hosts: tuple[str, ...] = ()  # names, addresses or networks that channels may reach
+    smtp_host: str = ""  # "" sends no e-mail
+    smtp_port: Port = 587
+    smtp_security: Literal["starttls", "tls", "none"] = "starttls"
+    smtp_user: str = ""
+    smtp_password: Secret = field(default="", repr=False)
+    mail_from: str = ""
+
+
+@dataclass(frozen=True)
+class RetentionConfig:
+    """What the tracking server deletes by itself, where an experiment does not say otherwise. 0: nothing."""
+
+    jobs_days: Days = 0.0  # since a job arrived
+    jobs_bytes: NotNegative = 0  # of an experiment's jobs; the oldest go first
+    pictures_days: Days = 0.0
+    drift_pictures_days: Days = 0.0  # of jobs with drift; never shorter than `pictures_days`
+    pictures_bytes: NotNegative = 0  # the oldest without drift go first
+    running_hours: Days = 1.0  # after which a job that is still Running is closed as Failed
+
+
+@dataclass(frozen=True)
 class ServerConfig:
     """The tracking server."""
 
@@ -158,6 +186,8 @@ class ServerConfig:
     cors_origins: tuple[Origin, ...] = ()
     log_level: Literal["debug", "info", "warning"] = "warning"  # "info": a line for each request
     auth: AuthConfig = field(default_factory=AuthConfig)
+    alerts: AlertsConfig = field(default_factory=AlertsConfig)
+    retention: RetentionConfig = field(default_factory=RetentionConfig)
 
 
 @dataclass(frozen=True)

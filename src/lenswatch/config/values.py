@@ -22,6 +22,7 @@ SampleBits = Literal[0, 10, 12, 14, 16]
 Number = Annotated[float, Meta(ge=-_MAX, le=_MAX, description="a number")]
 PositiveNumber = Annotated[float, Meta(gt=0, le=_MAX, description="a number greater than 0")]
 NotNegativeNumber = Annotated[float, Meta(ge=0, le=_MAX, description="a number, 0 or more")]
+Days = Annotated[float, Meta(ge=0, le=100_000, description="a number from 0 to 100000")]
 Images = Annotated[float, Meta(ge=1, le=_MAX, description="1 or more images")]
 Share = Annotated[float, Meta(gt=0, lt=1, description="a number between 0 and 1")]
 FolderPath = Annotated[str, Meta(pattern=r"\A[^\x00]+\Z", description="the path of a folder")]
@@ -42,5 +43,12 @@ Origin = Annotated[
     Meta(
         pattern=r"\A(\*|[a-z][a-z0-9+.-]*://[!-.0-~]+)\Z",
         description="an origin such as https://lens.example, without a path",
+    ),
+]
+Website = Annotated[
+    str,
+    Meta(
+        pattern=r"\A(https?://[!-.0-~]+(/[\w.~-]+)*/?)?\Z",
+        description="empty or an address such as https://lens.example/lenswatch",
     ),
 ]

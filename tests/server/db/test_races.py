@@ -202,8 +202,8 @@ def test_two_pictures_for_one_job(local: Any, database: Database) -> None:
 
     def send_another() -> None:
         other.append(pool.submit(image, local, path))
-        if not database.sqlite:
-            other[0].result(60)
+        wanted = 2 if database.sqlite else 1
+        until(lambda: waiting(local, database) == wanted)
 
     with before(local, "INSERT INTO pictures", send_another), pool:
         assert image(local, path).status_code == 200

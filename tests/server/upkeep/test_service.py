@@ -65,3 +65,42 @@ def _upkeep(database: Database, name: str, runs: dict[str, int]) -> Upkeep:
         runs[name] += 1
 
     return Upkeep(database, [Chore("count", 0, run)], make_log("warning"))
+
+
+def test_a_slow_chore_keeps_no_other_one_waiting(database: Database) -> None:
+    begun, go_on, ran = threading.Event(), threading.Event(), threading.Event()
+
+    def wait(_database: Database, _stopping: threading.Event) -> None:
+        begun.set()
+        go_on.wait(30)
+
+    def note(_database: Database, _stopping: threading.Event) -> None:
+        if begun.is_set():
+            ran.set()
+
+    upkeep = Upkeep(
+        database, [Chore("slow", 0, wait, slow=True), Chore("quick", 0, note)], make_log("warning")
+    )
+    upkeep.start()
+    assert ran.wait(30)
+    go_on.set()
+    upkeep.stop()
+    database.close()
+
+
+def test_a_chore_that_has_more_to_do_goes_on_before_its_time(database: Database) -> None:
+    runs: list[int] = []
+    done = threading.Event()
+
+    def run(_database: Database, _stopping: threading.Event) -> bool:
+        runs.append(1)
+        if len(runs) == 3:
+            done.set()
+        return len(runs) < 3
+
+    upkeep = Upkeep(database, [Chore("much", 3600, run)], make_log("warning"))
+    upkeep.start()
+    assert done.wait(30)
+    upkeep.stop()
+    assert len(runs) == 3
+    database.close()

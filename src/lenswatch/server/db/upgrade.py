@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from lenswatch.errors import ServerError
+from lenswatch.server.db import compacting
 from lenswatch.server.db.database import Database, Outage, one_line
 
 __all__ = ["prepare"]
@@ -44,6 +45,8 @@ def prepare(url: str, *, migrate: bool = True) -> None:
                 connection.execute(text("SET LOCAL lock_timeout = 0"))
                 connection.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": _MIGRATION_LOCK})
             _upgrade(connection, shown, migrate)
+        if database.sqlite and migrate:
+            compacting.compact_small(Path(str(database.engine.url.database)))
     except (Outage, DBAPIError) as error:
         said = one_line(error.orig if isinstance(error, DBAPIError) else error)
         raise ServerError(f"server.database = {shown}: cannot be used: {said}") from None
@@ -66,6 +69,8 @@ def _make_file(engine: Engine) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
+        if path.stat().st_size == 0:
+            compacting.choose_mode(path)
     except OSError as error:
         raise ServerError(f"server.database: cannot make its file: {error}") from None
 

@@ -8,11 +8,12 @@ from functools import partial
 from typing import Any
 
 from marshmallow import fields
-from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from starlette.responses import Response
 
 from lenswatch.server.db.tables import cursors, experiments, permissions
+from lenswatch.server.experiments.erasing import erase, hide
 from lenswatch.server.http.bodies import ExperimentBody, Permission, QueryBody
 from lenswatch.server.http.operations import Call, Operations, Who, reply
 from lenswatch.server.http.paging import page_schema, paged, slice_of
@@ -23,9 +24,9 @@ from lenswatch.server.values import stamps
 from lenswatch.server.values.refusals import conflict, forbidden, not_found
 from lenswatch.server.values.storable import digest
 
-__all__ = ["find", "operations", "require"]
+__all__ = ["create", "find", "operations", "record", "require"]
 
-DELETE_SECONDS = 600.0  # for all the jobs of an experiment
+ERASED_AT_ONCE = 500  # rows of an experiment that is deleted
 
 operations = Operations()
 _FIELDS = Fields(
@@ -94,7 +95,7 @@ def search_experiments(call: Call) -> Response:
     total = call.connection.execute(count).scalar_one()
     sort = [experiments.c[call.args["sort_by"]], experiments.c.number]
     rows = call.connection.execute(slice_of(select(experiments).where(condition), call.args, sort))
-    return paged([_record(row) for row in rows], total, call.args)
+    return paged([record(row) for row in rows], total, call.args)
 
 
 @operations.add(
@@ -111,21 +112,30 @@ def create_experiment(call: Call) -> Response:
     assert call.caller
     if not may_create(call.caller):
         raise forbidden()
-    record = {
+    new = {
         "id": str(uuid.uuid4()),
         "created_at": stamps.now(),
         **call.body,
-        "name_digest": digest(call.body["name"]),
         "permissions": with_manager(call.body["permissions"], call.caller),
     }
+    return reply(record(create(call.connection, new)), 201)
+
+
+def create(connection: Connection, new: Mapping[str, Any]) -> Mapping[Any, Any]:
+    """Store a new experiment, and return its row.
+
+    Raises:
+        Refusal: 409 if there is one of that name or id.
+    """
+    query = insert(experiments).values({**new, "name_digest": digest(new["name"])})
     try:
-        query = insert(experiments).values(record).returning(experiments)
-        row = call.connection.execute(query).one()
+        row = connection.execute(query.returning(experiments)).mappings().one()
     except IntegrityError:
         raise conflict() from None
-    call.connection.execute(insert(cursors).values(experiment=row.number, seq=0, irregular=False))
-    _store_permissions(call, row.number, row.permissions)
-    return reply(_record(row), 201)
+    number = row["number"]
+    connection.execute(insert(cursors).values(experiment=number, seq=0, irregular=False))
+    _store_permissions(connection, number, row["permissions"])
+    return row
 
 
 @operations.add(
@@ -136,7 +146,7 @@ def read_experiment(call: Call) -> Response:
     experiment = find(call)
     if not may("Read", experiment, call.caller):
         raise not_found("Experiment")
-    return reply(_record(experiment))
+    return reply(record(experiment))
 
 
 @operations.add(
@@ -164,8 +174,8 @@ def replace_experiment(call: Call) -> Response:
         raise conflict() from None
     if row is None:  # deleted meanwhile
         raise not_found("Experiment")
-    _store_permissions(call, row.number, entries)
-    return reply(_record(row))
+    _store_permissions(call.connection, row.number, entries)
+    return reply(record(row))
 
 
 @operations.add(
@@ -176,18 +186,15 @@ def replace_experiment(call: Call) -> Response:
     refusals=(401, 403, 404),
 )
 def delete_experiment(call: Call) -> Response:
-    """Delete an experiment with its jobs and pictures."""
+    """Delete an experiment with its jobs and pictures, of which many are deleted soon afterwards."""
     number = require("Manage", call)["number"]
-    cursor = select(cursors.c.seq).where(cursors.c.experiment == number).with_for_update()
-    if call.connection.execute(cursor).first() is None:  # deleted meanwhile
-        raise not_found("Experiment")
-    with call.services.database.limited(call.connection, DELETE_SECONDS):
-        call.connection.execute(delete(experiments).where(experiments.c.number == number))
+    hide(call.connection, number)
+    erase(call.connection, number, ERASED_AT_ONCE)
     return Response(status_code=204)
 
 
-def _store_permissions(call: Call, number: int, entries: list[dict[str, str]]) -> None:
-    call.connection.execute(delete(permissions).where(permissions.c.experiment == number))
+def _store_permissions(connection: Connection, number: int, entries: list[dict[str, str]]) -> None:
+    connection.execute(delete(permissions).where(permissions.c.experiment == number))
     rows = [
         {
             "experiment": number,
@@ -198,10 +205,11 @@ def _store_permissions(call: Call, number: int, entries: list[dict[str, str]]) -
         for position, entry in enumerate(entries)
     ]
     if rows:
-        call.connection.execute(insert(permissions), rows)
+        connection.execute(insert(permissions), rows)
 
 
-def _record(row: Row[Any] | Mapping[Any, Any]) -> dict[str, Any]:
+def record(row: Row[Any] | Mapping[Any, Any]) -> dict[str, Any]:
+    """Return a row as a record of the contract."""
     stored = row if isinstance(row, Mapping) else row._mapping
     record = {
         "id": stored["id"],

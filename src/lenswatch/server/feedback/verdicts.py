@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from starlette.responses import Response
 
 from lenswatch.server.db.database import insert_into
-from lenswatch.server.db.tables import VERDICTS, drift_feedback, drifts, event_feedback, events
+from lenswatch.server.db.tables import drift_feedback, drifts, event_feedback, events
 from lenswatch.server.experiments.api import require
 from lenswatch.server.http import bodies
 from lenswatch.server.http.operations import Call, Operations, Who, reply
@@ -25,9 +25,19 @@ from lenswatch.server.identity.authors import author_of, shown_author
 from lenswatch.server.identity.identity import Caller
 from lenswatch.server.values import stamps
 from lenswatch.server.values.refusals import not_found
-from lenswatch.wire import EVENT_ID
+from lenswatch.wire import EVENT_ID, VERDICTS
 
-__all__ = ["MAX_TEXT", "find_event", "forget", "give", "given", "operations", "record"]
+__all__ = [
+    "MAX_TEXT",
+    "FeedbackBody",
+    "find_event",
+    "find_job",
+    "forget",
+    "give",
+    "given",
+    "operations",
+    "record",
+]
 
 MAX_TEXT = 2000  # characters
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
+from lenswatch.config import ServerConfig
 from lenswatch.server.db.database import Database
 from lenswatch.server.db.engines import POOL_SIZE
 from lenswatch.server.db.watch import Watch
@@ -14,6 +15,7 @@ from lenswatch.server.identity.identity import Authenticator
 
 __all__ = ["DEFAULT_LIMITS", "SEARCHES", "Limits", "Services"]
 
+EXPORTS = 2  # run at once in a process, each with a connection to the database
 SEARCHES = 4  # run at once in a process, so that slow ones leave threads for other requests
 
 
@@ -45,6 +47,7 @@ class Services:
     authenticator: Authenticator
     max_body_bytes: int
     limits: Limits
+    config: ServerConfig = field(default_factory=ServerConfig)
     stopping: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
@@ -53,4 +56,5 @@ class Services:
         self.readers = anyio.CapacityLimiter(POOL_SIZE)
         self.searchers = anyio.CapacityLimiter(SEARCHES)
         self.writers = anyio.CapacityLimiter(1 if self.database.sqlite else POOL_SIZE // 2)
+        self.exporters = anyio.CapacityLimiter(EXPORTS)
         self.scalers = anyio.CapacityLimiter(1)  # scaling a picture takes much memory

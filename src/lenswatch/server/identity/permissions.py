@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, or_, select, true
+from sqlalchemy import ColumnElement, and_, or_, select, true
 
 from lenswatch.server.db.tables import experiments, permissions
 from lenswatch.server.identity.identity import LEVELS, Caller
@@ -63,6 +63,10 @@ def with_manager(entries: list[dict[str, str]], caller: Caller) -> list[dict[str
 
 def readable(caller: Caller | None) -> ColumnElement[bool]:
     """Return the condition on rows of `experiments` that `caller` may read."""
+    return and_(experiments.c.deleted_at.is_(None), _granted(caller))
+
+
+def _granted(caller: Caller | None) -> ColumnElement[bool]:
     if caller and caller.admin:
         return true()
     public = experiments.c.public.is_(True)

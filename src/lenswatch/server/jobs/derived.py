@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from lenswatch.server.jobs.rollups import keep_rollups
 from lenswatch.server.jobs.state import keep_streams
+from lenswatch.server.jobs.storage import keep_storage
 from lenswatch.server.jobs.tallies import keep_tallies
 
 __all__ = ["keep"]
@@ -20,7 +21,7 @@ Job = Mapping[Any, Any]
 Part = Callable[[Connection, int, Sequence[Job], Sequence[Job]], None]
 # A part is a function of the connection, the experiment, the jobs added and those removed.
 # These tell what is stored now: a job that expires is removed.
-_OF_STORED: tuple[Part, ...] = (keep_tallies,)
+_OF_STORED: tuple[Part, ...] = (keep_tallies, keep_storage)
 # These outlive the jobs that expire, and are not told of them.
 _LASTING: tuple[Part, ...] = (keep_streams,)
 

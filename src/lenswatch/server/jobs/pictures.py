@@ -23,6 +23,8 @@ from lenswatch.server.experiments.api import require
 from lenswatch.server.http.operations import Call, Operations, Who, reply
 from lenswatch.server.http.records import Count, Record
 from lenswatch.server.jobs.api import find_drift
+from lenswatch.server.jobs.storage import picture_stored
+from lenswatch.server.jobs.store import lock
 from lenswatch.server.values.refusals import Refusal, invalid, not_found
 
 __all__ = [
@@ -164,7 +166,9 @@ def scale(call: Call) -> None:
 def put_image(call: Call) -> Response:
     """Store the picture of a job, scaled down to 512 px. It replaces an earlier one."""
     picture: StoredPicture = call.body
-    drift = find_drift(call, require("Edit", call))
+    experiment = require("Edit", call)
+    lock(call.connection, experiment["number"])
+    drift = find_drift(call, experiment)
     row = {
         "drift": drift["number"],
         "media_type": "image/jpeg",
@@ -177,8 +181,9 @@ def put_image(call: Call) -> Response:
     keep = keep.on_conflict_do_update(index_elements=[pictures.c.drift], set_=row)
     try:
         call.connection.execute(keep)
-    except IntegrityError:  # the job was deleted meanwhile
+    except IntegrityError:  # something else than this server deleted the job meanwhile
         raise not_found("Drift") from None
+    picture_stored(call.connection, drift, len(picture.data))
     _note_picture(call.connection, drift)
     shown = {key: row[key] for key in ("media_type", "etag", "width", "height")}
     return reply(shown | {"id": drift["id"], "bytes": len(picture.data)})

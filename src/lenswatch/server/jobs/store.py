@@ -32,10 +32,22 @@ from lenswatch.server.values import stamps
 from lenswatch.server.values.refusals import not_found
 from lenswatch.wire import EVENT_ID, JOB_STATUSES, SCHEMA_VERSION, STREAM, TAG_LENGTH
 
-__all__ = ["DriftRecord", "change", "record", "remove", "store"]
+__all__ = [
+    "CLOSED",
+    "DriftRecord",
+    "Job",
+    "adopt",
+    "change",
+    "expire",
+    "lock",
+    "record",
+    "remove",
+    "store",
+]
 
 Job = Mapping[Any, Any]
 DAY_MICROSECONDS = 24 * 3600 * 10**6
+CLOSED = "closed by the server:"  # begins the error of a job that never ended
 _CHUNK = 20  # values of one IN; with many more PostgreSQL may prefer a slower index
 
 
@@ -67,6 +79,41 @@ def store(connection: Connection, experiment: int, jobs: Sequence[Job]) -> list[
     for row in rows:
         row |= _judged(row)
     mark_late(connection, experiment, rows)
+    return _keep(connection, experiment, rows)
+
+
+def adopt(connection: Connection, experiment: int, jobs: Sequence[Job]) -> list[tuple[Job, bool]]:
+    """Store `jobs` of another server with their own `id` and `created_at`, in the order of the latter.
+
+    Returns:
+        As `store`. A job that arrived before one that its stream has already is late.
+    """
+    if not jobs:
+        return []
+    seq = _advance(connection, experiment, len(jobs), any(map(_irregular, jobs)))
+    rows = [_row(experiment, seq + i, job) for i, job in enumerate(jobs)]
+    for row in rows:
+        row |= _judged(row)
+    mark_late(connection, experiment, rows)
+    newest = {row["stream"]: _arrived(connection, experiment, row["stream"]) for row in rows}
+    for row in rows:
+        row["late"] = row["late"] or row["created_at"] < newest[row["stream"]]
+    return _keep(connection, experiment, rows)
+
+
+def _arrived(connection: Connection, experiment: int, stream: str | None) -> int:
+    """Return when the last job of a stream arrived; 0 without one."""
+    query = select(drifts.c.created_at).where(
+        drifts.c.experiment == experiment, drifts.c.stream == stream
+    )
+    query = query.order_by(drifts.c.created_at.desc(), drifts.c.number.desc()).limit(1)
+    return connection.execute(query).scalar() or 0
+
+
+def _keep(
+    connection: Connection, experiment: int, rows: list[dict[str, Any]]
+) -> list[tuple[Job, bool]]:
+    """Insert the rows whose events are new, with all that is kept from them."""
     numbers = _insert(connection, rows)
     fresh = {
         row["id"]: row | {"number": numbers[row["id"]]} for row in rows if row["id"] in numbers
@@ -148,6 +195,16 @@ def remove(connection: Connection, job: Job) -> None:
     keep(connection, job["experiment"], removed=gone)
 
 
+def expire(connection: Connection, experiment: int, numbers: Sequence[int]) -> None:
+    """Delete jobs that their experiment keeps no longer, with their pictures. Roll-ups of them stay."""
+    if not numbers:
+        return
+    _advance(connection, experiment, 1, False)
+    here = drifts.c.number.in_(numbers)
+    gone = connection.execute(delete(drifts).where(here).returning(drifts)).mappings().all()
+    keep(connection, experiment, expired=gone)
+
+
 def record(row: Job) -> dict[str, Any]:
     """Return a row as a record of the contract."""
     return {
@@ -160,6 +217,17 @@ def record(row: Job) -> dict[str, Any]:
         "tags": row["tags"],
         "parameters": row["parameters"],
     }
+
+
+def lock(connection: Connection, experiment: int) -> None:
+    """Lock the experiment's cursor, for a change of what belongs to its jobs.
+
+    Raises:
+        Refusal: 404 if the experiment was deleted meanwhile.
+    """
+    cursor = select(cursors.c.seq).where(cursors.c.experiment == experiment).with_for_update()
+    if connection.execute(cursor).first() is None:
+        raise not_found("Experiment")
 
 
 def _advance(connection: Connection, experiment: int, steps: int, irregular: bool) -> int:

@@ -1,7 +1,8 @@
-"""The periodic runner: one thread in each server process, one of which does the work.
+"""The periodic runner: threads in each server process, of which those of one process do the work.
 
 Who does is settled by a lease in the database. A holder that dies loses it after `LEASE_SECONDS`; one that
-stops gives it back. A chore must be safe to run twice, since a holder that was frozen may wake up late:
+stops gives it back. Chores that may take seconds have a thread and a lease of their own, so that nothing
+else waits for them. A chore must be safe to run twice, since a holder that was frozen may wake up late:
 what may happen only once is decided within one transaction of the database.
 """
 
@@ -25,7 +26,14 @@ __all__ = ["LEASE_SECONDS", "Chore", "Upkeep", "hold"]
 
 LEASE_SECONDS = 20.0
 _LOOK_SECONDS = 1.0  # between two looks at the lease and at the chores
-_NAME = "upkeep"
+_NAMES = {
+    False: "upkeep",
+    True: "slow upkeep",
+}  # of threads and leases, by whether their chores are slow
+
+
+def _nothing() -> None:
+    """End at once."""
 
 
 @dataclass(frozen=True)
@@ -35,16 +43,21 @@ class Chore:
     Attributes:
         name: For the log.
         every_seconds: Time between the end of one run and the beginning of the next.
-        run: Does it. It should return within half of `LEASE_SECONDS`, and look at the event that says stop.
+        run: Does it, and returns True if it should go on soon. It should return within half of
+            `LEASE_SECONDS`, and look at the event that says stop.
+        end: Waits for what `run` has begun in other threads, when the process ends.
+        slow: It may take seconds.
     """
 
     name: str
     every_seconds: float
-    run: Callable[[Database, threading.Event], None]
+    run: Callable[[Database, threading.Event], bool | None]
+    end: Callable[[], None] = _nothing
+    slow: bool = False
 
 
 class Upkeep:
-    """The thread of one process that runs the chores while it holds the lease."""
+    """The threads of one process that run the chores while it holds their leases."""
 
     def __init__(
         self,
@@ -52,24 +65,47 @@ class Upkeep:
         chores: Sequence[Chore],
         log: structlog.typing.FilteringBoundLogger,
     ) -> None:
+        self._stopping = threading.Event()
+        self._runners = [
+            _Runner(name, database, [c for c in chores if c.slow is slow], log, self._stopping)
+            for slow, name in _NAMES.items()
+        ]
+
+    def start(self) -> None:
+        """Begin."""
+        for runner in self._runners:
+            if runner.chores:
+                runner.thread.start()
+
+    def stop(self, seconds: float = 5.0) -> None:
+        """End after the chores that run, and give the leases back."""
+        self._stopping.set()
+        deadline = time.monotonic() + seconds
+        for runner in self._runners:
+            if runner.thread.is_alive():
+                runner.thread.join(max(0.0, deadline - time.monotonic()))
+
+
+class _Runner:
+    """One thread with one lease."""
+
+    def __init__(
+        self,
+        name: str,
+        database: Database,
+        chores: Sequence[Chore],
+        log: structlog.typing.FilteringBoundLogger,
+        stopping: threading.Event,
+    ) -> None:
+        self.name = name
         self.database = database
         self.chores = chores
         self.log = log
         self.holder = str(uuid.uuid4())
         self._due = dict.fromkeys((chore.name for chore in chores), 0.0)
         self._held_until = 0.0
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="upkeep", daemon=True)
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def stop(self, seconds: float = 5.0) -> None:
-        """End after the chore that runs, and give the lease back."""
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join(seconds)
+        self._stopping = stopping
+        self.thread = threading.Thread(target=self._work, name=name, daemon=True)
 
     def _work(self) -> None:
         while not self._stopping.wait(_LOOK_SECONDS):
@@ -79,6 +115,8 @@ class Upkeep:
                 self.log.warning("upkeep", reason=str(outage))
             except Exception:
                 self.log.exception("upkeep")
+        for chore in self.chores:
+            chore.end()
         with (
             contextlib.suppress(Exception),
             self.database.write() as connection,
@@ -90,8 +128,8 @@ class Upkeep:
             if self._stopping.is_set():
                 return
             if time.monotonic() >= self._due[chore.name] and self._holds():
-                self._run(chore)
-                self._due[chore.name] = time.monotonic() + chore.every_seconds
+                more = self._run(chore)
+                self._due[chore.name] = time.monotonic() + (0.0 if more else chore.every_seconds)
 
     def _holds(self) -> bool:
         """Return whether this process has the lease, which it extends when half of it is over."""
@@ -99,20 +137,22 @@ class Upkeep:
             return True
         asked = time.monotonic()
         with self.database.read() as connection:
-            if _is_taken(connection, _NAME, self.holder):
+            if _is_taken(connection, self.name, self.holder):
                 return False
         with self.database.write() as connection:
-            held = hold(connection, _NAME, self.holder)
+            held = hold(connection, self.name, self.holder)
         self._held_until = asked + LEASE_SECONDS if held else 0.0
         return held
 
-    def _run(self, chore: Chore) -> None:
+    def _run(self, chore: Chore) -> bool:
+        """Run a chore, and return whether it should go on soon."""
         try:
-            chore.run(self.database, self._stopping)
+            return bool(chore.run(self.database, self._stopping))
         except Outage:
             raise
         except Exception:
             self.log.exception("chore failed", chore=chore.name)
+            return False
 
 
 def hold(connection: Connection, name: str, holder: str, seconds: float = LEASE_SECONDS) -> bool:

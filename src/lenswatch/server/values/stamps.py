@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 from lenswatch.wire import CLOCK_ERROR, EARLIEST_CAPTURE
 
-__all__ = ["capture", "iso", "microseconds", "now"]
+__all__ = ["MICROSECOND", "capture", "iso", "microseconds", "moment", "now"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-_EARLIEST = (EARLIEST_CAPTURE - _EPOCH) // _MICROSECOND
+MICROSECOND = timedelta(microseconds=1)
+_EARLIEST = (EARLIEST_CAPTURE - _EPOCH) // MICROSECOND
 _DATE = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?\Z", re.ASCII)
 
 
@@ -23,7 +23,12 @@ def now() -> int:
 
 def iso(stamp: int) -> str:
     """Return a moment in the form `2026-06-01T08:00:00.123456+00:00`."""
-    return (_EPOCH + timedelta(microseconds=stamp)).isoformat(timespec="microseconds")
+    return moment(stamp).isoformat(timespec="microseconds")
+
+
+def moment(stamp: int) -> datetime:
+    """Return a moment as a datetime in UTC."""
+    return _EPOCH + timedelta(microseconds=stamp)
 
 
 def microseconds(text: str) -> int | None:
@@ -35,7 +40,7 @@ def microseconds(text: str) -> int | None:
         else:
             moment = datetime.fromisoformat(text)
             moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return (moment - _EPOCH) // _MICROSECOND
+        return (moment - _EPOCH) // MICROSECOND
     except (ValueError, OverflowError):
         return None
 
@@ -48,6 +53,6 @@ def capture(text: object, arrival: int) -> int | None:
         arrival: The moment at which the job arrived.
     """
     moment = microseconds(text) if isinstance(text, str) else None
-    if moment is None or not _EARLIEST <= moment <= arrival + CLOCK_ERROR // _MICROSECOND:
+    if moment is None or not _EARLIEST <= moment <= arrival + CLOCK_ERROR // MICROSECOND:
         return None
     return moment

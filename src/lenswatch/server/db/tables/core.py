@@ -74,6 +74,8 @@ experiments = Table(
     Column("description", TEXT),
     Column("public", Boolean, nullable=False),
     Column("permissions", JSON_OBJECT, nullable=False),
+    # Set while the jobs are still being deleted; nobody can see it any more.
+    Column("deleted_at", BigInteger),
     Index(None, "created_at", "number"),
 )
 
