@@ -71,7 +71,6 @@ __all__ = [
     "picture_index",
     "pictures",
     "reference_pictures",
-    "rollups",
     "retention",
     "rollups",
     "rule_channels",
