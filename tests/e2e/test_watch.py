@@ -8,7 +8,6 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import BrowserContext, Page, expect
 
-from conftest import CHROMIUM, FLAGS
 from support.tracking_server import Server
 from support.watched import Watched, watched
 
