@@ -57,6 +57,7 @@ from lenswatch.server.jobs import (
     storage,
     streams,
 )
+from lenswatch.server.jobs.gauges import JobGauges
 from lenswatch.server.jobs.state_rebuild import refresh
 from lenswatch.server.pages import account, dashboard
 from lenswatch.server.pages.rendering import refuse
@@ -102,7 +103,7 @@ def create_app(
         refresh(database)
     app = _starlette(lifespan=_lifespan)
     app.state.log = make_log(config.server.log_level)
-    app.state.metrics = Metrics(database)
+    app.state.metrics = Metrics([JobGauges(database)])
     authenticator = _authenticator(config, database, app)
     app.state.services = Services(
         database, authenticator, config.server.max_body_bytes, limits, config.server
