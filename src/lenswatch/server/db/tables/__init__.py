@@ -43,7 +43,6 @@ from lenswatch.server.db.tables.upkeep import (
     retention,
     storage,
 )
-from lenswatch.server.db.tables.upkeep import leases
 from lenswatch.server.db.tables.watch import EVENT_KINDS, STATES, events, streams
 
 __all__ = [
@@ -72,7 +71,6 @@ __all__ = [
     "picture_index",
     "pictures",
     "reference_pictures",
-    "rollups",
     "retention",
     "rollups",
     "rule_channels",
