@@ -141,7 +141,7 @@ def _authorize(call: Call) -> None:
 def _ask_apprise(call: Call) -> None:
     """Check what only the server's configuration and libraries can tell."""
     body = call.body
-    mail = call.services.alerts
+    mail = call.services.config.alerts
     if body["kind"] == "email" and not (mail.smtp_host and mail.mail_from):
         raise _refuse("kind", "This server sends no e-mail: see server.alerts.smtp_host.")
     if body["kind"] != "apprise" or body["target"] is None:

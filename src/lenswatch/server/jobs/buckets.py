@@ -18,6 +18,7 @@ __all__ = [
     "Content",
     "Point",
     "content_of",
+    "ends_of",
     "jobs_in",
     "last_verdict",
     "merged",
@@ -83,6 +84,12 @@ def summed(contents: Iterable[Content]) -> Content:
 def jobs_in(content: Content) -> int:
     """Return the number of jobs that were summed up."""
     return sum(jobs for jobs, *_ in content["verdicts"].values())
+
+
+def ends_of(content: Content) -> tuple[int, int]:
+    """Return the times of capture of the first and of the last job."""
+    marks = [mark[0] for _, *ends in content["verdicts"].values() for mark in ends]
+    return min(marks), max(marks)
 
 
 def points_of(content: Content, before: str | None) -> list[Point]:

@@ -10,6 +10,7 @@ from sqlalchemy import JSON, ColumnElement, Connection, Select, Text, case, cast
 from sqlalchemy.dialects.postgresql import JSONB
 
 from lenswatch.server.db.tables import drifts, pictures
+from lenswatch.server.http.bodies import JsonObject
 from lenswatch.server.http.records import Record
 from lenswatch.server.jobs.buckets import Point
 from lenswatch.server.jobs.verdicts import VERDICTS
@@ -60,10 +61,8 @@ class SeriesRecord(Record):
     warning_score = fields.List(fields.Float(allow_none=True))
     shed = fields.List(fields.Nested(ShedRecord, allow_none=True))
     picture_shed = fields.List(fields.Boolean(allow_none=True))
-    values = fields.Dict(
-        fields.String(),
-        fields.List(fields.Float(allow_none=True)),
-        metadata={"description": "A column for each parameter that was asked for, by its path."},
+    values = JsonObject(
+        metadata={"description": "A column for each parameter that was asked for, by its path."}
     )
     # `begin` and `end` are null if there is no job; they, method and total are there for a span only.
     method = fields.String(validate=validate.OneOf(("all", "extremes", "rollups", "spread")))

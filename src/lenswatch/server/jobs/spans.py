@@ -24,7 +24,7 @@ from lenswatch.server.jobs.buckets import (
     summed,
 )
 from lenswatch.server.jobs.rollups import DAY, HOUR, SECOND
-from lenswatch.server.jobs.spread import spread
+from lenswatch.server.jobs.spread import even_moments, moments_of_jobs, spread
 from lenswatch.server.query.numbers import number_at
 
 __all__ = ["LEAST_POINTS", "Chosen", "Span", "choose", "chosen_of", "scattered", "streams_of"]
@@ -87,7 +87,7 @@ def choose(connection: Connection, span: Span, most: int, paths: Sequence[str]) 
         return _read_all(connection, span, most, paths)
     pieces = list(_summed_up(connection, span, most))
     points = chosen_of(pieces, span.begin, span.end, most - most // 3)
-    numbers = spread(connection, span.where(), span.begin, span.end, most - len(points))
+    numbers = spread(connection, span.where(), moments_of_jobs(pieces, most - len(points)))
     return Chosen("rollups", sum(jobs_in(content) for _, content in pieces), points, numbers)
 
 
@@ -96,11 +96,17 @@ def scattered(connection: Connection, span: Span, most: int) -> Chosen:
     query = select(drifts.c.number).where(span.where(), drifts.c.verdict.is_not(None))
     order = (drifts.c.taken_at, drifts.c.number)
     if _count(connection, span, READ) > READ:
-        numbers = spread(connection, span.where(), span.begin, span.end, most)
-        return Chosen("spread", _total(connection, span), [], numbers)
+        if span.stream is None:
+            numbers = spread(connection, span.where(), even_moments(span.begin, span.end, most))
+            return Chosen("spread", _total(connection, span), [], numbers)
+        pieces = list(_summed_up(connection, span, most))
+        numbers = spread(connection, span.where(), moments_of_jobs(pieces, most))
+        return Chosen("spread", sum(jobs_in(content) for _, content in pieces), [], numbers)
     found = list(connection.execute(query.order_by(*order)).scalars())
-    step = -(-len(found) // most)
-    return Chosen("spread" if step > 1 else "all", len(found), [], found[:: max(1, step)])
+    if len(found) <= most:
+        return Chosen("all", len(found), [], found)
+    some = [found[place * len(found) // most] for place in range(most)]
+    return Chosen("spread", len(found), [], some)
 
 
 def _total(connection: Connection, span: Span) -> int:
