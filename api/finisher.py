@@ -59,8 +59,11 @@ class Finisher:
                     self._finish()
                     self._stopping.wait(AGAIN_SECONDS if self._is_due() else 0)
             except (StoreError, OSError) as error:
-                log.warning("collected pictures wait for their training: %s", error)
-                self._stopping.wait(AGAIN_SECONDS)
+                said = str(error)
+            else:
+                continue
+            log.warning("collected pictures wait for their training: %s", said)
+            self._stopping.wait(AGAIN_SECONDS)
 
     def _is_due(self) -> bool:
         with self._store.read() as connection:

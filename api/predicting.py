@@ -183,8 +183,9 @@ class Predicting:
         try:
             return None if event_id is None else self._store().answer(event_id)
         except StoreError as error:
-            log.warning("%s", error)
-            return None
+            said = str(error)
+        log.warning("%s", said)
+        return None
 
     async def _refuse(self, part: Request, error: InputError) -> web.Response:
         """Record a refusal without blocking the event loop, and answer with it."""

@@ -33,9 +33,9 @@ def use_own_folder() -> None:
     try:
         folder, _ = make_held_folder(parent, f"{PREFIX}{os.getpid()}-")
     except OSError as error:
-        log.warning(
-            "%s: no temporary folder can be made (%s); uploads are put there", parent, error
-        )
+        folder, said = None, str(error)
+    if folder is None:
+        log.warning("%s: no temporary folder can be made (%s); uploads are put there", parent, said)
         return
     tempfile.tempdir = str(folder)
     os.environ["TMPDIR"] = str(folder)  # for the workers

@@ -55,7 +55,10 @@ def warm() -> None:
         Originals(node.config).prune(node.store)
         node.warm()
     except ArtefactError as error:
-        log.warning("%s", error)
+        said = str(error)
+    else:
+        return
+    log.warning("%s", said)
 
 
 def predict(

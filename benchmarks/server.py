@@ -74,7 +74,7 @@ def job(number: int) -> dict[str, Any]:
         "parameters": {
             "event_id": f"e{number}",
             "stream": f"cam{number % 5}",
-            "captured_at": "2026-06-01T08:00:00Z",
+            "captured_at": iso(START + number * MINUTE),
             "image_name": f"img_{number:08d}.jpg",
             "distance": share / 10,
             "drift_distance": 0.09,

@@ -1,4 +1,4 @@
-"""What an installation that is not editable holds: a wheel, the Docker image."""
+"""The content of an installation that is not editable: a wheel, the Docker image."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_deepaas_finds_one_model() -> None:
 
 @pytest.mark.slow
 def test_what_is_imported_is_declared() -> None:
-    """What only comes along with something else may stop coming along."""
+    """A package that only comes along with another may stop coming along."""
     for package, folder in folders().items():
         extras = HALVES if package == "lenswatch.cli" else {half(package)}
         known = declared().union(*(declared(extra) for extra in extras if extra))

@@ -28,6 +28,7 @@ START_SECONDS = (
     300.0  # within which a process has to be ready: importing torch is slow on a small board
 )
 BEGIN_SECONDS = 5.0  # for a process to take a call; it does nothing else then
+HAND_ON_SECONDS = 30.0  # after which a call that no process has taken is given up
 RETRY_SECONDS = 5.0  # in which a new process is usually ready
 PING = pickle.dumps(ping)
 
@@ -98,16 +99,17 @@ class WorkerPool:
         """Call `fn` in a worker process and return its result.
 
         A cancelled call ends its process. A process that does not even take the call is killed, and another
-        one gets it.
+        one gets it, for a time.
 
         Args:
             fn: A function that can be pickled, without arguments.
             seconds: Time after which the call's process is killed; None for any.
 
         Raises:
-            WorkerError: The process ended before the answer, or there is none and there will be none soon.
+            WorkerError: The process ended before the answer, there is none and there will be none soon, or
+                none takes the call.
         """
-        call = pickle.dumps(fn)
+        call, given_up = pickle.dumps(fn), self._loop.time() + HAND_ON_SECONDS
         while True:
             worker, answer = await self._begin(call)
             try:
@@ -121,6 +123,10 @@ class WorkerPool:
                 raise
             if not answer.cancelled():
                 return answer.result()
+            if self._loop.time() > given_up:
+                raise WorkerError(
+                    f"no worker process took the call, and the last one {worker.reason}"
+                )
 
     async def _wait(self, worker: Worker, answer: asyncio.Future[Any], seconds: float) -> None:
         """Wait for the answer, tell when that takes far longer than usual, and end the process at last."""

@@ -19,6 +19,7 @@ from typing import Any, Literal
 from lenswatch.errors import InputError
 
 __all__ = [
+    "ANNOTATION_KINDS",
     "CLOCK_ERROR",
     "EARLIEST_CAPTURE",
     "EVENT_ID",
@@ -28,6 +29,7 @@ __all__ = [
     "STREAM",
     "STREAM_RULE",
     "TAG_LENGTH",
+    "VERDICTS",
     "DriftJob",
     "JobStatus",
     "check_event_id",
@@ -41,6 +43,8 @@ JobStatus = Literal["Running", "Completed", "Failed"]
 JOB_STATUSES: tuple[JobStatus, ...] = ("Running", "Completed", "Failed")
 SCHEMA_VERSION = "1.0.0"
 TAG_LENGTH = 20  # characters, at least 1
+ANNOTATION_KINDS = ("lens cleaned", "moved on purpose", "retrained", "reset", "note")
+VERDICTS = ("true drift", "false alarm")  # of people and programs, on events and jobs
 STREAM = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}\Z")
 STREAM_RULE = "use 1 to 64 of a-z, 0-9, '.', '_', '-', beginning with a letter or digit"
 # Clocks without a battery begin at 1970, 1980, 2000 or another year before this one, and a GPS receiver whose

@@ -37,7 +37,7 @@ def lost(*, died: bool = True, retry_after: float = 5.0) -> WorkerError:
 
 
 class Workers:
-    """What happens to each call, in the order of the calls; after that all are judged."""
+    """The fates of the calls, in their order; after that all are judged."""
 
     def __init__(self, *outcomes: Exception | Callable[[], Any]) -> None:
         self.outcomes = list(outcomes)

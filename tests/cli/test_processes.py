@@ -40,7 +40,7 @@ from lenswatch.cli.processes import Command, running
 from lenswatch.cli.survivors import RunFolder
 folder = Path(sys.argv[1])
 command = Command("the child", [sys.executable, "-c", "import time; time.sleep(600)"], folder / "log")
-with RunFolder.made(folder) as run, running([command], run) as children:
+with RunFolder.made(folder, print) as run, running([command], run) as children:
     print(children[0].process.pid, flush=True)
     time.sleep(600)
 """
@@ -55,7 +55,7 @@ time.sleep(600)
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[RunFolder]:
     """The folder of this process's servers."""
-    with RunFolder.made(tmp_path) as run:
+    with RunFolder.made(tmp_path, print) as run:
         yield run
 
 

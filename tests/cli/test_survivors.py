@@ -64,7 +64,7 @@ def test_a_survivor_is_named_and_ended(tmp_path: Path, left: RunFolder, code: st
 
 def test_an_up_that_runs_is_named_and_its_servers_are_left_alone(tmp_path: Path) -> None:
     said: list[str] = []
-    with RunFolder.made(tmp_path) as run, server(run, OBEDIENT) as process:
+    with RunFolder.made(tmp_path, print) as run, server(run, OBEDIENT) as process:
         run.write("DEEPaaS", process.pid)
         with pytest.raises(ServerError, match=rf"already \(process {os.getpid()}\); end it first"):
             end_survivors(tmp_path, said.append, stop_seconds=0)

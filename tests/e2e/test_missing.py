@@ -21,11 +21,11 @@ def test_the_chart_and_the_job_say_what_is_missing(server: Server, page: Page) -
         "Before this one 1,204 jobs of the stream are missing since 2026-06-01 08:00:30 UTC: "
         "the node's disk or its storage.max_bytes was full."
     )
-    page.get_by_role("button", name="Older job of this stream").click()
+    page.get_by_role("link", name="Older job of this camera").click()
     expect(block).to_contain_text(
         "Its picture was not kept: the node's disk or its storage.max_bytes was full."
     )
-    expect(page.locator("#detail .absent")).to_have_text("No picture is stored for this job.")
+    expect(page.locator("#detail .absent")).to_have_text("no picture kept")
 
 
 def test_the_note_grows_with_jobs_that_arrive_and_is_not_there_without_any(

@@ -35,6 +35,7 @@ from lenswatch.reference.paths import node_database
 from support import damage
 from support.damage import SPAWN, Spoil, fill, in_a_process, picture_of
 from support.full import at_length
+from support.handled import Handled
 from support.node_processes import drift_job
 from support.small_disk import small_disk
 from support.waiting import until
@@ -111,13 +112,16 @@ def test_jobs_of_a_damaged_file_are_queued_again(
 
 
 @pytest.mark.slow
-def test_a_repair_is_told_with_its_numbers(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_repair_is_told_with_its_numbers(
+    path: Path, caplog: pytest.LogCaptureFixture, handled: Handled
+) -> None:
     fill(path, 20)
     damage.header(path, 0)
     store = NodeStore(path)
     (kept,) = kept_files(path)
     (record,) = [each for each in caplog.records if "damaged" in each.message]
     assert record.levelname == "WARNING"
+    assert set(handled.errors) == {None}, "DEEPaaS' log would repeat an error"
     assert (
         f"{path} was damaged and is kept as {kept.name}; 18 drift jobs (2 parked)" in record.message
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import multiprocessing
 import shutil
 import time
 from collections.abc import Iterator
@@ -18,21 +19,20 @@ from lenswatch.config import Config, StorageConfig, TrackingConfig, load_config
 from lenswatch.errors import DiskFull, ImageError
 from lenswatch.node.observe import TRIES, Node
 from lenswatch.node.request import FOR_SENDING, Request, open_store
+from lenswatch.node.store.shedding import LEAST_ANSWERS
 from lenswatch.node.store.space import space_of
 from lenswatch.node.store.store import NodeStore
-from lenswatch.outbox.limits import DeliveryLimits
 from lenswatch.outbox.rows import OutboxRows
 from lenswatch.outbox.sender import Sender
 from support.full import at_length
 from support.load import Load
-from support.node_processes import drift_job
+from support.node_processes import drift_job, post_before_and_after
 from support.small_disk import SmallDisk, small_disk
 from support.tracking_server import Server
 from support.waiting import until
 
 pytestmark = pytest.mark.slow
 
-BATCH = DeliveryLimits().batch
 START = datetime(2026, 6, 1, tzinfo=UTC)
 
 
@@ -101,12 +101,32 @@ def test_with_a_full_disk_new_jobs_take_the_place_of_old_pictures(
     recorded = [answer["recorded"] for answer in answers]
     assert sum(recorded) > 390
     assert recorded[-1]
+    assert node.store.answer("e0") is None, "the oldest answers went first"
+    for i in range(400 - LEAST_ANSWERS, 400):
+        assert node.observe(camera(i), Request(event_id=f"e{i}")) == answers[i]
     counts = space_of(node.store).counts
     assert counts.pictures > 0
     jobs = parameters_of(node.store)
     missing = sum(job["shed"]["jobs"] for job in jobs if "shed" in job)
     assert len(jobs) + missing == 400
     assert counts.since is not None
+
+
+def test_old_jobs_are_given_up_when_the_temporary_folder_is_on_the_full_disk(
+    disk: SmallDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old fault: SQLite keeps what one statement changes in a temporary file from 64 KiB on."""
+    monkeypatch.setenv("SQLITE_TMPDIR", str(disk.folder))
+    spawn = multiprocessing.get_context("spawn")
+    posted, full, told = spawn.Event(), spawn.Event(), spawn.Queue()
+    given = (disk.folder / "node.db", 1000, posted, full, told)
+    process = spawn.Process(target=post_before_and_after, args=given)
+    process.start()
+    assert posted.wait(60)
+    disk.fill()
+    full.set()
+    assert told.get(timeout=120) > 1950
+    process.join(30)
 
 
 def test_a_verdict_takes_some_of_the_reserve_when_nothing_can_be_given_up(tmp_path: Path) -> None:
@@ -216,9 +236,8 @@ def test_a_full_disk_and_an_outage_under_load(
     assert len(events) == len(set(events))
     assert set(events) <= set(load.answers)
     missing = sum(job["shed"]["jobs"] for job in jobs if "shed" in job)
-    # What is given up in the moment in which it is sent may arrive, or not be told by the next job.
-    assert abs(len(events) + missing - len(load.answers)) <= BATCH, "each is there or is counted"
-    assert abs(counts.jobs + counts.unrecorded - missing) <= BATCH
+    assert len(events) + missing == len(load.answers), "each is there or is counted"
+    assert counts.jobs + counts.unrecorded == missing
     print(
         f"{len(load.answers)} pictures, {len(events)} delivered, {counts}, slowest {load.slowest:.2f} s"
     )

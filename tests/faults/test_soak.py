@@ -40,7 +40,7 @@ DATABASE_BYTES = 32 * 2**20  # of jobs and pictures that wait, and of space that
 
 @dataclass(frozen=True)
 class Sample:
-    """What a node uses at one moment."""
+    """Resources of a node at one moment."""
 
     memory: dict[int, int]  # bytes that a process shares with no other one, by process
     descriptors: int

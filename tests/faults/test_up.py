@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -103,3 +104,23 @@ def test_killed_servers_are_started_again_and_end_with_a_killed_up(
         second.send_signal(signal.SIGINT)
         assert second.wait(60) == 0
     assert list((root / "storage" / "run").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_second_up_is_told_of_the_first_one_while_that_trains(root: Path) -> None:
+    storage = root / "storage"
+    shutil.rmtree(storage / "reference")
+    settings = write_settings(root)
+    settings.write_text(
+        settings.read_text().replace("epochs = 4", "epochs = 1000000\npatience = 1000000")
+    )
+    with up(root, node_port=free_port(), server_port=free_port()) as first:
+        until(lambda: list(storage.glob("run/up-*")) or first.poll() is not None)
+        command = [sys.executable, "-m", "lenswatch", "up", "--config", str(settings)]
+        ports = [f"--port={free_port()}", f"--server-port={free_port()}"]
+        second = subprocess.run([*command, *ports], capture_output=True, text=True, timeout=120)
+        assert second.returncode != 0
+        assert f"already (process {first.pid})" in second.stderr
+        assert first.poll() is None
+    assert not (storage / "reference" / "current").exists(), "it was still training"
+    assert list(storage.glob("run/*")) == []

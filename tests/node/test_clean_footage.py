@@ -38,7 +38,7 @@ def reference_of(network: Autoencoder, embeddings: Any) -> Reference:
 def test_what_the_reference_knows_of_a_picture_has_no_part_in_its_own_distances(
     network: Autoencoder, data: st.DataObject, n: int, others: int
 ) -> None:
-    """Whatever part of the footage the reference was trained on."""
+    """So it is for each part of the footage that a reference may be trained on."""
     rng = np.random.default_rng(0)
     footage = rng.normal(size=(n, 3))
     known = sorted(data.draw(st.sets(st.integers(0, n - 1), min_size=1)))

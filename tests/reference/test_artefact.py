@@ -157,7 +157,7 @@ def test_nothing_in_the_artefact_is_executed(trained: Config, tmp_path: Path) ->
 
 @pytest.fixture
 def pair(tmp_path: Path) -> Any:
-    """What the tutorial's own code saves: a state dict, and a list of (1, d) tensors."""
+    """Files as the tutorial's own code saves them: a state dict, and a list of (1, d) tensors."""
     torch.manual_seed(1)
     autoencoder = Autoencoder(SIZE, 8)
     autoencoder.eval()

@@ -139,7 +139,7 @@ def port(local: Api) -> Iterator[int]:
 
 @pytest.fixture
 def statements(local: Api) -> Iterator[list[tuple[str, Any]]]:
-    """What the server asks the database from now on: statements and their parameters."""
+    """Statements, with their parameters, that the server sends to the database from now on."""
     asked: list[tuple[str, Any]] = []
 
     def note(_c: Any, _u: Any, statement: str, parameters: Any, *_: Any) -> None:

@@ -250,7 +250,9 @@ PARAMETERS = {
     "POST /experiment/search": SEARCHES,
     "POST /user/search": SEARCHES,
     "POST /experiment/E/drift/search": SEARCHES,
-    "GET /experiment/E/series": ("stream", "limit", "before"),
+    "GET /experiment/E/series": (
+        *("stream", "limit", "before", "from", "to", "points", "values", "x", "y"),
+    ),
 }
 
 

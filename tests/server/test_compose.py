@@ -45,7 +45,7 @@ def environment(service: str, **given: str) -> dict[str, str]:
 
 
 def settings(service: str, **given: str) -> Config:
-    """What Lenswatch makes of them; a variable that is no setting is an error."""
+    """Return the settings that they make; a variable that is no setting is an error."""
     with warnings.catch_warnings(action="error"):
         return load_config(ROOT / "config.toml", environment(service, **given))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import signal
 from collections.abc import Sequence
@@ -9,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from lenswatch.config import Config, TrackingConfig
-from lenswatch.errors import LenswatchError
+from lenswatch.errors import DiskFull, LenswatchError
+from lenswatch.node.request import FOR_SENDING
 from lenswatch.node.store.store import Answer, NodeStore
 from lenswatch.outbox.sender import Sender
 from lenswatch.wire import DriftJob, new_event_id
+
+TRIES = 3
 
 
 def drift_job(event_id: str = "e1", **parameters: Any) -> DriftJob:
@@ -30,6 +34,21 @@ def count_up(path: Path, stream: str, times: int, ready: Any) -> None:
             transaction.put_window(stream, "ab", str(value + 1).encode())
             transaction.post(drift_job(new_event_id()))
     store.close()
+
+
+def post_before_and_after(path: Path, times: int, posted: Any, full: Any, told: Any) -> None:
+    """Post so many clean jobs with pictures, and as many when the disk is full; tell how many were kept."""
+    store = NodeStore(path, max_bytes=10**9)
+    kept = 0
+    for i in range(2 * times):
+        if i == times:
+            posted.set()
+            full.wait(60)
+        for _ in range(TRIES):
+            with contextlib.suppress(DiskFull), store.begin(leaving=FOR_SENDING) as transaction:
+                kept += not transaction.post(drift_job(f"e{i}"), b"\xff" * 3000, clean=True)
+                break
+    told.put(kept)
 
 
 def stop_in_the_middle(path: Path, where: str, reached: Any) -> None:

@@ -15,11 +15,13 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from lenswatch.config import AuthConfig, Config, ServerConfig
+from lenswatch.config import AlertsConfig, AuthConfig, Config, ServerConfig
 from lenswatch.errors import ServerError
 from lenswatch.server import run
 from lenswatch.server.app import create_app
 from lenswatch.server.http.services import Limits
+from lenswatch.server.upkeep.chores import chores
+from lenswatch.server.upkeep.service import Upkeep
 
 
 def unusable(*_: Any, **__: Any) -> Starlette:
@@ -42,18 +44,34 @@ def breaking_off(*given: Any, **options: Any) -> Starlette:
     return app
 
 
-APPS = {"usual": create_app, "unusable": unusable, "breaking off": breaking_off}
+def not_sending(config: Config, **options: Any) -> Starlette:
+    """An application that decides about messages and sends none."""
+    app = create_app(config, **options)
+    work = [chore for chore in chores(config) if chore.name != "deliveries"]
+    app.state.upkeep = Upkeep(app.state.services.database, work, app.state.log)
+    return app
+
+
+APPS = {
+    "usual": create_app,
+    "unusable": unusable,
+    "breaking off": breaking_off,
+    "not sending": not_sending,
+}
 
 
 def main(
     folder: Path,
     auth: dict[str, Any] | None = None,
     limits: dict[str, Any] | None = None,
+    alerts: dict[str, Any] | None = None,
     app: str = "usual",
     **settings: Any,
 ) -> None:
     """Serve until a signal comes."""
-    server = ServerConfig(auth=AuthConfig(**(auth or {})), **settings)
+    server = ServerConfig(
+        auth=AuthConfig(**(auth or {})), alerts=AlertsConfig(**(alerts or {})), **settings
+    )
     config = Config(server=server, root=folder)
     try:
         run.serve(config, limits=Limits(**(limits or {})), make_app=APPS[app])

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,16 @@ def die(by: int) -> None:
 
 def leave() -> None:
     sys.exit("enough")
+
+
+def take_no_call() -> None:
+    """Let this process hang where it waits for its next call."""
+
+    def hang(*_: Any) -> bytes:
+        signal.pause()
+        raise EOFError
+
+    setattr(Connection, "recv_bytes", hang)  # noqa: B010 - mypy takes no other function there
 
 
 def begin_and_wait(begun: Path, go_on: Path) -> int:

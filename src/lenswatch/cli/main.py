@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from lenswatch import __version__
+from lenswatch.cli.annotate import annotate
 from lenswatch.cli.collect import collect
 from lenswatch.cli.evaluate import compare, evaluate
 from lenswatch.cli.imports import import_
@@ -80,6 +81,6 @@ def main() -> None:
 for command in (
     *(up, demo, server, keys, import_),
     *(train, calibrate, collect, adopt, references, use, evaluate, compare),
-    *(predict, explain, status, reset, outbox),
+    *(predict, explain, status, reset, annotate, outbox),
 ):
     main.add_command(command)

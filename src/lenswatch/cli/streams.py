@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -10,14 +11,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from lenswatch.cli.annotate import new_annotation, sent_or_waiting
 from lenswatch.cli.console import amount, one_line, say
 from lenswatch.cli.options import with_config
 from lenswatch.config import Config
-from lenswatch.errors import InputError
+from lenswatch.errors import InputError, LenswatchError
 
 if TYPE_CHECKING:
     from lenswatch.node.states import StreamStatus
     from lenswatch.node.store.store import NodeStore
+    from lenswatch.outbox.notes import WaitingNote
     from lenswatch.outbox.parked import ParkedJobs
 
 __all__ = ["reset", "status"]
@@ -71,6 +74,7 @@ def _show_store(config: Config, store: NodeStore) -> None:
     say(f"outbox      {jobs} and {pictures} waiting, {counts.parked} parked")
     _show_reasons(store)
     _show_clean_pictures(store)
+    _show_notes(store)
     if counts.parked:
         _show_parked(ParkedJobs(store), counts.parked)
     note = space_of(store).note
@@ -121,6 +125,14 @@ def _show_clean_pictures(store: NodeStore) -> None:
         say(f"clean       {pictures} for reference {each.digest}{waits}")
 
 
+def _show_notes(store: NodeStore) -> None:
+    from lenswatch.outbox.notes import Notes
+
+    if waiting := Notes(store).all():
+        because = one_line(waiting[0].because or "not tried yet", REASON_LENGTH)
+        say(f"waiting     {amount(len(waiting), 'annotation')}: {because}")
+
+
 def _show_parked(parked: ParkedJobs, count: int) -> None:
     groups = parked.groups(REASONS_SHOWN)
     for group in groups:
@@ -144,14 +156,31 @@ def _cells(status: StreamStatus, size: int) -> tuple[str, ...]:
 def reset(config: Config, stream: str) -> None:
     """Clear the window of a stream.
 
-    Do this after its lens was cleaned: the next picture starts a new window.
+    Do this after its lens was cleaned: the next picture starts a new window. It leaves the annotation
+    "reset" on the tracking server, at once or when the server can be reached again.
     """
     from lenswatch.node.request import open_store
+    from lenswatch.outbox.notes import put_note
 
-    with open_store(config).begin() as transaction:
-        cleared = transaction.delete_windows(stream)
-    if not cleared:
-        raise InputError(
-            f"stream {stream!r} has no window; `lenswatch status` lists those that have"
-        )
-    say(f"stream {stream}: window cleared; its next picture starts a new one")
+    note = None
+    with closing(open_store(config)) as store:
+        with store.begin() as transaction:
+            cleared = transaction.delete_windows(stream)
+            if cleared and config.tracking.url:
+                body = new_annotation("reset", stream=stream, begins_at=store.clock())
+                note = put_note(transaction.connection, body, store.clock())
+        if not cleared:
+            raise InputError(
+                f"stream {stream!r} has no window; `lenswatch status` lists those that have"
+            )
+        say(f"stream {stream}: window cleared; its next picture starts a new one")
+        if note is not None:
+            _send_note(config, store, note)
+
+
+def _send_note(config: Config, store: NodeStore, note: WaitingNote) -> None:
+    """Say what became of the annotation. The window is cleared, whatever that is."""
+    try:
+        say(sent_or_waiting(config, store, note))
+    except LenswatchError as error:
+        say(f'the annotation "{note.body["kind"]}" was not left: {one_line(str(error))}')

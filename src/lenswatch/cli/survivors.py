@@ -7,6 +7,7 @@ server holds from its start to its end. So nobody mistakes another process for o
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -39,11 +40,17 @@ class RunFolder:
 
     @classmethod
     @contextmanager
-    def made(cls, storage: Path) -> Iterator[RunFolder]:
-        """Make the folder, and delete it with the block."""
+    def made(cls, storage: Path, tell: Callable[[str], None]) -> Iterator[RunFolder]:
+        """End the servers of each `up` that was killed, make the folder, and delete it with the block.
+
+        Raises:
+            ServerError: A server cannot be ended, or another `up` runs on this storage folder.
+        """
         parent = _parent(storage)
         parent.mkdir(parents=True, exist_ok=True)
-        path, descriptor = make_held_folder(parent, f"up-{os.getpid()}-")
+        with _alone(parent):  # of two that start together, one finds the other's folder
+            end_survivors(storage, tell)
+            path, descriptor = make_held_folder(parent, f"up-{os.getpid()}-")
         try:
             yield cls(path)
         finally:
@@ -106,6 +113,17 @@ def end_survivors(
 
 def _parent(storage: Path) -> Path:
     return storage / "run"
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process is in this block for the folder."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _held_after(files: list[Path], seconds: float) -> list[Path]:

@@ -63,20 +63,19 @@ def up(config: Config, port: int, server_port: int | None, workers: int) -> None
     """
     from lenswatch.cli import processes
     from lenswatch.cli.ports import require_free
-    from lenswatch.cli.survivors import RunFolder, end_survivors
+    from lenswatch.cli.survivors import RunFolder
 
     addresses = _Addresses(port, server_port or config.server.port)
-    with processes.stopping_on_signals():
-        end_survivors(config.storage_path, say)
+    with (
+        processes.stopping_on_signals(),
+        RunFolder.made(config.storage_path, say) as run,
+    ):
         for each in (addresses.node_port, addresses.server_port):
             require_free(addresses.host, each)
         if current_digest(config.storage_path) is None:
             _collect_or_prepare(config)
         commands = _commands(config, addresses, workers)
-        with (
-            RunFolder.made(config.storage_path) as run,
-            processes.running(commands, run) as children,
-        ):
+        with processes.running(commands, run) as children:
             urls = [f"{addresses.server}/healthz", f"{addresses.node}/livez"]
             with show_progress() as progress:
                 processes.await_healthy(children, urls, progress)

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import requests
 
@@ -218,6 +218,46 @@ class TrackingClient:
         """Store a clean picture of a reference."""
         path = f"/experiment/{experiment}/reference/{reference}/picture/{name}"
         named_record(self._request("PUT", path, data=jpeg, content_type="image/jpeg"), name)
+
+    def annotate(self, experiment: str, annotation: Mapping[str, Any]) -> Json | None:
+        """Store an annotation, and return the server's record; None when this server takes none.
+
+        Args:
+            experiment: Id of the experiment.
+            annotation: `kind`, and as needed `stream`, `text`, `begins_at`, `ends_at`, and an `id` (a UUID)
+                with which it can be sent again without being stored twice.
+        """
+        path = f"/experiment/{experiment}/annotation"
+        body = to_json(annotation).encode()
+        response = self._extension("POST", path, "annotation", body, "application/json")
+        return None if response is None else record(response)
+
+    def put_feedback(self, experiment: str, job: str, verdict: str, text: str = "") -> bool:
+        """Say what a picture really shows. Returns False when this server takes no verdicts.
+
+        Args:
+            experiment: Id of the experiment.
+            job: Id or event id of the drift job.
+            verdict: "true drift", or "false alarm" for a clean picture.
+            text: Why.
+        """
+        path = f"/experiment/{experiment}/drift/{quote(job, safe='')}/feedback"
+        return self._judge(path, verdict, text)
+
+    def put_event_feedback(self, experiment: str, event: str, verdict: str, text: str = "") -> bool:
+        """Say whether an alarm was true. Returns False when this server takes no verdicts.
+
+        Args:
+            experiment: Id of the experiment.
+            event: Id of the event.
+            verdict: "true drift" or "false alarm".
+            text: Why.
+        """
+        return self._judge(f"/experiment/{experiment}/event/{event}/feedback", verdict, text)
+
+    def _judge(self, path: str, verdict: str, text: str) -> bool:
+        body = to_json({"verdict": verdict, "text": text}).encode()
+        return self._extension("PUT", path, "feedback", body, "application/json") is not None
 
     def takes_batches(self) -> bool:
         """Return False when the server is known to take no batches; its event ids are not unique then."""

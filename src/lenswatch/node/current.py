@@ -91,10 +91,12 @@ class Current:
         try:
             calibration = fit_calibration(self._config, reference)
         except InputError as error:
+            calibration, said = None, str(error)
+        if calibration is None:
             log.warning(
                 "no thresholds could be found (%s); until `lenswatch calibrate` succeeds, "
                 "set alarm.drift_distance or send drift_distance",
-                error,
+                said,
             )
             return Calibration(reference.digest, {})
         if self._keep_calibrations:

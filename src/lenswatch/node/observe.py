@@ -363,6 +363,8 @@ class Node:
         try:
             state = StreamState.from_bytes(stored[1])
         except StoreError:
+            state = None
+        if state is None:
             log.warning(
                 "stream %s: its state under reference %s is damaged, so its window starts anew and an alarm "
                 "it may have had is lost",

@@ -88,10 +88,14 @@ class Delivery:
         return self._rows.due(max(self._batch, self._limits.suspects))
 
     def _send_jobs(self, rows: list[Row]) -> None:
-        if self._batch == 1 or not self._client.takes_batches():
+        singly = self._batch == 1 or not self._client.takes_batches()
+        rows = self._rows.claim(rows if singly else rows[: self._batch])
+        if not rows:  # given up meanwhile
+            return
+        if singly:
             self._target.send(self._singly.send, rows)
         else:
-            self._send_batch(rows[: self._batch])
+            self._send_batch(rows)
         self._batch = min(self._most, self._batch * 2)
         self._most = min(self._limits.batch, self._most + 1)
 

@@ -148,8 +148,11 @@ class OneByOne:
         candidates = self._others(failed, now)
         if not candidates or not self._may_send():
             return False
-        row = candidates[self._tries % len(candidates)]
+        claimed = self._ledger.rows.claim([candidates[self._tries % len(candidates)]])
         self._tries += 1
+        if not claimed:  # given up meanwhile
+            return False
+        [row] = claimed
         if not self._client.takes_batches():
             self._ledger.rows.mark_tried([row])
         try:

@@ -14,7 +14,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from lenswatch.node.store.database import stored_json
 from lenswatch.node.store.store import NodeStore
-from lenswatch.node.store.tables import experiments, outbox, pictures
+from lenswatch.node.store.tables import experiments, outbox, pictures, sending
 from lenswatch.outbox.limits import DeliveryLimits
 
 __all__ = ["Counts", "DeliveryResult", "OutboxRows", "PictureRow", "Row"]
@@ -80,6 +80,14 @@ _PASSED = (
     .where(*_JOBS, outbox.c.stream == sa.bindparam("of_stream"))
     .where(outbox.c.id < sa.bindparam("newer"), sa.not_(outbox.c.out_of_turn))
     .values(out_of_turn=True)
+)
+_CLAIM = (
+    insert(sending)
+    .from_select(["outbox_id"], sa.select(outbox.c.id).where(_IDS))
+    .on_conflict_do_nothing()
+)
+_CLAIMED = sa.select(sending.c.outbox_id).where(
+    sending.c.outbox_id.in_(sa.bindparam("ids", expanding=True))
 )
 _OLDEST = sa.select(outbox.c.posted_at).order_by(outbox.c.id).limit(1)
 
@@ -214,6 +222,22 @@ class OutboxRows:
         statement = sa.select(pictures.c.data).where(pictures.c.outbox_id == row_id)
         with self.store.read() as connection:
             return connection.execute(statement).scalar()
+
+    def claim(self, rows: Sequence[Row]) -> list[Row]:
+        """Keep jobs from being given up from now on, and return those that have not been.
+
+        The server may have them from now on, whatever becomes of the request. After a power cut they may be
+        given up again.
+        """
+        values = {"ids": [row.id for row in rows]}
+        with self.store.read() as connection:
+            claimed = set(connection.execute(_CLAIMED, values).scalars())
+        if claimed.issuperset(values["ids"]):
+            return list(rows)
+        with self.store.begin(hasty=True) as transaction:
+            transaction.connection.execute(_CLAIM, values)
+            now = _JOB.where(_IDS).order_by(outbox.c.id)
+            return _rows(transaction.connection.execute(now, values))
 
     def mark_tried(self, rows: Sequence[Row]) -> None:
         """Note, before sending, that a server without unique event ids may store these rows."""

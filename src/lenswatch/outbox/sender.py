@@ -26,6 +26,7 @@ from lenswatch.node.store.store import NodeStore
 from lenswatch.outbox.blame import reason_of
 from lenswatch.outbox.delivery import Delivery
 from lenswatch.outbox.limits import DeliveryLimits
+from lenswatch.outbox.notes import NoteDelivery
 from lenswatch.outbox.parked import Parked, ParkedJobs, Selection
 from lenswatch.outbox.rows import Counts, OutboxRows
 from lenswatch.outbox.waiting import Waiting
@@ -75,6 +76,9 @@ class Sender:
             Delivery(self._rows, self._waiting, self._client, config, self._may_send, self._limits)
             if self._client
             else None
+        )
+        self._notes = (
+            NoteDelivery(store, self._client, config, self._may_send) if self._client else None
         )
         self._poll = poll
         self._stopping = threading.Event()
@@ -181,10 +185,11 @@ class Sender:
         )  # here, since DEEPaaS' log repeats an exception that is being handled
 
     def _send(self) -> bool:
-        if self._delivery is None or not self._may_send():
+        if self._delivery is None or self._notes is None or not self._may_send():
             return False
         self._retry_parked()
         sent = self._delivery.once()
+        sent = self._notes.once() or sent
         if sent:
             self._recover()
         self._sent = sent or (self._sent and self._rows.shrink())

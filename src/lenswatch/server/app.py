@@ -18,12 +18,13 @@ from starlette.routing import Mount, Route
 
 from lenswatch.config import Config
 from lenswatch.errors import ServerError
+from lenswatch.server.alerts import api as alerts_api
 from lenswatch.server.db.database import Database, Outage, QueryRefused
 from lenswatch.server.db.upgrade import prepare
 from lenswatch.server.experiments import api as experiments_api
 from lenswatch.server.experiments import users
 from lenswatch.server.feedback import annotations as annotations_api
-from lenswatch.server.feedback import verdicts
+from lenswatch.server.feedback import cleaning, quality, verdicts
 from lenswatch.server.http import execute, health, openapi
 from lenswatch.server.http.guard import LoopbackOnly
 from lenswatch.server.http.logs import make_log
@@ -56,6 +57,7 @@ from lenswatch.server.jobs import (
     storage,
     streams,
 )
+from lenswatch.server.jobs.gauges import JobGauges
 from lenswatch.server.jobs.state_rebuild import refresh
 from lenswatch.server.pages import account, dashboard
 from lenswatch.server.pages.rendering import refuse
@@ -67,7 +69,17 @@ __all__ = ["check_auth", "create_app"]
 
 _CONTRACT = (users, experiments_api, jobs_api)
 _JOBS = (pictures, reference_pictures, series, live, streams, events, overview)
-_OURS = (*_JOBS, storage, retention, exports, annotations_api, verdicts)
+_OURS = (
+    *_JOBS,
+    storage,
+    retention,
+    exports,
+    annotations_api,
+    verdicts,
+    quality,
+    cleaning,
+    alerts_api,
+)
 Responder = Callable[[Request, Refusal], Awaitable[Response]]
 _MESSAGES = {404: "Not found.", 503: NO_DATABASE}
 _CORS_METHODS = ("GET", "OPTIONS", "PUT", "POST", "PATCH", "DELETE")
@@ -84,18 +96,19 @@ def create_app(
         ServerError: The database or the settings in `server.auth` cannot be used.
     """
     check_auth(config)
+    work = chores(config)
     prepare(config.database_url, migrate=migrate)
     database = Database(config.database_url)
     if migrate:
         refresh(database)
     app = _starlette(lifespan=_lifespan)
     app.state.log = make_log(config.server.log_level)
-    app.state.metrics = Metrics(database)
+    app.state.metrics = Metrics([JobGauges(database)])
     authenticator = _authenticator(config, database, app)
     app.state.services = Services(
         database, authenticator, config.server.max_body_bytes, limits, config.server
     )
-    app.state.upkeep = Upkeep(database, chores(config), app.state.log)
+    app.state.upkeep = Upkeep(database, work, app.state.log)
     app.router.routes += [*health.routes(), *_api_mounts(app), *dashboard.routes]
     if config.server.auth.mode != "none":
         app.router.routes += account.routes
@@ -166,9 +179,10 @@ def _api_mounts(app: Starlette) -> list[Mount]:
         operation for module in (*_CONTRACT, *_OURS) for operation in module.operations.all
     ]
     contract = [operation for operation in operations if not operation.extension]
+    app.state.api = _api("latest", operations, app.state)  # pages ask it too
     return [
         Mount("/api/v1", _api("v1", contract, app.state)),
-        Mount("/api/latest", _api("latest", operations, app.state)),
+        Mount("/api/latest", app.state.api),
     ]
 
 

@@ -29,6 +29,7 @@ from starlette.applications import Starlette
 
 from lenswatch.config import Config, check_settings
 from lenswatch.errors import LenswatchError, ServerError
+from lenswatch.server.alerts.courier import allowed_hosts
 from lenswatch.server.app import check_auth, create_app
 from lenswatch.server.db.upgrade import prepare
 from lenswatch.server.http.connections import HttpConnection
@@ -69,6 +70,7 @@ def serve(
     check_settings(config.server, "server")
     _check_address(config)
     check_auth(config)
+    allowed_hosts(config)
     listener = _listen(config.server.host, config.server.port, limits.stalled_seconds)
     with contextlib.closing(listener):
         prepare(config.database_url, migrate=migrate)

@@ -141,6 +141,20 @@ def test_a_process_that_hangs_before_it_takes_a_call_is_replaced_and_the_call_is
     assert "did not take a call within 0.3 s; a new one starts" in caplog.text
 
 
+def test_a_call_that_no_process_takes_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pools, "BEGIN_SECONDS", 0.1)
+    monkeypatch.setattr(pools, "HAND_ON_SECONDS", 0.2)
+
+    async def play(pool: WorkerPool) -> None:
+        with pytest.raises(WorkerError, match="no worker process took the call") as raised:
+            await pool.apply(calls.pid, SECONDS)
+        assert "did not take a call within 0.1 s" in str(raised.value)
+        assert not raised.value.died
+        assert pool.states()[0].restarts >= 1
+
+    pooled(play, warm=calls.take_no_call)
+
+
 def test_a_call_that_was_taken_may_last_longer_than_the_time_to_take_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from lenswatch.errors import ImageError
 from lenswatch.reference.pictures import read_picture
 from lenswatch.reference.pictures.depth import Depth, bits_of
 from support.pictures import LIMITS, SIZE, encoded, gradient, pixels
@@ -37,11 +38,43 @@ def test_a_pgm_is_scaled_by_the_largest_value_that_it_states(white: int) -> None
     assert np.abs(pixels(pgm(white)) - shown()).max() <= 1
 
 
+@pytest.mark.parametrize("container", ["jp2", "j2k"])
+@pytest.mark.parametrize("sample_bits", [0, 12])
+@pytest.mark.parametrize("bits", [10, 12, 14, 16])
+def test_jpeg_2000_is_scaled_by_its_bits(bits: int, sample_bits: int, container: str) -> None:
+    """Bits that a reference tells are those of 16, and count for 16 only."""
+    stated = sample_bits if bits == 16 and sample_bits else bits
+    values = grey((1 << stated) - 1)
+    data = imagecodecs.jpeg2k_encode(
+        values, bitspersample=bits, reversible=True, codecformat=container
+    )
+    assert np.array_equal(imagecodecs.jpeg2k_decode(data), values)
+    picture = read_picture(bytes(data), SIZE, LIMITS, sample_bits)
+    assert np.abs(picture.pixels(SIZE).astype(int) - shown()).max() <= 1
+
+
 @pytest.mark.parametrize("bits", [10, 12, 16])
-def test_jpeg_2000_is_scaled_by_its_bits(bits: int) -> None:
-    data = imagecodecs.jpeg2k_encode(grey((1 << bits) - 1), bitspersample=bits, reversible=True)
-    assert np.array_equal(imagecodecs.jpeg2k_decode(data), grey((1 << bits) - 1))
-    assert np.abs(pixels(data) - shown()).max() <= 1
+def test_jpeg_xl_is_scaled_by_its_bits_whatever_the_reference_tells(bits: int) -> None:
+    values = grey((1 << bits) - 1)
+    data = bytes(imagecodecs.jpegxl_encode(values, bitspersample=bits, lossless=True))
+    untold = read_picture(data, SIZE, LIMITS)
+    assert untold.pixels(SIZE).max() >= 252
+    told = read_picture(data, SIZE, LIMITS, 12)
+    assert np.array_equal(told.pixels(SIZE), untold.pixels(SIZE))
+    assert told.notes == ()
+
+
+@pytest.mark.parametrize("bits", [10, 12, 16])
+def test_jpeg_2000_with_deep_colours_is_refused(bits: int) -> None:
+    values = (COLOURS * ((1 << bits) - 1) // 255).astype(np.uint16)
+    data = bytes(imagecodecs.jpeg2k_encode(values, bitspersample=bits, reversible=True))
+    with pytest.raises(ImageError, match=f"JPEG 2000 with colours of {bits} bits"):
+        read_picture(data, SIZE, LIMITS)
+
+
+def test_jpeg_2000_with_colours_of_8_bits_is_read() -> None:
+    data = bytes(imagecodecs.jpeg2k_encode(COLOURS.astype(np.uint8), reversible=True))
+    assert np.array_equal(pixels(data), pixels(encoded(gradient())))
 
 
 @pytest.mark.parametrize("fmt", ["PNG", "TIFF"])

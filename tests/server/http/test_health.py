@@ -1,4 +1,4 @@
-"""Whether the process lives does not depend on what else goes on in it."""
+"""The answer that the process lives, which does not depend on what else goes on in it."""
 
 from __future__ import annotations
 

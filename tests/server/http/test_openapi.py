@@ -41,9 +41,19 @@ OURS = {
     "/experiment/{experiment_id}/event/{event_id}": {"get"},
     "/overview": {"get"},
     "/experiment/{experiment_id}/annotation": {"get", "post"},
+    "/experiment/{experiment_id}/quality": {"get"},
     "/experiment/{experiment_id}/annotation/{annotation_id}": {"put", "delete"},
+    "/experiment/{experiment_id}/annotation/{annotation_id}/effect": {"get"},
     "/experiment/{experiment_id}/drift/{drift}/feedback": {"get", "put", "delete"},
     "/experiment/{experiment_id}/event/{event_id}/feedback": {"get", "put", "delete"},
+    "/experiment/{experiment_id}/channel": {"get", "post"},
+    "/experiment/{experiment_id}/channel/{channel_id}": {"get", "put", "delete"},
+    "/experiment/{experiment_id}/channel/{channel_id}/test": {"post"},
+    "/experiment/{experiment_id}/rule": {"get", "post"},
+    "/experiment/{experiment_id}/rule/{rule_id}": {"get", "put", "delete"},
+    "/experiment/{experiment_id}/rule-preview": {"post"},
+    "/experiment/{experiment_id}/deliveries": {"get"},
+    "/experiment/{experiment_id}/deliveries/{delivery_id}": {"get"},
 }
 
 
@@ -142,6 +152,22 @@ def test_what_is_written_is_what_the_document_says(local: Any) -> None:
     ids["event_id"] = event["id"]
     check("get", f"{experiment}/event/{{event_id}}")
     assert check("get", "/overview")["counts"]["drift"] == 1
+    hook = {"name": "ops", "kind": "webhook", "url": "https://hooks.example/"}
+    ids["channel_id"] = check("post", f"{experiment}/channel", 201, json=hook)["id"]
+    channel = f"{experiment}/channel/{{channel_id}}"
+    check("put", channel, json=hook | {"renew_secret": True})
+    check("get", channel)
+    assert len(check("get", f"{experiment}/channel")) == 1
+    quiet = {"begins": "22:00", "ends": "06:00"}
+    rule = {"name": "drifts", "on": ["drift"], "quiet": quiet, "channels": [ids["channel_id"]]}
+    check("post", f"{experiment}/rule-preview", json=rule)
+    ids["rule_id"] = check("post", f"{experiment}/rule", 201, json=rule)["id"]
+    check("put", f"{experiment}/rule/{{rule_id}}", json=rule | {"quiet": None})
+    check("get", f"{experiment}/rule/{{rule_id}}")
+    assert len(check("get", f"{experiment}/rule")) == 1
+    ids["delivery_id"] = check("post", f"{channel}/test", 202)["id"]
+    check("get", f"{experiment}/deliveries/{{delivery_id}}")
+    assert len(check("get", f"{experiment}/deliveries")) == 1
 
 
 def closed(components: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Who may do what with an experiment: every kind of caller, every list, every operation."""
+"""Permissions of an experiment: every kind of caller, every list, every operation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def png(api: Any, path: str) -> Any:
 
 
 def allowed(api: Any, experiment: dict[str, Any], drift: str) -> set[str]:
-    """What `api` can do with the experiment, by trying. Deletes it in the end if that can be done."""
+    """Try each operation on the experiment, the last one deletes it, and return those that `api` may do."""
     base = f"/experiment/{experiment['id']}"
     job = f"{base}/drift/{drift}"
     entries = experiment["permissions"]

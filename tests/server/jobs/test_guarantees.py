@@ -1,4 +1,4 @@
-"""What holds at scale and between the parts: tallies, plans, sub-paths and logs."""
+"""Guarantees at scale and between the parts: tallies, plans, sub-paths and logs."""
 
 from __future__ import annotations
 

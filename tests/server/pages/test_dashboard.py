@@ -15,12 +15,16 @@ import httpx2 as httpx
 import pytest
 import uvicorn
 from plotly.offline import get_plotlyjs
+from sqlalchemy import insert
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.testclient import TestClient
 
+from lenswatch.server.app import create_app
+from lenswatch.server.db.tables import cursors, experiments
 from lenswatch.server.identity.keys import create_key, revoke_key
-from lenswatch.server.pages import assets, dashboard
+from lenswatch.server.pages import assets
+from lenswatch.server.values.storable import digest
 from support.api import config_for
 from support.forms import form_token
 from support.servers import in_a_thread
@@ -36,9 +40,32 @@ SCRIPTS = sorted(
 )
 
 
+def add_experiment(app: Any) -> None:
+    """Give the server an experiment with a known id."""
+    row = {"id": EXPERIMENT, "created_at": 0, "name": "pier", "name_digest": digest("pier")}
+    with app.state.services.database.write() as connection:
+        made = insert(experiments).values(row | {"public": True, "permissions": []})
+        number = connection.execute(made.returning(experiments.c.number)).scalar_one()
+        connection.execute(insert(cursors).values(experiment=number, seq=0, irregular=False))
+
+
+@pytest.fixture
+def make_app(make_app: Any) -> Any:
+    """Makes an application that has an experiment."""
+
+    def make(**settings: Any) -> Starlette:
+        app: Starlette = make_app(**settings)
+        add_experiment(app)
+        return app
+
+    return make
+
+
 @pytest.fixture(scope="module")
-def client() -> Iterator[Any]:
-    app = Starlette(routes=dashboard.routes)
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    folder = tmp_path_factory.mktemp("pages")
+    app = create_app(config_for(f"sqlite:///{folder / 'server.db'}", folder))
+    add_experiment(app)
     server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
     with (
         in_a_thread(server) as port,
@@ -123,7 +150,8 @@ def test_a_page_itself_is_asked_for_anew_each_time(client: Any, path: Any) -> No
 
 
 def test_an_experiment_is_named_by_a_uuid_in_any_case(client: Any) -> None:
-    assert f'data-experiment="{EXPERIMENT}"' in client.get(f"/experiment/{EXPERIMENT.upper()}").text
+    page = client.get(f"/experiment/{EXPERIMENT.upper()}").text
+    assert f'data-experiment="{EXPERIMENT}"' in page
 
 
 @pytest.mark.parametrize("name", ["7", '"><script>alert(1)</script>', "x" * 300])
@@ -161,15 +189,15 @@ def test_plotly_is_the_wheel_s_and_sent_compressed(client: Any) -> None:
 def test_a_file_is_compressed_only_for_whoever_takes_that(
     client: Any, accepted: str, zipped: bool
 ) -> None:
-    path = f"/static/{assets.digest()}/main.js"
+    path = f"/static/{assets.digest()}/camera.js"
     reply = client.get(path, headers={"Accept-Encoding": accepted})
     assert (reply.headers.get("content-encoding") == "gzip") is zipped
-    assert reply.text == source("main.js")
+    assert reply.text == source("camera.js")
 
 
 def test_a_file_under_an_old_digest_is_the_present_one_and_not_kept(client: Any) -> None:
-    reply = client.get("/static/0123456789abcdef/main.js")
-    assert reply.text == source("main.js")
+    reply = client.get("/static/0123456789abcdef/camera.js")
+    assert reply.text == source("camera.js")
     assert reply.headers["cache-control"] == "no-cache"
 
 
@@ -181,10 +209,10 @@ def test_nothing_else_can_be_fetched(client: Any, name: str) -> None:
 
 
 def test_a_file_is_compressed_once() -> None:
-    first = assets.asset("main.js")
+    first = assets.asset("camera.js")
     assert first is not None
-    assert first is assets.asset("main.js")
-    assert gzip.decompress(first.compressed) == first.content == source("main.js").encode()
+    assert first is assets.asset("camera.js")
+    assert gzip.decompress(first.compressed) == first.content == source("camera.js").encode()
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -262,7 +290,7 @@ def is_error_page(answer: Any, code: int, heading: str, words: str) -> None:
     assert f"<title>{heading} · Lenswatch</title>" in answer.text
     assert f"<h1>{heading}</h1>" in answer.text
     assert words in answer.text
-    assert "/?all" in leads_to(answer)
+    assert "/" in leads_to(answer)
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -318,8 +346,8 @@ def test_a_title_ends_with_the_name(browser: TestClient, log_in: Any) -> None:
     log_in("Admin")
     for path in (*PAGES, "/login", "/keys", "/nope"):
         titles += re.findall("<title>(.*)</title>", browser.get(path).text)
-    names = ["Experiments", "", "Log in", "API keys", "Page not found"]
-    assert titles == [f"{name} · Lenswatch".removeprefix(" · ") for name in names]
+    names = ["Cameras", "pier", "Log in", "API keys", "Page not found"]
+    assert titles == [f"{name} · Lenswatch" for name in names]
 
 
 @pytest.mark.parametrize("path", ["/login", "/login/oidc/0"])
@@ -348,7 +376,7 @@ def test_below_a_path_an_error_page_finds_its_files_too(make_app: Any) -> None:
     )
     page = client.get("/cameras/reef/a/nope", headers=BROWSER)
     assert page.status_code == 404
-    assert "/cameras/reef/?all" in leads_to(page)
+    assert "/cameras/reef/" in leads_to(page)
     assert [client.get(file).status_code for file in leads_to(page, "link")] == [200, 200]
     app.state.services.database.close()
 
@@ -399,7 +427,7 @@ def test_who_may_not_see_the_keys_is_told_on_a_page(browser: TestClient, log_in:
         ("/keys", "/keys"),
         (f"/keys/{EXPERIMENT}/revoke", "/keys"),
         ("/login", "/login"),
-        ("/logout", "/?all"),
+        ("/logout", "/"),
     ],
 )
 def test_an_expired_form_is_a_page_that_leads_to_a_fresh_one(

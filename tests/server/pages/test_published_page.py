@@ -1,4 +1,4 @@
-"""What the published DriftWatch page asks, word for word, as a browser on another origin asks it."""
+"""Requests of the published DriftWatch page, word for word, as a browser on another origin asks it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def anonymous(make_app: Any, oidc_settings: dict[str, Any]) -> Iterator[Api]:
 
 
 def seen_by_the_page(answer: Any, code: int = 200) -> Any:
-    """What the page may read of an answer."""
+    """Return the body of an answer, all of which the page may read."""
     assert answer.status_code == code, answer.text
     assert answer.headers["Access-Control-Allow-Origin"] == PAGE
     assert "X-Pagination" in answer.headers["Access-Control-Expose-Headers"]

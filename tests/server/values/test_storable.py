@@ -1,4 +1,4 @@
-"""What both databases can keep, and how much of it."""
+"""Values that both databases can keep, and their limits."""
 
 from __future__ import annotations
 

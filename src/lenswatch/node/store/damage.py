@@ -65,6 +65,7 @@ class Damage:
         self._repairs = repairs
         self._one = threading.Lock()
         self._known = self.guard.last_repair()
+        self._said = ""  # of a repair, to be logged
         self._rests_until = 0.0
         self._rests_because = ""
 
@@ -112,6 +113,12 @@ class Damage:
         if log.is_damaged:
             raise StoreDamaged(f"{self._path}: its log is damaged")
 
+    def tell(self) -> None:
+        """Log what was repaired. DEEPaaS' log repeats an error that is being handled, so not at once."""
+        said, self._said = self._said, ""
+        if said:
+            log.warning("%s", said)
+
     def note_made(self) -> None:
         """Note that the file is whole."""
         self.guard.note_made()
@@ -135,7 +142,7 @@ class Damage:
                 self._rest(f"it is tried again in {REST_SECONDS:g} s, since {error}")
                 raise
             if said:
-                log.warning("%s", said)
+                self._said = said
                 self._rest("it was repaired a moment ago, so disk or memory may be failing")
             engine.dispose()
             self._known = self.guard.last_repair()

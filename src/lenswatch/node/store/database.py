@@ -37,6 +37,8 @@ _DAMAGED = "the file is damaged or is not a database"
 def open_engine(path: Path, busy_timeout: float, *, durable: bool = True) -> sa.Engine:
     """Return an engine whose transactions begin with its execution option `begin`, if it has one.
 
+    Its execution option `synchronous` is set before that, and stays for the connection.
+
     Args:
         path: The database file.
         busy_timeout: Seconds to wait for another process's transaction.
@@ -56,14 +58,18 @@ def open_engine(path: Path, busy_timeout: float, *, durable: bool = True) -> sa.
 def _prepare(durable: bool, connection: sqlite3.Connection, _record: Any) -> None:
     connection.isolation_level = None  # transactions are begun by us, not by the driver
     synchronous = "synchronous=FULL" if durable else "synchronous=OFF"
-    for pragma in ("foreign_keys=ON", synchronous, "journal_size_limit=16777216"):
+    # In memory, since the temporary folder may be on the full disk from which rows are to be deleted.
+    temporary = "temp_store=MEMORY"
+    for pragma in ("foreign_keys=ON", synchronous, "journal_size_limit=16777216", temporary):
         connection.execute(f"PRAGMA {pragma}")
 
 
 def _begin(connection: sa.Connection) -> None:
-    statement = connection.get_execution_options().get("begin")
-    if statement:
-        connection.exec_driver_sql(statement)
+    options = connection.get_execution_options()
+    if "synchronous" in options:
+        connection.exec_driver_sql(f"PRAGMA synchronous = {options['synchronous']}")
+    if "begin" in options:
+        connection.exec_driver_sql(options["begin"])
 
 
 def migrate(

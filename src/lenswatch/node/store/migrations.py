@@ -178,6 +178,23 @@ def _add_references(connection: sa.Connection) -> None:
     )
 
 
+def _add_notes(connection: sa.Connection) -> None:
+    """Add the table of annotations that wait to be sent."""
+    connection.exec_driver_sql(
+        """CREATE TABLE notes (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, posted_at REAL NOT NULL, due_at REAL NOT NULL,
+            attempts INTEGER NOT NULL, because TEXT, body TEXT NOT NULL)"""
+    )
+
+
+def _add_sending(connection: sa.Connection) -> None:
+    """Add the table of jobs that the server may have by now."""
+    connection.exec_driver_sql(
+        """CREATE TABLE sending (
+            outbox_id INTEGER PRIMARY KEY REFERENCES outbox (id) ON DELETE CASCADE)"""
+    )
+
+
 MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (
     _create_tables,
     _name_answers,
@@ -189,4 +206,6 @@ MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (
     _add_originals,
     _add_waiting,
     _add_references,
+    _add_notes,
+    _add_sending,
 )

@@ -34,6 +34,7 @@ class Opening:
     Attributes:
         reader: Engine for single reads.
         writer: Engine for write transactions.
+        hasty: Engine for write transactions that a power cut may undo.
     """
 
     def __init__(
@@ -48,7 +49,10 @@ class Opening:
         self._file: tuple[int, int] | None = None  # the one that is open
         with named_errors(path):
             self.reader = open_engine(path, busy_timeout, durable=durable)
-            self.writer = self.reader.execution_options(begin="BEGIN IMMEDIATE")
+        full, normal = ("FULL", "NORMAL") if durable else ("OFF", "OFF")
+        begin = "BEGIN IMMEDIATE"
+        self.writer = self.reader.execution_options(begin=begin, synchronous=full)
+        self.hasty = self.reader.execution_options(begin=begin, synchronous=normal)
 
     @property
     def is_current(self) -> bool:
@@ -63,6 +67,7 @@ class Opening:
             StoreDamaged: It was damaged, and is repaired by now.
             StoreError: It cannot be used.
         """
+        self._damage.tell()
         if self.is_current:
             return
         with self._opening:

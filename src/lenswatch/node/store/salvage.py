@@ -157,6 +157,19 @@ def _answer_or_window(rowid: int, values: tuple[Value, ...]) -> _Insertion | Non
     return None
 
 
+def _note(rowid: int, values: tuple[Value, ...]) -> _Insertion | None:
+    match values:
+        case (None, int() | float(), int() | float(), int(), str() | None, str() as body):
+            if not {"id", "kind"} <= _object(body).keys():
+                return None
+            return (
+                "INSERT OR IGNORE INTO notes (id, posted_at, due_at, attempts, because, body)"
+                " VALUES (?, ?, 0, ?, ?, ?)",
+                (rowid, values[1], *values[3:]),
+            )
+    return None
+
+
 def _experiment_or_gap(_rowid: int, values: tuple[Value, ...]) -> _Insertion | None:
     match values:
         case (str() as stream, int(), int() | float()) if STREAM.match(stream):
@@ -212,6 +225,7 @@ def _picture(stored: StoredRow) -> _Insertion | None:
 _MAKERS: Mapping[int, Callable[[int, tuple[Value, ...]], _Insertion | None]] = {
     8: _job,
     7: _shed_counts,
+    6: _note,
     5: _answer_or_window,
     4: _collected_or_repair,
     3: _experiment_or_gap,

@@ -24,7 +24,7 @@ from lenswatch.node.store.database import stored_json
 from lenswatch.node.store.gaps import Gap
 from lenswatch.node.store.reserve import Reserve, free_bytes, total_bytes
 from lenswatch.node.store.statement import Statement
-from lenswatch.node.store.tables import answers, outbox, pictures, shedding
+from lenswatch.node.store.tables import answers, outbox, pictures, sending, shedding
 
 __all__ = ["Room", "Shedder"]
 
@@ -60,7 +60,11 @@ _WITHOUT_PICTURE = (
     .where(outbox.c.id.in_(_IDS))
     .values(job=sa.func.json_set(outbox.c.job, "$.parameters.picture_shed", sa.func.json("true")))
 )
-_MAY_GO = (outbox.c.clean, outbox.c.parked_because.is_(None), outbox.c.drift_id.is_(None))
+# Not what the server may have by now: it would be counted as missing although it is there.
+_MAY_GO = (
+    *(outbox.c.clean, outbox.c.parked_because.is_(None), outbox.c.drift_id.is_(None)),
+    outbox.c.id.not_in(sa.select(sending.c.outbox_id)),
+)
 _THINNABLE = (
     sa.select(outbox.c.id, outbox.c.thinned, outbox.c.posted_at, outbox.c.job)
     .where(*_MAY_GO)

@@ -6,6 +6,7 @@ of processes and threads may use one file.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -142,13 +143,17 @@ class NodeStore:
         self.clock = clock
         self._pruning = pruning or Pruning()
         self._short = False  # a transaction found no space, and there is little still
+        self._failed = False  # the last transaction found no space
         self._file = Opening(
             self.path, busy_timeout, self.reserve, durable=durable, repairs=repairs
         )
         try:
             self.again(self._file.ensure)
         except DiskFull as error:
-            log.warning("nothing is recorded until node.db can be opened: %s", error)
+            said = str(error)
+        else:
+            return
+        log.warning("nothing is recorded until node.db can be opened: %s", said)
 
     @property
     def is_empty(self) -> bool:
@@ -156,11 +161,12 @@ class NodeStore:
         return not self.path.exists() or not self.path.stat().st_size
 
     @contextmanager
-    def begin(self, *, leaving: int = 0) -> Iterator[Transaction]:
+    def begin(self, *, leaving: int = 0, hasty: bool = False) -> Iterator[Transaction]:
         """Open a write transaction: committed at the end, rolled back after an exception.
 
         Args:
             leaving: Pieces of the reserve that are not given back to a full disk for this transaction.
+            hasty: Do not wait for the disk, so that a power cut may undo it.
 
         Raises:
             DiskFull: There is no space for it. Some was made, so that another try may succeed.
@@ -168,13 +174,15 @@ class NodeStore:
         self._file.ensure()
         with self._file.repaired(), self._file.alone():
             try:
-                with named_errors(self.path), self._file.writer.begin() as connection:
+                engine = self._file.hasty if hasty else self._file.writer
+                with named_errors(self.path), engine.begin() as connection:
                     transaction = Transaction(connection, self, leaving)
                     yield transaction
                     self._pruning.after(connection, transaction.answers_put)
             except DiskFull:
                 self._make_space(leaving)
                 raise
+        self._failed = False
         self._file.check_current()
         if self._short:  # SQLite does it by itself in a large WAL only
             self._checkpoint()
@@ -185,11 +193,14 @@ class NodeStore:
             log.warning("%s: %s", self.path, notice)
 
     def _make_space(self, leaving: int) -> None:
-        """Let the WAL be written from its beginning again, and give it some reserve where it is small."""
-        self._short = True
+        """Let the WAL be written from its beginning again.
+
+        It gets some reserve where it is small, or where that alone did not help the last time.
+        """
         wal = self.path.with_name(f"{self.path.name}-wal")
-        if not wal.exists() or wal.stat().st_size < LARGE_WAL_BYTES:
+        if self._failed or not wal.exists() or wal.stat().st_size < LARGE_WAL_BYTES:
             self.reserve.release(leaving)
+        self._short = self._failed = True
         if not self._checkpoint() and self.reserve.release(leaving):
             self._checkpoint()
 
@@ -224,10 +235,9 @@ class NodeStore:
         Raises:
             StoreError: The file cannot be used, or was damaged twice.
         """
-        try:
+        with contextlib.suppress(StoreDamaged):
             return work()
-        except StoreDamaged:
-            return work()
+        return work()
 
     def answer(self, event_id: str) -> Answer | None:
         """Return the first answer to `event_id`, None if there is none or it is no longer kept."""

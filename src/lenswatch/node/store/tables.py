@@ -13,11 +13,13 @@ __all__ = [
     "experiments",
     "gaps",
     "lease",
+    "notes",
     "originals",
     "outbox",
     "pictures",
     "references",
     "repairs",
+    "sending",
     "shedding",
     "waiting",
     "windows",
@@ -75,6 +77,11 @@ pictures = sa.Table(
     metadata,
     sa.Column("outbox_id", sa.ForeignKey("outbox.id", ondelete="CASCADE"), primary_key=True),
     sa.Column("data", sa.LargeBinary, nullable=False),
+)
+sending = sa.Table(  # jobs that the server may have by now, until they leave the outbox
+    "sending",
+    metadata,
+    sa.Column("outbox_id", sa.ForeignKey("outbox.id", ondelete="CASCADE"), primary_key=True),
 )
 lease = sa.Table(
     "lease",
@@ -155,4 +162,14 @@ references = sa.Table(  # whose clean pictures are sent to an experiment
     sa.Column("pictures", sa.Integer, nullable=False),
     sa.Column("sent", sa.Integer, nullable=False),
     sa.Column("because", sa.Text),  # the last error, while the rest waits for that
+)
+notes = sa.Table(  # annotations that wait to be sent
+    "notes",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("posted_at", sa.Float, nullable=False),
+    sa.Column("due_at", sa.Float, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("because", sa.Text),  # why the last attempt failed
+    sa.Column("body", sa.Text, nullable=False),  # JSON, with the id that the server gets
 )

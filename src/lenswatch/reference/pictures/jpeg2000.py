@@ -1,12 +1,37 @@
-"""JPEG 2000: decoding at a reduced scale, for pictures whose full size takes too much memory."""
+"""JPEG 2000: its bits, and decoding at a reduced scale where the full size takes too much memory."""
 
 from __future__ import annotations
 
 from PIL import Image
 
-__all__ = ["reductions"]
+from lenswatch.errors import ImageError
+
+__all__ = ["bits", "check_colours", "reductions"]
 
 _START, _CODING, _TILE = b"\xff\x4f\xff\x51", 0xFF52, 0xFF90
+
+
+def bits(data: bytes) -> int:
+    """Return the bits of the deepest component, by the main header; 0 without one."""
+    at = data.find(_START) + 40
+    if at < 40:
+        return 0
+    components = int.from_bytes(data[at : at + 2])
+    depths = data[at + 2 : at + 2 + 3 * components : 3]  # the first bit of each: it is signed
+    return max(((depth & 127) + 1 for depth in depths), default=0)
+
+
+def check_colours(image: Image.Image, data: bytes) -> None:
+    """Raise ImageError for an opened picture whose brightest values Pillow turns into black.
+
+    See findings/pillow-turns-white-of-deep-jpeg-2000-into-black.sh.
+    """
+    depth = bits(data)
+    if depth > 8 and not image.mode.startswith("I"):
+        raise ImageError(
+            f"the picture is a JPEG 2000 with colours of {depth} bits, whose white would be read as "
+            "black; send 8 bits, or PNG or TIFF"
+        )
 
 
 def reductions(image: Image.Image, data: bytes, size: tuple[int, int]) -> list[int]:

@@ -18,11 +18,10 @@ from PIL import Image, UnidentifiedImageError
 
 from lenswatch.config import UploadConfig
 from lenswatch.errors import ImageError, ImageTooLarge
-from lenswatch.reference.pictures import deep_colour, jpeg, jpegxl, png, ppm, tiff
+from lenswatch.reference.pictures import deep_colour, jpeg, jpeg2000, jpegxl, png, ppm, tiff
 from lenswatch.reference.pictures.colour import profile_of
 from lenswatch.reference.pictures.depth import WHOLE, Depth, bits_of
 from lenswatch.reference.pictures.formats import explain_unknown, is_jpeg_xl, open_image
-from lenswatch.reference.pictures.jpeg2000 import reductions
 from lenswatch.reference.pictures.limits import check_memory, check_pixels, check_size, fits
 from lenswatch.reference.pictures.memory import JXL_BYTES, needed_bytes
 from lenswatch.reference.pictures.metadata import Metadata, metadata_of
@@ -150,13 +149,15 @@ def _read_other(
     depth = tiff.check_tiff(image) if kind == "TIFF" else Depth()
     is_deep, has_lower = deep_colour.is_deep(image), deep_colour.has_lower(image)
     needed = needed_bytes(image)
-    if kind != "JPEG2000":
+    if kind == "JPEG2000":
+        jpeg2000.check_colours(image, data)
+    else:
         check_memory(needed, kind, *whole, limits)
     if kind == "PNG":  # before its metadata: findings/pillow-getexif-decodes-a-whole-png.sh
         image = _loaded_png(image, data)
     about = metadata_of(image)
     if kind == "JPEG2000" and not fits(needed, limits):
-        for level in reductions(image, data, _stored_size(size, about)[::-1]):
+        for level in jpeg2000.reductions(image, data, _stored_size(size, about)[::-1]):
             needed /= 4
             setattr(image, "reduce", level)  # noqa: B010 - of this format, not the method of that name
             if fits(needed, limits):
@@ -166,9 +167,9 @@ def _read_other(
         check_jpegs(image, data)
         # findings/pillow-swaps-the-size-of-a-tiff-before-it-turns-it.sh
         about = replace(about, orientation=1)
-    tells_white = ppm.is_scaled(image)
-    if tells_white:
-        image = ppm.decode(image, data)
+    tells_white = kind == "JXL" or (kind == "JPEG2000" and jpeg2000.bits(data) < WHOLE)
+    if ppm.is_scaled(image):
+        image, tells_white = ppm.decode(image, data), True
     image.load()
     raster = Raster(image, about.orientation, depth, profile_of(about.icc, _colours(image)))
     if image.mode == "F":

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, delete, func, or_, select, upd
 from starlette.responses import Response
 
 from lenswatch.server.db.database import insert_into
-from lenswatch.server.db.tables import ANNOTATION_KINDS, annotations_table
+from lenswatch.server.db.tables import annotations_table
 from lenswatch.server.experiments.api import require
 from lenswatch.server.http import bodies
 from lenswatch.server.http.moments import Moment
@@ -21,10 +21,22 @@ from lenswatch.server.identity.authors import author_of, shown_author
 from lenswatch.server.identity.identity import Caller
 from lenswatch.server.values import stamps
 from lenswatch.server.values.refusals import not_found
-from lenswatch.wire import STREAM, STREAM_RULE
+from lenswatch.wire import ANNOTATION_KINDS, STREAM, STREAM_RULE
 
-__all__ = ["MAX_LISTED", "MAX_TEXT", "add", "change", "find", "listed", "operations", "record"]
-__all__ += ["remove"]
+__all__ = [
+    "MAX_LISTED",
+    "MAX_TEXT",
+    "AnnotationBody",
+    "NewAnnotationBody",
+    "add",
+    "annotation_id",
+    "change",
+    "find",
+    "listed",
+    "operations",
+    "record",
+    "remove",
+]
 
 MAX_TEXT = 2000  # characters
 MAX_LISTED = 1000  # annotations of one answer

@@ -31,6 +31,9 @@ _TYPES: Mapping[type[fields.Field], dict[str, Any]] = {
 _TAGS = (
     ("user", "Users"),
     ("entitlement", "Users"),
+    ("channel", "Alerts"),
+    ("rule", "Alerts"),
+    ("deliver", "Alerts"),
     ("feedback", "Feedback"),
     ("annotation", "Feedback"),
     ("quality", "Feedback"),

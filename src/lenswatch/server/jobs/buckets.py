@@ -1,7 +1,7 @@
 """Jobs summed up: verdicts with the first and last job of each, values with their extremes.
 
 A `Content` is plain JSON, and sums of contents are contents, so an hour is the sum of its jobs and a day
-that of its hours. Each job that it names is a `Mark`: time of capture, number of the job, verdict, value.
+that of its hours. Each job that it names is a mark: time of capture, number of the job, verdict, value.
 
     {"verdicts": {"c": [jobs, first, last]}, "values": {"distance": [jobs, sum, least, most]}}
 """
@@ -10,40 +10,62 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 __all__ = [
     "Content",
-    "Mark",
+    "Point",
     "content_of",
+    "ends_of",
     "jobs_in",
     "last_verdict",
-    "marks_of",
     "merged",
+    "points_of",
     "summed",
 ]
 
 Content = dict[str, dict[str, list[Any]]]
-Mark = list[Any]
 _MOST = sys.float_info.max
 
 
-def content_of(at: int, number: int, verdict: str, values: Mapping[str, float | None]) -> Content:
-    """Return the content of one job.
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A job that stands for others in a chart.
+
+    Attributes:
+        at: Time of capture, in microseconds since 1970.
+        number: The job's number. If the job is gone, another one may have it.
+        verdict: The job's letter.
+        values: Those of its values for which it stands.
+    """
+
+    at: int
+    number: int
+    verdict: str
+    values: dict[str, float] = field(default_factory=dict)
+
+
+def content_of(jobs: Iterable[Sequence[Any]], names: Sequence[str]) -> Content:
+    """Return the sum of jobs.
 
     Args:
-        at: Time of capture, in microseconds since 1970.
-        number: The job's number.
-        verdict: Its letter.
-        values: Its values by name; those that are None do not count.
+        jobs: Time of capture, number, verdict and values of each; a value that is None does not count.
+        names: The names of the values.
     """
-    mark = [at, number, verdict, None]
-    known = {name: float(value) for name, value in values.items() if value is not None}
-    return {
-        "verdicts": {verdict: [1, mark, mark]},
-        "values": {n: [1, v, m, m] for n, v in known.items() for m in [[at, number, verdict, v]]},
-    }
+    ordered = sorted(jobs, key=_when)
+    verdicts: dict[str, list[Any]] = {}
+    for letter in dict.fromkeys(job[2] for job in ordered):
+        own = [job for job in ordered if job[2] == letter]
+        verdicts[letter] = [len(own), [*own[0][:3], None], [*own[-1][:3], None]]
+    values: dict[str, list[Any]] = {}
+    for place, name in enumerate(names, 3):
+        marks = [[*job[:3], float(job[place])] for job in ordered if job[place] is not None]
+        if marks:
+            total = _bounded(sum(mark[3] for mark in marks))
+            values[name] = [len(marks), total, min(marks, key=_least), min(marks, key=_most)]
+    return {"verdicts": verdicts, "values": values}
 
 
 def merged(one: Content, other: Content) -> Content:
@@ -64,7 +86,13 @@ def jobs_in(content: Content) -> int:
     return sum(jobs for jobs, *_ in content["verdicts"].values())
 
 
-def marks_of(content: Content, before: str | None) -> list[Mark]:
+def ends_of(content: Content) -> tuple[int, int]:
+    """Return the times of capture of the first and of the last job."""
+    marks = [mark[0] for _, *ends in content["verdicts"].values() for mark in ends]
+    return min(marks), max(marks)
+
+
+def points_of(content: Content, before: str | None) -> list[Point]:
     """Return the jobs that stand for a content in a chart, in the order of capture.
 
     They are those with the least and the largest values, and where verdicts change: the first and the last
@@ -72,18 +100,17 @@ def marks_of(content: Content, before: str | None) -> list[Mark]:
 
     Args:
         content: A content.
-        before: The verdict of the job before it.
+        before: The verdict of the job before it; None if there is none.
     """
-    marks = [mark for _, _, *extremes in content["values"].values() for mark in extremes]
-    verdicts = content["verdicts"]
-    if set(verdicts) != {before}:
-        marks += [mark for _, *ends in verdicts.values() for mark in ends]
-    found: dict[tuple[int, int], Mark] = {}
-    for mark in marks:
-        known = found.get(_when(mark))
-        if known is None or known[3] is None:
-            found[_when(mark)] = mark
-    return sorted(found.values(), key=_when)
+    found: dict[tuple[int, int], Point] = {}
+    if set(content["verdicts"]) != {before}:
+        for _, *ends in content["verdicts"].values():
+            for mark in ends:
+                found.setdefault(_when(mark), Point(*mark[:3]))
+    for name, (_, _, *extremes) in content["values"].items():
+        for mark in extremes:
+            found.setdefault(_when(mark), Point(*mark[:3])).values[name] = mark[3]
+    return [found[when] for when in sorted(found)]
 
 
 def last_verdict(content: Content) -> str:
@@ -91,8 +118,20 @@ def last_verdict(content: Content) -> str:
     return max(content["verdicts"], key=lambda letter: _when(content["verdicts"][letter][2]))
 
 
-def _when(mark: Mark) -> tuple[int, int]:
+def _when(mark: Sequence[Any]) -> tuple[int, int]:
     return mark[0], mark[1]
+
+
+def _least(mark: Sequence[Any]) -> tuple[float, int, int]:
+    return mark[3], mark[0], mark[1]
+
+
+def _most(mark: Sequence[Any]) -> tuple[float, int, int]:
+    return -mark[3], mark[0], mark[1]
+
+
+def _bounded(total: float) -> float:
+    return max(-_MOST, min(_MOST, total))
 
 
 def _union(one: Mapping[str, Any], other: Mapping[str, Any], both: Any) -> dict[str, Any]:
@@ -103,17 +142,10 @@ def _union(one: Mapping[str, Any], other: Mapping[str, Any], both: Any) -> dict[
 
 
 def _merged_verdicts(one: list[Any], other: list[Any]) -> list[Any]:
-    return [
-        one[0] + other[0],
-        min(one[1], other[1], key=_when),
-        max(one[2], other[2], key=_when),
-    ]
+    first, last = min(one[1], other[1], key=_when), max(one[2], other[2], key=_when)
+    return [one[0] + other[0], first, last]
 
 
 def _merged_values(one: list[Any], other: list[Any]) -> list[Any]:
-    return [
-        one[0] + other[0],
-        max(-_MOST, min(_MOST, one[1] + other[1])),
-        min(one[2], other[2], key=lambda mark: (mark[3], mark[0], mark[1])),
-        min(one[3], other[3], key=lambda mark: (-mark[3], mark[0], mark[1])),
-    ]
+    extremes = min(one[2], other[2], key=_least), min(one[3], other[3], key=_most)
+    return [one[0] + other[0], _bounded(one[1] + other[1]), *extremes]

@@ -62,11 +62,11 @@ def keep_rollups(
 
 def _by_bucket(jobs: Iterable[Job]) -> dict[Bucket, Content]:
     """Return the contents of the hours and days of `jobs`. Jobs that are running have no place in them."""
-    hours: dict[Bucket, list[Content]] = defaultdict(list)
+    hours: dict[Bucket, list[tuple[Any, ...]]] = defaultdict(list)
     for job in jobs:
         if job["verdict"]:
-            hours[_bucket(job, HOUR)].append(_content(job))
-    found = {bucket: summed(contents) for bucket, contents in hours.items()}
+            hours[_bucket(job, HOUR)].append(_row(job))
+    found = {bucket: content_of(rows, SUMMED) for bucket, rows in hours.items()}
     return found | _days(found)
 
 
@@ -77,9 +77,9 @@ def _days(hours: Mapping[Bucket, Content]) -> dict[Bucket, Content]:
     return {bucket: summed(contents) for bucket, contents in days.items()}
 
 
-def _content(job: Job) -> Content:
-    values = {name: _number(job["parameters"].get(name)) for name in SUMMED}
-    return content_of(job["taken_at"], job["number"], job["verdict"], values)
+def _row(job: Job) -> tuple[Any, ...]:
+    values = (_number(job["parameters"].get(name)) for name in SUMMED)
+    return job["taken_at"], job["number"], job["verdict"], *values
 
 
 def _number(value: Any) -> float | None:
@@ -185,10 +185,7 @@ def _replace(connection: Connection, experiment: int, contents: Mapping[Bucket, 
 
 def _of_jobs(connection: Connection, experiment: int, bucket: Bucket) -> Content:
     stream, width, begin = bucket
-    values = [
-        number_at(connection, drifts.c.parameters, (name,)).label(f"value_{name}")
-        for name in SUMMED
-    ]
+    values = (number_at(connection, drifts.c.parameters, (name,)) for name in SUMMED)
     query = select(drifts.c.taken_at, drifts.c.number, drifts.c.verdict, *values).where(
         drifts.c.experiment == experiment,
         drifts.c.stream == stream if stream else drifts.c.stream.is_(None),
@@ -196,10 +193,7 @@ def _of_jobs(connection: Connection, experiment: int, bucket: Bucket) -> Content
         drifts.c.taken_at < begin + width * SECOND,
         drifts.c.verdict.is_not(None),
     )
-    return summed(
-        content_of(at, number, verdict, dict(zip(SUMMED, found, strict=True)))
-        for at, number, verdict, *found in connection.execute(query)
-    )
+    return content_of(connection.execute(query).all(), SUMMED)
 
 
 def _of_hours(connection: Connection, experiment: int, day: Bucket) -> Content:

@@ -1,30 +1,33 @@
-"""Extension for the dashboard: the jobs of an experiment as columns for a chart."""
+"""Extension for charts: the jobs of an experiment as columns, the newest or those of any span of time."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate
-from sqlalchemy import JSON, ColumnElement, Text, case, cast, func, select
+from sqlalchemy import JSON, BigInteger, Connection, bindparam, cast, func, or_, select
 from sqlalchemy.dialects.postgresql import JSONB
 from starlette.responses import Response
 
-from lenswatch.server.db.tables import drifts, pictures
+from lenswatch.server.db.tables import drifts, rollups
 from lenswatch.server.experiments.api import require
 from lenswatch.server.http import bodies
 from lenswatch.server.http.operations import Call, Operations, Who, reply
-from lenswatch.server.http.records import Record
+from lenswatch.server.jobs.drawn import SeriesRecord, as_row, columns, drawn
+from lenswatch.server.jobs.rollups import HOUR, SECOND, SUMMED
+from lenswatch.server.jobs.spans import LEAST_POINTS, Chosen, Span, choose, scattered, streams_of
+from lenswatch.server.query.numbers import NUMBER_PATH
 from lenswatch.server.values import stamps
-from lenswatch.wire import JOB_STATUSES
+from lenswatch.server.values.refusals import invalid
 
 __all__ = ["operations"]
 
-MAX_DRAWN = 1000  # characters of the values of one job
+MAX_POINTS = 5000
+MAX_PATHS = 8  # parameters of one answer
+MAX_STREAMS = 20  # of one answer
 
 operations = Operations()
-_DISTANCE = ("distance", "drift_distance", "warning_distance")
-_SCORE = ("score", "drift_score", "warning_score")
-_DRAWN = ("captured_at", "warning", "can_alarm", *_DISTANCE, *_SCORE, "shed", "picture_shed")
 
 
 def _is_moment(text: str) -> None:
@@ -32,42 +35,38 @@ def _is_moment(text: str) -> None:
         raise ValidationError("Not a valid datetime.")
 
 
-class SeriesArgs(Schema):
-    """The query string of a series."""
-
-    stream = bodies.Text()
-    limit = fields.Integer(load_default=2000, validate=validate.Range(min=1, max=10_000))
-    before = fields.String(validate=_is_moment)
+def _is_path(text: str) -> None:
+    if not NUMBER_PATH.match(text):
+        raise ValidationError(f"Not the path of a parameter, such as parameters.distance: {text}")
 
 
-class ShedRecord(Record):
-    """Jobs that a node gave up before one that is there."""
+def _are_paths(text: str) -> None:
+    named = text.split(",")
+    if len(named) > MAX_PATHS:
+        raise ValidationError(f"Over {MAX_PATHS} parameters.")
+    for path in named:
+        _is_path(path)
 
-    jobs = fields.Integer()
-    since = fields.String(allow_none=True)
+
+def _are_few(text: str) -> None:
+    if text.count(",") >= MAX_STREAMS:
+        raise ValidationError(f"Over {MAX_STREAMS} streams.")
 
 
-class SeriesRecord(Record):
-    """Jobs as columns of equal length, in the order of their arrival."""
-
-    id = fields.List(fields.UUID())
-    created_at = fields.List(fields.DateTime())
-    captured_at = fields.List(fields.String(allow_none=True))
-    drift = fields.List(fields.Boolean())
-    status = fields.List(fields.String(validate=validate.OneOf(JOB_STATUSES)))
-    stream = fields.List(fields.String(allow_none=True))
-    image = fields.List(fields.Boolean())
-    late = fields.List(fields.Boolean())
-    warning = fields.List(fields.Boolean(allow_none=True))
-    can_alarm = fields.List(fields.Boolean(allow_none=True))
-    distance = fields.List(fields.Float(allow_none=True))
-    drift_distance = fields.List(fields.Float(allow_none=True))
-    warning_distance = fields.List(fields.Float(allow_none=True))
-    score = fields.List(fields.Float(allow_none=True))
-    drift_score = fields.List(fields.Float(allow_none=True))
-    warning_score = fields.List(fields.Float(allow_none=True))
-    shed = fields.List(fields.Nested(ShedRecord, allow_none=True))
-    picture_shed = fields.List(fields.Boolean(allow_none=True))
+SERIES_ARGS = Schema.from_dict(
+    {
+        "stream": bodies.Text(validate=_are_few),
+        "limit": fields.Integer(load_default=2000, validate=validate.Range(min=1, max=10_000)),
+        "before": fields.String(validate=_is_moment),
+        "from": fields.String(validate=_is_moment),
+        "to": fields.String(validate=_is_moment),
+        "points": fields.Integer(validate=validate.Range(min=LEAST_POINTS, max=MAX_POINTS)),
+        "values": fields.String(validate=_are_paths),
+        "x": fields.String(validate=_is_path),
+        "y": fields.String(validate=_is_path),
+    },
+    name="SeriesArgs",
+)()
 
 
 @operations.add(
@@ -75,88 +74,144 @@ class SeriesRecord(Record):
     who=Who.ANYBODY,
     extension=True,
     slow=True,
-    args=SeriesArgs(),
+    args=SERIES_ARGS,
     returns=SeriesRecord(),
     refusals=(403, 404, 422),
 )
 def read_series(call: Call) -> Response:
-    """Return the jobs that arrived last as columns, in that order, with the values that a chart needs."""
+    """Return jobs as columns for a chart: the ones that arrived last, or those that stand for a span.
+
+    With `from`, `to` or `points` it is a span of capture times, else the newest `limit` jobs by arrival.
+    """
     number = require("Read", call)["number"]
-    conditions = [drifts.c.experiment == number]
-    if "stream" in call.args:
-        conditions.append(drifts.c.stream == (call.args["stream"] or None))
-    if "before" in call.args:
-        conditions.append(drifts.c.created_at < stamps.microseconds(call.args["before"]))
-    query = (
-        select(
-            drifts.c.id,
-            drifts.c.created_at,
-            drifts.c.drift_detected,
-            drifts.c.job_status,
-            drifts.c.stream,
-            drifts.c.late,
-            pictures.c.drift.label("picture"),
-            _drawn(call.services.database.sqlite).label("drawn"),
-        )
-        .select_from(drifts)
-        .outerjoin(pictures)
-        .where(*conditions)
-        .order_by(drifts.c.created_at.desc(), drifts.c.number.desc())
-        .limit(call.args["limit"])
-    )
-    rows = list(call.connection.execute(query).mappings())[::-1]
-    return reply(_columns(rows))
+    if any(name in call.args for name in ("from", "to", "points")):
+        return reply(_span(call.connection, number, call.args))
+    return reply(_newest(call.connection, number, call.args))
 
 
-def _drawn(sqlite: bool) -> ColumnElement[list[Any] | None]:
-    """Return the array of the parameters that are drawn; NULL if it is too large."""
-    whole = drifts.c.parameters
-    if sqlite:
-        paths = [f"$.{name}" for name in _DRAWN]
-        values = func.json_extract(whole, *paths, type_=JSON)
-        size = func.length(func.json_extract(whole, *paths, type_=Text))
-    else:
-        values = func.jsonb_build_array(*(whole[name] for name in _DRAWN), type_=JSONB)
-        size = func.length(cast(values, Text))
-    return case((size <= MAX_DRAWN, values))
+def _paths(args: Mapping[str, Any]) -> list[str]:
+    """Return the parameters that are asked for, without `parameters.` before them."""
+    asked = [*args.get("values", "").split(","), args.get("x", ""), args.get("y", "")]
+    return [path.removeprefix("parameters.") for path in dict.fromkeys(asked) if path]
 
 
-def _columns(rows: list[Any]) -> dict[str, list[Any]]:
-    nothing = [None] * len(_DRAWN)
-    drawn = [dict(zip(_DRAWN, row["drawn"] or nothing, strict=True)) for row in rows]
-    series: dict[str, list[Any]] = {
-        "id": [row["id"] for row in rows],
-        "created_at": [stamps.iso(row["created_at"]) for row in rows],
-        "captured_at": [_text(values["captured_at"]) for values in drawn],
-        "drift": [row["drift_detected"] for row in rows],
-        "status": [row["job_status"] for row in rows],
-        "stream": [row["stream"] for row in rows],
-        "image": [row["picture"] is not None for row in rows],
-        "late": [row["late"] for row in rows],
-        "warning": [_boolean(values["warning"]) for values in drawn],
-        "can_alarm": [_boolean(values["can_alarm"]) for values in drawn],
-        "shed": [_shed(values["shed"]) for values in drawn],
-        "picture_shed": [_boolean(values["picture_shed"]) for values in drawn],
+def _newest(connection: Connection, experiment: int, args: Mapping[str, Any]) -> dict[str, Any]:
+    paths = _paths(args)
+    conditions = [drifts.c.experiment == experiment]
+    if "stream" in args:
+        names = args["stream"].split(",")
+        found = [drifts.c.stream == name if name else drifts.c.stream.is_(None) for name in names]
+        conditions.append(or_(*found))
+    if "before" in args:
+        conditions.append(drifts.c.created_at < stamps.microseconds(args["before"]))
+    query = drawn(connection, paths).where(*conditions)
+    query = query.order_by(drifts.c.created_at.desc(), drifts.c.number.desc()).limit(args["limit"])
+    return columns(list(connection.execute(query).mappings())[::-1], paths)
+
+
+def _span(connection: Connection, experiment: int, args: Mapping[str, Any]) -> dict[str, Any]:
+    most, paths = args.get("points", 2000), _paths(args)
+    named: Sequence[str | None] | None
+    named = args["stream"].split(",") if "stream" in args else None
+    if named is None:
+        named = streams_of(connection, experiment, min(MAX_STREAMS, most // LEAST_POINTS)) or [None]
+    if most < LEAST_POINTS * len(named):
+        least = f"At least {LEAST_POINTS} for each stream: {LEAST_POINTS * len(named)}."
+        raise invalid("query", {"points": [least]})
+    ends = _ends(connection, experiment, named, args)
+    if ends is None:
+        nothing = {"method": "all", "total": 0, "begin": None, "end": None}
+        return columns([], paths) | nothing
+    begin, end = ends
+    rows: list[Any] = []
+    chosen = []
+    for name in named:
+        span = Span(experiment, name, begin, end)
+        chosen.append(_of_stream(connection, span, most // len(named), paths, args))
+        rows += _rows(connection, experiment, name, chosen[-1], paths)
+    if "x" in args or "y" in args:
+        axes = [
+            f"path {paths.index(args[a].removeprefix('parameters.'))}" for a in "xy" if a in args
+        ]
+        rows = [row for row in rows if all(row[axis] is not None for axis in axes)]
+    rows.sort(key=lambda row: (row["taken_at"], row["number"]))
+    methods = {one.method for one in chosen}
+    about = {
+        "method": next(m for m in ("spread", "rollups", "extremes", "all") if m in methods),
+        "total": sum(one.total for one in chosen),
+        "begin": stamps.iso(begin),
+        "end": stamps.iso(end),
     }
-    for name in _DISTANCE + _SCORE:
-        series[name] = [_number(values[name]) for values in drawn]
-    return series
+    return columns(rows, paths) | about
 
 
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
+def _of_stream(
+    connection: Connection, span: Span, most: int, paths: Sequence[str], args: Mapping[str, Any]
+) -> Chosen:
+    if span.stream is None or "x" in args or "y" in args:
+        return scattered(connection, span, most)
+    return choose(connection, span, most, list(dict.fromkeys((*SUMMED, *paths))))
 
 
-def _boolean(value: Any) -> bool | None:
-    return value if isinstance(value, bool) else None
-
-
-def _shed(value: Any) -> dict[str, Any] | None:
-    jobs = _number(value.get("jobs")) if isinstance(value, dict) else None
-    if jobs is None or jobs != jobs // 1 or not 0 < jobs < 2**53:
+def _ends(
+    connection: Connection, experiment: int, names: Sequence[str | None], args: Mapping[str, Any]
+) -> tuple[int, int] | None:
+    """Return begin and end of a span, of all jobs where `args` do not say; None if there are none."""
+    begin, end = (
+        stamps.microseconds(args[name]) if name in args else None for name in ("from", "to")
+    )
+    if begin is not None and end is not None:
+        if begin >= end:
+            raise invalid("query", {"to": ["Not after `from`."]})
+        return begin, end
+    found = [ends for name in names for ends in _known(connection, experiment, name)]
+    first, last = min(found, default=None), max(found, default=None)
+    begin, end = first if begin is None else begin, end if end is not None else last
+    if begin is None or end is None or begin >= end:
         return None
-    return {"jobs": int(jobs), "since": _text(value.get("since"))}
+    return begin, end
 
 
-def _number(value: Any) -> float | None:
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+def _known(connection: Connection, experiment: int, stream: str | None) -> list[int]:
+    """Return moments between which all jobs of a stream are, those that expired too."""
+    here, rolled = drifts.c.experiment == experiment, rollups.c.experiment == experiment
+    rolled &= rollups.c.width == HOUR
+    if stream is not None:
+        here &= drifts.c.stream == stream if stream else drifts.c.stream.is_(None)
+        rolled &= rollups.c.stream == stream
+    first, last = (
+        connection.execute(select(extreme(drifts.c.taken_at)).where(here)).scalar()
+        for extreme in (func.min, func.max)
+    )
+    gone = select(func.min(rollups.c.begin), func.max(rollups.c.begin))
+    oldest, newest = connection.execute(gone.where(rolled & rollups.c.expired.is_(True))).one()
+    ends = [first, last and last + 1, oldest, newest and newest + HOUR * SECOND]
+    return [moment for moment in ends if moment is not None]
+
+
+def _rows(
+    connection: Connection,
+    experiment: int,
+    stream: str | None,
+    chosen: Chosen,
+    paths: Sequence[str],
+) -> list[Any]:
+    """Return the rows of chosen jobs; of a job that is gone, what its point tells."""
+    numbers = {*chosen.numbers, *(point.number for point in chosen.points)}
+    each = func.json_each if connection.dialect.name == "sqlite" else func.jsonb_array_elements_text
+    kind = JSON if connection.dialect.name == "sqlite" else JSONB
+    listed = each(bindparam("numbers", type_=kind)).table_valued("value", name="listed")
+    query = drawn(connection, paths).join(
+        listed, drifts.c.number == cast(listed.c.value, BigInteger)
+    )
+    query = query.where(drifts.c.experiment == experiment)
+    found = connection.execute(query, {"numbers": sorted(numbers)}).mappings()
+    rows = {row["number"]: row for row in found}
+    known = set(chosen.numbers)
+    gone = []
+    for point in chosen.points:
+        if point.number in rows and rows[point.number]["taken_at"] == point.at:
+            known.add(point.number)
+        else:
+            gone.append(as_row(point, stream or "", paths))
+    return [row for number, row in rows.items() if number in known] + gone

@@ -43,13 +43,13 @@ def rebuild(
         new: Jobs that were added since.
         old: Jobs that were removed since.
     """
-    stale = row is not None and bool(row[1]["stale"])
+    stale = row is not None and row.stale
     newest, stream, ended = _fold(connection, experiment, name, stale)
     if stream is None:
-        if row is None or not is_described(row[1]):
+        if row is None or not is_described(connection, experiment, name):
             forget(connection, experiment, name)
             return
-        stream = known(row[0].first_at)
+        stream = known(row.stream.first_at)
     begin = None if newest.whole else newest.begin
     change = sum(1 for seen in new if seen.letter) - sum(1 for seen in old if seen.letter)
     stored = _stored(connection, experiment, name, begin)
@@ -57,10 +57,10 @@ def rebuild(
     connection.execute(delete(events).where(events.c.number.in_(gone)))
     stream = replace(stream, spans=tuple(span for span in kept if span.ended_at is None))
     ended = [span for span in kept if span.ended_at is not None]
-    before = None if row is None or stale else row[0]
+    before = None if row is None or stale else row.stream
     stream = _since_before(stream, newest, before)
     if row is not None:
-        stream = _carried(stream, row[0], new, change, stale=stale)
+        stream = _carried(stream, row.stream, new, change, stale=stale)
     stream, silence = _still_silent(stream, before, newest)
     ended += silence
     stream = replace(stream, first_at=newest.first_at or stream.first_at)
@@ -84,7 +84,7 @@ def refresh(database: Database, stopping: threading.Event | None = None) -> None
 
 def _refresh(connection: Connection, experiment: int, names: Sequence[str]) -> None:
     for name, row in read_rows(connection, experiment, names).items():
-        if row[1]["stale"]:
+        if row.stale:
             rebuild(connection, experiment, name, row)
 
 

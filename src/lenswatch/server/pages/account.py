@@ -7,7 +7,6 @@ with the SameSite cookie and the check of Origin, it prevents other sites from p
 from __future__ import annotations
 
 from typing import Any, cast
-from urllib.parse import parse_qs
 
 import anyio.to_thread
 from sqlalchemy import select
@@ -18,18 +17,15 @@ from starlette.routing import Route
 from lenswatch.errors import InputError
 from lenswatch.server.db.tables import experiments
 from lenswatch.server.experiments import users
-from lenswatch.server.http.reading import read_body
-from lenswatch.server.http.services import Services
 from lenswatch.server.identity import keys
 from lenswatch.server.identity.account import Account
 from lenswatch.server.identity.identity import Identity
 from lenswatch.server.identity.oidc_login import OidcLogin
+from lenswatch.server.pages.forms import read_form
 from lenswatch.server.pages.rendering import NOT_STORED, page, visitor_of
 from lenswatch.server.values.refusals import Refusal, forbidden, unauthorized
 
 __all__ = ["routes"]
-
-_MAX_FORM = 64 * 1024  # bytes
 
 
 def _account(request: Request) -> Account:
@@ -38,19 +34,6 @@ def _account(request: Request) -> Account:
 
 def _root(request: Request) -> str:
     return str(request.scope.get("root_path", "")).rstrip("/")
-
-
-async def _form(request: Request) -> dict[str, list[str]]:
-    services: Services = request.app.state.services
-    body = await read_body(request, _MAX_FORM, services.limits.body_seconds)
-    try:
-        form = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=1000)
-    except ValueError:
-        raise Refusal(
-            400, "The form could not be read; load the page again and send it once more."
-        ) from None
-    _account(request).check_form(request, form)
-    return form
 
 
 def login_page(request: Request) -> Response:
@@ -68,7 +51,7 @@ def _login_page(request: Request, refused: Refusal | None = None, problem: str =
 
 async def login_with_key(request: Request) -> Response:
     """Log in with an API key."""
-    form = await _form(request)
+    form = await read_form(request)
     return await anyio.to_thread.run_sync(
         _login_with_key, request, form.get("key", [""])[0].strip()
     )
@@ -116,7 +99,7 @@ def _oidc(request: Request) -> OidcLogin:
 
 async def logout(request: Request) -> Response:
     """Log out."""
-    await _form(request)
+    await read_form(request)
     response = RedirectResponse(_root(request) + "/login", 303)
     await anyio.to_thread.run_sync(_account(request).sessions.close, request, response)
     return response
@@ -132,7 +115,7 @@ def keys_page(request: Request) -> Response:
 
 async def make_key(request: Request) -> Response:
     """Create an API key, and show it once."""
-    return await anyio.to_thread.run_sync(_make_key, request, await _form(request))
+    return await anyio.to_thread.run_sync(_make_key, request, await read_form(request))
 
 
 def _make_key(request: Request, form: dict[str, list[str]]) -> Response:
@@ -148,7 +131,7 @@ def _make_key(request: Request, form: dict[str, list[str]]) -> Response:
 
 async def revoke_key(request: Request) -> Response:
     """Revoke an API key."""
-    await _form(request)
+    await read_form(request)
     return await anyio.to_thread.run_sync(_revoke_key, request)
 
 

@@ -1,12 +1,6 @@
-"""The dashboard: two pages, and the files they load.
-
-The pages contain no data; their scripts read it from the REST API, so that the API's permissions
-apply.
-"""
+"""The addresses of the pages, and the files they load."""
 
 from __future__ import annotations
-
-from uuid import UUID
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -14,31 +8,17 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from lenswatch.server.pages import assets
-from lenswatch.server.pages.rendering import accepts, page
+from lenswatch.server.pages.actions import act
+from lenswatch.server.pages.admin import access, alerts, storage
+from lenswatch.server.pages.camera import camera, chart
+from lenswatch.server.pages.event import event
+from lenswatch.server.pages.overview import overview
+from lenswatch.server.pages.pulse import pulse
+from lenswatch.server.pages.rendering import accepts
 
 __all__ = ["routes"]
 
 _CACHED = "public, max-age=31536000, immutable"
-
-
-def overview(request: Request) -> Response:
-    """Show all experiments; the script opens the only one at once."""
-    return page(request, "overview.html")
-
-
-def experiment(request: Request) -> Response:
-    """Show one experiment: state, chart, jobs, and one job in detail."""
-    try:
-        experiment_id = str(UUID(request.path_params["experiment_id"]))
-    except ValueError:
-        raise HTTPException(404, "Experiment not found.") from None
-    return page(
-        request,
-        "experiment.html",
-        experiment_id=experiment_id,
-        plotly=assets.PLOTLY,
-        plotly_style_ids=assets.plotly_style_ids(),
-    )
 
 
 def static(request: Request) -> Response:
@@ -59,6 +39,13 @@ def static(request: Request) -> Response:
 
 routes = [
     Route("/", overview),
-    Route("/experiment/{experiment_id}", experiment),
+    Route("/pulse", pulse),
+    Route("/act", act, methods=["POST"]),
+    Route("/experiment/{experiment_id}", camera),
+    Route("/experiment/{experiment_id}/chart", chart),
+    Route("/experiment/{experiment_id}/event/{event_id}", event),
+    Route("/alerts", alerts),
+    Route("/storage", storage),
+    Route("/access", access),
     Route("/static/{digest}/{name}", static),
 ]

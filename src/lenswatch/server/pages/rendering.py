@@ -6,21 +6,27 @@ All addresses in pages are relative, so that they work under any path of a proxy
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
+from urllib.parse import urlencode
 
 import anyio.to_thread
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from lenswatch.server.db.database import Outage
 from lenswatch.server.identity.account import Account
 from lenswatch.server.pages import assets
+from lenswatch.server.pages.look import duration, look_of, remember
+from lenswatch.server.pages.rule_forms import KINDS
+from lenswatch.server.pages.sketches import deviation_cells, strip
+from lenswatch.server.pages.words import WORDS
 from lenswatch.server.values.refusals import Refusal
 
-__all__ = ["NOT_STORED", "Visitor", "accepts", "page", "refuse", "visitor_of"]
+__all__ = ["NOT_STORED", "Visitor", "accepts", "here", "page", "refuse", "visitor_of", "with_query"]
 
 NOT_STORED = {"Cache-Control": "no-store"}
 _HEADERS = {
@@ -50,10 +56,16 @@ _HEADINGS = {
     503: "Not available at the moment",
 }
 _NOTHING_HERE = "There is nothing at this address. It may be mistyped, or the page was deleted."
+_PERHAPS_PRIVATE = "There is no such experiment, or it is private: log in to see those."
 _environment = Environment(
     loader=PackageLoader("lenswatch.server.pages", "templates"),
     autoescape=True,
     undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_environment.globals.update(
+    WORDS, duration=duration, strip=strip, deviation_cells=deviation_cells, kinds=KINDS
 )
 
 
@@ -89,16 +101,25 @@ def page(
     """Return the page made of `template` and `values`; browsers do not store it for logged-in visitors."""
     visitor = visitor or visitor_of(request)
     account, base = _account(request), _base(request)
+    look, address = look_of(request), here(request)
+    token = account.form_token(request) if account else ""
     context = {
         "base": base,
+        "here": address,
+        "me": {"base": base, "here": address, "form": token},
+        "look": look,
+        "with_query": lambda **changes: with_query(request, **changes),
+        "kept": lambda names: kept_fields(request, names),
         "static": f"{base}/static/{assets.digest()}",
         "visitor": visitor,
-        "form": account.form_token(request) if account else "",
+        "form": token,
         **values,
     }
     stored = NOT_STORED if visitor.logged_in else {}
     content = _environment.get_template(template).render(context)
-    return HTMLResponse(content, code, headers=_HEADERS | stored | dict(headers or {}))
+    response = HTMLResponse(content, code, headers=_HEADERS | stored | dict(headers or {}))
+    remember(request, response)
+    return response
 
 
 async def refuse(request: Request, refusal: Refusal) -> Response:
@@ -124,15 +145,20 @@ def accepts(header: str, *names: str) -> bool:
 
 def _error_page(request: Request, refusal: Refusal) -> Response:
     code, words, heading = refusal.code, refusal.message, "The request failed"
-    log_in = _account(request) is not None and (code == 401 or _part(request) == "login")
+    visitor = _visitor_of_failed(request, code)
+    private = code in (403, 404) and _part(request) == "experiment" and not visitor.logged_in
+    closed = code == 401 or _part(request) == "login" or private
+    log_in = _account(request) is not None and closed
     if request.method != "POST":
         heading = _HEADINGS.get(code, heading)
         words = _NOTHING_HERE if code in (404, 405) else words
+        if private and log_in and code == 404:
+            words = _PERHAPS_PRIVATE
     return page(
         request,
         "error.html",
         code,
-        visitor=_visitor_of_failed(request, code),
+        visitor=visitor,
         headers=refusal.headers | NOT_STORED,
         heading=heading,
         words=words or "The server could not answer this request.",
@@ -154,6 +180,26 @@ def _again(request: Request, code: int) -> str | None:
     if request.method == "POST":
         return f"{_base(request)}/keys" if _part(request) == "keys" else None
     return "" if code >= 500 else None
+
+
+def here(request: Request) -> str:
+    """Return the page's own address below the server's root, without what a finished action left in it."""
+    return _path(request).lstrip("/") + with_query(request, done=None, of=None, undo=None)
+
+
+def with_query(request: Request, **changes: Any) -> str:
+    """Return the query string of the page with these parameters changed; None removes one."""
+    kept = [(key, value) for key, value in request.query_params.multi_items() if key not in changes]
+    kept += [(key, str(value)) for key, value in changes.items() if value not in (None, "")]
+    return f"?{urlencode(kept)}" if kept else "?"
+
+
+def kept_fields(request: Request, names: Collection[str]) -> Markup:
+    """Return hidden fields that keep what the address sets, all but `names`, when a form is sent."""
+    left_out = {*names, "done", "of", "undo"}
+    field = Markup('<input type="hidden" name="{}" value="{}">')
+    pairs = [pair for pair in request.query_params.multi_items() if pair[0] not in left_out]
+    return Markup("").join(field.format(*pair) for pair in pairs)
 
 
 def _account(request: Request) -> Account | None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from lenswatch.wire import CLOCK_ERROR, EARLIEST_CAPTURE
 
-__all__ = ["MICROSECOND", "capture", "iso", "microseconds", "now"]
+__all__ = ["MICROSECOND", "capture", "iso", "microseconds", "moment", "now"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -23,7 +23,12 @@ def now() -> int:
 
 def iso(stamp: int) -> str:
     """Return a moment in the form `2026-06-01T08:00:00.123456+00:00`."""
-    return (_EPOCH + timedelta(microseconds=stamp)).isoformat(timespec="microseconds")
+    return moment(stamp).isoformat(timespec="microseconds")
+
+
+def moment(stamp: int) -> datetime:
+    """Return a moment as a datetime in UTC."""
+    return _EPOCH + timedelta(microseconds=stamp)
 
 
 def microseconds(text: str) -> int | None:

@@ -12,7 +12,6 @@ from lenswatch.server.db.tables.alerts import (
     rule_channels,
     rule_states,
     rules,
-    shed_jobs,
 )
 from lenswatch.server.db.tables.base import metadata
 from lenswatch.server.db.tables.core import (
@@ -31,8 +30,6 @@ from lenswatch.server.db.tables.core import (
     users,
 )
 from lenswatch.server.db.tables.feedback import (
-    ANNOTATION_KINDS,
-    VERDICTS,
     annotations_table,
     drift_feedback,
     event_feedback,
@@ -54,7 +51,6 @@ __all__ = [
     "DELIVERY_STATES",
     "EVENT_KINDS",
     "STATES",
-    "VERDICTS",
     "annotations_table",
     "api_keys",
     "channels",

@@ -34,7 +34,6 @@ __all__ = [
     "rule_channels",
     "rule_states",
     "rules",
-    "shed_jobs",
 ]
 
 CHANNEL_KINDS = ("webhook", "email", "apprise")
@@ -122,7 +121,7 @@ messages = Table(
     Column("rule", NUMBER, ForeignKey("rules.number", ondelete="SET NULL"), index=True),
     Column("rule_name", TEXT),  # null for a test
     Column("created_at", BigInteger, nullable=False),
-    Column("items", JSON_OBJECT, nullable=False),  # see alerts.facts.Item
+    Column("facts", JSON_OBJECT, nullable=False),  # a list, see alerts.facts
     Index(None, "experiment", "created_at", "number"),
 )
 
@@ -162,14 +161,4 @@ Index(
     deliveries.c.number,
     sqlite_where=_OPEN,
     postgresql_where=_OPEN,
-)
-
-# Drift jobs that nodes could not keep, by stream.
-shed_jobs = Table(
-    "shed_jobs",
-    metadata,
-    experiment_column(primary_key=True),
-    Column("stream", STREAM, primary_key=True),  # "" for none
-    Column("jobs", BigInteger, nullable=False),
-    sqlite_with_rowid=False,
 )

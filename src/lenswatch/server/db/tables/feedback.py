@@ -14,13 +14,12 @@ from sqlalchemy import (
 )
 
 from lenswatch.server.db.tables.base import ID, NUMBER, STREAM, TEXT, experiment_column, metadata
+from lenswatch.wire import ANNOTATION_KINDS, VERDICTS
 
-__all__ = ["ANNOTATION_KINDS", "VERDICTS", "annotations_table", "drift_feedback", "event_feedback"]
+__all__ = ["annotations_table", "drift_feedback", "event_feedback"]
 
-ANNOTATION_KINDS = ("lens cleaned", "moved on purpose", "retrained", "reset", "note")
-VERDICTS = ("true drift", "false alarm")
 _KINDS = ", ".join(f"'{kind}'" for kind in ANNOTATION_KINDS)
-_VERDICT = "verdict IN ('true drift', 'false alarm')"
+_VERDICT = f"verdict IN ('{VERDICTS[0]}', '{VERDICTS[1]}')"
 
 annotations_table = Table(
     "annotations",

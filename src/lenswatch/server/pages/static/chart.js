@@ -1,97 +1,88 @@
-/** Distance and lens score over time, drawn with plotly.js. Only numbers and times go in, never a user's text. */
+/** The chart, drawn with plotly.js. What it shows comes from the server; only numbers and times go in. */
 
-import { byId, h, put } from "./dom.js";
-import { counted, number } from "./format.js";
-import { missingNote } from "./missing.js";
+import { layoutOf, tracesOf } from "./figure.js";
 import { plotly } from "./plotly.js";
-import { layoutFor, panelsOf, tracesFor } from "./figure.js";
 
-const CONFIG = { displayModeBar: false, responsive: true, showTips: false, doubleClick: "reset" };
-const DELAY_MS = 100; // what changes together is drawn once
+const CONFIG = { displayModeBar: false, responsive: true, showTips: false, doubleClick: false };
+const DELAY_MS = 80; // what changes together is drawn once
 
 export class Chart {
   /**
    * @param {HTMLElement} node
-   * @param {HTMLButtonElement} unzoom
-   * @param {(id: string) => void} onPick
+   * @param {{onPick: (id: string) => void, onZoom: (from: string, to: string) => void}} actions
    */
-  constructor(node, unzoom, onPick) {
-    Object.assign(this, { node, unzoom, onPick, drawn: false, wanted: null, timer: 0 });
-    unzoom.addEventListener("click", () => this.#resetZoom());
+  constructor(node, actions) {
+    Object.assign(this, { node, actions, data: null, selected: "", drawn: false, timer: 0, asked: 0, key: "" });
+    this.drawing = Promise.resolve();
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#later());
   }
 
-  /**
-   * Show these points; calls in quick succession are drawn as one.
-   * @param {{stream: string, points: import("./verdict.js").Point[], count: number, selected: string}} view
-   */
-  show(view) {
-    this.wanted = view;
+  /** Fetch and show what is at an address; `key` changes when zooming starts anew. */
+  async load(address, key) {
+    const mine = ++this.asked;
+    const reply = await fetch(address, { signal: AbortSignal.timeout(20_000) }).catch(() => null);
+    if (!reply?.ok || mine !== this.asked) return;
+    Object.assign(this, { data: await reply.json(), key });
     this.#later();
   }
 
+  /** Ring the point of a job. */
+  select(id) {
+    if (id === this.selected) return;
+    this.selected = id;
+    this.#later();
+  }
+
+  /** Download the chart as a picture. */
+  async save(format) {
+    if (!this.drawn) return;
+    const Plotly = await plotly();
+    await Plotly.downloadImage(this.node, { format, filename: "lenswatch", width: 1200, height: 600, scale: 2 });
+  }
+
   #later() {
-    if (!this.timer && this.wanted) this.timer = setTimeout(() => this.#draw(), DELAY_MS);
+    if (!this.data || this.timer) return;
+    this.timer = setTimeout(() => {
+      this.timer = 0;
+      this.drawing = this.drawing.then(() => this.#draw()); // plotly draws one thing at a time
+    }, DELAY_MS);
   }
 
   async #draw() {
-    const { stream, points, count, selected } = this.wanted;
-    const shown = count ? points.slice(-count) : points;
+    const { data, node, selected } = this;
     try {
       const Plotly = await plotly();
-      if (!this.drawn) put(this.node);
-      const grown = this.#makeRoom(panelsOf(shown).length > 1);
-      const layout = layoutFor(shown, this.node, `${stream} ${count}`);
-      await Plotly.react(this.node, tracesFor(shown, selected, this.node), layout, CONFIG);
-      if (grown && this.drawn) await Plotly.Plots.resize(this.node);
+      if (!this.drawn) node.replaceChildren();
+      node.classList.toggle("one", data.panels.length === 1);
+      await Plotly.react(node, tracesOf(data, selected, node), layoutOf(data, node, this.key), CONFIG);
       if (!this.drawn) this.#listen();
       this.drawn = true;
-      this.node.setAttribute("aria-label", summary(stream, shown));
-      const note = missingNote(shown);
-      put(byId("missing"), note);
-      byId("missing").hidden = !note;
+      node.setAttribute("aria-label", data.summary);
+      const missing = document.getElementById("missing");
+      missing.textContent = data.missing;
+      missing.hidden = !data.missing;
     } catch (error) {
-      put(this.node, h("p", { class: "quiet placeholder" }, error.message));
-    } finally {
-      this.timer = 0;
-      if (this.wanted.points !== points || this.wanted.selected !== selected) this.#later();
+      const words = document.createElement("p");
+      words.textContent = error.message;
+      words.className = "quiet";
+      if (!this.drawn) node.append(words);
     }
-  }
-
-  /** Two panels need a higher plot than one. @returns {boolean} true if that changed it */
-  #makeRoom(two) {
-    const before = this.node.classList.contains("two");
-    this.node.classList.toggle("two", two);
-    byId("charted").textContent = two ? "Distance and lens score" : "Distance over time";
-    return before !== two;
   }
 
   #listen() {
     this.node.on("plotly_click", ({ points }) => {
       const id = points[0]?.customdata?.[0];
-      if (id) this.onPick(id);
+      if (id) this.actions.onPick(id);
     });
     this.node.on("plotly_relayout", (change) => {
-      if (Object.keys(change).some((key) => key.endsWith(".range[0]"))) this.unzoom.hidden = false;
-      if (change["xaxis.autorange"]) this.unzoom.hidden = true;
+      const [from, to] = [change["xaxis.range[0]"], change["xaxis.range[1]"]];
+      if (this.data.x.time && from && to) this.actions.onZoom(this.#moment(from), this.#moment(to));
     });
   }
 
-  async #resetZoom() {
-    const Plotly = await plotly();
-    const axes = ["xaxis", "yaxis", "yaxis3"].filter((axis) => axis in this.node.layout);
-    const free = Object.fromEntries(axes.map((axis) => [`${axis}.autorange`, true]));
-    await Plotly.relayout(this.node, free);
-    this.unzoom.hidden = true;
+  /** A time of the axis, which is on the visitor's clock, with its zone. */
+  #moment(text) {
+    const whole = String(text).replace(" ", "T").split(".")[0].padEnd(19, ":00");
+    return this.data.utc ? `${whole}Z` : new Date(whole).toISOString().replace(".000Z", "Z");
   }
-}
-
-function summary(stream, points) {
-  const last = points.findLast((point) => point.distance !== null);
-  const drifted = points.filter((point) => point.verdict === "drift").length;
-  const scored = points.findLast((point) => point.score !== null);
-  const newest = (last ? `, the newest distance is ${number(last.distance)}` : "")
-    + (scored ? `, the newest lens score ${number(scored.score)}` : "");
-  return `${scored ? "Distance and lens score" : "Distance"} over time of ${stream}: ${counted(points.length, "job")}, ${drifted} with drift${newest}.`
-    + " The table below has the same jobs.";
 }

@@ -1,199 +1,168 @@
-/** The figure that the chart shows: plotly traces and layout for a list of points. */
-
-import { localTime, number, utcTime } from "./format.js";
-import { STATISTICS } from "./verdict.js";
+/** The figure of a chart: plotly traces and layout for what the server sent. */
 
 const SYMBOLS = {
   clean: "circle", warning: "triangle-up", drift: "diamond",
-  unwatched: "square-open", failed: "x", running: "circle-open",
+  frozen: "hourglass", unwatched: "square-open", failed: "x", running: "circle-open",
 };
-const NARROW = 480; // pixels: below, a threshold is told by its number and colour alone
-const SIZES = { clean: 5, warning: 9, drift: 9, unwatched: 7, failed: 9, running: 9 };
-const LANE = { axis: "y2" }; // of points without a value: drawn below the axes
+const SIZES = { clean: 5, warning: 9, drift: 9, frozen: 9, unwatched: 7, failed: 9, running: 9 };
+const OPEN = new Set(["unwatched", "running"]);
+const LANE = "y9"; // of points without a value: drawn below the axes
+const LANE_HEIGHT = 0.06;
+const GAP = 0.1; // between two panels
+const PAUSE = 30; // median gaps: no line across a longer pause
 
-/** @typedef {import("./verdict.js").Point} Point */
-
-/**
- * The panels of a stream, one above the other on one time axis: the distance, and the lens score
- * where there is one.
- * @param {Point[]} points
- */
-export function panelsOf(points) {
-  const [distance, score] = STATISTICS;
-  const bottom = points.some(inLane) ? 0.1 : 0;
-  if (points.every((point) => point.score === null)) {
-    return [{ ...distance, axis: "y", domain: [bottom, 1] }];
-  }
-  return [
-    { ...distance, axis: "y", domain: [0.56, 1], title: "Distance" },
-    { ...score, axis: "y3", domain: [bottom * 0.7, 0.46], title: "Lens score" },
-  ];
+/** @returns {Object[]} */
+export function tracesOf(data, selected, node) {
+  const ink = inks(node);
+  const traces = data.panels.flatMap((panel, i) => panelTraces(data, panel, axisOf(i), selected, ink));
+  return [...traces, ...verdicts(data.lane.verdict).map((v) => markers(only(data.lane, v), v, LANE, v, ink))];
 }
 
-/**
- * @param {Point[]} points
- * @param {string} selected id of the job to ring
- * @param {HTMLElement} node whose style gives the colours
- */
-export function tracesFor(points, selected, node) {
-  const ink = inks(node);
-  const chosen = points.filter((point) => point.id === selected);
+function panelTraces(data, panel, axis, selected, ink) {
+  const { points } = panel;
+  const bars = data.kind === "bars";
   return [
-    ...panelsOf(points).flatMap((panel) => [
-      path(points, panel, ink.line),
-      threshold(points, panel, panel.warning, ink.warning, "dash"),
-      threshold(points, panel, panel.drift, ink.drift, "solid"),
-      ...["clean", "warning", "drift", "unwatched"].map((verdict) => markers(points, panel, verdict, ink)),
-      ring(chosen.filter((point) => !inLane(point)), panel, ink.text),
-    ]),
-    ...["unwatched", "failed", "running"].map((verdict) => (
-      markers(points.filter(inLane), LANE, verdict, ink)
-    )),
-    ring(chosen.filter(inLane), LANE, ink.text),
-  ];
+    panel.other && { ...line(panel.other.points, axis, ink.accent), line: { color: ink.accent, width: 1.5, dash: "dot" } },
+    bars ? bar(points, axis, ink) : line(points, axis, data.kind === "line" ? ink.clean : ink.line, data.x.time),
+    threshold(panel.warning, axis, ink.warning, "dash"),
+    threshold(panel.drift, axis, ink.drift, "solid"),
+    panel.trend && { ...plain(panel.trend.x, panel.trend.y, axis), line: { color: ink.text, width: 1.5, dash: "dashdot" } },
+    ...(data.kind === "points" ? verdicts(points.verdict) : []).map((v) => markers(only(points, v), `${v}, ${panel.name}`, axis, v, ink)),
+    ring(points, selected, axis, ink),
+  ].filter(Boolean);
 }
 
-/** @param {Point[]} points */
-export function layoutFor(points, node, zoomKey) {
+/** @returns {Object} */
+export function layoutOf(data, node, key) {
   const ink = inks(node);
-  const panels = panelsOf(points);
-  const narrow = node.clientWidth < NARROW;
-  const axis = { gridcolor: ink.grid, linecolor: ink.line, zerolinecolor: ink.line, tickcolor: ink.line };
-  const across = (panel) => ({
-    ...axis,
-    domain: panel.domain,
-    nticks: 6,
-    zeroline: true,
-    showticklabels: points.some((point) => point[panel.value] !== null), // else they mean nothing
-  });
+  const style = getComputedStyle(node);
+  const rem = Number.parseFloat(getComputedStyle(document.documentElement).fontSize);
+  const [gutter, end] = ["--gutter", "--end"].map((name) => Number.parseFloat(style.getPropertyValue(name)) * rem);
+  const shared = { gridcolor: ink.grid, linecolor: ink.line, zerolinecolor: ink.line, tickcolor: ink.line };
+  const yaxes = data.panels.map((panel, i) => [
+    axisOf(i).replace("y", "yaxis"),
+    { ...shared, domain: domain(data, i), nticks: 6, zeroline: true, type: panel.log ? "log" : "linear", fixedrange: true },
+  ]);
   return {
-    uirevision: zoomKey, // keeps the viewer's zoom while points arrive
-    margin: { l: 48, r: 14, t: panels.length > 1 ? 24 : 12, b: 36 },
+    uirevision: key,
+    margin: { l: gutter, r: end, t: 24, b: 36 },
     paper_bgcolor: "transparent",
     plot_bgcolor: "transparent",
-    font: { family: getComputedStyle(node).fontFamily, size: 12, color: ink.quiet },
+    font: { family: style.fontFamily, size: 12, color: ink.quiet },
     showlegend: false,
+    barmode: "overlay",
     hovermode: "closest",
     hoverlabel: { bgcolor: ink.surface, bordercolor: ink.line, font: { color: ink.text }, align: "left" },
     // Dragging on a touch screen scrolls the page.
     dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
     xaxis: {
-      ...axis,
-      type: "date",
-      showgrid: false,
-      showline: true,
-      ticks: "outside",
-      ticklen: 4,
-      anchor: "free",
+      ...shared, type: data.x.time ? "date" : data.x.log ? "log" : "linear", showgrid: false, showline: true,
+      ticks: "outside", ticklen: 4, anchor: "free", title: data.x.title ? { text: data.x.title } : undefined,
+      ...(data.ends && { range: padded(data.ends), autorange: false }),
     },
-    yaxis2: { domain: [0, 0.07], range: [0, 1], fixedrange: true, visible: false },
-    ...Object.fromEntries(panels.map((panel) => [panel.axis.replace("y", "yaxis"), across(panel)])),
-    annotations: panels.flatMap((panel) => [
-      heading(panel, ink.text),
-      label(points, panel, "drift", ink.drift, narrow),
-      label(points, panel, "warning", ink.warning, narrow),
-    ]).filter(Boolean),
+    yaxis9: { domain: [0, LANE_HEIGHT], range: [0, 1], fixedrange: true, visible: false },
+    ...Object.fromEntries(yaxes),
+    shapes: [...data.events.map((event) => span(event, ink)), ...data.notes.map((note) => moment(note, ink))],
+    annotations: [...data.panels.flatMap((panel, i) => words(data, panel, i, ink)), ...data.notes.map((note) => letter(note, ink))],
   };
+}
+
+function domain(data, i) {
+  const bottom = data.lane.x.length ? LANE_HEIGHT + 0.04 : 0;
+  const n = data.panels.length;
+  const height = (1 - bottom - GAP * (n - 1)) / n;
+  const low = 1 - (i + 1) * height - i * GAP;
+  return [Math.max(0, low), Math.min(1, low + height)];
 }
 
 function inks(node) {
-  const style = getComputedStyle(node);
-  const names = ["text", "quiet", "line", "grid", "surface", ...Object.keys(SYMBOLS)];
-  return Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
+  const probe = document.createElement("i");
+  node.append(probe);
+  const names = ["text", "quiet", "line", "grid", "surface", "accent", "clean", "warning", "drift", "failing", "silent", "frozen", "unwatched", "waiting"];
+  const found = Object.fromEntries(names.map((name) => {
+    probe.style.color = `var(--${name})`;
+    return [name, getComputedStyle(probe).color];
+  }));
+  probe.remove();
+  return { ...found, failed: found.failing, running: found.waiting };
 }
 
-function inLane(point) {
-  const { verdict } = point;
-  if (verdict === "failed" || verdict === "running") return true;
-  return verdict === "unwatched" && STATISTICS.every(({ value }) => point[value] === null);
+const axisOf = (i) => (i === 0 ? "y" : `y${i + 1}`);
+const verdicts = (list) => Object.keys(SYMBOLS).filter((name) => list.includes(name));
+const plain = (x, y, yaxis) => ({ x, y, yaxis, mode: "lines", hoverinfo: "skip" });
+
+function only(points, verdict) {
+  const at = points.verdict.map((found, i) => (found === verdict ? i : -1)).filter((i) => i >= 0);
+  return Object.fromEntries(Object.entries(points).map(([name, list]) => [name, at.map((i) => list[i])]));
 }
 
-/** The position of a point in a panel; null without a value. */
-function heightOf(point, { value }) {
-  return value ? point[value] : 0.5;
-}
-
-function path(points, panel, color) {
-  const shown = points.filter((point) => heightOf(point, panel) !== null);
-  const pause = 30 * median(shown.slice(1).map((point, i) => point.time - shown[i].time));
-  const x = [];
-  const y = [];
-  shown.forEach((point, i) => {
-    if (i > 0 && point.time - shown[i - 1].time > pause) {
-      x.push(axisTime(point.time));
-      y.push(null); // no line across a pause
+function line(points, yaxis, color, pauses = true) {
+  const times = points.x.map((text) => (typeof text === "string" ? Date.parse(`${text.replace(" ", "T")}Z`) : text));
+  const pause = PAUSE * median(times.slice(1).map((time, i) => time - times[i]));
+  const [x, y] = [[], []];
+  points.x.forEach((value, i) => {
+    if (pauses && i > 0 && times[i] - times[i - 1] > pause) {
+      x.push(value);
+      y.push(null);
     }
-    x.push(axisTime(point.time));
-    y.push(heightOf(point, panel));
+    x.push(value);
+    y.push(points.y[i]);
   });
-  return { x, y, yaxis: panel.axis, mode: "lines", line: { color, width: 1 }, hoverinfo: "skip" };
+  return { ...plain(x, y, yaxis), line: { color, width: 1 } };
 }
 
-function threshold(points, panel, field, color, dash) {
-  const known = points.filter((point) => point[field] !== null);
+function bar(points, yaxis, ink) {
+  return { type: "bar", x: points.x, y: points.y, yaxis, marker: { color: points.verdict.map((v) => ink[v]) }, customdata: points.id.map((id) => [id]), hoverinfo: "y" };
+}
+
+function threshold(found, yaxis, color, dash) {
+  return found && { ...plain(found.x, found.y, yaxis), line: { color, width: 1.5, dash, shape: "hv" } };
+}
+
+function markers(points, name, yaxis, verdict, ink) {
   return {
-    x: known.map((point) => axisTime(point.time)),
-    y: known.map((point) => point[field]),
-    yaxis: panel.axis,
-    mode: "lines",
-    line: { color, width: 1.5, dash, shape: "hv" },
-    hoverinfo: "skip",
+    x: points.x, y: points.y ?? points.x.map(() => 0.5), yaxis, mode: "markers", cliponaxis: false,
+    marker: { symbol: SYMBOLS[verdict], size: SIZES[verdict], color: ink[verdict], line: { color: ink.surface, width: OPEN.has(verdict) ? 2 : 0.5 } },
+    customdata: points.id.map((id, i) => [id, points.words?.[i] ?? "", (points.time ?? points.x)[i].slice(0, 19)]),
+    hovertemplate: `${name} %{customdata[1]}<br>%{customdata[2]}<extra></extra>`,
   };
 }
 
-function markers(points, panel, verdict, ink) {
-  const shown = points.filter((p) => p.verdict === verdict && heightOf(p, panel) !== null);
-  return {
-    x: shown.map((point) => axisTime(point.time)),
-    y: shown.map((point) => heightOf(point, panel)),
-    yaxis: panel.axis,
-    mode: "markers",
-    cliponaxis: false,
-    marker: {
-      symbol: SYMBOLS[verdict],
-      size: SIZES[verdict],
-      color: ink[verdict],
-      line: { color: ink.surface, width: verdict === "running" || verdict === "unwatched" ? 2 : 0.5 },
-    },
-    customdata: shown.map((p) => [p.id, number(p[panel.value]), localTime(p.time), utcTime(p.time)]),
-    // Line breaks only: plotly styles other markup in a way that the page's policy forbids.
-    hovertemplate: `${verdict}${panel.value ? `, ${panel.name} %{customdata[1]}` : ""}`
-      + "<br>%{customdata[2]}<br>%{customdata[3]}<extra></extra>",
+function ring(points, id, yaxis, ink) {
+  const at = points.id.indexOf(id);
+  return at >= 0 && {
+    x: [points.x[at]], y: [points.y[at]], yaxis, mode: "markers", cliponaxis: false, hoverinfo: "skip",
+    marker: { symbol: "circle-open", size: 17, color: ink.text, line: { width: 2 } },
   };
 }
 
-function ring(points, panel, color) {
-  return {
-    x: points.map((point) => axisTime(point.time)),
-    y: points.map((point) => heightOf(point, panel)),
-    yaxis: panel.axis,
-    mode: "markers",
-    cliponaxis: false,
-    marker: { symbol: "circle-open", size: 17, color, line: { width: 2 } },
-    hoverinfo: "skip",
-  };
+function span({ kind, begin, end }, ink) {
+  return { type: "rect", xref: "x", yref: "paper", x0: begin, x1: end, y0: 0, y1: 1, fillcolor: ink[kind], opacity: 0.07, line: { width: 0 }, layer: "below" };
 }
 
-function heading({ title, domain }, color) {
-  if (!title) return null;
-  const place = { xref: "paper", x: 0, xanchor: "left", yref: "paper", y: domain[1], yanchor: "bottom" };
-  return { ...place, text: title, showarrow: false, font: { color, size: 12 } };
+function moment({ at }, ink) {
+  return { type: "line", xref: "x", yref: "paper", x0: at, x1: at, y0: 0, y1: 1, line: { color: ink.quiet, width: 1, dash: "dot" } };
 }
 
-function label(points, panel, name, color, narrow) {
-  const value = points.findLast((point) => point[panel[name]] !== null)?.[panel[name]];
-  if (value === undefined) return null;
-  const yanchor = name === "drift" ? "bottom" : "top"; // outside the two lines
-  const place = { xref: "paper", x: 0, xanchor: "left", xshift: 5, yref: panel.axis, y: value, yanchor };
-  return { ...place, text: `${narrow ? "" : `${name} `}${number(value)}`, showarrow: false, font: { color, size: 11 } };
+function letter({ letter: text, at }, ink) {
+  return { xref: "x", yref: "paper", x: at, y: 1, yanchor: "bottom", text, showarrow: false, font: { color: ink.surface, size: 11 }, bgcolor: ink.text, borderpad: 2 };
+}
+
+function words(data, panel, i, ink) {
+  const title = { xref: "paper", x: 0, xanchor: "left", yref: "paper", y: domain(data, i)[1], yanchor: "bottom", text: panel.title.replaceAll("<", "‹"), showarrow: false, font: { color: ink.text, size: 12 } };
+  const label = (found, color, yanchor) => found && { xref: "paper", x: 0, xanchor: "left", xshift: 5, yref: axisOf(i), y: panel.log ? Math.log10(found.last) : found.last, yanchor, text: found.label, showarrow: false, font: { color, size: 11 } };
+  const trend = panel.trend && { ...title, x: 1, xanchor: "right", text: panel.trend.label };
+  return [title, label(panel.drift, ink.drift, "bottom"), label(panel.warning, ink.warning, "top"), trend].filter(Boolean);
+}
+
+/** The ends of the axis, so far apart that the outermost marks are whole. */
+function padded([from, to]) {
+  const [a, b] = [from, to].map((text) => Date.parse(`${text.replace(" ", "T")}Z`));
+  const room = Math.max((b - a) * 0.01, 500);
+  return [a - room, b + room].map((time) => new Date(time).toISOString().replace("T", " ").replace("Z", ""));
 }
 
 function median(values) {
   const sorted = [...values].sort((a, b) => a - b);
   return sorted.length ? Math.max(sorted[sorted.length >> 1], 1) : Infinity;
-}
-
-/** plotly knows no zones: it is given the viewer's own clock. */
-function axisTime(date) {
-  return `${localTime(date)}.${String(date.getMilliseconds()).padStart(3, "0")}`;
 }

@@ -1,7 +1,4 @@
-"""Alert channels, rules and deliveries.
-
-Nothing is filled from existing jobs: jobs that nodes shed are counted from now on.
-"""
+"""Alert channels, rules and deliveries. They are empty, so a large database takes no longer."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -27,15 +24,6 @@ def upgrade() -> None:
     _create_channels()
     _create_rules()
     _create_messages()
-    op.create_table(
-        "shed_jobs",
-        _experiment(),
-        sa.Column("stream", text(64), nullable=False),
-        sa.Column("jobs", sa.BigInteger(), nullable=False),
-        _refers("shed_jobs", "experiment", "experiments", "CASCADE"),
-        sa.PrimaryKeyConstraint("experiment", "stream", name=op.f("pk_shed_jobs")),
-        sqlite_with_rowid=False,
-    )
 
 
 def _experiment() -> sa.Column[int]:
@@ -132,7 +120,7 @@ def _create_messages() -> None:
         sa.Column("rule", NUMBER),
         sa.Column("rule_name", TEXT),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
-        sa.Column("items", JSON, nullable=False),
+        sa.Column("facts", JSON, nullable=False),
         _refers("messages", "rule", "rules", "SET NULL"),
         *_keyed("messages"),
     )
@@ -171,7 +159,6 @@ def _create_messages() -> None:
 def downgrade() -> None:
     """Drop the tables."""
     for table in (
-        "shed_jobs",
         "deliveries",
         "messages",
         "rule_states",

@@ -128,18 +128,18 @@ def _verdict(row: Any) -> str | None:
     if row["job_status"] != "Completed":
         return "f" if row["job_status"] == "Failed" else None
     found = row["parameters"]
-    causes = found.get("causes")
-    for cause in causes if isinstance(causes, list) else ():
-        if isinstance(cause, dict) and cause.get("name") == "frozen":
-            return "z"
     if row["drift_detected"] or found.get("alarm") is True:
         return "d"
+    causes = found.get("causes")
+    for cause in causes[:5] if isinstance(causes, list) else ():
+        if isinstance(cause, dict) and cause.get("name") == "frozen":
+            return "z"
     if found.get("warning") is True:
         return "w"
     if found.get("can_alarm") is False:
         return "u"
     distance, threshold = _number(found.get("distance")), _number(found.get("warning_distance"))
-    if "warning" in found or distance is None or threshold is None:
+    if isinstance(found.get("warning"), bool) or distance is None or threshold is None:
         return "c"
     return "w" if distance > threshold else "c"
 

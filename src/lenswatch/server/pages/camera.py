@@ -1,0 +1,274 @@
+"""The page of an experiment and of one camera: one time range for chart, events, pictures and jobs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+import anyio.to_thread
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from lenswatch.server.http.services import Services
+from lenswatch.server.pages import assets
+from lenswatch.server.pages.asking import Asker, stream_name
+from lenswatch.server.pages.axes import Axes, axes_of
+from lenswatch.server.pages.callers import rights_of
+from lenswatch.server.pages.cards import clean_address, image_address
+from lenswatch.server.pages.done import done_of
+from lenswatch.server.pages.figure import chart_of
+from lenswatch.server.pages.lanes import Lanes, lanes_of
+from lenswatch.server.pages.look import Look, look_of
+from lenswatch.server.pages.parameters import paths_of, shown_parameters
+from lenswatch.server.pages.points import Point, points_of, sketch
+from lenswatch.server.pages.ranges import PRESETS, Range, range_of
+from lenswatch.server.pages.rendering import page, with_query
+from lenswatch.server.pages.rows import Filters, Row, beside, filters_of, read_rows, row_of
+from lenswatch.server.pages.words import decimals, name_of
+from lenswatch.server.values import stamps
+from lenswatch.server.values.refusals import Refusal, not_found
+
+__all__ = ["camera", "chart"]
+
+CHARTED = 2000  # points of a chart
+_KINDS = ("lens cleaned", "moved on purpose", "retrained", "reset", "note")
+
+
+@dataclass(frozen=True)
+class _View:
+    """What the address asks for."""
+
+    experiment: Mapping[str, Any]
+    stream: Mapping[str, Any] | None  # None while the experiment has no camera
+    chosen: bool  # the address names the camera
+    span: Range
+    look: Look
+
+    @property
+    def name(self) -> str | None:
+        """The stream's name; "" for jobs without one, None for no stream."""
+        return None if self.stream is None else self.stream["stream"] or ""
+
+
+async def camera(request: Request) -> Response:
+    """Show an experiment, or one camera of it."""
+    asker = Asker(request)
+    root = f"/experiment/{_uuid(request.path_params['experiment_id'])}"
+    view, overview = await asyncio.gather(_view(asker, root), _cameras(asker, root))
+    points, events, notes, rights = await asyncio.gather(
+        _points(asker, root, view),
+        _events(asker, root, view),
+        _notes(asker, root, view),
+        rights_of(request, [view.experiment["id"]]),
+    )
+    filters, job_id = filters_of(request.query_params), request.query_params.get("job", "")
+    table = await anyio.to_thread.run_sync(_table, request, view, filters, job_id)
+    context = {
+        "experiment": view.experiment,
+        "s": view.stream,
+        "name": name_of(view.stream) if view.stream else "",
+        "chosen": view.chosen,
+        "cameras": overview["streams"],
+        "counts": overview["counts"],
+        "trouble": overview["trouble"],
+        "span": view.span,
+        "presets": PRESETS,
+        "points": points,
+        "sketch": sketch(points, name_of(view.stream)) if view.stream else "",
+        "lanes": _lanes(view, points, events, notes),
+        "axes": axes_of(request.query_params),
+        "kinds": _KINDS,
+        "compare": request.query_params.get("compare", ""),
+        "filters": filters,
+        "rights": rights,
+        "may_edit": view.experiment["id"] in rights.edits,
+        "image": lambda job: image_address(view.experiment["id"], job),
+        "export_query": lambda kind: _export(view, filters, kind),
+        "paths": paths_of(table["row"].job.parameters) if table["row"] else [],
+        "ways": _ways(request, view, table, view.experiment["id"] in rights.edits),
+        "plotly": assets.PLOTLY,
+        "plotly_style_ids": assets.plotly_style_ids(),
+        "done": done_of(request),
+        **table,
+    }
+    return await anyio.to_thread.run_sync(lambda: page(request, "camera.html", **context))
+
+
+async def chart(request: Request) -> Response:
+    """Return what the chart of a camera's page draws: points, thresholds, events and notes."""
+    asker = Asker(request)
+    root = f"/experiment/{_uuid(request.path_params['experiment_id'])}"
+    view = await _view(asker, root)
+    axes = axes_of(request.query_params)
+    points, events, notes, other = await asyncio.gather(
+        _points(asker, root, view, axes),
+        _events(asker, root, view),
+        _notes(asker, root, view),
+        _compared(asker, root, view, axes, request.query_params.get("compare", "")),
+    )
+    lanes = _lanes(view, points, events, notes)
+    drawn = await anyio.to_thread.run_sync(chart_of, points, other, axes, lanes, view.look)
+    return JSONResponse(drawn, headers={"Cache-Control": "no-cache"})
+
+
+async def _view(asker: Asker, root: str) -> _View:
+    query, look = asker.request.query_params, look_of(asker.request)
+    experiment = await asker.get(root)
+    chosen = "stream" in query
+    if chosen:
+        stream = await asker.get(f"{root}/stream/{stream_name(query['stream'])}")
+    else:
+        listed = await asker.get("/overview", experiment=experiment["id"], limit=1)
+        stream = next(iter(listed["streams"]), None)
+    newest = stamps.microseconds(stream["last_taken"] or "") if stream else None
+    return _View(experiment, stream, chosen, range_of(query, newest, look), look)
+
+
+async def _cameras(asker: Asker, root: str) -> dict[str, Any]:
+    experiment = root.rpartition("/")[2]
+    answer = dict(await asker.get("/overview", experiment=experiment, limit=1000))
+    own = next((one for one in answer["experiments"] if one["id"] == experiment), None)
+    if own is None:
+        raise not_found("Experiment")
+    return answer | {"counts": own["counts"], "trouble": own["trouble"]}
+
+
+async def _points(
+    asker: Asker, root: str, view: _View, axes: Axes | None = None, stream: str | None = None
+) -> list[Point]:
+    """Return the points of the range, of the view's camera or of another `stream`."""
+    if view.name is None:
+        return []
+    wanted: dict[str, Any] = {"stream": view.name if stream is None else stream}
+    wanted |= view.span.query
+    wanted["limit" if view.span.preset == "newest" else "points"] = CHARTED
+    if axes and axes.parameters:
+        wanted["values"] = ",".join(f"parameters.{path}" for path in axes.parameters)
+    columns = await asker.get(f"{root}/series", keep_empty=("stream",), **wanted)
+    return [point for point in points_of(columns) if view.span.contains(point.taken)]
+
+
+async def _compared(
+    asker: Asker, root: str, view: _View, axes: Axes, wanted: str
+) -> tuple[str, int, list[Point]] | None:
+    """Return the second series of the chart: its name, how far it is moved in time, and its points."""
+    if wanted.startswith("stream:"):
+        name = wanted.removeprefix("stream:")
+        try:
+            return name or "(no name)", 0, await _points(asker, root, view, axes, stream=name)
+        except Refusal:
+            return None
+    back = {"day": 24, "week": 7 * 24, "month": 30 * 24}.get(wanted)
+    if back is None or view.stream is None:
+        return None
+    shift = back * 3600 * 1_000_000
+    points = await _points(asker, root, view, axes) if view.span.start is None else []
+    start = view.span.start or (points[0].taken if points else 0)
+    end = view.span.end or (points[-1].taken + 1 if points else 0)
+    span = Range(start - shift, end - shift, "")
+    moved = await _points(asker, root, replace(view, span=span), axes)
+    return f"a {wanted} before", shift, moved
+
+
+async def _events(asker: Asker, root: str, view: _View) -> list[dict[str, Any]]:
+    if view.name is None:
+        return []
+    found = await asker.find(
+        f"{root}/events", [], keep_empty=("stream",), stream=view.name, **view.span.query
+    )
+    return list(found)
+
+
+async def _notes(asker: Asker, root: str, view: _View) -> list[dict[str, Any]]:
+    if view.name is None:
+        return []
+    found = await asker.find(
+        f"{root}/annotation", [], keep_empty=("stream",), stream=view.name, **view.span.query
+    )
+    return list(found)
+
+
+def _lanes(
+    view: _View,
+    points: Sequence[Point],
+    events: Sequence[Mapping[str, Any]],
+    notes: Sequence[Mapping[str, Any]],
+) -> Lanes:
+    return lanes_of(points, events, notes, view.span)
+
+
+def _table(request: Request, view: _View, filters: Filters, job_id: str) -> dict[str, Any]:
+    """Return the jobs of the table, and the one in the panel with its neighbours."""
+    services: Services = request.app.state.services
+    experiment = str(view.experiment["id"])
+    stream = view.name if view.chosen else None
+    with services.database.read() as connection:
+        rows, older = read_rows(connection, experiment, stream, view.span, filters)
+        picked = row_of(connection, experiment, job_id) if job_id else _newest(rows, view)
+        before, after = beside(connection, experiment, picked) if picked else (None, None)
+    return {
+        "rows": rows,
+        "older": rows[-1].mark if older else None,
+        "row": picked,
+        "pinned": bool(job_id),
+        "before": before,
+        "after": after,
+        "scored": any(row.job.score.value is not None for row in rows),
+        "decimals": [
+            decimals([getattr(row.job, name).value for row in rows])
+            for name in ("distance", "score")
+        ],
+    }
+
+
+def _ways(
+    request: Request, view: _View, table: Mapping[str, Any], may_edit: bool
+) -> dict[str, Any]:
+    """Return what the panel of a job leads to, and what it shows besides the job."""
+    experiment, row = str(view.experiment["id"]), table["row"]
+    return {
+        "before": table["before"],
+        "after": table["after"],
+        "pinned": table["pinned"],
+        "query": lambda **changes: with_query(request, **changes),
+        "image": image_address(experiment, row.job.id) if row else "",
+        "clean": clean_address(experiment, row.job) if row else "",
+        "map": request.query_params.get("map", ""),
+        "may_edit": may_edit,
+        "experiment": experiment,
+        "kinds": _KINDS,
+        "parameters": shown_parameters(row.job.parameters) if row else [],
+        "open": request.query_params.get("parameters") == "1",
+    }
+
+
+def _export(view: _View, filters: Filters, kind: str) -> str:
+    """Return the query of an export of exactly the jobs of the range and the filters."""
+    wanted: dict[str, Any] = {"format": kind, **view.span.query}
+    if view.chosen:
+        wanted["stream"] = view.name or ""
+    if filters.status:
+        wanted["status"] = filters.status
+    if filters.drift:
+        wanted["drift"] = "true" if filters.drift == "yes" else "false"
+    if filters.tags:
+        wanted["tags"] = ",".join(filters.tags)
+    return f"?{urlencode(wanted)}"
+
+
+def _newest(rows: Sequence[Row], view: _View) -> Row | None:
+    """Return the job that the panel shows by itself: the newest of the charted camera."""
+    own = [row for row in rows if row.job.stream == view.name]
+    on_time = [row for row in own if not row.job.late]
+    return next(iter([*on_time, *own, *rows]), None)
+
+
+def _uuid(text: str) -> str:
+    try:
+        return str(UUID(text))
+    except ValueError:
+        raise not_found("Experiment") from None

@@ -1,0 +1,123 @@
+"""Cards of cameras: the record of the streams API, with pictures, a line over time and words."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from markupsafe import Markup
+
+from lenswatch.server.pages.asking import Asker
+from lenswatch.server.pages.job import Job, job_of
+from lenswatch.server.pages.points import Point, panel_of, points_of, sketch, statistic_of
+from lenswatch.server.pages.words import in_a_row, name_of, number, sure, times_over
+from lenswatch.server.values import stamps
+
+__all__ = ["Card", "card", "cards", "clean_address", "image_address"]
+
+_DRAWN = 120  # points of a sparkline
+
+
+@dataclass(frozen=True)
+class Card:
+    """A camera with its newest job and the line of its newest points."""
+
+    stream: Mapping[str, Any]
+    newest: Job | None  # the newest job with a picture
+    points: Sequence[Point]
+
+    @property
+    def name(self) -> str:
+        """The name that is shown."""
+        return name_of(self.stream)
+
+    @property
+    def now_address(self) -> str:
+        """Address of the newest picture below the server's root; "" for none."""
+        picture = self.stream["picture"]
+        return image_address(self.stream["experiment"], picture) if picture else ""
+
+    @property
+    def clean_address(self) -> str:
+        """Address of the nearest clean picture; "" if the node has not named one."""
+        return clean_address(self.stream["experiment"], self.newest) if self.newest else ""
+
+    @property
+    def place(self) -> str:
+        """Where the first cause is: ", all over"."""
+        causes = self.newest.causes if self.newest else []
+        return f", {causes[0]['place']}" if causes and causes[0]["place"] else ""
+
+    @property
+    def row(self) -> int:
+        """How many of the newest pictures are drift."""
+        return in_a_row(self.stream["recent"])
+
+    @property
+    def how_sure(self) -> str:
+        """How sure drift is."""
+        return sure(self.stream["ratio"], self.row)
+
+    @property
+    def times(self) -> str:
+        """The value over its threshold in words."""
+        return times_over(self.stream["ratio"])
+
+    @property
+    def tip(self) -> str:
+        """The values behind `times`."""
+        if not self.points:
+            return "The larger of lens score and distance, each over its own drift threshold."
+        point = self.points[-1]
+        found = [statistic_of(point, panel) for panel in ("score", "distance")]
+        words = [
+            f"{s.name.capitalize()} {number(s.value)}; drift starts at {number(s.drift)}."
+            for s in found
+            if s.value is not None and s.drift is not None
+        ]
+        return " ".join(words) or "The newest job has no value."
+
+    @property
+    def line(self) -> Markup:
+        """The sparkline."""
+        until = stamps.now() if self.stream["state"] == "silent" else None
+        return sketch(self.points, self.name, until)
+
+    @property
+    def value(self) -> str:
+        """The newest value, with its name."""
+        panel = panel_of(self.points)
+        found = [s for p in self.points if (s := statistic_of(p, panel)).value is not None]
+        return f"{found[-1].name} {number(found[-1].value)}" if found else ""
+
+
+async def cards(asker: Asker, streams: Sequence[Mapping[str, Any]]) -> list[Card]:
+    """Return the cards of these streams, which name their experiments."""
+    return list(await asyncio.gather(*(card(asker, stream) for stream in streams)))
+
+
+async def card(asker: Asker, stream: Mapping[str, Any]) -> Card:
+    """Return the card of one stream."""
+    root = f"/experiment/{stream['experiment']}"
+    picture = stream["picture"]
+    record = await asker.find(f"{root}/drift/{picture}", None) if picture else None
+    columns = await asker.find(
+        f"{root}/series", None, keep_empty=("stream",), stream=stream["stream"] or "", limit=_DRAWN
+    )
+    return Card(stream, job_of(record) if record else None, points_of(columns) if columns else [])
+
+
+def image_address(experiment: str, job: str) -> str:
+    """Return where the picture of a job is, below the server's root."""
+    return f"api/latest/experiment/{experiment}/drift/{job}/image"
+
+
+def clean_address(experiment: str, job: Job) -> str:
+    """Return where the nearest clean picture of a job is; "" if it names none."""
+    if job.nearest_clean is None:
+        return ""
+    reference, name = (quote(part, safe="") for part in job.nearest_clean)
+    return f"api/latest/experiment/{experiment}/reference/{reference}/picture/{name}"

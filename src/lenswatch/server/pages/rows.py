@@ -1,0 +1,153 @@
+"""The jobs of a camera's page, by the time at which their pictures were taken."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, literal, or_, select
+
+from lenswatch.server.db.tables import drift_tags, drifts, experiments, pictures
+from lenswatch.server.jobs import store
+from lenswatch.server.pages.job import Job, job_of
+from lenswatch.server.pages.ranges import Range
+
+__all__ = ["Filters", "Row", "beside", "filters_of", "read_rows", "row_of"]
+
+PAGE = 25
+
+_STATUSES = ("Completed", "Failed", "Running")
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What the table is limited to, besides the range."""
+
+    status: str = ""
+    drift: str = ""  # "yes", "no" or ""
+    tags: tuple[str, ...] = ()
+    before: tuple[int, int] | None = None  # time and number of the job above the page
+
+    @property
+    def any(self) -> bool:
+        """True if anything is left out."""
+        return bool(self.status or self.drift or self.tags)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One job of the table."""
+
+    job: Job
+    number: int
+    taken: int
+    image: int | None  # number of its picture, None without one
+
+    @property
+    def mark(self) -> str:
+        """The job's place in the order, for an address."""
+        return f"{self.taken}.{self.number}"
+
+
+def filters_of(query: Mapping[str, str]) -> Filters:
+    """Return the filters of an address."""
+    status, drift = query.get("status", ""), query.get("drift", "")
+    taken, _, number = query.get("before", "").partition(".")
+    before = None
+    if taken.isdecimal() and number.isdecimal() and len(taken) < 18 and len(number) < 18:
+        before = int(taken), int(number)
+    return Filters(
+        status if status in _STATUSES else "",
+        drift if drift in ("yes", "no") else "",
+        tuple(tag for tag in (part.strip() for part in query.get("tag", "").split(",")) if tag),
+        before,
+    )
+
+
+def read_rows(
+    connection: Connection, experiment: str, stream: str | None, span: Range, filters: Filters
+) -> tuple[list[Row], bool]:
+    """Return one page of jobs, the newest picture first, and whether there are older ones.
+
+    Args:
+        connection: A transaction.
+        experiment: Id of the experiment, which the caller may read.
+        stream: Only this stream, "" for jobs without one; None for all.
+        span: The range.
+        filters: What else the jobs must be.
+    """
+    query = _of(experiment, stream).where(*_within(span), *_like(filters))
+    if filters.before is not None:
+        query = query.where(_older(*filters.before))
+    order = (drifts.c.taken_at.desc(), drifts.c.number.desc())
+    found = connection.execute(query.order_by(*order).limit(PAGE + 1)).mappings().all()
+    return [_row(row) for row in found[:PAGE]], len(found) > PAGE
+
+
+def row_of(connection: Connection, experiment: str, job: str) -> Row | None:
+    """Return one job by its id."""
+    found = connection.execute(_of(experiment, None).where(drifts.c.id == job)).mappings().first()
+    return _row(found) if found else None
+
+
+def beside(connection: Connection, experiment: str, row: Row) -> tuple[str | None, str | None]:
+    """Return the ids of the jobs before and after one in its stream, by time of capture."""
+    base = _of(experiment, row.job.stream)
+    earlier = base.where(_older(row.taken, row.number))
+    earlier = earlier.order_by(drifts.c.taken_at.desc(), drifts.c.number.desc())
+    later = base.where(_newer(row.taken, row.number))
+    later = later.order_by(drifts.c.taken_at, drifts.c.number)
+    found = (connection.execute(q.limit(1)).mappings().first() for q in (earlier, later))
+    before, after = (other["id"] if other else None for other in found)
+    return before, after
+
+
+def _of(experiment: str, stream: str | None) -> Select[Any]:
+    query = (
+        select(drifts, pictures.c.drift.label("picture"))
+        .join(experiments, experiments.c.number == drifts.c.experiment)
+        .outerjoin(pictures, pictures.c.drift == drifts.c.number)
+        .where(experiments.c.id == experiment)
+    )
+    return query if stream is None else query.where(drifts.c.stream == (stream or None))
+
+
+def _within(span: Range) -> list[ColumnElement[bool]]:
+    found = []
+    if span.start is not None:
+        found.append(drifts.c.taken_at >= span.start)
+    if span.end is not None:
+        found.append(drifts.c.taken_at < span.end)
+    return found
+
+
+def _like(filters: Filters) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = []
+    if filters.status:
+        found.append(drifts.c.job_status == filters.status)
+    if filters.drift:
+        found.append(drifts.c.drift_detected.is_(filters.drift == "yes"))
+    for tag in filters.tags:
+        own = select(literal(1)).where(
+            drift_tags.c.experiment == drifts.c.experiment,
+            drift_tags.c.tag == tag,
+            drift_tags.c.created_at == drifts.c.created_at,
+            drift_tags.c.drift == drifts.c.number,
+        )
+        found.append(exists(own.correlate(drifts)))
+    return found
+
+
+def _older(taken: int, number: int) -> ColumnElement[bool]:
+    same = and_(drifts.c.taken_at == taken, drifts.c.number < number)
+    return or_(drifts.c.taken_at < taken, same)
+
+
+def _newer(taken: int, number: int) -> ColumnElement[bool]:
+    same = and_(drifts.c.taken_at == taken, drifts.c.number > number)
+    return or_(drifts.c.taken_at > taken, same)
+
+
+def _row(row: Mapping[Any, Any]) -> Row:
+    return Row(job_of(store.record(row)), row["number"], row["taken_at"], row["picture"])

@@ -1,0 +1,156 @@
+"""Small drawings as SVG without a line of script: sparklines, strips of verdicts, maps of deviations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from markupsafe import Markup
+
+from lenswatch.server.pages.words import is_number, number
+
+__all__ = ["Cell", "deviation_cells", "spark", "strip"]
+
+_WIDTH, _HEIGHT = 1000.0, 100.0
+_LEAST_TOP = 1.6  # times the drift threshold, so that the threshold is always seen
+_LETTERS = {
+    "c": "clean",
+    "w": "warning",
+    "d": "drift",
+    "u": "unwatched",
+    "f": "failing",
+    "z": "frozen",
+}
+_MOST_CELLS = 16  # of a side
+_STEPS = ((6.0, "c3"), (4.0, "c2"), (3.0, "c1"))  # deviations from which a cell is hatched so
+
+
+def strip(recent: Sequence[str]) -> Markup:
+    """Return the newest verdicts, oldest left, as one bar of colours; it says them in words too."""
+    runs = [(letter, len(list(run))) for letter, run in groupby(recent)]
+    words = ", ".join(f"{n} {_LETTERS.get(letter, letter)}" for letter, n in runs[-4:])
+    parts, at = [], 0
+    for letter, n in runs:
+        parts.append(
+            Markup('<path class="is-{}" d="M{} 0h{}v10h-{}z"/>').format(
+                _LETTERS.get(letter, "waiting"), at, n, n
+            )
+        )
+        at += n
+    label = f"Newest verdicts, the last one at the end: {words}" if words else "No verdict yet"
+    return Markup(
+        '<svg class="strip" viewBox="0 0 {} 10" preserveAspectRatio="none" role="img"'
+        ' aria-label="{}">{}</svg>'
+    ).format(max(at, 1), label, Markup("").join(parts))
+
+
+@dataclass(frozen=True)
+class _Line:
+    """Values as shares of their drift threshold, within the drawing."""
+
+    times: Sequence[float]
+    ratios: Sequence[float]
+    start: float
+    end: float
+    top: float
+
+    def point(self, index: int) -> str:
+        span = (self.end - self.start) or 1
+        x = (self.times[index] - self.start) / span * _WIDTH
+        share = min(max(self.ratios[index] / self.top, 0), 1)
+        return f"{x:.0f} {_HEIGHT - 2 - share * (_HEIGHT - 4):.1f}"
+
+    def path(self, first: int, last: int) -> str:
+        return "M" + "L".join(self.point(i) for i in range(first, last + 1))
+
+
+def spark(
+    points: Sequence[tuple[float, float]],
+    name: str,
+    threshold: float | None,
+    label: str,
+    until: float | None = None,
+) -> Markup:
+    """Return a sparkline scaled to the drift threshold.
+
+    Args:
+        points: Time in microseconds and value over drift threshold, in time order.
+        name: Of the value, for the words.
+        threshold: The drift threshold, for the words.
+        label: The drawing in one sentence.
+        until: The end of the time axis if nothing has arrived since the last point.
+    """
+    if not points:
+        return Markup('<p class="none">no value yet</p>')
+    times, ratios = [t for t, _ in points], [r for _, r in points]
+    line = _Line(times, ratios, times[0], until or times[-1], max(_LEAST_TOP, max(ratios) * 1.05))
+    limit = _HEIGHT - 2 - (_HEIGHT - 4) / line.top
+    body = [
+        Markup('<path class="rest" d="{}L{} 100L0 100Z"/>').format(
+            line.path(0, len(points) - 1), line.point(len(points) - 1).split()[0]
+        ),
+        Markup('<path d="{}"/>').format(line.path(0, len(points) - 1)),
+        Markup('<path class="limit" d="M0 {}H1000"/>').format(f"{limit:.1f}"),
+    ]
+    for over, run in groupby(range(len(points)), lambda i: ratios[i] > 1):
+        if over:
+            indices = list(run)
+            path = line.path(max(0, indices[0] - 1), indices[-1])
+            body.append(Markup('<path class="hot" d="{}"/>').format(path))
+    if until and until > times[-1]:
+        x = line.point(len(points) - 1).split()[0]
+        body.append(Markup('<path class="gone" d="M{} 98H1000"/>').format(x))
+    drift = f"drift {number(threshold)}" if is_number(threshold) else "drift"
+    return Markup(
+        '<svg class="spark" role="img" aria-label="{}"><svg width="100%" height="100%" viewBox="0 0 1000 100"'
+        ' preserveAspectRatio="none">{}</svg><text x="2" y="{}%" dy="-5">{}</text></svg>'
+    ).format(f"{name}: {label}", Markup("").join(body), f"{limit:.1f}", drift)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One part of a picture on the map of deviations; positions and sizes are percent of the picture."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    step: str
+    text: str
+    value: float
+
+
+def deviation_cells(rows: Any) -> list[Cell]:
+    """Return the cells of a node's map of deviations; empty if it is none."""
+    if not _is_matrix(rows):
+        return []
+    height, width = 100 / len(rows), 100 / len(rows[0])
+    return [
+        Cell(column * width, row * height, width, height, _step(value), _shown(value), value)
+        for row, values in enumerate(rows)
+        for column, value in enumerate(values)
+    ]
+
+
+def _step(value: float) -> str:
+    return next((name for least, name in _STEPS if abs(value) >= least), "")
+
+
+def _shown(value: float) -> str:
+    return f"{value:.0f}".replace("-", "−") if abs(value) >= _STEPS[-1][0] else ""
+
+
+def _is_matrix(rows: Any) -> bool:
+    return (
+        isinstance(rows, list)
+        and 0 < len(rows) <= _MOST_CELLS
+        and all(
+            isinstance(row, list)
+            and 0 < len(row) <= _MOST_CELLS
+            and len(row) == len(rows[0])
+            and all(is_number(value) for value in row)
+            for row in rows
+        )
+    )
