@@ -3,59 +3,33 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 from click.testing import CliRunner
 
 from conftest import write_settings
 from lenswatch.cli.main import main
 from lenswatch.client.client import TrackingClient
-from lenswatch.config import AuthConfig, Config, ServerConfig, TrackingConfig
 from lenswatch.node.store.store import NodeStore
 from lenswatch.outbox.notes import Notes
 from lenswatch.outbox.sender import Sender
-from lenswatch.server.identity.keys import create_key
-from support.databases import DATABASES, own_database
+from support.databases import DATABASES
 from support.driftwatch_stub import Stub, serving
+from support.keyed_server import Keyed, keyed_server
 from support.ports import free_port
-from support.servers import served
 from support.waiting import until
-
-
-@dataclass(frozen=True)
-class Keyed:
-    """A tracking server with API keys, and the key of a node."""
-
-    address: str
-    key: str
-
-    def ask(self, method: str, path: str, **options: Any) -> Any:
-        """Return the record that a request is answered by."""
-        headers = {"Authorization": f"Bearer {self.key}"}
-        url = f"{self.address}/api/latest{path}"
-        answer = requests.request(method, url, headers=headers, timeout=60, **options)
-        answer.raise_for_status()
-        return answer.json()
-
-    def annotations(self, experiment: str) -> Any:
-        return self.ask("GET", f"/experiment/{experiment}/annotation")
 
 
 @pytest.fixture(scope="module", params=DATABASES)
 def server(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
-    folder = tmp_path_factory.mktemp("server")
-    auth: dict[str, Any] = {"mode": "keys"}
-    with own_database(request.param, folder) as url:
-        config = Config(server=ServerConfig(database=url, auth=AuthConfig(**auth)))
-        key = create_key(config, "buoy-7", level="Edit")[1]
-        with served(folder, database=url, auth=auth) as running:
-            yield Keyed(running.address, key)
+    with keyed_server(request.param, tmp_path_factory.mktemp("server")) as server:
+        yield server
 
 
 @pytest.fixture
@@ -96,10 +70,6 @@ def node(tmp_path: Path) -> Iterator[NodeStore]:
         transaction.put_window("reef", "0123456789abcdef", b"state")
     yield store
     store.close()
-
-
-def tracking(server: Keyed, name: str) -> TrackingConfig:
-    return TrackingConfig(url=server.address, experiment=name, auth="token", token=server.key)
 
 
 def test_an_annotation_from_the_command_line_is_on_the_server(
@@ -183,6 +153,16 @@ def test_an_original_server_takes_no_annotations(run: Any, node: NodeStore, name
     assert [note.because for note in Notes(node).all()] == ["this server takes no annotations"]
 
 
+def test_an_outbox_that_cannot_be_used_is_passed_by(
+    run: Any, server: Keyed, experiment: str, node: NodeStore
+) -> None:
+    node.close()
+    with closing(sqlite3.connect(node.path)) as connection:
+        connection.execute("PRAGMA user_version = 99")  # of a newer version
+    assert "was left on" in run(server, "annotate", "cleaned").output
+    assert len(server.annotations(experiment)) == 1
+
+
 def test_credentials_that_are_missing_or_wrong_are_told_of(
     run: Any, server: Keyed, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -230,7 +210,7 @@ def test_a_reset_while_the_server_is_down_is_annotated_later(
     shown = run(server, "status").output
     assert "waiting     1 annotation: cannot be reached" in shown
     later = NodeStore(node.path, clock=lambda: datetime.now(UTC).timestamp() + 60)
-    sender = Sender(later, tracking(server, name), poll=0.02)
+    sender = Sender(later, server.tracking(name), poll=0.02)
     sender.start()
     until(lambda: not Notes(node).all(), 30)
     assert sender.stop(30)
@@ -258,7 +238,7 @@ def test_a_reset_without_a_server_or_credentials_clears_the_window(
 def test_a_program_says_what_pictures_show(server: Keyed, experiment: str, name: str) -> None:
     from lenswatch.client.monitor import client_for
 
-    ours: TrackingClient = client_for(tracking(server, name))
+    ours: TrackingClient = client_for(server.tracking(name))
     job = {"job_status": "Completed", "model": "m", "drift_detected": False}
     ours.post_drift(experiment, job | {"parameters": {"event_id": "reef:7"}})
     assert ours.put_feedback(experiment, "reef:7", "true drift", "mussels")

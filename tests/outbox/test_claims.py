@@ -7,18 +7,15 @@ from typing import Any
 
 import pytest
 
-from lenswatch.config import TrackingConfig
 from lenswatch.node.store.gaps import Gap
 from lenswatch.node.store.space import space_of
 from lenswatch.node.store.store import NodeStore
-from lenswatch.outbox.limits import DeliveryLimits
 from lenswatch.outbox.rows import OutboxRows
-from lenswatch.outbox.sender import Sender
 from support.driftwatch_stub import Fault, Handler, Stub, serving
 from support.node_processes import drift_job
+from support.outbox import quick_sender
 from support.waiting import until
 
-LIMITS = DeliveryLimits(first_delay_seconds=0.01, longest_delay_seconds=0.05)
 WAITING = 150  # jobs before the server is there, more than a request holds
 FILLER = "x" * 900  # what makes a job as large as a real one
 
@@ -39,14 +36,14 @@ class Full:
 
     def deliver(self, stub: Stub) -> list[dict[str, Any]]:
         """Send all, and return the parameters of what has arrived."""
-        sender = Sender(
-            self.store, TrackingConfig(url=stub.url), poll=0.02, lease_seconds=2.0, limits=LIMITS
-        )
+        sender = quick_sender(self.store, stub.url)
         sender.start()
         until(OutboxRows(self.store).is_empty)
         assert sender.stop(60)
         self.post(2)  # which tell what is missing at the end of each stream
-        assert Sender(self.store, TrackingConfig(url=stub.url), limits=LIMITS).drain(60)
+        last = quick_sender(self.store, stub.url)
+        assert last.drain(60)
+        assert last.stop(60)
         return [job["parameters"] for job in stub.drifts.values()]
 
 

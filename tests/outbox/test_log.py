@@ -5,50 +5,30 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lenswatch.config import TrackingConfig
 from lenswatch.errors import StoreError
 from lenswatch.node.store.lease import Lease
 from lenswatch.node.store.store import NodeStore
 from lenswatch.outbox.limits import DeliveryLimits
 from lenswatch.outbox.sender import Sender
-from support.driftwatch_stub import Handler, Stub, serving
+from support.driftwatch_stub import Handler, Stub
 from support.handled import Handled
-from support.node_processes import drift_job
+from support.outbox import post, quick_sender
 from support.waiting import until
 
 LIMITS = DeliveryLimits(attempts=6, first_delay_seconds=0.01, longest_delay_seconds=0.05)
 FIREWALL = "403 Forbidden; not the answer of a DriftWatch server"
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[NodeStore]:
-    store = NodeStore(tmp_path / "node.db")
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def stub() -> Iterator[Stub]:
-    with serving(Stub()) as stub:
-        yield stub
-
-
 @contextmanager
 def sending(store: NodeStore, url: str, limits: DeliveryLimits = LIMITS) -> Iterator[Sender]:
-    sender = Sender(store, TrackingConfig(url=url), poll=0.02, lease_seconds=2.0, limits=limits)
+    sender = quick_sender(store, url, limits)
     sender.start()
     yield sender
     assert sender.stop(60)
-
-
-def post(store: NodeStore, event_id: str, picture: bytes | None = None, **also: Any) -> None:
-    with store.begin() as transaction:
-        transaction.post(drift_job(event_id, **also), picture)
 
 
 class Firewall:
@@ -99,12 +79,12 @@ def test_a_picture_that_a_firewall_rejects_is_no_outage(
     caplog.set_level(logging.INFO)
     stub.fault = firewall = Firewall("evil")
     with sending(store, stub.url) as sender:
-        post(store, "e0", b"evil")
+        post(store, "e0", picture=b"evil")
         number = 0
         while not sender.counts().parked:
             before, number = firewall.rejected, number + 1
             until(lambda: firewall.rejected > before or sender.counts().parked > 0)  # noqa: B023
-            post(store, f"e{number}", b"jpeg")
+            post(store, f"e{number}", picture=b"jpeg")
             assert stub.wait_for(lambda: f"e{number}" in stub.images)  # noqa: B023
         (job,) = sender.parked()
     assert job.reason.startswith(
@@ -132,7 +112,7 @@ def test_a_line_says_its_reason_once(
 ) -> None:
     stub.fault = Firewall("")
     with sending(store, stub.url) as sender:
-        post(store, "e1", b"jpeg")
+        post(store, "e1", picture=b"jpeg")
         until(lambda: bool(sender.trouble))
         stub.fault = Firewall("jpeg")
         until(lambda: any("pictures wait" in line for line in caplog.messages))

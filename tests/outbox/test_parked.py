@@ -2,61 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lenswatch.config import TrackingConfig
 from lenswatch.node.store.store import NodeStore
-from lenswatch.outbox.limits import DeliveryLimits
 from lenswatch.outbox.parked import ParkedJobs
-from lenswatch.outbox.sender import Sender
-from support.driftwatch_stub import Stub, serving
+from support.driftwatch_stub import Stub
 from support.node_processes import drift_job
+from support.outbox import Clock, post, quick_sender
 
 DAY = 86_400.0
-QUICK: dict[str, Any] = {
-    "poll": 0.02,
-    "lease_seconds": 2.0,
-    "limits": DeliveryLimits(first_delay_seconds=0.01, longest_delay_seconds=0.05),
-}
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def store(tmp_path: Path, clock: Clock) -> Iterator[NodeStore]:
-    store = NodeStore(tmp_path / "node.db", clock=clock)
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def stub() -> Iterator[Stub]:
-    """A server that refuses the job "bad", and counts how often it was sent."""
-    with serving(Stub()) as stub:
-        stub.refuse = lambda job: 422 if job["parameters"]["event_id"] == "bad" else 0
-        yield stub
+def stub(stub: Stub) -> Stub:
+    """A server that refuses the job "bad"."""
+    stub.refuse = lambda job: 422 if job["parameters"]["event_id"] == "bad" else 0
+    return stub
 
 
 def restart(store: NodeStore, stub: Stub, number: int) -> None:
     """Run a sender until a new job has arrived, and all that was due before it."""
-    sender = Sender(store, TrackingConfig(url=stub.url), **QUICK)
-    with store.begin() as transaction:
-        transaction.post(drift_job(f"e{number}"))
+    sender = quick_sender(store, stub.url)
+    post(store, f"e{number}")
     assert sender.drain(60)
     assert sender.stop(60)
 
@@ -78,8 +47,7 @@ def test_a_parked_job_is_sent_once_a_day_not_at_every_restart(
     store: NodeStore, stub: Stub, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = sent(stub, monkeypatch)
-    with store.begin() as transaction:
-        transaction.post(drift_job("bad"))
+    post(store, "bad")
     number = 0
     for wait, tries in ((0, 1), (60, 1), (DAY - 61, 1), (1, 2), (60, 2), (DAY, 3)):
         clock.now += wait
@@ -94,8 +62,7 @@ def test_a_clock_that_was_ahead_does_not_keep_a_job_parked(
     store: NodeStore, stub: Stub, clock: Clock
 ) -> None:
     clock.now += 400 * DAY
-    with store.begin() as transaction:
-        transaction.post(drift_job("bad"))
+    post(store, "bad")
     restart(store, stub, 1)
     assert ParkedJobs(store).count() == 1
     clock.now -= 400 * DAY

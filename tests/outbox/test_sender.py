@@ -30,6 +30,7 @@ from support.driftwatch_stub import (
     serving,
 )
 from support.node_processes import drift_job, send
+from support.outbox import post
 from support.ports import free_port
 from support.waiting import until
 
@@ -38,19 +39,6 @@ LIMITS = DeliveryLimits(
     fruitless=2, patience_seconds=0.0, first_delay_seconds=0.01, longest_delay_seconds=0.05
 )
 QUICK: dict[str, Any] = {"poll": 0.02, "lease_seconds": 2.0, "limits": LIMITS}
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[NodeStore]:
-    store = NodeStore(tmp_path / "node.db")
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def stub() -> Iterator[Stub]:
-    with serving(Stub()) as stub:
-        yield stub
 
 
 @pytest.fixture
@@ -73,12 +61,6 @@ def sender(store: NodeStore) -> Iterator[Callable[..., Sender]]:
     yield make
     for one in made:
         assert one.stop(60)
-
-
-def post(store: NodeStore, *event_ids: str, picture: bytes | None = None) -> None:
-    with store.begin() as transaction:
-        for event_id in event_ids:
-            transaction.post(drift_job(event_id), picture)
 
 
 def is_empty(store: NodeStore) -> bool:

@@ -2,66 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
-from lenswatch.config import TrackingConfig
 from lenswatch.node.store.store import NodeStore
-from lenswatch.outbox.limits import DeliveryLimits
-from lenswatch.outbox.sender import Sender
 from lenswatch.outbox.waiting import Waiting, reasons_of
-from support.driftwatch_stub import Handler, Stub, answers, serving
-from support.node_processes import drift_job
+from support.driftwatch_stub import Handler, Stub, answers
+from support.outbox import Clock, post, quick_sender
 from support.waiting import until
 
-LIMITS = DeliveryLimits(first_delay_seconds=0.01, longest_delay_seconds=0.05)
 
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def store(tmp_path: Path, clock: Clock) -> Iterator[NodeStore]:
-    store = NodeStore(tmp_path / "node.db", clock=clock)
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def stub() -> Iterator[Stub]:
-    with serving(Stub()) as stub:
-        yield stub
-
-
-def post(store: NodeStore, *event_ids: str, picture: bytes | None = None) -> None:
-    with store.begin() as transaction:
-        for event_id in event_ids:
-            transaction.post(drift_job(event_id, stream=event_id), picture)
-
-
-def sender_for(store: NodeStore, stub: Stub) -> Sender:
-    config = TrackingConfig(url=stub.url)
-    return Sender(store, config, poll=0.02, lease_seconds=2.0, limits=LIMITS)
+def post_apart(store: NodeStore, *event_ids: str) -> None:
+    """Post jobs of a stream each."""
+    for event_id in event_ids:
+        post(store, event_id, stream=event_id)
 
 
 def test_the_reason_is_there_until_a_job_is_accepted(
     store: NodeStore, stub: Stub, clock: Clock
 ) -> None:
     stub.fault = answers(503)
-    post(store, "e1", "e2")
-    sender = sender_for(store, stub)
+    post_apart(store, "e1", "e2")
+    sender = quick_sender(store, stub.url)
     sender.start()
     until(lambda: "jobs" in reasons_of(store))
     begun = reasons_of(store)["jobs"]
@@ -82,7 +41,7 @@ def test_the_next_process_goes_on_with_the_reason_and_ends_it(store: NodeStore, 
     Waiting(store).note("jobs", "503 of a sender that was killed")
     post(store, "e1")
     assert reasons_of(store)["jobs"].because == "503 of a sender that was killed"
-    sender = sender_for(store, stub)
+    sender = quick_sender(store, stub.url)
     assert sender.drain(60)
     assert sender.stop(60)
     post(store, "e2")
@@ -97,7 +56,7 @@ def test_pictures_that_wait_have_a_reason_of_their_own(store: NodeStore, stub: S
 
     stub.fault = no_pictures
     post(store, "e1", picture=b"jpeg")
-    sender = sender_for(store, stub)
+    sender = quick_sender(store, stub.url)
     sender.start()
     until(lambda: "pictures" in reasons_of(store))
     assert reasons_of(store)["pictures"].because == "503 as told"
@@ -117,8 +76,8 @@ def test_a_job_that_fails_while_others_are_accepted_has_its_reason(
         return "evil" in repr(handler.body)
 
     stub.fault = firewall
-    post(store, "evil", "fine")
-    sender = sender_for(store, stub)
+    post_apart(store, "evil", "fine")
+    sender = quick_sender(store, stub.url)
     sender.start()
     until(lambda: "failing" in reasons_of(store))
     failing = reasons_of(store)["failing"]

@@ -73,7 +73,7 @@ def deliveries(api: Api, experiment: dict[str, Any], **params: Any) -> list[dict
 
 def wait_for_end(api: Api, experiment: dict[str, Any], count: int = 1) -> list[dict[str, Any]]:
     """Wait until so many deliveries have ended, and return them."""
-    return until(lambda: (found := _ended(api, experiment)) and len(found) >= count and found)
+    return until(lambda: found if len(found := _ended(api, experiment)) >= count else [])
 
 
 def _ended(api: Api, experiment: dict[str, Any]) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ from lenswatch.errors import ServerError
 from lenswatch.server import run
 from lenswatch.server.app import create_app
 from lenswatch.server.http.services import Limits
+from lenswatch.server.upkeep.chores import chores
 from lenswatch.server.upkeep.service import Upkeep
 
 
@@ -43,12 +44,11 @@ def breaking_off(*given: Any, **options: Any) -> Starlette:
     return app
 
 
-def not_sending(*given: Any, **options: Any) -> Starlette:
+def not_sending(config: Config, **options: Any) -> Starlette:
     """An application that decides about messages and sends none."""
-    app = create_app(*given, **options)
-    upkeep, services = app.state.upkeep, app.state.services
-    chores = [chore for chore in upkeep.chores if chore.name != "deliveries"]
-    app.state.upkeep = Upkeep(services.database, chores, app.state.log)
+    app = create_app(config, **options)
+    work = [chore for chore in chores(config) if chore.name != "deliveries"]
+    app.state.upkeep = Upkeep(app.state.services.database, work, app.state.log)
     return app
 
 

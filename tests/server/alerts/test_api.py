@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -127,7 +128,7 @@ def test_deliveries_are_found_by_event_stream_and_channel(local: Api) -> None:
     rule(local, pier, [ops, crew])
     for stream in ("reef", "quay"):
         local.drift(pier, **judged(stream, drift=True))
-        until(lambda stream=stream: len(deliveries(local, pier, stream=stream)) == 2)
+        until(partial(_are_two, local, pier, stream))
     [event] = local.get(f"/experiment/{pier['id']}/events", params={"stream": "reef"}).json()
     found = deliveries(local, pier, event=event["id"])
     assert [each["streams"] for each in found] == [["reef"]] * 2
@@ -136,6 +137,10 @@ def test_deliveries_are_found_by_event_stream_and_channel(local: Api) -> None:
     assert len(page) == 3
     assert len(deliveries(local, pier, limit=3, before=page[-1]["id"])) == 1
     assert [each["id"] for each in deliveries(local, pier)[:3]] == [each["id"] for each in page]
+
+
+def _are_two(api: Api, experiment: dict[str, Any], stream: str) -> bool:
+    return len(deliveries(api, experiment, stream=stream)) == 2
 
 
 def test_an_experiment_is_deleted_with_its_alerts(local: Api) -> None:

@@ -25,9 +25,13 @@ from support.waiting import until
 HERE = {"private_hosts": ["127.0.0.1"]}
 
 
+def _api(client: Any) -> Api:
+    return Api(client, prefix="")
+
+
 def watched(client: Any, receiver: Receiver) -> tuple[Api, dict[str, Any]]:
     """An API, and an experiment whose drifts are told to `receiver`."""
-    api = Api(client, prefix="")
+    api = _api(client)
     experiment = api.experiment("yard")
     rule(api, experiment, [channel(api, experiment, receiver.url)])
     return api, experiment
@@ -46,7 +50,7 @@ def test_kills_between_decision_and_sending_lose_and_double_nothing(
     assert receiver.requests == []
     _free_lease(database_url)
     with served(tmp_path, database=database_url, alerts=HERE) as server, server.client() as client:
-        ended = wait_for_end(Api(client, prefix=""), experiment, kills)
+        ended = wait_for_end(_api(client), experiment, kills)
     assert {each["state"] for each in ended} == {"delivered"}
     told = Counter(alarm["stream"] for r in receiver.requests for alarm in r.json["data"]["alarms"])
     assert told == Counter(f"cam-{n}" for n in range(kills))
@@ -56,13 +60,14 @@ def test_kills_between_decision_and_sending_lose_and_double_nothing(
 def _die_after_the_decision(
     database_url: str, folder: Path, experiment: dict[str, Any], camera: str
 ) -> None:
-    settings = {"database": database_url, "app": "not sending", "alerts": HERE}
-    process = subprocess.Popen(command(folder, **settings, port=(port := free_port())))
+    port = free_port()
+    started = command(folder, database=database_url, app="not sending", alerts=HERE, port=port)
+    process = subprocess.Popen(started)
     server = Served(process, port)
     try:
         server.wait_until_ready()
         with server.client() as client:
-            api = Api(client, prefix="")  # type: ignore[arg-type]
+            api = _api(client)
             api.drift(experiment, **judged(camera, drift=True))
             until(lambda: camera in _streams(api, experiment, "waiting"))
     finally:
@@ -90,7 +95,7 @@ def test_two_servers_on_one_database_send_each_message_once(serve: Any, receiver
         api, experiment = watched(client, receiver)
         cameras = at_length(20, 200)
         for n in range(cameras):
-            turn = Api((client, other)[n % 2], prefix="")  # type: ignore[arg-type]
+            turn = _api((client, other)[n % 2])
             turn.drift(experiment, **judged(f"cam-{n}", drift=True))
         until(lambda: len(_streams(api, experiment, "delivered")) == cameras)
         assert _streams(api, experiment, "waiting") == set()

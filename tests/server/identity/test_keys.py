@@ -440,7 +440,7 @@ def test_metrics_are_for_administrators_and_keys_that_read_everything(
     assert metrics(None).status_code == 401
     assert metrics(scoped).status_code == 403
     text = metrics(reader).text
-    assert f'lenswatch_jobs{{experiment="{made["id"]}",stream="",verdict="clean"}} 1.0' in text
+    assert 'lenswatch_jobs{experiment="x",stream="",verdict="clean"} 1.0' in text
     assert 'lenswatch_requests_total{method="POST",route="/experiment",status="201"} 1.0' in text
     assert "lenswatch_request_seconds_bucket" in text
 

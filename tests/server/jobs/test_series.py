@@ -1,4 +1,4 @@
-"""/experiment/E/streams and /experiment/E/series."""
+"""/experiment/E/series."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from support.samples import JOB, picture
+from support.samples import picture
 
 
 @pytest.fixture
@@ -34,30 +34,6 @@ def pier(local: Any) -> Any:
 
 def get(api: Any, experiment: Any, what: str, **params: Any) -> Any:
     return api.get(f"/experiment/{experiment['id']}/{what}", params=params)
-
-
-def test_streams_with_their_numbers_and_last_job(local: Any, pier: Any) -> None:
-    streams = get(local, pier, "streams").json()
-    shown = [(s["stream"], s["total"], s["drifted"], s["failed"]) for s in streams]
-    assert shown == [(None, 1, 0, 0), ("north", 3, 1, 0), ("south", 4, 1, 1)]
-    assert streams[1]["last"]["parameters"]["distance"] == 0.4
-    assert streams[2]["last"]["job_status"] == "Failed"
-
-
-def test_streams_follow_changes_and_deletions(local: Any, pier: Any) -> None:
-    for record in local.search(pier, {"parameters.stream": "north"}).json():
-        path = f"/experiment/{pier['id']}/drift/{record['id']}"
-        body = {
-            "job_status": "Failed",
-            "model": "m",
-            "drift_detected": False,
-            "parameters": {"stream": "west"},
-        }
-        assert local.put(path, json=body).status_code == 200
-    for record in local.search(pier, {"parameters.stream": "south"}).json():
-        local.delete(f"/experiment/{pier['id']}/drift/{record['id']}")
-    shown = [(s["stream"], s["total"], s["failed"]) for s in get(local, pier, "streams").json()]
-    assert shown == [(None, 1, 0), ("west", 3, 3)]
 
 
 def test_a_series_is_columns_in_time_order(local: Any, pier: Any) -> None:
@@ -134,28 +110,6 @@ def test_a_series_takes_what_is_drawn_and_no_more(local: Any, statements: Any) -
     ]
     assert (series["drift_score"], series["warning_score"]) == ([-1.5e300], [2**63 - 1])
     assert not any("drifts.tags" in statement for statement, _ in statements)
-
-
-@pytest.mark.slow
-def test_many_streams_are_one_question_and_the_first_thousand_the_answer(
-    local: Any, statements: Any
-) -> None:
-    experiment = local.experiment()
-    batch = [
-        JOB | {"parameters": {"stream": f"s{number:04}", "n": again}}
-        for again in range(2)
-        for number in range(1001)
-    ]
-    for start in range(0, len(batch), 1000):
-        path = f"/experiment/{experiment['id']}/drift/batch"
-        local.post(path, json={"drifts": batch[start : start + 1000]})
-    local.drift(experiment, parameters={"n": 7})
-    statements.clear()
-    streams = get(local, experiment, "streams").json()
-    assert len(statements) < 8
-    assert [s["stream"] for s in streams] == [None, *(f"s{number:04}" for number in range(999))]
-    assert {s["total"] for s in streams[1:]} == {2}
-    assert [s["last"]["parameters"]["n"] for s in streams] == [7] + [1] * 999
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from support.samples import JOB
+import pytest
+
+from support.samples import JOB, picture
 
 NOW = datetime.now(UTC)
 
@@ -73,3 +75,101 @@ def test_a_refused_picture_of_an_unknown_camera_makes_no_stream(local: Any, pier
     send(local, pier, refused, job("reef", 4))
     assert [s["stream"] for s in streams(local, pier)] == ["reef"]
     assert len(local.search(pier, {}).json()) == 2
+
+
+def test_streams_have_their_numbers_and_their_newest_job(local: Any, pier: Any) -> None:
+    send(local, pier, job("south", 9), job("north", 8, n=1), job("south", 7, drift=True))
+    send(local, pier, job("south", 6, n=2) | {"job_status": "Failed"}, JOB | {"parameters": {}})
+    found = streams(local, pier)
+    numbers = [(s["stream"], s["total"], s["drifted"], s["failed"], s["state"]) for s in found]
+    assert numbers == [
+        ("south", 3, 1, 1, "drift"),
+        (None, 1, 0, 0, "clean"),
+        ("north", 1, 0, 0, "clean"),
+    ]
+    assert [s["last"]["parameters"].get("n") for s in found] == [2, None, 1]
+    assert [s["recent"] for s in found] == [["c", "d", "f"], ["c"], ["c"]]
+
+
+def test_streams_follow_changes_and_deletions(local: Any, pier: Any) -> None:
+    send(local, pier, *(job(name, 9 - n) for n in range(3) for name in ("north", "south")))
+    path = f"/experiment/{pier['id']}/drift"
+    for record in local.search(pier, {"parameters.stream": "north"}).json():
+        body = job("west", 5) | {"job_status": "Failed"}
+        assert local.put(f"{path}/{record['id']}", json=body).status_code == 200
+    for record in local.search(pier, {"parameters.stream": "south"}).json():
+        local.delete(f"{path}/{record['id']}")
+    shown = [(s["stream"], s["total"], s["failed"], s["state"]) for s in streams(local, pier)]
+    assert shown == [("west", 3, 3, "failing")]
+
+
+@pytest.mark.slow
+def test_many_streams_are_few_questions(local: Any, pier: Any, statements: Any) -> None:
+    send(local, pier, *(job(f"s{number:04}", 9) for number in range(1100)))
+    statements.clear()
+    assert len(streams(local, pier)) == 1100
+    assert len([sql for sql, _ in statements if "drifts" in sql or "tallies" in sql]) == 3
+
+
+def test_streams_are_listed_by_state_by_words_and_in_parts(local: Any, pier: Any) -> None:
+    send(local, pier, *(job(name, 9, drift=name == "d") for name in ("c", "b", "a", "d", "e_1")))
+    path = f"/experiment/{pier['id']}/stream"
+    local.put(f"{path}/b", json={"title": "Zoo", "owner": "Ann at the pier"})
+    names = [s["stream"] for s in streams(local, pier)]
+    assert names == ["d", "a", "c", "e_1", "b"]
+    in_parts: list[str] = []
+    after: dict[str, str] = {}
+    while part := streams(local, pier, limit=2, **after):
+        in_parts += [s["stream"] for s in part]
+        after = {"after": in_parts[-1]}
+    assert in_parts == names
+    assert [s["stream"] for s in streams(local, pier, state="drift,failing")] == ["d"]
+    assert [s["stream"] for s in streams(local, pier, q="AT THE")] == ["b"]
+    assert [s["stream"] for s in streams(local, pier, q="_")] == ["e_1"]
+    wrong = local.get(f"/experiment/{pier['id']}/streams", params={"state": "fine"})
+    assert wrong.status_code == 422
+    parts = local.get("/overview", params={"limit": 3}).json()["streams"]
+    after = {"after": f"{parts[-1]['experiment']}/{parts[-1]['stream']}"}
+    parts += local.get("/overview", params=after).json()["streams"]
+    assert [s["stream"] for s in parts] == names
+
+
+def test_jobs_without_a_stream_are_one_that_is_called_a_dash(local: Any, pier: Any) -> None:
+    local.drift(pier)
+    path = f"/experiment/{pier['id']}/stream/-"
+    assert local.put(path, json={"title": "Notebook"}).json()["stream"] is None
+    assert local.get(path).json()["name"] == "Notebook"
+    assert local.get(f"/experiment/{pier['id']}/stream/none").status_code == 404
+    assert local.put(path, json={"link": "javascript:x"}).status_code == 422
+
+
+def test_who_may_read_sees_and_who_may_edit_describes(ann: Any, bob: Any, anonymous: Any) -> None:
+    secret = ann.experiment("secret", permissions=[{"entity": "crew", "level": "Read"}])
+    public = ann.experiment("public", public=True)
+    for experiment in (secret, public):
+        send(ann, experiment, job("reef", 9, drift=True))
+    path = f"/experiment/{secret['id']}/stream/reef"
+    assert bob.put(path, json={"acknowledged": True}).status_code == 403
+    assert ann.put(path, json={"acknowledged": True}).json()["acknowledged_by"] == "ann@example.org"
+    assert bob.get(path).json()["acknowledged_at"]
+    assert anonymous.get(path).status_code == 403
+    assert {e["name"] for e in bob.get("/overview").json()["experiments"]} == {"secret", "public"}
+    seen = anonymous.get("/overview").json()
+    assert [e["name"] for e in seen["experiments"]] == ["public"]
+    assert [s["experiment_name"] for s in seen["streams"]] == ["public"]
+    ann.put(f"/experiment/{public['id']}/stream/reef", json={"acknowledged": True})
+    [shown] = anonymous.get("/overview").json()["streams"]
+    assert (shown["trouble"], shown["acknowledged_by"]) == (False, None)
+
+
+def test_the_newest_picture_of_a_stream_is_known(local: Any, pier: Any) -> None:
+    records = [
+        local.drift(pier, **job("reef", minutes, late=minutes == 8)) for minutes in (9, 8, 7)
+    ]
+    path = f"/experiment/{pier['id']}/drift"
+    for record in records[:2]:
+        sent = {"content": picture(), "headers": {"Content-Type": "image/jpeg"}}
+        assert local.put(f"{path}/{record['id']}/image", **sent).status_code == 200
+    assert streams(local, pier)[0]["picture"] == records[0]["id"]
+    local.delete(f"{path}/{records[0]['id']}")
+    assert streams(local, pier)[0]["picture"] is None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from marshmallow import Schema, fields, validate
-from sqlalchemy import ColumnElement, Connection, Select, Text, cast, select, type_coerce
+from sqlalchemy import ColumnElement, Connection, Select, func, select, type_coerce
 from sqlalchemy.dialects.postgresql import JSONB
 from starlette.responses import Response
 
@@ -140,7 +140,9 @@ def _about(connection: Connection, key: str, value: str | None) -> list[ColumnEl
         return []
     if connection.dialect.name == "postgresql":
         return [type_coerce(messages.c.facts, JSONB).contains([{key: value}])]
-    return [cast(messages.c.facts, Text).contains(f'"{key}": "{value}"', autoescape=True)]
+    item = func.json_each(messages.c.facts).table_valued("value", name="item").c.value
+    same = func.json_extract(item, f"$.{key}") == value
+    return [select(item).where(same).correlate(messages).exists()]
 
 
 def _record(row: Mapping[Any, Any]) -> dict[str, Any]:

@@ -19,7 +19,10 @@ from lenswatch.server.values.storable import digest
 __all__ = ["being_deleted", "erase", "hide"]
 
 # Who watches streams or shows numbers must not meet those of a deleted experiment.
-_SHOWN = ("streams", "tallies", "tag_tallies", "storage", "permissions", "key_experiments")
+_SHOWN = (
+    *("streams", "tallies", "tag_tallies", "storage", "permissions", "key_experiments"),
+    *("rules", "deliveries", "channels"),  # and nobody may be told of it
+)
 _CHILDREN = [t for t in reversed(metadata.sorted_tables) if "experiment" in t.c]
 
 

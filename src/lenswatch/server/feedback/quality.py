@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from marshmallow import Schema, fields, validate
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 from starlette.responses import Response
 
 from lenswatch.server.db.tables import drift_feedback, drifts, event_feedback, events
@@ -124,16 +124,16 @@ def _alarms(connection: Connection, experiment: int, stream: str | None) -> Iter
 
 
 def _labels(connection: Connection, experiment: int, stream: str | None) -> Iterator[Label]:
+    shows_drift = drift_feedback.c.verdict == "true drift"
     query = (
-        select(drifts.c.stream, drifts.c.model, drifts.c.taken_at, drift_feedback.c.verdict)
+        select(func.coalesce(drifts.c.stream, ""), drifts.c.model, drifts.c.taken_at, shows_drift)
         .select_from(drift_feedback.join(drifts))
         .where(drift_feedback.c.experiment == experiment)
         .order_by(drifts.c.number)
     )
     if stream is not None:
         query = query.where(drifts.c.stream == (stream or None))
-    for row in connection.execute(query):
-        yield Label(row.stream or "", row.model, row.taken_at, row.verdict == "true drift")
+    return map(Label._make, connection.execute(query).all())
 
 
 def _figures(model: str | None, stream: str | None, counts: Outcomes) -> dict[str, Any]:

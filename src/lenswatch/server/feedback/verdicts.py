@@ -16,13 +16,14 @@ from sqlalchemy.exc import IntegrityError
 from starlette.responses import Response
 
 from lenswatch.server.db.database import insert_into
-from lenswatch.server.db.tables import drift_feedback, drifts, event_feedback, events
+from lenswatch.server.db.tables import drift_feedback, drifts, event_feedback
 from lenswatch.server.experiments.api import require
 from lenswatch.server.http import bodies
 from lenswatch.server.http.operations import Call, Operations, Who, reply
 from lenswatch.server.http.records import Record
 from lenswatch.server.identity.authors import author_of, shown_author
 from lenswatch.server.identity.identity import Caller
+from lenswatch.server.jobs.events import find_event
 from lenswatch.server.values import stamps
 from lenswatch.server.values.refusals import not_found
 from lenswatch.wire import EVENT_ID, VERDICTS
@@ -30,7 +31,6 @@ from lenswatch.wire import EVENT_ID, VERDICTS
 __all__ = [
     "MAX_TEXT",
     "FeedbackBody",
-    "find_event",
     "find_job",
     "forget",
     "give",
@@ -61,19 +61,6 @@ class FeedbackRecord(Record):
     text = fields.String()
     author = fields.String(allow_none=True)
     created_at = fields.DateTime()
-
-
-def find_event(connection: Connection, experiment: int, event: str) -> Row:
-    """Return the row of the event with an id.
-
-    Raises:
-        Refusal: 404 if the experiment has none.
-    """
-    query = select(events).where(events.c.experiment == experiment, events.c.id == event)
-    row = connection.execute(query).mappings().first()
-    if row is None:
-        raise not_found("Event")
-    return row
 
 
 def find_job(connection: Connection, experiment: int, name: str) -> Row:

@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from lenswatch.server.db.database import Database, Outage
 from lenswatch.server.http.execute import identify, in_thread
-from lenswatch.server.http.metrics import CONTENT_TYPE, Metrics
+from lenswatch.server.http.metrics import Metrics
 from lenswatch.server.http.operations import Who
 from lenswatch.server.http.services import Services
 from lenswatch.server.identity.identity import Identity, find_caller
@@ -65,14 +65,19 @@ async def _metrics(request: Request) -> Response:
     services: Services = request.app.state.services
     identity = await identify(services, request, Who.KNOWN)
     metrics: Metrics = request.app.state.metrics
-    text = await in_thread(services.readers, _exposition, services.database, metrics, identity)
-    return Response(text, media_type=CONTENT_TYPE)
+    accept = request.headers.get("accept", "")
+    text, media_type = await in_thread(
+        services.readers, _exposition, services.database, metrics, identity, accept
+    )
+    return Response(text, headers={"Content-Type": media_type, "Vary": "Accept"})
 
 
-def _exposition(database: Database, metrics: Metrics, identity: Identity | None) -> bytes:
+def _exposition(
+    database: Database, metrics: Metrics, identity: Identity | None, accept: str
+) -> tuple[bytes, str]:
     with database.read() as connection:
         caller = find_caller(connection, identity)
     grant = caller.identity.grant if caller else None
     if not ((caller and caller.admin) or (grant and grant.experiments is None)):
         raise forbidden()
-    return metrics.exposition()
+    return metrics.exposition(accept)

@@ -1,32 +1,30 @@
-"""Metrics for Prometheus: requests and latencies of this server, jobs by experiment and verdict."""
+"""Metrics for Prometheus: requests and latencies of this server, and what other parts add."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import Metric
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
-from sqlalchemy import case, func, select
 
-from lenswatch.server.db.database import Database
-from lenswatch.server.db.tables import experiments, tallies
+__all__ = ["Metrics"]
 
-__all__ = ["CONTENT_TYPE", "Metrics"]
-
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-MAX_STREAM_LABELS = 100  # of an experiment; further ones are counted together
-OTHERS = "(others)"  # no stream can have this name
 _BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
 class Metrics:
-    """The metrics of one application."""
+    """The metrics of one application.
 
-    def __init__(self, database: Database) -> None:
-        self.database = database
+    Args:
+        parts: What else there is to tell, read anew each time somebody asks.
+    """
+
+    def __init__(self, parts: Sequence[Collector] = ()) -> None:
+        self.parts = parts
         self.registry = CollectorRegistry()
         labels = ("method", "route")
         self.requests = Counter(
@@ -45,49 +43,28 @@ class Metrics:
         self.requests.labels(method, route, str(status)).inc()
         self.seconds.labels(method, route).observe(seconds)
 
-    def exposition(self) -> bytes:
-        """Return the metrics of all worker processes as Prometheus reads them."""
-        registry = self.registry
+    def exposition(self, accept: str) -> tuple[bytes, str]:
+        """Return the metrics of all worker processes, and their media type.
+
+        Args:
+            accept: The header `Accept`. OpenMetrics is written when it asks for that.
+        """
+        registry = CollectorRegistry(auto_describe=False)
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-            registry = CollectorRegistry()
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        jobs = CollectorRegistry()
-        jobs.register(_Jobs(self.database))
-        return generate_latest(registry) + generate_latest(jobs)
+        else:
+            registry.register(_Passed(self.registry))
+        for part in self.parts:
+            registry.register(part)
+        encode, media_type = choose_encoder(accept)
+        return encode(registry), media_type
 
 
-class _Jobs(Collector):
-    """Jobs by experiment and verdict, read from the database."""
+class _Passed(Collector):
+    """All metrics of another registry."""
 
-    def __init__(self, database: Database) -> None:
-        self.database = database
-
-    def describe(self) -> list[Metric]:
-        return []
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
 
     def collect(self) -> Iterator[Metric]:
-        # A gauge: jobs are also deleted, and change from running to completed.
-        family = GaugeMetricFamily(
-            "lenswatch_jobs", "Drift jobs stored now.", labels=("experiment", "stream", "verdict")
-        )
-        place = func.dense_rank().over(partition_by=tallies.c.experiment, order_by=tallies.c.stream)
-        ranked = select(tallies, place.label("place")).where(tallies.c.jobs > 0).subquery()
-        stream = case((ranked.c.place <= MAX_STREAM_LABELS, ranked.c.stream), else_=OTHERS)
-        kind = (experiments.c.id, stream, ranked.c.job_status, ranked.c.drift_detected)
-        query = (
-            select(*kind, func.sum(ranked.c.jobs)).join_from(experiments, ranked).group_by(*kind)
-        )
-        sums: dict[tuple[str, str, str], int] = {}
-        with self.database.read() as connection:
-            for name, stream, status, detected, jobs in connection.execute(query):
-                labels = (name, stream, _verdict(status, detected))
-                sums[labels] = sums.get(labels, 0) + int(jobs)
-        for labels, jobs in sorted(sums.items()):
-            family.add_metric(labels, jobs)
-        yield family
-
-
-def _verdict(job_status: str, drift_detected: bool) -> str:
-    if job_status != "Completed":
-        return job_status.lower()
-    return "drift" if drift_detected else "clean"
+        yield from self.registry.collect()

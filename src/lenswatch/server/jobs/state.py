@@ -45,7 +45,7 @@ def keep_streams(
         if _must_rebuild(row, new, old):
             rebuild(connection, experiment, name, row, new, old)
             continue
-        stream, closed = fold(row and row[0], new)
+        stream, closed = fold(row and row.stream, new)
         if stream is not None:
             states[name] = stream
             ended += ((name, span) for span in closed)
@@ -74,8 +74,8 @@ def _must_rebuild(row: Row | None, new: list[Seen], old: list[Seen]) -> bool:
     """Return whether the jobs cannot be folded in: something counted that does not, or comes in between."""
     if row is None:
         return bool(old)
-    stream, stored = row
-    if stored["stale"] or any(seen.letter for seen in old):
+    stream = row.stream
+    if row.stale or any(seen.letter for seen in old):
         return True
     if old and stream.state == "waiting" and not any(s.letter and not s.refused for s in new):
         return True  # perhaps nothing makes the stream any more

@@ -1,4 +1,4 @@
-"""The state of a stream after one more job: a pure function of the state before and the job.
+"""The state of a stream after more jobs: a pure function of the state before and the jobs.
 
 The state is the result of this function over the jobs of the stream that have finished and are not late,
 in the order of their arrival. Failures change it only when nothing was ever judged, or when the newest
@@ -14,14 +14,14 @@ from lenswatch.server.jobs.state_job import VERDICTS, Seen
 from lenswatch.server.jobs.state_rhythm import NO_RHYTHM, Rhythm, due_after
 from lenswatch.server.jobs.state_span import Span
 
-__all__ = ["FAILING_AFTER", "RECENT", "Stream", "fold", "known", "settled", "step"]
+__all__ = ["FAILING_AFTER", "RECENT", "Stream", "fold", "known", "settled"]
 
 FAILING_AFTER = 3  # failures in a row
 RECENT = 100  # letters
 _SPANNED = ("drift", "frozen")  # verdicts that make an event
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Stream:
     """The part of a stream's row that its jobs make. The columns of the table say what each is."""
 
@@ -64,30 +64,23 @@ def known(first_at: int | None = None) -> Stream:
 
 
 def fold(stream: Stream | None, jobs: Iterable[Seen]) -> tuple[Stream | None, list[Span]]:
-    """Return the state after all `jobs`, and the events that ended."""
-    ended: list[Span] = []
-    for seen in jobs:
-        stream, closed = step(stream, seen)
-        ended += closed
-    return (stream and settled(stream)), ended
-
-
-def step(stream: Stream | None, seen: Seen) -> tuple[Stream | None, list[Span]]:
-    """Return the state after one more job but for `due_at`, and the events that it ended.
+    """Return the state after all `jobs`, and the events that ended; `stream` stays as it is.
 
     A picture that the node refused does not make a stream that is not known.
     """
-    if stream is None:
-        if seen.refused:
-            return None, []
-        stream = known(seen.arrived)
-    if seen.shed:
-        shed, undecided = stream.shed + seen.shed, stream.undecided + 1
-        stream = replace(stream, shed=shed, undecided=undecided)
-    if not seen.letter:
-        return stream, []
-    after = _failed(stream, seen) if seen.letter == "f" else _judged(stream, seen)
-    return _with_spans(stream, after, seen)
+    after = None if stream is None else replace(stream)
+    ended: list[Span] = []
+    for seen in jobs:
+        if after is None:
+            if seen.refused:
+                continue
+            after = known(seen.arrived)
+        if seen.shed:
+            after.shed += seen.shed
+            after.undecided += 1
+        if seen.letter:
+            _take(after, seen, ended)
+    return (after and settled(after)), ended
 
 
 def settled(stream: Stream) -> Stream:
@@ -98,84 +91,64 @@ def settled(stream: Stream) -> Stream:
     return replace(stream, due_at=due)
 
 
-def _failed(stream: Stream, seen: Seen) -> Stream:
-    recent = (stream.recent + "f")[-RECENT:]
-    failed_at = seen.taken if stream.failed_at is None else stream.failed_at
-    failed_job = seen.number if stream.failed_at is None else stream.failed_job
-    failing = stream.verdict is None or recent.endswith("f" * FAILING_AFTER)
-    return _arrived(
-        replace(
-            stream,
-            state="failing" if failing else stream.state,
-            since=failed_at if failing else stream.since,
-            failed_at=failed_at,
-            failed_job=failed_job,
-            recent=recent,
-        ),
-        seen,
-    )
-
-
-def _judged(stream: Stream, seen: Seen) -> Stream:
-    verdict, rhythm = VERDICTS[seen.letter], stream.rhythm
-    if seen.captured is not None:
-        rhythm = rhythm.after(seen.captured, seen.arrived)
-    since = stream.verdict_since if verdict == stream.verdict else seen.taken
-    return _arrived(
-        replace(
-            stream,
-            state=verdict,
-            since=since,
-            verdict=verdict,
-            verdict_since=since,
-            ratio=seen.ratio,
-            causes=tuple(cause.name for cause in seen.causes[:2]),
-            failed_at=None,
-            failed_job=None,
-            last_judged=seen.number,
-            recent=(stream.recent + seen.letter)[-RECENT:],
-            rhythm=rhythm,
-        ),
-        seen,
-    )
-
-
-def _arrived(stream: Stream, seen: Seen) -> Stream:
-    """Return the state with the job as the newest, so that the stream is not silent."""
-    return replace(
-        stream,
-        last_at=seen.arrived,
-        last_taken=seen.taken,
-        last_job=seen.number,
-        judged=stream.judged + 1,
-        silent_since=None,
-    )
-
-
-def _with_spans(before: Stream, after: Stream, seen: Seen) -> tuple[Stream, list[Span]]:
-    """Return the state `after` a job with its events brought up to date, and those that ended."""
-    changed = after.state != before.shown
+def _take(stream: Stream, seen: Seen, ended: list[Span]) -> None:
+    """Take in a job that counts."""
+    before = stream.shown
+    if seen.letter == "f":
+        _fail(stream, seen)
+    else:
+        _judge(stream, seen)
+    stream.last_at, stream.last_taken, stream.last_job = seen.arrived, seen.taken, seen.number
+    stream.judged += 1
+    stream.silent_since = None
+    changed = stream.state != before
     if changed:
-        after = replace(after, acknowledged_at=None, acknowledged_by=None)
-    if changed or after.recent.strip("c"):
-        after = replace(after, undecided=after.undecided + 1)
-    wanted = [kind for kind in _SPANNED if kind == after.verdict]
-    wanted += ["failing"] * (after.state == "failing")
-    if not wanted and not before.spans:
-        return after, []
-    spans = {span.kind: span for span in before.spans}
-    ended = [span.ended_by(seen) for kind, span in spans.items() if kind not in wanted]
-    kept = tuple(_extended(spans.get(kind), kind, after, seen) for kind in wanted)
-    return replace(after, spans=kept), ended
+        stream.acknowledged_at = stream.acknowledged_by = None
+    if changed or stream.recent.strip("c"):
+        stream.undecided += 1
+    if stream.spans or stream.verdict in _SPANNED or stream.state == "failing":
+        _span(stream, seen, ended)
 
 
-def _extended(span: Span | None, kind: str, after: Stream, seen: Seen) -> Span:
+def _fail(stream: Stream, seen: Seen) -> None:
+    stream.recent = (stream.recent + "f")[-RECENT:]
+    if stream.failed_at is None:
+        stream.failed_at, stream.failed_job = seen.taken, seen.number
+    if stream.verdict is None or stream.recent.endswith("f" * FAILING_AFTER):
+        stream.state, stream.since = "failing", stream.failed_at
+
+
+def _judge(stream: Stream, seen: Seen) -> None:
+    verdict = VERDICTS[seen.letter]
+    if verdict != stream.verdict:
+        stream.verdict, stream.verdict_since = verdict, seen.taken
+    stream.state, stream.since = verdict, stream.verdict_since
+    stream.recent = (stream.recent + seen.letter)[-RECENT:]
+    stream.failed_at = stream.failed_job = None
+    stream.ratio = seen.ratio
+    stream.causes = tuple([cause.name for cause in seen.causes[:2]])
+    stream.last_judged = seen.number
+    if seen.captured is not None:
+        stream.rhythm = stream.rhythm.after(seen.captured, seen.arrived)
+
+
+def _span(stream: Stream, seen: Seen, ended: list[Span]) -> None:
+    """Begin, extend and end the events of a stream by its newest job."""
+    wanted = [stream.verdict] if stream.verdict in _SPANNED else []
+    wanted += ["failing"] if stream.state == "failing" else []
+    spans = {span.kind: span for span in stream.spans}
+    ended += (span.ended_by(seen) for kind, span in spans.items() if kind not in wanted)
+    stream.spans = tuple([_extended(spans.get(kind), kind, stream, seen) for kind in wanted])
+
+
+def _extended(span: Span | None, kind: str, stream: Stream, seen: Seen) -> Span:
     """Return the open event of a kind after one more job."""
     if kind == "failing":
-        run = len(after.recent) - len(after.recent.rstrip("f"))
-        span = span or Span(
-            kind, after.failed_at or seen.taken, jobs=run - 1, first_job=after.failed_job
-        )
+        if span is None:
+            run = len(stream.recent) - len(stream.recent.rstrip("f"))
+            begun = seen.taken if stream.failed_at is None else stream.failed_at
+            span = Span(kind, begun, jobs=run - 1, first_job=stream.failed_job)
         return span.with_job(seen)
-    span = span or Span(kind, seen.taken)
-    return span.with_job(seen) if seen.letter != "f" else span
+    if span is not None and seen.letter == "f":
+        return span
+    return (span or Span(kind, seen.taken)).with_job(seen)

@@ -24,6 +24,7 @@ _STATISTICS = (("distance", "drift_distance"), ("score", "drift_score"))
 _FROZEN = "frozen"
 _MOST_CAUSES = 5
 _MOST_CELLS = 64
+_CELLS = {(row, column): f"{row},{column}" for row in range(16) for column in range(16)}
 _LONGEST_NAME = 60  # characters of a cause
 
 
@@ -33,11 +34,11 @@ class Cause:
 
     Attributes:
         name: As the node calls it.
-        cells: Rows and columns of the map of 4 x 5 cells.
+        cells: Rows and columns of the map of 4 x 5 cells, each as "row,column".
     """
 
     name: str
-    cells: tuple[tuple[int, int], ...] = ()
+    cells: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,18 +136,15 @@ def _causes(value: Any) -> tuple[Cause, ...]:
     return tuple(found.values())
 
 
-def _cells(value: Any) -> tuple[tuple[int, int], ...]:
+def _cells(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list):
         return ()
-    return tuple((cell[0], cell[1]) for cell in value[:_MOST_CELLS] if _is_cell(cell))
+    found = (_CELLS.get(tuple(cell)) for cell in value[:_MOST_CELLS] if _is_pair(cell))
+    return tuple([cell for cell in found if cell is not None])
 
 
-def _is_cell(cell: Any) -> bool:
-    return (
-        isinstance(cell, list)
-        and len(cell) == 2
-        and all(type(n) is int and 0 <= n < 64 for n in cell)
-    )
+def _is_pair(cell: Any) -> bool:
+    return isinstance(cell, list) and len(cell) == 2 and type(cell[0]) is type(cell[1]) is int
 
 
 def _shed(value: Any) -> int:

@@ -18,7 +18,7 @@ from lenswatch.server.jobs.state_newest import Newest, of_stream, read_newest
 from lenswatch.server.jobs.state_rows import Row, forget, is_described, read_rows, span_of, write
 from lenswatch.server.jobs.state_span import Span
 
-__all__ = ["MOST", "lock", "rebuild", "refresh"]
+__all__ = ["MOST", "lock", "rebuild", "refresh", "start_of"]
 
 _FEW = 200  # jobs, enough for letters, gaps and most states
 MOST = 2000  # jobs that are looked at to find since when a state holds
@@ -43,13 +43,13 @@ def rebuild(
         new: Jobs that were added since.
         old: Jobs that were removed since.
     """
-    stale = row is not None and bool(row[1]["stale"])
+    stale = row is not None and row.stale
     newest, stream, ended = _fold(connection, experiment, name, stale)
     if stream is None:
-        if row is None or not is_described(row[1]):
+        if row is None or not is_described(connection, experiment, name):
             forget(connection, experiment, name)
             return
-        stream = known(row[0].first_at)
+        stream = known(row.stream.first_at)
     begin = None if newest.whole else newest.begin
     change = sum(1 for seen in new if seen.letter) - sum(1 for seen in old if seen.letter)
     stored = _stored(connection, experiment, name, begin)
@@ -57,10 +57,10 @@ def rebuild(
     connection.execute(delete(events).where(events.c.number.in_(gone)))
     stream = replace(stream, spans=tuple(span for span in kept if span.ended_at is None))
     ended = [span for span in kept if span.ended_at is not None]
-    before = None if row is None or stale else row[0]
+    before = None if row is None or stale else row.stream
     stream = _since_before(stream, newest, before)
     if row is not None:
-        stream = _carried(stream, row[0], new, change, stale=stale)
+        stream = _carried(stream, row.stream, new, change, stale=stale)
     stream, silence = _still_silent(stream, before, newest)
     ended += silence
     stream = replace(stream, first_at=newest.first_at or stream.first_at)
@@ -84,7 +84,7 @@ def refresh(database: Database, stopping: threading.Event | None = None) -> None
 
 def _refresh(connection: Connection, experiment: int, names: Sequence[str]) -> None:
     for name, row in read_rows(connection, experiment, names).items():
-        if row[1]["stale"]:
+        if row.stale:
             rebuild(connection, experiment, name, row)
 
 
@@ -101,11 +101,15 @@ def _fold(
     """Fold in as many of the newest jobs as tell since when the state holds."""
     for most in (MOST,) if stale else (_FEW, MOST):
         newest = read_newest(connection, experiment, name, most)
-        start = None if newest.whole and not newest.late else known()
-        stream, ended = fold(start, newest.jobs)
+        stream, ended = fold(start_of(newest), newest.jobs)
         if newest.whole or stream is None or stream.since != newest.begin:
             break
     return newest, stream, ended
+
+
+def start_of(newest: Newest) -> Stream | None:
+    """Return the state before the newest jobs of a stream; None if nothing made the stream before."""
+    return None if newest.whole and not newest.late else known()
 
 
 def _stored(connection: Connection, experiment: int, name: str, begin: int | None) -> list[Span]:

@@ -8,10 +8,9 @@ paused for most of the time of its last pauses, and at different times of day.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
 from dataclasses import dataclass, replace
 from statistics import median
-from typing import Any
 
 __all__ = ["NO_RHYTHM", "TIMES", "Rhythm", "due_after", "longest_wait"]
 
@@ -60,27 +59,24 @@ class Rhythm:
         gap = (taken - self.taken) // _MILLISECOND
         if gap <= 0:
             return replace(self, live=live)
-        usual, pauses = self.interval, self.pauses
-        if usual is not None and gap * _MILLISECOND > TIMES * usual:
-            pauses = (*pauses, (self.taken, gap))[-_PAUSES:]
+        pauses = self.pauses
+        if len(self.gaps) >= _FEWEST_GAPS and gap > TIMES * min(self.gaps):  # else it is no pause
+            usual = self.interval
+            if usual is not None and gap * _MILLISECOND > TIMES * usual:
+                pauses = (*pauses, (self.taken, gap))[-_PAUSES:]
         return Rhythm((*self.gaps, gap)[-_GAPS:], pauses, taken, live)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the object that is stored."""
-        return {
-            "gaps": list(self.gaps),
-            "pauses": [list(pause) for pause in self.pauses],
-            "taken": self.taken,
-            "live": self.live,
-        }
+    def to_text(self) -> str:
+        """Return the JSON that is stored."""
+        return json.dumps([self.gaps, self.pauses, self.taken, self.live])
 
     @classmethod
-    def of(cls, stored: Mapping[str, Any] | None) -> Rhythm:
-        """Return the rhythm that `to_json` wrote."""
+    def of(cls, stored: str | None) -> Rhythm:
+        """Return the rhythm that `to_text` wrote."""
         if not stored:
             return cls()
-        pauses = tuple((begin, length) for begin, length in stored["pauses"])
-        return cls(tuple(stored["gaps"]), pauses, stored["taken"], stored["live"])
+        gaps, pauses, taken, live = json.loads(stored)
+        return cls(tuple(gaps), tuple([(begin, length) for begin, length in pauses]), taken, live)
 
 
 NO_RHYTHM = Rhythm()

@@ -59,8 +59,9 @@ def silent(stream: Stream) -> Stream:
 def _mark(connection: Connection, experiment: int, names: Sequence[str], now: int) -> None:
     rows = read_rows(connection, experiment, names)
     overdue = {
-        name: silent(stream)
-        for name, (stream, _) in rows.items()
-        if stream.due_at is not None and stream.due_at <= now  # a job may have come meanwhile
+        name: silent(row.stream)
+        for name, row in rows.items()
+        if row.stream.due_at is not None
+        and row.stream.due_at <= now  # a job may have come meanwhile
     }
     write(connection, experiment, overdue, [])

@@ -14,13 +14,13 @@ _MOST_NAMES = 20
 _ROWS, _COLUMNS = 4, 5  # of the node's map
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Span:
     """An event as the columns of its table have it.
 
     Attributes:
         number: Of its row; None before it is stored.
-        causes: By name: `jobs`, in how many, and `cells`, in how many of those each "row,column" showed it.
+        causes: By name: `jobs`, in how many, and `cells`, in how many of those each cell showed it.
     """
 
     kind: str
@@ -37,18 +37,18 @@ class Span:
 
     def with_job(self, seen: Seen) -> Span:
         """Return the event with one more job."""
-        worse = seen.ratio is not None and (self.worst is None or seen.ratio > self.worst)
-        first = self.first_job is None
-        return replace(
-            self,
-            jobs=self.jobs + 1,
-            first_job=seen.number if first else self.first_job,
-            model=seen.model if self.model is None else self.model,
-            newest_job=seen.number,
-            worst_job=seen.number if worse or self.worst_job is None else self.worst_job,
-            worst=seen.ratio if worse else self.worst,
-            causes=_counted(self.causes, seen),
-        )
+        after = replace(self, jobs=self.jobs + 1, newest_job=seen.number)
+        if after.first_job is None:
+            after.first_job = seen.number
+        if after.model is None:
+            after.model = seen.model
+        if after.worst_job is None or (
+            seen.ratio is not None and (self.worst is None or seen.ratio > self.worst)
+        ):
+            after.worst_job, after.worst = seen.number, seen.ratio
+        if seen.causes:
+            after.causes = _counted(self.causes, seen)
+        return after
 
     def ended_by(self, seen: Seen) -> Span:
         """Return the event as the next job ends it."""
@@ -58,17 +58,14 @@ class Span:
 
 
 def _counted(causes: Mapping[str, Any], seen: Seen) -> Mapping[str, Any]:
-    if not seen.causes:
-        return causes
     counted = dict(causes)
     for cause in seen.causes:
         before = counted.get(cause.name)
         if before is None and len(counted) >= _MOST_NAMES:
             continue
         cells = dict(before["cells"]) if before else {}
-        for row, column in cause.cells:
-            key = f"{row},{column}"
-            cells[key] = cells.get(key, 0) + 1
+        for cell in cause.cells:
+            cells[cell] = cells.get(cell, 0) + 1
         counted[cause.name] = {"jobs": (before["jobs"] if before else 0) + 1, "cells": cells}
     return counted
 

@@ -17,9 +17,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from marshmallow import fields, validate
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Boolean, Connection, bindparam, delete, func, or_, select, update
 from sqlalchemy.dialects import sqlite
 
+from lenswatch.server.db.prepared import Prepared
 from lenswatch.server.db.tables import cursors, drift_tags, drifts
 from lenswatch.server.http.bodies import JsonObject
 from lenswatch.server.http.records import Record
@@ -133,8 +134,7 @@ def _following(connection: Connection, experiment: int, now: int) -> int:
 
     The order of arrival is the order of the jobs, so it must survive a clock that is corrected.
     """
-    query = select(func.max(drifts.c.created_at)).where(drifts.c.experiment == experiment)
-    last = connection.execute(query).scalar()
+    last = _last_arrival(connection, {"experiment": experiment}).scalar()
     behind = 0 if last is None else last + 1 - now
     return now + behind if 0 < behind < DAY_MICROSECONDS else now
 
@@ -158,6 +158,24 @@ def _new_drifts(names: tuple[str, ...] | None) -> Any:
     same_event = [drifts.c.experiment, drifts.c.event_id]
     known = query.on_conflict_do_nothing(index_elements=same_event)
     return known.returning(drifts.c.id, drifts.c.number)
+
+
+_last_arrival = Prepared(
+    lambda _: select(func.max(drifts.c.created_at)).where(
+        drifts.c.experiment == bindparam("experiment")
+    )
+)
+_move = Prepared(
+    lambda _: (
+        update(cursors)
+        .where(cursors.c.experiment == bindparam("experiment"))
+        .values(
+            seq=cursors.c.seq + bindparam("steps"),
+            irregular=or_(cursors.c.irregular, bindparam("irregular", type_=Boolean)),
+        )
+        .returning(cursors.c.seq)
+    )
+)
 
 
 def change(connection: Connection, old: Job, job: Job) -> Job:
@@ -232,11 +250,8 @@ def lock(connection: Connection, experiment: int) -> None:
 
 def _advance(connection: Connection, experiment: int, steps: int, irregular: bool) -> int:
     """Lock the experiment's cursor, advance it, and return the first of the `steps` new numbers."""
-    values: dict[str, Any] = {"seq": cursors.c.seq + steps}
-    if irregular:
-        values["irregular"] = True
-    move = update(cursors).where(cursors.c.experiment == experiment).values(values)
-    seq = connection.execute(move.returning(cursors.c.seq)).scalar()
+    values = {"experiment": experiment, "steps": steps, "irregular": irregular}
+    seq = _move(connection, values).scalar()
     if seq is None:
         raise not_found("Experiment")
     return int(seq) - steps + 1

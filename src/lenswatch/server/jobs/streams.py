@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate
-from sqlalchemy import and_, select, update
+from sqlalchemy import JSON, BigInteger, and_, bindparam, cast, func, select, update
+from sqlalchemy.dialects.postgresql import JSONB
 from starlette.responses import Response
 
 from lenswatch.server.db.tables import drifts, streams
@@ -32,7 +33,6 @@ __all__ = ["NO_STREAM", "StreamsArgs", "filters", "operations", "stream_in_path"
 NO_STREAM = "-"  # in a path, for the jobs without a stream
 MAX_LIMIT = 10_000
 _LONGEST = 500  # characters of a description
-_CHUNK = 500
 
 operations = Operations()
 
@@ -114,12 +114,16 @@ def read_streams(call: Call) -> Response:
 
 
 def _jobs(call: Call, numbers: Sequence[int]) -> dict[int, dict[str, Any]]:
-    found: dict[int, dict[str, Any]] = {}
-    for start in range(0, len(numbers), _CHUNK):
-        query = select(drifts).where(drifts.c.number.in_(numbers[start : start + _CHUNK]))
-        for row in call.connection.execute(query).mappings():
-            found[row["number"]] = store.record(row)
-    return found
+    """Return records of jobs by their numbers, which are one JSON parameter."""
+    if call.services.database.sqlite:
+        listed: Any = func.json_each(bindparam("numbers", type_=JSON))
+        number = listed.table_valued("value", name="named").c.value
+    else:
+        listed = func.jsonb_array_elements_text(bindparam("numbers", type_=JSONB))
+        number = cast(listed.table_valued("value", name="named").c.value, BigInteger)
+    query = select(drifts).where(drifts.c.number.in_(select(number)))
+    found = call.connection.execute(query, {"numbers": list(numbers)}).mappings()
+    return {row["number"]: store.record(row) for row in found}
 
 
 def stream_in_path(call: Call) -> str:
@@ -180,10 +184,10 @@ def describe(connection: Any, experiment: int, name: str, said: Mapping[str, Any
     row = read_rows(connection, experiment, [name]).get(name)
     if row is None:
         raise not_found("Stream")
-    if row[1]["stale"]:
+    if row.stale:
         rebuild(connection, experiment, name, row)
         row = read_rows(connection, experiment, [name])[name]
-    stream, ended = _said(row[0], said, by, stamps.now())
+    stream, ended = _said(row.stream, said, by, stamps.now())
     write(connection, experiment, {name: stream}, [(name, span) for span in ended])
     texts = {key: said[key] or None for key in ("title", "place", "owner", "link") if key in said}
     values: dict[str, Any] = texts | {

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Integer,
     String,
     Table,
+    Text,
     false,
 )
 
@@ -76,7 +77,7 @@ streams = Table(
         "recent", String(100), nullable=False, server_default=""
     ),  # newest verdicts, see jobs.state
     Column("shed", BigInteger, nullable=False, server_default="0"),  # jobs that nodes gave up
-    Column("gaps", JSON_OBJECT),  # of its newest pictures, see jobs.state_rhythm
+    Column("gaps", Text),  # of its newest pictures, see jobs.state_rhythm
     Column("interval", BigInteger),  # microseconds; the learnt one, null before it is known
     Column("due_at", BigInteger),  # when it becomes silent; null if it is that, or is not expected
     Column("silent_since", BigInteger),  # null unless it is silent

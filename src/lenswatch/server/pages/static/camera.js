@@ -15,7 +15,7 @@ if (plot) start(new Chart(plot, { onPick: pick, onZoom: zoom }));
 watchPulse(`${base}/${live}`);
 
 function start(chart) {
-  let drawn = "";
+  let drawn = null;
   const draw = (renewed) => {
     const wanted = new URL(location.href).searchParams;
     for (const name of TABLE_ONLY) wanted.delete(name);

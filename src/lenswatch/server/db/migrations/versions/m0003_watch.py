@@ -51,7 +51,7 @@ def upgrade() -> None:
         sa.Column("judged", sa.BigInteger(), nullable=False, server_default="0"),
         sa.Column("recent", sa.String(100), nullable=False, server_default=""),
         sa.Column("shed", sa.BigInteger(), nullable=False, server_default="0"),
-        sa.Column("gaps", JSON),
+        sa.Column("gaps", sa.Text()),
         sa.Column("interval", sa.BigInteger()),
         sa.Column("due_at", sa.BigInteger()),
         sa.Column("silent_since", sa.BigInteger()),
