@@ -42,6 +42,8 @@ def server_text(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         client.post(f"{path}/drift", json=JOB | {"parameters": parameters}).raise_for_status()
         set_to = {"interval_seconds": 600}
         client.put(f"{path}/stream/reef", json=set_to).raise_for_status()
+        hook = {"name": "ops", "kind": "webhook", "url": "https://hooks.example/ops"}
+        client.post(f"{path}/channel", json=hook).raise_for_status()
         yield requests.get(f"{server.address}/metrics", timeout=60).text
 
 
@@ -176,6 +178,7 @@ def test_prometheus_can_read_the_dashboards_expressions(tmp_path: Path) -> None:
 
 
 CAMERA = 'experiment="pier", stream="reef", job="lenswatch-server", instance="s"'
+CHANNEL = 'experiment="pier", kind="webhook", job="lenswatch-server", instance="s"'
 NODE = 'job="lenswatch-node", instance="n"'
 LABELS = {"experiment": "pier", "stream": "reef", "job": "lenswatch-server", "instance": "s"}
 CASES = [
@@ -194,6 +197,16 @@ CASES = [
             f'lenswatch_stream_state{{{CAMERA}, state="drift"}}': "1x60",
             f"lenswatch_stream_trouble{{{CAMERA}}}": "0x60",
         },
+        [],
+    ),
+    (
+        "LenswatchAlertNotDelivered",
+        {f'lenswatch_alert_deliveries{{{CHANNEL}, state="given up"}}': "0x30 1x30"},
+        [{"experiment": "pier", "kind": "webhook", "job": "lenswatch-server", "instance": "s"}],
+    ),
+    (
+        "LenswatchAlertNotDelivered",
+        {f'lenswatch_alert_deliveries{{{CHANNEL}, state="delivered"}}': "0x30 1x30"},
         [],
     ),
     (

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -149,6 +151,16 @@ def test_an_original_server_takes_no_annotations(run: Any, node: NodeStore, name
         assert "waits and is sent by the node later" in done.output
         assert "this server takes no annotations" in done.output
     assert [note.because for note in Notes(node).all()] == ["this server takes no annotations"]
+
+
+def test_an_outbox_that_cannot_be_used_is_passed_by(
+    run: Any, server: Keyed, experiment: str, node: NodeStore
+) -> None:
+    node.close()
+    with closing(sqlite3.connect(node.path)) as connection:
+        connection.execute("PRAGMA user_version = 99")  # of a newer version
+    assert "was left on" in run(server, "annotate", "cleaned").output
+    assert len(server.annotations(experiment)) == 1
 
 
 def test_credentials_that_are_missing_or_wrong_are_told_of(

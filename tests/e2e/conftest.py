@@ -19,7 +19,7 @@ from support.tracking_server import Server
 CHROMIUM = shutil.which("chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 FLAGS += ["--disable-component-update", "--disable-sync"]
-PATIENCE = 15_000  # milliseconds, for a machine that has other things to do
+PATIENCE = 60_000  # milliseconds, for a machine that has other things to do
 SERVE_BELOW_A_PATH = """
 import sys, uvicorn
 from starlette.applications import Starlette

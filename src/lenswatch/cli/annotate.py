@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -14,7 +14,7 @@ import click
 from lenswatch.cli.console import one_line, say
 from lenswatch.cli.options import with_config
 from lenswatch.config import Config
-from lenswatch.errors import InputError
+from lenswatch.errors import InputError, StoreError
 from lenswatch.wire import check_stream
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def sent_or_waiting(config: Config, store: NodeStore, note: WaitingNote) -> str:
 
 
 def _leave(config: Config, body: dict[str, Any]) -> str:
-    """Send an annotation, by way of the outbox if this machine has one.
+    """Send an annotation, by way of the outbox if this machine has one that can be used.
 
     Raises:
         TrackingError: It was not left.
@@ -113,8 +113,9 @@ def _leave(config: Config, body: dict[str, Any]) -> str:
     from lenswatch.reference.paths import node_database
 
     if node_database(config.storage_path).exists():
-        with closing(open_store(config)) as store:
-            return sent_or_waiting(config, store, Notes(store).add(body))
+        with suppress(StoreError), closing(open_store(config)) as store:
+            note = Notes(store).add(body)
+            return sent_or_waiting(config, store, note)
     with closing(client_for(config.tracking)) as client:
         _send(config, client, body)
     return f"{_told(body)} was left on {config.tracking.url}"

@@ -19,6 +19,7 @@ from starlette.routing import Mount, Route
 from lenswatch.config import Config
 from lenswatch.errors import ServerError
 from lenswatch.server.alerts import api as alerts_api
+from lenswatch.server.alerts.gauges import AlertGauges
 from lenswatch.server.db.database import Database, Outage, QueryRefused
 from lenswatch.server.db.upgrade import prepare
 from lenswatch.server.experiments import api as experiments_api
@@ -103,7 +104,7 @@ def create_app(
         refresh(database)
     app = _starlette(lifespan=_lifespan)
     app.state.log = make_log(config.server.log_level)
-    app.state.metrics = Metrics([JobGauges(database)])
+    app.state.metrics = Metrics([JobGauges(database), AlertGauges(database)])
     authenticator = _authenticator(config, database, app)
     app.state.services = Services(
         database, authenticator, config.server.max_body_bytes, limits, config.server

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -65,6 +66,15 @@ def test_an_annotation_that_is_sent_again_is_stored_once(local: Any, pier: Any) 
     assert listed(local, pier) == ["cleaned"]
     other = annotate(local, local.experiment("pool"), id=chosen, text="elsewhere")
     assert other["text"] == "elsewhere"
+
+
+def test_an_annotation_that_is_sent_at_once_by_many_is_stored_once(local: Any, pier: Any) -> None:
+    chosen = str(uuid.uuid4())
+    with ThreadPoolExecutor(6) as pool:
+        texts = [f"by {number}" for number in range(12)]
+        answers = pool.map(lambda text: annotate(local, pier, id=chosen, text=text), texts)
+    [stored] = local.get(path(pier)).json()
+    assert [answer == stored for answer in answers] == [True] * 12
 
 
 def test_an_annotation_can_be_changed_and_deleted(local: Any, pier: Any) -> None:

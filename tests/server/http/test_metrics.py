@@ -11,6 +11,8 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families
 
+from support.samples import picture
+
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
@@ -157,3 +159,24 @@ def test_openmetrics_when_asked_for(local: Any, pier: Any) -> None:
     assert answer.text.endswith("# EOF\n")
     names = {family.name for family in openmetrics_families(answer.text)}  # type: ignore[no-untyped-call]
     assert {"lenswatch_requests", "lenswatch_stream_score", "lenswatch_jobs"} <= names
+
+
+def test_the_storage_of_each_experiment_is_told(local: Any, pier: Any) -> None:
+    def used(kind: str) -> float:
+        found = of(read(local), "storage_bytes", experiment="pier", kind=kind)
+        assert found is not None
+        return found
+
+    kinds = ("jobs", "pictures", "clean pictures")
+    assert [used(kind) for kind in kinds] == [0, 0, 0]
+    job = judged(local, pier, "cam-1")
+    path, jpeg = f"/experiment/{pier['id']}", {"Content-Type": "image/jpeg"}
+    local.put(f"{path}/drift/{job['id']}/image", content=picture(), headers=jpeg)
+    sizes = [
+        local.put(f"{path}/reference/ab/picture/{name}", content=picture(), headers=jpeg).json()
+        for name in "xy"
+    ]
+    stored = local.get(f"{path}/storage").json()
+    assert used("jobs") == stored["job_bytes"] > 0
+    assert used("pictures") == stored["picture_bytes"] > 0
+    assert used("clean pictures") == sum(size["bytes"] for size in sizes) > 0

@@ -196,6 +196,8 @@ def _parameters(operation: Operation, components: _Components) -> list[dict[str,
     ]
     if operation.returns in _REQUEST_HEADERS:
         name, text = _REQUEST_HEADERS[str(operation.returns)]
+    if isinstance(operation.returns, str) and operation.returns in _REQUEST_HEADERS:
+        name, text = _REQUEST_HEADERS[operation.returns]
         found.append({"name": name, "in": "header", "schema": _TEXT, "description": text})
     return found
 

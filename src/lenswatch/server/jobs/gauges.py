@@ -12,7 +12,9 @@ from sqlalchemy import Connection, case, func, select
 from lenswatch.server.db.database import Database
 from lenswatch.server.db.tables import drifts, streams, tallies
 from lenswatch.server.jobs.gauge_names import Names
+from lenswatch.server.jobs.reference_pictures import bytes_by_experiment
 from lenswatch.server.jobs.state_shown import SHOWN, by_urgency, shown, since, trouble
+from lenswatch.server.jobs.storage import storage_used
 from lenswatch.server.values import stamps
 
 __all__ = ["MAX_STREAM_LABELS", "OTHERS", "JobGauges"]
@@ -58,10 +60,12 @@ class JobGauges(Collector):
             names = Names(connection)
             jobs, counts = _jobs(connection), _counts(connection, now)
             found = connection.execute(_streams(now)).mappings().all()
+            used, clean = storage_used(connection), bytes_by_experiment(connection)
         yield _info(names)
         yield _job_family(jobs, names)
         yield from _count_families(counts, names)
         yield from _stream_families(found, names)
+        yield _storage_family(used, clean, names)
 
 
 def _family(name: str, about: str, *labels: str) -> GaugeMetricFamily:
@@ -181,6 +185,22 @@ def _stream_families(rows: Any, names: Names) -> Iterator[Metric]:
         yield gauge(f"{name}_timestamp_seconds", about, lambda row, c=column: _seconds(row[c]))
     for name, about in _VALUES.items():
         yield gauge(name, about, lambda row, n=name: _number(row["parameters"], n))
+
+
+def _storage_family(
+    used: Mapping[int, Mapping[str, int]], clean: Mapping[int, int], names: Names
+) -> Metric:
+    about = "Bytes of jobs, of their pictures, and of the clean pictures of references."
+    family = _family("storage_bytes", about, "experiment", "kind")
+    for number in names.ids:
+        sizes = used.get(number, {})
+        for kind, size in (
+            ("jobs", sizes.get("job_bytes", 0)),
+            ("pictures", sizes.get("picture_bytes", 0)),
+            ("clean pictures", clean.get(number, 0)),
+        ):
+            family.add_metric((names.experiment(number), kind), size)
+    return family
 
 
 def _interval(row: Mapping[Any, Any]) -> float | None:

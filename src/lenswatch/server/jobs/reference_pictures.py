@@ -28,7 +28,14 @@ from lenswatch.server.jobs.pictures import (
 )
 from lenswatch.server.values.refusals import invalid, not_found
 
-__all__ = ["MOST_PICTURES", "Nearest", "find_nearest", "nearest_of", "operations"]
+__all__ = [
+    "MOST_PICTURES",
+    "Nearest",
+    "bytes_by_experiment",
+    "find_nearest",
+    "nearest_of",
+    "operations",
+]
 
 MOST_PICTURES = 256  # of one reference
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
@@ -83,6 +90,12 @@ def find_nearest(
         return None
     found = connection.execute(select(table.c.data).where(*_at(experiment, *nearest))).scalar()
     return None if found is None else bytes(found)
+
+
+def bytes_by_experiment(connection: Connection) -> dict[int, int]:
+    """Return the bytes of all clean pictures of each experiment that has any, by its number."""
+    query = select(table.c.experiment, func.sum(table.c.bytes)).group_by(table.c.experiment)
+    return {number: int(size) for number, size in connection.execute(query)}
 
 
 def _is_name(value: Any) -> bool:

@@ -18,7 +18,7 @@ from lenswatch.server.jobs.state_newest import Newest, of_stream, read_newest
 from lenswatch.server.jobs.state_rows import Row, forget, is_described, read_rows, span_of, write
 from lenswatch.server.jobs.state_span import Span
 
-__all__ = ["MOST", "lock", "rebuild", "refresh"]
+__all__ = ["MOST", "lock", "rebuild", "refresh", "start_of"]
 
 _FEW = 200  # jobs, enough for letters, gaps and most states
 MOST = 2000  # jobs that are looked at to find since when a state holds
@@ -101,11 +101,15 @@ def _fold(
     """Fold in as many of the newest jobs as tell since when the state holds."""
     for most in (MOST,) if stale else (_FEW, MOST):
         newest = read_newest(connection, experiment, name, most)
-        start = None if newest.whole and not newest.late else known()
-        stream, ended = fold(start, newest.jobs)
+        stream, ended = fold(start_of(newest), newest.jobs)
         if newest.whole or stream is None or stream.since != newest.begin:
             break
     return newest, stream, ended
+
+
+def start_of(newest: Newest) -> Stream | None:
+    """Return the state before the newest jobs of a stream; None if nothing made the stream before."""
+    return None if newest.whole and not newest.late else known()
 
 
 def _stored(connection: Connection, experiment: int, name: str, begin: int | None) -> list[Span]:

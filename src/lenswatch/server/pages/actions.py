@@ -113,7 +113,7 @@ async def act(request: Request) -> Response:
         raise Refusal(refusal.code, said_by(refusal), headers=refusal.headers) from None
     back = outcome.back or back_address(form)
     if outcome.secret:
-        show = {"name": outcome.name, "secret": outcome.secret, "back": back}
+        show: dict[str, Any] = {"name": outcome.name, "secret": outcome.secret, "back": back}
         return await anyio.to_thread.run_sync(
             lambda: page(request, "secret.html", headers=NOT_STORED, **show)
         )

@@ -116,7 +116,7 @@ async def _page(
     rights: Rights,
     context: Mapping[str, Any],
 ) -> Response:
-    shared = {
+    shared: dict[str, Any] = {
         "experiments": experiments,
         "chosen": chosen,
         "rights": rights,

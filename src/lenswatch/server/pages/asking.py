@@ -48,6 +48,11 @@ class Asker:
                 return default
             raise
 
+    async def exists(self, path: str) -> bool:
+        """Return whether there is something at `path`."""
+        code, _ = await self._run("HEAD", path, {}, None)
+        return code < 400
+
     async def send(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
         """Return the answer to a request with a JSON `body`.
 

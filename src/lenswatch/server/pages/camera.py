@@ -67,6 +67,7 @@ async def camera(request: Request) -> Response:
     )
     filters, job_id = filters_of(request.query_params), request.query_params.get("job", "")
     table = await anyio.to_thread.run_sync(_table, request, view, filters, job_id)
+    shown = table["row"].job if table["row"] else None
     context = {
         "experiment": view.experiment,
         "s": view.stream,
@@ -89,7 +90,8 @@ async def camera(request: Request) -> Response:
         "image": lambda job: image_address(view.experiment["id"], job),
         "export_query": lambda kind: _export(view, filters, kind),
         "paths": paths_of(table["row"].job.parameters) if table["row"] else [],
-        "ways": _ways(request, view, table, view.experiment["id"] in rights.edits),
+        "ways": _ways(request, view, table, view.experiment["id"] in rights.edits)
+        | {"clean": await clean_address(asker, view.experiment["id"], shown)},
         "plotly": assets.PLOTLY,
         "plotly_style_ids": assets.plotly_style_ids(),
         "done": done_of(request),
@@ -236,7 +238,6 @@ def _ways(
         "pinned": table["pinned"],
         "query": lambda **changes: with_query(request, **changes),
         "image": image_address(experiment, row.job.id) if row else "",
-        "clean": clean_address(experiment, row.job) if row else "",
         "map": request.query_params.get("map", ""),
         "may_edit": may_edit,
         "experiment": experiment,

@@ -28,6 +28,7 @@ class Card:
     stream: Mapping[str, Any]
     newest: Job | None  # the newest job with a picture
     points: Sequence[Point]
+    clean_address: str  # of the nearest clean picture, below the root; "" if the node sent none
 
     @property
     def name(self) -> str:
@@ -39,11 +40,6 @@ class Card:
         """Address of the newest picture below the server's root; "" for none."""
         picture = self.stream["picture"]
         return image_address(self.stream["experiment"], picture) if picture else ""
-
-    @property
-    def clean_address(self) -> str:
-        """Address of the nearest clean picture; "" if the node has not named one."""
-        return clean_address(self.stream["experiment"], self.newest) if self.newest else ""
 
     @property
     def place(self) -> str:
@@ -107,7 +103,9 @@ async def card(asker: Asker, stream: Mapping[str, Any]) -> Card:
     columns = await asker.find(
         f"{root}/series", None, keep_empty=("stream",), stream=stream["stream"] or "", limit=_DRAWN
     )
-    return Card(stream, job_of(record) if record else None, points_of(columns) if columns else [])
+    newest = job_of(record) if record else None
+    clean = await clean_address(asker, str(stream["experiment"]), newest)
+    return Card(stream, newest, points_of(columns) if columns else [], clean)
 
 
 def image_address(experiment: str, job: str) -> str:
@@ -115,9 +113,10 @@ def image_address(experiment: str, job: str) -> str:
     return f"api/latest/experiment/{experiment}/drift/{job}/image"
 
 
-def clean_address(experiment: str, job: Job) -> str:
-    """Return where the nearest clean picture of a job is; "" if it names none."""
-    if job.nearest_clean is None:
+async def clean_address(asker: Asker, experiment: str, job: Job | None) -> str:
+    """Return where the nearest clean picture of a job is; "" if it names none, or none has come."""
+    if job is None or job.nearest_clean is None:
         return ""
     reference, name = (quote(part, safe="") for part in job.nearest_clean)
-    return f"api/latest/experiment/{experiment}/reference/{reference}/picture/{name}"
+    path = f"/experiment/{experiment}/reference/{reference}/picture/{name}"
+    return f"api/latest{path}" if await asker.exists(path) else ""

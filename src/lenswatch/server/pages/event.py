@@ -76,7 +76,7 @@ async def event(request: Request) -> Response:
         "shown": shown,
         "film": _film(points),
         "chosen": chosen or (shown[-1] if shown else None),
-        "clean": _clean(experiment, shown),
+        "clean": await _clean(asker, experiment, shown),
         "what": _what(record, shown),
         "how": _how_sure(record, camera, shown),
         "history": history_of(record, near, deliveries, shown),
@@ -169,10 +169,12 @@ def _film(points: Sequence[Point]) -> list[Point]:
     return [kept[round(i * step)] for i in range(_FILM)]
 
 
-def _clean(experiment: str, shown: Sequence[Shown]) -> str:
+async def _clean(asker: Asker, experiment: str, shown: Sequence[Shown]) -> str:
     """Return the address of the clean picture that is nearest to the newest one."""
-    addresses = [clean_address(experiment, one.job) for one in reversed(shown)]
-    return next(filter(None, addresses), "")
+    for one in reversed(shown):
+        if address := await clean_address(asker, experiment, one.job):
+            return address
+    return ""
 
 
 def _what(record: Mapping[str, Any], shown: Sequence[Shown]) -> list[dict[str, Any]]:

@@ -176,7 +176,7 @@ def remember(request: Request, response: Response) -> None:
     options = cookie_options(request)
     for name, values in (("theme", THEMES), ("zone", ZONES)):
         value = request.query_params.get(name)
-        if value in values:
+        if value is not None and value in values:
             response.set_cookie(f"lenswatch_{name}", value, max_age=_YEAR_SECONDS, **options)
 
 

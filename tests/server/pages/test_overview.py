@@ -1,0 +1,113 @@
+"""The overview: which cameras are in trouble, with a thousand of them and with none."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from support.api import Api
+from support.samples import JOB
+
+
+def jobs_of(streams: list[str], drift: bool = False, **parameters: Any) -> list[dict[str, Any]]:
+    values = {"distance": 0.4 if drift else 0.01, "drift_distance": 0.1} | parameters
+    return [
+        JOB | {"drift_detected": drift, "parameters": values | {"stream": stream}}
+        for stream in streams
+    ]
+
+
+def send(api: Api, experiment: dict[str, Any], jobs: list[dict[str, Any]]) -> None:
+    for start in range(0, len(jobs), 1000):
+        path = f"/experiment/{experiment['id']}/drift/batch"
+        assert api.post(path, json={"drifts": jobs[start : start + 1000]}).status_code == 200
+
+
+def heading(page: str) -> str:
+    found = re.search(r"<h1>(.*?)</h1>", page)
+    assert found
+    return found[1]
+
+
+def test_an_empty_server_says_how_to_begin(local: Api) -> None:
+    page = local.client.get("/").text
+    assert heading(page) == "No camera yet"
+    assert "curl -F input_file=@IMAGE.jpg" in page
+
+
+def test_one_camera_that_is_fine(local: Api, pier: dict[str, Any]) -> None:
+    send(local, pier, jobs_of(["reef"]))
+    assert heading(local.client.get("/").text) == "The camera is fine"
+
+
+@pytest.mark.slow
+def test_among_1005_cameras_the_one_in_trouble_comes_first(
+    local: Api, pier: dict[str, Any]
+) -> None:
+    names = [f"cam-{number:04}" for number in range(1004)]
+    send(local, pier, jobs_of(names))
+    send(local, pier, jobs_of(["zz-last"], drift=True))
+    page = local.client.get("/").text
+    assert heading(page) == "1 of 1005 in trouble"
+    assert page.count("data-camera") == 1005
+    assert page.index("zz-last") < page.index("cam-0000")
+    found = local.client.get("/", params={"q": "cam-0999"}).text
+    assert heading(found) == "1 of 1005 in trouble"
+    assert found.count('class="cell"') == 1
+
+
+def test_many_that_fall_at_once_are_one_card(local: Api, pier: dict[str, Any]) -> None:
+    send(local, pier, jobs_of([f"yard-{n}" for n in range(13)], drift=True))
+    send(local, pier, jobs_of(["other"]))
+    page = local.client.get("/").text
+    assert heading(page) == "13 of 14 in trouble"
+    assert page.count("<article") == 1
+    assert "13 cameras of pier: drift" in page
+    assert "Acknowledge all" in page
+    streams = [f"yard-{n}" for n in range(13)]
+    form = {"act": "acknowledge", "experiment": pier["id"], "stream": streams}
+    assert local.client.post("/act", data=form, follow_redirects=False).status_code == 303
+    assert heading(local.client.get("/").text) == "All 14 are fine"
+
+
+def test_card_camera_and_event_say_the_same(local: Api, pier: dict[str, Any]) -> None:
+    send(local, pier, jobs_of(["reef"], drift=True, captured_at="2001-01-01T00:00:00Z"))
+    record = local.get(f"/experiment/{pier['id']}/stream/reef").json()
+    overview = local.client.get("/").text
+    camera = local.client.get(f"/experiment/{pier['id']}?stream=reef").text
+    event = local.client.get(f"/experiment/{pier['id']}/event/{record['event']}").text
+    since = re.compile(r'since <time datetime="([^"]+)"')
+    assert record["state"] == "drift"
+    times = [since.findall(page)[0] for page in (overview, camera, event)]
+    assert len(set(times)) == 1
+    assert all("4.0 times the drift threshold" in page for page in (overview, camera, event))
+
+
+def test_the_pulse_changes_with_jobs_and_with_what_people_do(
+    local: Api, pier: dict[str, Any]
+) -> None:
+    def pulse() -> str:
+        return str(local.client.get("/pulse").json()["pulse"])
+
+    first = pulse()
+    send(local, pier, jobs_of(["reef"], drift=True))
+    second = pulse()
+    local.put(f"/experiment/{pier['id']}/stream/reef", json={"acknowledged": True})
+    assert len({first, second, pulse()}) == 3
+    assert pulse() == pulse()
+
+
+def test_a_private_experiment_is_on_no_page_of_a_stranger(ann: Api, anonymous: Api) -> None:
+    hidden = ann.experiment("hidden", public=False)
+    parameters = {"stream": "secret-cam", "distance": 0.4, "drift_distance": 0.1}
+    ann.drift(hidden, drift_detected=True, parameters=parameters)
+    event = ann.get(f"/experiment/{hidden['id']}/stream/secret-cam").json()["event"]
+    for path in ("/", "/alerts", "/storage", "/access"):
+        page = anonymous.client.get(path)
+        assert page.status_code == 200
+        assert not re.search("hidden</|secret-cam", page.text), path
+    path = f"/experiment/{hidden['id']}"
+    for tail in ("", "?stream=secret-cam", "/chart", f"/event/{event}"):
+        assert anonymous.client.get(path + tail).status_code == 404
