@@ -194,8 +194,6 @@ def _parameters(operation: Operation, components: _Components) -> list[dict[str,
         {"name": name, "in": "query", "schema": components.field(field)}
         for name, field in arguments.items()
     ]
-    if operation.returns in _REQUEST_HEADERS:
-        name, text = _REQUEST_HEADERS[str(operation.returns)]
     if isinstance(operation.returns, str) and operation.returns in _REQUEST_HEADERS:
         name, text = _REQUEST_HEADERS[operation.returns]
         found.append({"name": name, "in": "header", "schema": _TEXT, "description": text})
