@@ -60,7 +60,9 @@ function exchange(fresh) {
   const open = [...old.querySelectorAll("details")].map((node) => node.open);
   keepPictures(old, fresh);
   const node = document.importNode(fresh, true);
-  node.querySelectorAll("details").forEach((details, i) => (details.open = open[i] ?? details.open));
+  node.querySelectorAll("details").forEach((details, i) => {
+    details.open = open[i] ?? details.open;
+  });
   old.replaceWith(node);
   if (held) find(node, held)?.focus({ preventScroll: true });
 }
