@@ -1,7 +1,7 @@
 """Speed and memory of the tracking server: `make bench-server`.
 
-Prints medians and ratios measured in this run, and writes them to benchmarks/server.json. The large databases
-take some minutes to fill: `--jobs 100000` for a quicker look, `--requests 0` to leave the memory out.
+Prints medians and ratios measured in this run, and writes them to benchmarks/server.json.
+`--jobs 100000` for a quicker look, `--requests 0` to leave the memory out.
 """
 
 from __future__ import annotations
@@ -9,38 +9,32 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
-import psycopg
-from sqlalchemy import insert, make_url, text
+from sqlalchemy import select, text
 
+from benchmarks.filling import new_row, old_schema, put_jobs
+from benchmarks.ingest import measure_ingest, source_of
+from benchmarks.jobs import MINUTE, START, job
+from benchmarks.serving import new_experiment, postgres, serving
+from benchmarks.views import measure_series, measure_views
 from lenswatch.server.db.database import Database
-from lenswatch.server.db.tables import cursors, experiments
+from lenswatch.server.db.tables import experiments
 from lenswatch.server.db.upgrade import prepare
-from lenswatch.server.jobs import search, store
+from lenswatch.server.jobs import search
 from lenswatch.server.query.language import parse_query
 from lenswatch.server.values.stamps import iso
 
-MINUTE = 60_000_000
-START = 1_700_000_000_000_000
-SERVE = """
-import sys
-from pathlib import Path
-from lenswatch.config import Config, ServerConfig
-from lenswatch.server.run import serve
-serve(Config(server=ServerConfig(port=int(sys.argv[1]), database=sys.argv[2]), root=Path(".")))
-"""
+BEFORE = "c8e428f"  # the build before states, alerts and roll-ups
+CAMERAS = 1005
+SMALL, MIDDLE, LARGE, MANY = 1, 2, 3, 4  # numbers of the experiments that `fill` makes
 ARGS = {"page": 1, "page_size": 10, "order_by": "desc", "sort_by": "created_at"}
 COLUMN_FILTERS: dict[str, Callable[[int], Any]] = {
     "first page": lambda _: {},
@@ -62,55 +56,6 @@ OTHER_FILTERS = {
 }
 
 
-def job(number: int) -> dict[str, Any]:
-    """A job like those of a node, the same for the same number."""
-    share = number * 7919 % 10_007 / 10_007
-    failed = number % 50 == 7
-    return {
-        "job_status": "Failed" if failed else "Completed",
-        "model": "lenswatch@0123456789abcdef",
-        "drift_detected": not failed and share > 0.9,
-        "tags": ["pier", "night"] if number % 10 == 0 else ["pier"],
-        "parameters": {
-            "event_id": f"e{number}",
-            "stream": f"cam{number % 5}",
-            "captured_at": iso(START + number * MINUTE),
-            "image_name": f"img_{number:08d}.jpg",
-            "distance": share / 10,
-            "drift_distance": 0.09,
-            "warning_distance": 0.05,
-            "warning": share > 0.5,
-            "window": {"filled": 12, "size": 12},
-            "calibrated": True,
-        },
-    }
-
-
-def fill(database: Database, count: int) -> int:
-    """A new experiment with `count` jobs, one a minute; its number."""
-    name = uuid.uuid4().hex
-    row = {
-        "id": str(uuid.uuid4()),
-        "created_at": START,
-        "name": name,
-        "name_digest": name,
-        "public": True,
-        "permissions": [],
-    }
-    with database.write() as connection:
-        made = insert(experiments).values(row).returning(experiments.c.number)
-        experiment = int(connection.execute(made).scalar_one())
-        connection.execute(insert(cursors).values(experiment=experiment, seq=0, irregular=False))
-    for start in range(0, count, 2000):
-        batch = [
-            job(n) | {"created_at": START + n * MINUTE}
-            for n in range(start, min(start + 2000, count))
-        ]
-        with database.write() as connection:
-            store.store(connection, experiment, batch)
-    return experiment
-
-
 def page_ms(database: Database, experiment: int, query: Any, times: int) -> float:
     """Milliseconds for a page with its exact total: the median of `times`."""
     taken = []
@@ -123,14 +68,9 @@ def page_ms(database: Database, experiment: int, query: Any, times: int) -> floa
 
 
 def measure_pages(url: str, large: int) -> dict[str, Any]:
-    """Pages with 10,000 and with `large` jobs, in a database that has its schema."""
+    """Pages with 10,000 and with `large` jobs, in a database that `fill` made."""
     database = Database(url)
-    small, big = fill(database, 10_000), fill(database, large)
-    if not database.sqlite:
-        with database.engine.connect().execution_options(
-            isolation_level="AUTOCOMMIT"
-        ) as connection:
-            connection.execute(text("VACUUM ANALYZE"))
+    small, big = MIDDLE, LARGE
     results: dict[str, Any] = {}
     for name, make in COLUMN_FILTERS.items():
         few, many = (
@@ -146,72 +86,75 @@ def measure_pages(url: str, large: int) -> dict[str, Any]:
     return results
 
 
-@contextlib.contextmanager
-def serving(url: str) -> Iterator[tuple[httpx.Client, int]]:
-    """A server on `url`: a client, and the server's process id."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    address = f"http://127.0.0.1:{port}/api/latest"
-    with (
-        subprocess.Popen([sys.executable, "-c", SERVE, str(port), url]) as process,
-        httpx.Client(base_url=address, timeout=60) as client,
-    ):
-        try:
-            while not _answers(client):
-                if process.poll() is not None:
-                    raise RuntimeError(f"the server ended with {process.returncode}")
-                time.sleep(0.1)
-            yield client, process.pid
-        finally:
-            process.terminate()
+def fill(url: str, large: int) -> dict[str, float]:
+    """Fill an empty database as an older version did, and let this one migrate it.
+
+    Its experiments are SMALL with 100 jobs, MIDDLE with 10,000, LARGE, and MANY with 1,005 cameras.
+    """
+    old_schema(url)
+    database = Database(url)
+    for count, make in ((100, _old), (10_000, _old), (large, _old), (2 * CAMERAS, _of_many)):
+        with database.write() as connection:
+            experiment = new_row(connection, START)
+        put_jobs(database, experiment, count, make)
+    started = time.perf_counter()
+    prepare(url)
+    taken = time.perf_counter() - started
+    if not database.sqlite:
+        with database.engine.connect().execution_options(
+            isolation_level="AUTOCOMMIT"
+        ) as connection:
+            connection.execute(text("VACUUM ANALYZE"))
+    database.close()
+    return {"seconds": round(taken, 1)}
 
 
-def _answers(client: httpx.Client) -> bool:
-    try:
-        return client.get("/").is_success
-    except httpx.TransportError:
-        return False
+def _old(number: int) -> dict[str, Any]:
+    return job(number) | {"created_at": START + number * MINUTE}
 
 
-def new_experiment(client: httpx.Client) -> str:
-    """The path of a new experiment."""
-    answer = client.post("/experiment", json={"name": uuid.uuid4().hex}).raise_for_status()
-    return f"/experiment/{answer.json()['id']}"
+def _of_many(number: int) -> dict[str, Any]:
+    """A job of one of many cameras, of which one drifts."""
+    made = _old(number)
+    made["drift_detected"] = number % CAMERAS == 77
+    made["job_status"] = "Completed"
+    made["parameters"] |= {"stream": f"many{number % CAMERAS:04}", "warning": False}
+    return made
 
 
-def measure_ingest(url: str) -> dict[str, float]:
-    """Jobs a second, one by one and in batches, over HTTP."""
-    with serving(url) as (client, _):
-        path = f"{new_experiment(client)}/drift"
-        numbers = iter(range(10**9))
-
-        def single() -> None:
-            for _ in range(100):
-                assert client.post(path, json=job(next(numbers))).status_code == 201
-
-        def batch() -> None:
-            answer = client.post(
-                f"{path}/batch", json={"drifts": [job(next(numbers)) for _ in range(1000)]}
-            )
-            assert {result["status"] for result in answer.json()["results"]} == {201}
-
-        one, many = _rate(single, 100), _rate(batch, 1000)
-    return {
-        "single_per_s": one,
-        "batch_per_s": many,
-        "ratio": round(many / one, 1),
-        "good": many >= 15 * one,
-    }
+def measure_targets(url: str, few_url: str, large: int) -> dict[str, Any]:
+    """Series and pages of a full database, the pages beside those of one with 100 jobs."""
+    old_schema(few_url)
+    few = Database(few_url)
+    with few.write() as connection:
+        put_on = new_row(connection, START)
+    put_jobs(few, put_on, 100, _old)
+    prepare(few_url)
+    few.close()
+    with serving(url) as (client, _), serving(few_url) as (other, _):
+        until_known(client)
+        until_known(other)
+        small, big = id_of(few_url, SMALL), id_of(url, LARGE)
+        return {
+            "series": measure_series(client, big, large),
+            "views": measure_views(client, other, small, big),
+        }
 
 
-def _rate(work: Callable[[], None], size: int) -> float:
-    work()
-    taken = []
-    for _ in range(5):
-        started = time.perf_counter()
-        work()
-        taken.append(time.perf_counter() - started)
-    return round(size / statistics.median(taken), 1)
+def until_known(client: httpx.Client) -> None:
+    """Wait until the server has found the state of every stream."""
+    while client.get("/overview").json()["counts"].get("waiting", 0):
+        time.sleep(0.2)
+
+
+def id_of(url: str, number: int) -> str:
+    """The id of the experiment with a number."""
+    database = Database(url)
+    with database.read() as connection:
+        query = select(experiments.c.id).where(experiments.c.number == number)
+        found = str(connection.execute(query).scalar_one())
+    database.close()
+    return found
 
 
 def private_memory(pid: int) -> int:
@@ -247,26 +190,25 @@ def measure_memory(url: str, requests: int) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def postgres() -> Iterator[str | None]:
-    """The URL of a database of our own, if there is a PostgreSQL."""
-    address = os.environ.get(
-        "LENSWATCH_TEST_POSTGRES", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres"
-    )
-    url = make_url(address)
-    admin = url.set(drivername="postgresql").render_as_string(hide_password=False)
-    name = f"lenswatch_bench_{os.getpid()}"
-    try:
-        with psycopg.connect(admin, autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{name}"')
-    except psycopg.OperationalError:
-        print("no PostgreSQL: set LENSWATCH_TEST_POSTGRES or start one on 127.0.0.1:5432")
-        yield None
-        return
-    try:
-        yield url.set(database=name).render_as_string(hide_password=False)
-    finally:
-        with psycopg.connect(admin, autocommit=True) as connection:
-            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+def databases(kind: str, folder: str, *names: str) -> Iterator[dict[str, str] | None]:
+    """URLs of empty databases of a kind; None if there is none of that kind."""
+    with contextlib.ExitStack() as stack:
+        if kind == "sqlite":
+            yield {name: f"sqlite:///{folder}/{name}.db" for name in names}
+            return
+        urls = {name: stack.enter_context(postgres(name)) for name in names}
+        yield {name: url for name, url in urls.items() if url} or None
+
+
+def measure(urls: dict[str, str], jobs: int, earlier: Path) -> dict[str, Any]:
+    """All that is measured on one kind of database."""
+    ingest = {name: urls[name] for name in ("before", "now", "rule")}
+    return {
+        "ingest": measure_ingest(ingest, earlier),
+        "migration": fill(urls["full"], jobs),
+        "pages": measure_pages(urls["full"], jobs),
+        **measure_targets(urls["full"], urls["few"], jobs),
+    }
 
 
 def main() -> None:
@@ -274,19 +216,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=1_000_000)
     parser.add_argument("--requests", type=int, default=100_000)
+    parser.add_argument("--before", default=BEFORE, help="revision to compare ingest with")
     options = parser.parse_args()
     results: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory() as folder, postgres() as postgres_url:
-        urls = {"sqlite": f"sqlite:///{folder}/server.db", "postgresql": postgres_url}
-        for name, url in urls.items():
-            if url is None:
-                continue
-            prepare(url)
-            results[f"{name} ingest"] = measure_ingest(url)
-            results[f"{name} pages"] = measure_pages(url, options.jobs)
-            print(
-                json.dumps({key: results[key] for key in results if key.startswith(name)}, indent=1)
-            )
+    with tempfile.TemporaryDirectory() as folder, source_of(options.before) as earlier:
+        for kind in ("sqlite", "postgresql"):
+            with databases(kind, folder, "before", "now", "rule", "full", "few") as urls:
+                if urls is not None:
+                    results[kind] = measure(urls, options.jobs, earlier)
+                    print(json.dumps({kind: results[kind]}, indent=1), flush=True)
         if options.requests:
             results["memory"] = measure_memory(f"sqlite:///{folder}/memory.db", options.requests)
             print(json.dumps(results["memory"]))

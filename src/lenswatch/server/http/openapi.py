@@ -194,7 +194,7 @@ def _parameters(operation: Operation, components: _Components) -> list[dict[str,
         {"name": name, "in": "query", "schema": components.field(field)}
         for name, field in arguments.items()
     ]
-    if isinstance(operation.returns, str):
+    if isinstance(operation.returns, str) and operation.returns in _REQUEST_HEADERS:
         name, text = _REQUEST_HEADERS[operation.returns]
         found.append({"name": name, "in": "header", "schema": _TEXT, "description": text})
     return found

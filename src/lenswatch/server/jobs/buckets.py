@@ -8,9 +8,8 @@ that of its hours. Each job that it names is a mark: time of capture, number of 
 
 from __future__ import annotations
 
-import functools
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,15 +69,21 @@ def content_of(jobs: Iterable[Sequence[Any]], names: Sequence[str]) -> Content:
 
 def merged(one: Content, other: Content) -> Content:
     """Return the sum of two contents."""
-    return {
-        "verdicts": _union(one["verdicts"], other["verdicts"], _merged_verdicts),
-        "values": _union(one["values"], other["values"], _merged_values),
-    }
+    return summed((one, other))
 
 
 def summed(contents: Iterable[Content]) -> Content:
     """Return the sum of contents."""
-    return functools.reduce(merged, contents, {"verdicts": {}, "values": {}})
+    verdicts: dict[str, list[Any]] = {}
+    values: dict[str, list[Any]] = {}
+    for content in contents:
+        for letter, part in content["verdicts"].items():
+            known = verdicts.get(letter)
+            verdicts[letter] = part if known is None else _merged_verdicts(known, part)
+        for name, part in content["values"].items():
+            known = values.get(name)
+            values[name] = part if known is None else _merged_values(known, part)
+    return {"verdicts": verdicts, "values": values}
 
 
 def jobs_in(content: Content) -> int:
@@ -134,18 +139,16 @@ def _bounded(total: float) -> float:
     return max(-_MOST, min(_MOST, total))
 
 
-def _union(one: Mapping[str, Any], other: Mapping[str, Any], both: Any) -> dict[str, Any]:
-    whole = {**one, **other}
-    for name in one.keys() & other.keys():
-        whole[name] = both(one[name], other[name])
-    return whole
-
-
 def _merged_verdicts(one: list[Any], other: list[Any]) -> list[Any]:
-    first, last = min(one[1], other[1], key=_when), max(one[2], other[2], key=_when)
+    first = one[1] if one[1][:2] <= other[1][:2] else other[1]
+    last = one[2] if one[2][:2] >= other[2][:2] else other[2]
     return [one[0] + other[0], first, last]
 
 
 def _merged_values(one: list[Any], other: list[Any]) -> list[Any]:
-    extremes = min(one[2], other[2], key=_least), min(one[3], other[3], key=_most)
-    return [one[0] + other[0], _bounded(one[1] + other[1]), *extremes]
+    least, most = one[2], one[3]
+    if other[2][3] < least[3] or (other[2][3] == least[3] and other[2][:2] < least[:2]):
+        least = other[2]
+    if other[3][3] > most[3] or (other[3][3] == most[3] and other[3][:2] < most[:2]):
+        most = other[3]
+    return [one[0] + other[0], _bounded(one[1] + other[1]), least, most]

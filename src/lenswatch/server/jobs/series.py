@@ -201,10 +201,11 @@ def _rows(
     each = func.json_each if connection.dialect.name == "sqlite" else func.jsonb_array_elements_text
     kind = JSON if connection.dialect.name == "sqlite" else JSONB
     listed = each(bindparam("numbers", type_=kind)).table_valued("value", name="listed")
-    query = drawn(connection, paths).join(
-        listed, drifts.c.number == cast(listed.c.value, BigInteger)
+    # A join would make SQLite read the whole experiment: it takes tables in the order of an outer join.
+    asked = select(cast(listed.c.value, BigInteger))
+    query = drawn(connection, paths).where(
+        drifts.c.number.in_(asked), drifts.c.experiment == experiment
     )
-    query = query.where(drifts.c.experiment == experiment)
     found = connection.execute(query, {"numbers": sorted(numbers)}).mappings()
     rows = {row["number"]: row for row in found}
     known = set(chosen.numbers)

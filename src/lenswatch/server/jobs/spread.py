@@ -46,7 +46,7 @@ def spread(connection: Connection, where: ColumnElement[bool], moments: Sequence
 
     Args:
         connection: A transaction that reads.
-        where: The condition on the jobs.
+        where: The condition on the jobs, without a first moment: the index begins at one of the moments.
         moments: The moments, in microseconds since 1970.
     """
     sqlite = connection.dialect.name == "sqlite"
