@@ -66,19 +66,19 @@ def test_every_duration_has_words_of_at_most_two_units(seconds: int) -> None:
     assert len(duration(seconds, whole=True).split()) == 2
 
 
-def series(values: list[tuple[int, float, bool]], **others: Any) -> dict[str, Any]:
-    times = [stamps.iso(NOW + minute * 60_000_000) for minute, _, _ in values]
-    n = len(values)
+def series(rows: list[tuple[int, float, bool]], **others: Any) -> dict[str, Any]:
+    times = [stamps.iso(NOW + minute * 60_000_000) for minute, _, _ in rows]
+    n = len(rows)
     columns = {
         "id": [f"job-{i}" for i in range(n)],
         "created_at": times,
         "captured_at": times,
         "taken_at": times,
-        "drift": [drift for _, _, drift in values],
+        "drift": [drift for _, _, drift in rows],
         "status": ["Completed"] * n,
-        "verdict": ["drift" if drift else "clean" for _, _, drift in values],
+        "verdict": ["drift" if drift else "clean" for _, _, drift in rows],
         "image": [True] * n,
-        "distance": [value for _, value, _ in values],
+        "distance": [value for _, value, _ in rows],
         "drift_distance": [0.5] * n,
         "warning_distance": [0.4] * n,
     }

@@ -82,7 +82,7 @@ async def event(request: Request) -> Response:
         "history": history_of(record, near, deliveries, shown),
         "feedback": feedback,
         "quality": _of_stream(quality, record["stream"], record["model"]),
-        "cleaning": await _cleaning(asker, root, notes),
+        "cleaning": await _cleaning(asker, root, record["stream"] or "", notes),
         "side": request.query_params.get("view") == "side",
         "map": request.query_params.get("map") == "1",
         "may_edit": experiment in rights.edits,
@@ -223,15 +223,16 @@ def _belongs(note: Mapping[str, Any], record: Mapping[str, Any]) -> bool:
 
 
 async def _cleaning(
-    asker: Asker, root: str, notes: Sequence[Mapping[str, Any]]
+    asker: Asker, root: str, stream: str, notes: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any] | None:
     """Return the last cleaning of the camera and whether it helped."""
     cleanings = [note for note in notes if note["kind"] == "lens cleaned"]
     if not cleanings:
         return None
     last = max(cleanings, key=lambda note: str(note["begins_at"]))
-    effect = await asker.find(f"{root}/annotation/{last['id']}/effect", None)
-    return {"note": last, "effect": effect}
+    found = await asker.find(f"{root}/annotation/{last['id']}/effect", None)
+    effects = [one for one in found["streams"] if one["stream"] == stream] if found else []
+    return {"note": last, "effect": effects[0] if effects else None}
 
 
 def _of_stream(quality: Any, stream: str | None, model: str | None) -> Mapping[str, Any] | None:

@@ -184,12 +184,14 @@ def _again(request: Request, code: int) -> str | None:
 
 def here(request: Request) -> str:
     """Return the page's own address below the server's root, without what a finished action left in it."""
-    return _path(request).lstrip("/") + with_query(request, done=None, of=None, undo=None)
+    return _path(request).lstrip("/") + with_query(request)
 
 
 def with_query(request: Request, **changes: Any) -> str:
     """Return the query string of the page with these parameters changed; None removes one."""
-    kept = [(key, value) for key, value in request.query_params.multi_items() if key not in changes]
+    left_out = {*changes, "done", "of", "undo"}
+    pairs = request.query_params.multi_items()
+    kept = [(key, value) for key, value in pairs if key not in left_out]
     kept += [(key, str(value)) for key, value in changes.items() if value not in (None, "")]
     return f"?{urlencode(kept)}" if kept else "?"
 
