@@ -59,7 +59,6 @@ from lenswatch.server.jobs import (
     streams,
 )
 from lenswatch.server.jobs.gauges import JobGauges
-from lenswatch.server.jobs.state_rebuild import refresh
 from lenswatch.server.pages import account, dashboard
 from lenswatch.server.pages.rendering import refuse
 from lenswatch.server.upkeep.chores import chores
@@ -100,8 +99,6 @@ def create_app(
     work = chores(config)
     prepare(config.database_url, migrate=migrate)
     database = Database(config.database_url)
-    if migrate:
-        refresh(database)
     app = _starlette(lifespan=_lifespan)
     app.state.log = make_log(config.server.log_level)
     app.state.metrics = Metrics([JobGauges(database), AlertGauges(database)])

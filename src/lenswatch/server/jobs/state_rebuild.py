@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,7 +21,7 @@ __all__ = ["MOST", "lock", "rebuild", "refresh", "start_of"]
 
 _FEW = 200  # jobs, enough for letters, gaps and most states
 MOST = 2000  # jobs that are looked at to find since when a state holds
-_AT_ONCE = 20  # streams refreshed in one transaction
+_AT_ONCE = 100  # streams looked up together
 
 
 def rebuild(
@@ -69,21 +68,26 @@ def rebuild(
 
 
 def refresh(database: Database, stopping: threading.Event | None = None) -> None:
-    """Make the states anew that a migration left to be found."""
+    """Make the states anew that a migration left to be found.
+
+    Each has a transaction of its own, since it may take a second, for which writers wait.
+    """
     query = select(streams.c.experiment, streams.c.stream).where(streams.c.stale.is_(True))
-    while not (stopping and stopping.is_set()):
+    while True:
         with database.read() as connection:
             found = connection.execute(query.order_by(*streams.primary_key).limit(_AT_ONCE)).all()
         if not found:
             return
-        for experiment, rows in itertools.groupby(found, key=lambda row: int(row.experiment)):
+        for experiment, name in found:
+            if stopping and stopping.is_set():
+                return
             with database.write() as connection:
                 if lock(connection, experiment):
-                    _refresh(connection, experiment, [row.stream for row in rows])
+                    _refresh(connection, experiment, name)
 
 
-def _refresh(connection: Connection, experiment: int, names: Sequence[str]) -> None:
-    for name, row in read_rows(connection, experiment, names).items():
+def _refresh(connection: Connection, experiment: int, name: str) -> None:
+    for row in read_rows(connection, experiment, [name]).values():
         if row.stale:
             rebuild(connection, experiment, name, row)
 

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, select
 from lenswatch.server.db.database import Database
 from lenswatch.server.db.tables import streams
 from lenswatch.server.jobs.state_fold import Stream
-from lenswatch.server.jobs.state_rebuild import lock, refresh
+from lenswatch.server.jobs.state_rebuild import lock
 from lenswatch.server.jobs.state_rows import read_rows, write
 from lenswatch.server.jobs.state_span import Span
 from lenswatch.server.values import stamps
@@ -26,8 +26,7 @@ _AT_ONCE = 500  # streams of one transaction
 
 
 def find_silent(database: Database, stopping: threading.Event) -> None:
-    """Mark the streams that have become silent, and find states that a migration left to be found."""
-    refresh(database, stopping)
+    """Mark the streams that have become silent."""
     while not stopping.is_set():
         now = stamps.now()
         query = select(streams.c.experiment, streams.c.stream).where(streams.c.due_at <= now)

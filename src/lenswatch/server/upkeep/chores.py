@@ -10,6 +10,7 @@ from lenswatch.server.alerts.courier import Courier
 from lenswatch.server.alerts.decide import run_decisions
 from lenswatch.server.alerts.deliveries import prune
 from lenswatch.server.db.database import Database
+from lenswatch.server.jobs.state_rebuild import refresh
 from lenswatch.server.jobs.state_silence import find_silent
 from lenswatch.server.upkeep.erasing import erase_deleted
 from lenswatch.server.upkeep.expiry import expire
@@ -35,6 +36,7 @@ def chores(config: Config) -> tuple[Chore, ...]:
         Chore("silence", 2.0, find_silent),
         Chore("alerts", 0, run_decisions),
         Chore("deliveries", 0, courier.run, courier.end),
+        Chore("states", 2.0, refresh, slow=True),
         Chore("old messages", _HOUR_SECONDS, _prune, slow=True),
         Chore("running jobs", MINUTE, partial(close_running, kept), slow=True),
         Chore("expiry", MINUTE, partial(expire, kept), slow=True),
