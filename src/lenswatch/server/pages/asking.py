@@ -19,6 +19,7 @@ __all__ = ["Asker", "as_dict", "said_by", "stream_name"]
 _KEPT_HEADERS = frozenset(
     {b"authorization", b"cookie", b"host", b"origin", b"sec-fetch-site", b"user-agent"}
 )
+_AGAIN_SECONDS = "2"  # after which a request to a server without its database is worth another try
 _ABSENT = (404, 405, 501)  # of an operation or a thing that is not there
 
 
@@ -67,7 +68,8 @@ class Asker:
         if code < 400:
             return answer
         refused = answer if isinstance(answer, dict) else {}
-        raise Refusal(code, refused.get("message"), errors=refused.get("errors"))
+        again = {"Retry-After": _AGAIN_SECONDS} if code == 503 else {}
+        raise Refusal(code, refused.get("message"), errors=refused.get("errors"), headers=again)
 
     async def _run(
         self, method: str, path: str, query: dict[str, Any], body: Any

@@ -53,8 +53,10 @@ export class Chart {
     try {
       const Plotly = await plotly();
       if (!this.drawn) node.replaceChildren();
-      node.classList.toggle("one", data.panels.length === 1);
+      const before = node.classList.contains("one");
+      const grown = before !== node.classList.toggle("one", data.panels.length === 1);
       await Plotly.react(node, tracesOf(data, selected, node), layoutOf(data, node, this.key), CONFIG);
+      if (grown && this.drawn) await Plotly.Plots.resize(node);
       if (!this.drawn) this.#listen();
       this.drawn = true;
       node.setAttribute("aria-label", data.summary);

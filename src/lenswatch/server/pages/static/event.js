@@ -50,6 +50,8 @@ function step() {
     const next = links[at < 0 ? (by > 0 ? 0 : links.length - 1) : at + by];
     if (!next) return;
     event.preventDefault();
+    links[at]?.removeAttribute("aria-current"); // the next key counts from here, though the page is on its way
+    next.setAttribute("aria-current", "true");
     next.click();
   });
 }

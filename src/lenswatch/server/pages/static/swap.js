@@ -55,7 +55,7 @@ async function fetched(address) {
 
 function exchange(fresh) {
   const old = document.getElementById(fresh.id);
-  if (!old || old.outerHTML === fresh.outerHTML || isTyping(old)) return;
+  if (!old || old.isEqualNode(fresh) || isTyping(old)) return;
   const held = old.contains(document.activeElement) ? pathOf(document.activeElement) : null;
   const open = [...old.querySelectorAll("details")].map((node) => node.open);
   keepPictures(old, fresh);
