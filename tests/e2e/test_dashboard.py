@@ -475,6 +475,27 @@ def test_the_keyboard_reaches_and_steps_through_jobs(server: Server, page: Page,
     expect(page.locator("#detail h2")).to_contain_text("newest")
 
 
+@pytest.mark.parametrize(("kind", "begin"), [("PNG", b"\x89PNG"), ("SVG", b"<svg")])
+def test_the_chart_is_saved_as_a_picture(
+    server: Server, page: Page, ramp: str, kind: str, begin: bytes
+) -> None:
+    opened(page, server.page_of(ramp))
+    expect(page.locator("#plot .points path")).to_have_count(40)
+    page.get_by_text("Export", exact=True).click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name=f"Chart as {kind}").click()
+    assert download.value.path().read_bytes().startswith(begin)
+
+
+def test_a_switch_keeps_what_was_set_meanwhile(server: Server, page: Page, ramp: str) -> None:
+    opened(page, server.page_of(ramp))
+    page.get_by_role("link", name="All", exact=True).click()
+    expect(page).to_have_url(re.compile("range=all"))
+    expect(page.get_by_role("link", name="All", exact=True)).to_have_attribute("aria-current", "true")
+    page.get_by_role("link", name="UTC").click()
+    expect(page).to_have_url(re.compile("range=all.*zone=utc|zone=utc.*range=all"))
+
+
 def test_times_are_local_or_utc_by_a_switch(server: Server, page: Page, ramp: str) -> None:
     opened(page, server.page_of(ramp))
     first = rows(page).first.locator("time")

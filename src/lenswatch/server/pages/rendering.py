@@ -35,7 +35,7 @@ _HEADERS = {
             "default-src 'none'",
             "script-src 'self'",
             "style-src 'self'",
-            "img-src 'self'",
+            "img-src 'self' blob:",  # of which plotly.js makes the PNG of a chart
             "connect-src 'self'",
             "form-action 'self'",
             "base-uri 'none'",
