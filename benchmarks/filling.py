@@ -46,7 +46,7 @@ def new_row(connection: Connection, created_at: int) -> int:
     """Insert a public experiment, and return its number."""
     name = uuid.uuid4().hex
     row = {"id": str(uuid.uuid4()), "created_at": created_at, "name": name, "name_digest": name}
-    row |= {"public": True, "permissions": []}
+    row |= {"description": "A pier.", "public": True, "permissions": []}
     made = insert(experiments).values(row).returning(experiments.c.number)
     number = int(connection.execute(made).scalar_one())
     connection.execute(insert(cursors).values(experiment=number, seq=0, irregular=False))
