@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -127,7 +128,7 @@ def test_no_page_has_a_serious_fault_for_assistive_technology(
 
 
 @pytest.fixture
-def without_script(context: BrowserContext) -> Page:
+def without_script(context: BrowserContext) -> Iterator[Page]:
     assert context.browser
     plain = context.browser.new_context(java_script_enabled=False)
     page = plain.new_page()
