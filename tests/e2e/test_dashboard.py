@@ -491,7 +491,9 @@ def test_a_switch_keeps_what_was_set_meanwhile(server: Server, page: Page, ramp:
     opened(page, server.page_of(ramp))
     page.get_by_role("link", name="All", exact=True).click()
     expect(page).to_have_url(re.compile("range=all"))
-    expect(page.get_by_role("link", name="All", exact=True)).to_have_attribute("aria-current", "true")
+    expect(page.get_by_role("link", name="All", exact=True)).to_have_attribute(
+        "aria-current", "true"
+    )
     page.get_by_role("link", name="UTC").click()
     expect(page).to_have_url(re.compile("range=all.*zone=utc|zone=utc.*range=all"))
 
