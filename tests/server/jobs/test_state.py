@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 from lenswatch.server.db.tables import events, experiments, streams
 from lenswatch.server.jobs import state_rebuild
-from lenswatch.server.jobs.state_fold import fold
+from lenswatch.server.jobs.state_fold import Stream, fold
 from lenswatch.server.jobs.state_job import Cause, Seen
 from lenswatch.server.jobs.state_newest import read_newest
 from lenswatch.server.jobs.state_rows import read_rows
@@ -102,7 +102,8 @@ def test_the_state_is_what_the_whole_history_says(letters: str) -> None:
 def test_jobs_in_parts_give_the_same_state(letters: str, cuts: list[int]) -> None:
     jobs = [seen(letter, n) for n, letter in enumerate(letters, 1)]
     whole, all_ended = fold(None, jobs)
-    stream, ended = None, []
+    stream: Stream | None = None
+    ended: list[Span] = []
     bounds = [0, *sorted(cuts), len(jobs)]
     for start, stop in pairwise(bounds):
         before = dataclasses.replace(stream) if stream else None
