@@ -28,7 +28,10 @@ def watched(server: Server, name: str = "") -> Watched:
 
     def body(stream: str, minutes: float, **values: Any) -> dict[str, Any]:
         taken = now - timedelta(minutes=minutes)
-        usual = {"captured_at": taken.strftime("%Y-%m-%dT%H:%M:%SZ"), "warning": False}
+        usual: dict[str, Any] = {
+            "captured_at": taken.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "warning": False,
+        }
         return server.body(0, stream=stream, **usual | values)
 
     root = f"{server.root}/api/latest/experiment/{experiment}"
@@ -47,7 +50,7 @@ def watched(server: Server, name: str = "") -> Watched:
         ("yard-11", frozen),
         ("reef-14", waiting),
     ):
-        shown = {"score": 0.4, "drift_score": 1.4, "warning_score": 1.2} | values
+        shown: dict[str, Any] = {"score": 0.4, "drift_score": 1.4, "warning_score": 1.2} | values
         server.jobs(experiment, [body(stream, 20 - i, **shown) for i in range(20)])
     event = server.session.get(f"{root}/events", params={"stream": "reef-03"}, timeout=60).json()
     return Watched(experiment, jobs, event[0]["id"])

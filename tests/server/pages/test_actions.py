@@ -24,7 +24,7 @@ def drifting(api: Api, experiment: dict[str, Any], stream: str = "reef") -> None
     api.drift(experiment, drift_detected=True, parameters=parameters)
 
 
-def press(client: Any, headers: dict[str, str] | None = None, **fields: Any) -> Any:
+def press(client: Any, headers: Any = None, **fields: Any) -> Any:
     return client.post("/act", data=fields, headers=headers or {}, follow_redirects=False)
 
 
@@ -199,9 +199,7 @@ def test_a_form_of_another_site_is_refused(
     assert not state(root, experiment)["acknowledged_at"]
 
 
-def test_a_person_is_granted_a_level_by_e_mail(
-    ann: Api, bob: Api, anonymous: Api, issuer: Any
-) -> None:
+def test_a_person_is_granted_a_level_by_e_mail(ann: Api, bob: Api, anonymous: Api) -> None:
     experiment = ann.experiment("shared")
     headers = {"Authorization": f"Bearer {ann.token}"}
     email = bob.get("/user/self").json()["email"]
@@ -216,8 +214,8 @@ def test_a_person_is_granted_a_level_by_e_mail(
     answer = press(anonymous.client, own, **form, experiment=experiment["id"])
     assert answer.status_code == 303, answer.text
     assert bob.get(path).status_code == 200
-    page = anonymous.client.get(f"/access?experiment={experiment['id']}", headers=headers).text
-    assert email in page
+    page = anonymous.client.get(f"/access?experiment={experiment['id']}", headers=headers)
+    assert email in page.text
 
 
 def test_the_sample_job_is_one_that_pages_show(local: Api, pier: dict[str, Any]) -> None:
