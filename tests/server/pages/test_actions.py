@@ -12,6 +12,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from lenswatch.server.identity.keys import create_key
+from lenswatch.server.pages.actions import ACTS
 from support.api import Api, config_for
 from support.forms import form_token
 from support.samples import JOB
@@ -223,3 +224,24 @@ def test_the_sample_job_is_one_that_pages_show(local: Api, pier: dict[str, Any])
     page = local.client.get(f"/experiment/{pier['id']}")
     assert page.status_code == 200
     assert "1 job" in page.text
+
+
+def test_each_button_of_the_overview_leads_back_to_it(
+    local: Api, pier: dict[str, Any], about: dict[str, str]
+) -> None:
+    page = local.client.get("/").text
+    [back] = set(re.findall(r'name="back" value="([^"]*)"', page))
+    answer = local.client.post("/act", data={"act": "acknowledge", "back": back, **about})
+    assert answer.status_code == 200
+    assert answer.url.path == "/"
+    assert "reef acknowledged" in answer.text
+
+
+def test_every_action_of_a_page_is_known(local: Api, pier: dict[str, Any]) -> None:
+    drifting(local, pier)
+    event = state(local, pier)["event"]
+    paths = ["/", "/alerts", "/storage", "/access", f"/experiment/{pier['id']}?stream=reef"]
+    pages = [local.client.get(p).text for p in [*paths, f"/experiment/{pier['id']}/event/{event}"]]
+    used = {name for page in pages for name in re.findall(r'name="act" value="([^"]*)"', page)}
+    assert {"rule", "channel", "retention", "grant", "delete-experiment", "note"} <= used
+    assert used <= set(ACTS)

@@ -1,4 +1,4 @@
-"""What the forms on alerts, storage and access do."""
+"""What the forms on alerts, storage and access do, besides the buttons in `actions`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from uuid import UUID
 
 import anyio.to_thread
 
-from lenswatch.server.pages.actions import Deed, Outcome, action
+from lenswatch.server.pages.actions import Deed, Outcome, act, action
 from lenswatch.server.pages.people import entity_of
 from lenswatch.server.pages.rule_forms import rule_body, rule_fields
 from lenswatch.server.values.refusals import Refusal
 
-__all__: list[str] = []
+__all__ = ["act"]  # which knows these actions once this module is imported
 
 _MEGABYTE = 1_000_000
 _DAYS = ("jobs_days", "pictures_days", "drift_pictures_days")

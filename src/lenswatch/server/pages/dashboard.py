@@ -8,8 +8,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from lenswatch.server.pages import assets
-from lenswatch.server.pages.actions import act
 from lenswatch.server.pages.admin import access, alerts, storage
+from lenswatch.server.pages.admin_acts import act
 from lenswatch.server.pages.camera import camera, chart
 from lenswatch.server.pages.event import event
 from lenswatch.server.pages.overview import overview

@@ -63,7 +63,7 @@ def done_query(address: str, kind: str, name: str, undo: Mapping[str, str] | Non
     if undo:
         told["undo"] = json.dumps(undo, separators=(",", ":"))
     path, _, query = address.partition("?")
-    return f"{path}?{query}{'&' if query else ''}{urlencode(told)}"
+    return f"{path or '.'}?{query}{'&' if query else ''}{urlencode(told)}"
 
 
 def _fields(text: str) -> dict[str, str]:

@@ -184,7 +184,7 @@ def _again(request: Request, code: int) -> str | None:
 
 def here(request: Request) -> str:
     """Return the page's own address below the server's root, without what a finished action left in it."""
-    return _path(request).lstrip("/") + with_query(request)
+    return (_path(request).lstrip("/") + with_query(request)).removesuffix("?")
 
 
 def with_query(request: Request, **changes: Any) -> str:
