@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from lenswatch.server.jobs.state_fold import Stream, fold
 from lenswatch.server.jobs.state_job import Seen
 from lenswatch.server.jobs.state_rhythm import Rhythm, due_after, longest_wait
-from lenswatch.server.jobs.state_silence import find_silent
+from lenswatch.server.jobs.state_silence import find_silent, postpone
 from lenswatch.server.values import stamps
 from support.samples import JOB
 
@@ -188,6 +188,21 @@ def test_a_stream_becomes_silent_and_comes_back(local: Any, pier: Any, at: Any) 
         ("drift", None),
         ("silent", back["last_at"]),
     ]
+
+
+def test_time_without_a_server_is_no_silence(local: Any, pier: Any, at: Any) -> None:
+    for n in range(8):
+        send(local, pier, at, n * 10)
+    at(80)
+    ended = stamps.now()
+    at(280)
+    with local.client.app.state.services.database.write() as connection:
+        postpone(connection, ended)
+    look(local)
+    assert state(local, pier)["state"] == "clean"
+    at(301)
+    look(local)
+    assert state(local, pier)["state"] == "silent"
 
 
 def test_an_interval_that_is_set_decides(local: Any, pier: Any, at: Any) -> None:

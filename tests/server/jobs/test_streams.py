@@ -174,3 +174,9 @@ def test_the_newest_picture_of_a_stream_is_known(local: Any, pier: Any) -> None:
     assert streams(local, pier)[0]["picture"] == records[0]["id"]
     local.delete(f"{path}/{records[0]['id']}")
     assert streams(local, pier)[0]["picture"] is None
+
+
+def test_a_name_with_a_null_character_names_nothing(local: Any, pier: Any) -> None:
+    path = f"/experiment/{pier['id']}/stream/%00"
+    assert local.get(path).status_code == 404
+    assert local.put(path, json={"title": "x"}).status_code == 404

@@ -7,8 +7,10 @@ import threading
 import pytest
 
 from lenswatch.server.db.database import Database
+from lenswatch.server.db.tables import leases
 from lenswatch.server.http.logs import make_log
 from lenswatch.server.upkeep.service import Chore, Upkeep, hold
+from lenswatch.server.values import stamps
 from support.waiting import until
 
 
@@ -40,6 +42,35 @@ def test_one_of_two_runs_a_chore_and_the_other_goes_on_when_it_stops(database: D
     both["one"].stop()
     until(lambda: runs["two"] > 0)
     both["two"].stop()
+    database.close()
+
+
+def test_a_chore_is_told_since_when_nobody_worked(database: Database) -> None:
+    told: list[int] = []
+    done: list[bool] = []
+
+    def chore() -> Chore:
+        return Chore(
+            "count",
+            0,
+            lambda _database, _stopping: done.append(True),
+            after_absence=lambda _connection, ended: told.append(ended),
+        )
+
+    with database.write() as connection:
+        connection.execute(leases.delete())
+    first = Upkeep(database, [chore()], make_log("warning"))
+    first.start()
+    until(lambda: bool(done))
+    before = stamps.now()
+    first.stop()
+    after = stamps.now()
+    assert not told, "nobody had worked before"
+    second = Upkeep(database, [chore()], make_log("warning"))
+    second.start()
+    until(lambda: bool(told))
+    second.stop()
+    assert before <= told[0] <= after
     database.close()
 
 

@@ -69,6 +69,9 @@ class QuietBody(bodies.Body):
             raise ValidationError("The quiet hours end when they begin.", "ends")
 
 
+LEAST_REMIND_SECONDS = 60
+
+
 def _seconds(default: float, most: int, text: str) -> fields.Float:
     return fields.Float(
         load_default=default, validate=validate.Range(0, most), metadata={"description": text}
@@ -104,6 +107,11 @@ class RuleBody(bodies.Body):
     def _is_stream(self, value: str | None, **_: Any) -> None:
         if value and not STREAM.match(value):
             raise ValidationError(f"Not the name of a stream: {STREAM_RULE}.")
+
+    @validates("remind_seconds")
+    def _is_no_flood(self, value: float, **_: Any) -> None:
+        if 0 < value < LEAST_REMIND_SECONDS:
+            raise ValidationError(f"Must be 0 for none, or at least {LEAST_REMIND_SECONDS}.")
 
     @validates_schema
     def _fits(self, data: Mapping[str, Any], **_: Any) -> None:

@@ -71,6 +71,8 @@ def _route(path: str, methods: dict[str, Operation]) -> Route:
 
 async def _execute(operation: Operation, request: Request) -> Response:
     services: Services = request.app.state.services
+    if "\0" in request.scope["path"]:  # PostgreSQL stores no such text, so nothing is there
+        raise Refusal(404, "Not found.")
     identity = await identify(services, request, operation.who)
     limit = services.max_body_bytes
     if operation.searches:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, update
 
 from lenswatch.server.db.database import Database
 from lenswatch.server.db.tables import streams
@@ -20,7 +20,7 @@ from lenswatch.server.jobs.state_rows import read_rows, write
 from lenswatch.server.jobs.state_span import Span
 from lenswatch.server.values import stamps
 
-__all__ = ["find_silent", "silent"]
+__all__ = ["find_silent", "postpone", "silent"]
 
 _AT_ONCE = 500  # streams of one transaction
 
@@ -38,6 +38,14 @@ def find_silent(database: Database, stopping: threading.Event) -> None:
                     _mark(connection, experiment, [row.stream for row in rows], now)
         if len(due) < _AT_ONCE:
             return
+
+
+def postpone(connection: Connection, ended: int) -> None:
+    """Leave out the time since `ended`, in which no server could receive anything."""
+    away = stamps.now() - ended
+    if away > 0:
+        due = streams.c.due_at.is_not(None)
+        connection.execute(update(streams).where(due).values(due_at=streams.c.due_at + away))
 
 
 def silent(stream: Stream) -> Stream:

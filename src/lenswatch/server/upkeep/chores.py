@@ -11,7 +11,7 @@ from lenswatch.server.alerts.decide import run_decisions
 from lenswatch.server.alerts.deliveries import prune
 from lenswatch.server.db.database import Database
 from lenswatch.server.jobs.state_rebuild import refresh
-from lenswatch.server.jobs.state_silence import find_silent
+from lenswatch.server.jobs.state_silence import find_silent, postpone
 from lenswatch.server.upkeep.erasing import erase_deleted
 from lenswatch.server.upkeep.expiry import expire
 from lenswatch.server.upkeep.service import Chore
@@ -33,7 +33,7 @@ def chores(config: Config) -> tuple[Chore, ...]:
     """
     courier, kept = Courier(config), config.server.retention
     return (
-        Chore("silence", 2.0, find_silent),
+        Chore("silence", 2.0, find_silent, after_absence=postpone),
         Chore("alerts", 0, run_decisions),
         Chore("deliveries", 0, courier.run, courier.end),
         Chore("states", 2.0, refresh, slow=True),

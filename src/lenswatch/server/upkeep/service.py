@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
-from sqlalchemy import Connection, delete, or_, select
+from sqlalchemy import Connection, or_, select, update
 
 from lenswatch.server.db.database import Database, Outage, insert_into
 from lenswatch.server.db.tables import leases
@@ -36,6 +36,10 @@ def _nothing() -> None:
     """End at once."""
 
 
+def _stay(_connection: Connection, _ended: int) -> None:
+    """Change nothing."""
+
+
 @dataclass(frozen=True)
 class Chore:
     """Something that happens by itself.
@@ -47,6 +51,8 @@ class Chore:
             `LEASE_SECONDS`, and look at the event that says stop.
         end: Waits for what `run` has begun in other threads, when the process ends.
         slow: It may take seconds.
+        after_absence: Is called with the moment at which the last process stopped to run chores, before
+            this one begins.
     """
 
     name: str
@@ -54,6 +60,7 @@ class Chore:
     run: Callable[[Database, threading.Event], bool | None]
     end: Callable[[], None] = _nothing
     slow: bool = False
+    after_absence: Callable[[Connection, int], None] = _stay
 
 
 class Upkeep:
@@ -121,7 +128,8 @@ class _Runner:
             contextlib.suppress(Exception),
             self.database.write() as connection,
         ):  # else it runs out
-            connection.execute(delete(leases).where(leases.c.holder == self.holder))
+            mine = leases.c.holder == self.holder
+            connection.execute(update(leases).where(mine).values(until=stamps.now()))
 
     def _run_due(self) -> None:
         for chore in self.chores:
@@ -140,9 +148,16 @@ class _Runner:
             if _is_taken(connection, self.name, self.holder):
                 return False
         with self.database.write() as connection:
+            ended = _ended(connection, self.name)
             held = hold(connection, self.name, self.holder)
+            if held and ended is not None:
+                self._after_absence(connection, ended)
         self._held_until = asked + LEASE_SECONDS if held else 0.0
         return held
+
+    def _after_absence(self, connection: Connection, ended: int) -> None:
+        for chore in self.chores:
+            chore.after_absence(connection, ended)
 
     def _run(self, chore: Chore) -> bool:
         """Run a chore, and return whether it should go on soon."""
@@ -163,6 +178,12 @@ def hold(connection: Connection, name: str, holder: str, seconds: float = LEASE_
     free = or_(leases.c.holder == holder, leases.c.until < now)
     take = take.on_conflict_do_update(index_elements=["name"], set_=values, where=free)
     return connection.execute(take.returning(leases.c.name)).first() is not None
+
+
+def _ended(connection: Connection, name: str) -> int | None:
+    """Return when a lease ended that nobody has now, else None."""
+    query = select(leases.c.until).where(leases.c.name == name, leases.c.until < stamps.now())
+    return connection.execute(query).scalar()
 
 
 def _is_taken(connection: Connection, name: str, holder: str) -> bool:
