@@ -253,7 +253,15 @@ PARAMETERS = {
     "GET /experiment/E/series": (
         *("stream", "limit", "before", "from", "to", "points", "values", "x", "y"),
     ),
+    "GET /overview": ("state", "q", "limit", "after", "experiment"),
+    "GET /experiment/E/streams": ("state", "q", "limit", "after"),
+    "GET /experiment/E/events": ("stream", "kind", "to", "open", "limit", "after", "from"),
+    "GET /experiment/E/export": ("format", "stream", "status", "drift", "tags", "from", "to"),
+    "GET /experiment/E/annotation": ("stream", "kind", "from", "to", "limit"),
+    "GET /experiment/E/quality": ("stream", "from", "to"),
+    "GET /experiment/E/deliveries": ("state", "channel", "event", "stream", "limit", "before"),
 }
+WORDS = ("stream", "q", "after", "tags")  # any text may be asked for
 
 
 def test_every_operation_with_a_query_string_is_attacked(local: Any) -> None:
@@ -261,7 +269,7 @@ def test_every_operation_with_a_query_string_is_attacked(local: Any) -> None:
     for path, methods in local.get("/specification.json").json()["paths"].items():
         for method, operation in methods.items():
             names = [p["name"] for p in operation.get("parameters", ()) if p["in"] == "query"]
-            if names:
+            if names and path.count("{") <= 1:
                 found[f"{method.upper()} {path.replace('{experiment_id}', 'E')}"] = tuple(names)
     assert found == PARAMETERS
 
@@ -272,14 +280,14 @@ def test_bytes_in_a_query_string_break_nothing(local: Any, pier: Any, operation:
     for text in ("%00", "a%00", "%ed%a0%80", "%ff", "%", "%u0000", "%ef%bb%bf", "%0d%0a"):
         for name in PARAMETERS[operation]:
             answer = local(method, f"{path}?{name}={text}")
-            codes = (200, 422) if name == "stream" else (422,)
+            codes = (200, 422) if name in WORDS else (422,)
             assert answer.status_code in codes, (name, text, answer.text)
         assert local(method, f"{path}?{text}={text}&{text}").status_code == 200
 
 
 def test_names_of_files_that_do_not_exist_are_not_kept(local: Any) -> None:
     caches = [one for one in vars(assets).values() if hasattr(one, "cache_info")]
-    assert local.client.get("/static/x/overview.js").status_code == 200
+    assert local.client.get("/static/x/watch.js").status_code == 200
     before = [one.cache_info().currsize for one in caches]
     for number in range(5):
         assert local.client.get(f"/static/x/{number}" + "x" * 10_000).status_code == 404

@@ -91,8 +91,10 @@ class _Components:
     def _object(self, schema: Schema) -> dict[str, Any]:
         described: dict[str, Any] = {"type": "object", "description": _summary(schema)}
         if schema.fields:
-            described["properties"] = {n: self.field(f) for n, f in schema.fields.items()}
-        if required := [name for name, field in schema.fields.items() if field.required]:
+            described["properties"] = {
+                f.data_key or n: self.field(f) for n, f in schema.fields.items()
+            }
+        if required := [f.data_key or n for n, f in schema.fields.items() if f.required]:
             described["required"] = required
         if isinstance(schema, Body):
             described["additionalProperties"] = False
@@ -191,7 +193,7 @@ def _parameters(operation: Operation, components: _Components) -> list[dict[str,
     ]
     arguments = operation.args.fields if operation.args else {}
     found += [
-        {"name": name, "in": "query", "schema": components.field(field)}
+        {"name": field.data_key or name, "in": "query", "schema": components.field(field)}
         for name, field in arguments.items()
     ]
     if isinstance(operation.returns, str) and operation.returns in _REQUEST_HEADERS:
