@@ -180,7 +180,10 @@ def test_a_rule_is_made_and_tells_what_it_would_have_sent(
     expect(page.get_by_text("No rule yet")).to_be_visible()
 
 
-def test_an_experiment_is_made_renamed_published_and_deleted(server: Server, page: Page) -> None:
+def test_an_experiment_is_made_renamed_published_and_deleted(
+    server: Server, any_page: Page
+) -> None:
+    page = any_page  # whose console tells of the refused grant
     page.goto(f"{server.root}/access")
     page.get_by_text("New experiment").click()
     page.get_by_role("textbox", name="Name").first.fill("Harbour wall")

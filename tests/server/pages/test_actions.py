@@ -135,10 +135,10 @@ def test_a_crafted_address_can_only_offer_to_take_something_back(
     local: Api, about: dict[str, str]
 ) -> None:
     undo = f'{{"act":"delete-experiment","experiment":"{about["experiment"]}"}}'
-    page = local.client.get("/", params={"done": "mute", "of": "reef", "undo": undo}).text
+    page = local.client.get("/", params={"done": "mute", "about": "reef", "undo": undo}).text
     assert "reef muted" in page
     assert "delete-experiment" not in page
-    said = {"done": "<b>Pay here</b>", "of": "<b>x</b>"}
+    said = {"done": "<b>Pay here</b>", "about": "<b>x</b>"}
     assert "Pay here" not in local.client.get("/", params=said).text
 
 

@@ -53,13 +53,13 @@ def done_of(request: Request) -> Done | None:
     kind = query.get("done", "")
     if kind not in DONE:
         return None
-    name = query.get("of", "")[:_LONGEST]
+    name = query.get("about", "")[:_LONGEST]
     return Done(DONE[kind].format(name or "It"), _fields(query.get("undo", "")))
 
 
 def done_query(address: str, kind: str, name: str, undo: Mapping[str, str] | None = None) -> str:
     """Return `address` with what was done added to its query."""
-    told = {"done": kind, "of": name[:_LONGEST]}
+    told = {"done": kind, "about": name[:_LONGEST]}
     if undo:
         told["undo"] = json.dumps(undo, separators=(",", ":"))
     path, _, query = address.partition("?")

@@ -189,7 +189,7 @@ def here(request: Request) -> str:
 
 def with_query(request: Request, **changes: Any) -> str:
     """Return the query string of the page with these parameters changed; None removes one."""
-    left_out = {*changes, "done", "of", "undo"}
+    left_out = {*changes, "done", "about", "undo"}
     pairs = request.query_params.multi_items()
     kept = [(key, value) for key, value in pairs if key not in left_out]
     kept += [(key, str(value)) for key, value in changes.items() if value not in (None, "")]
@@ -198,7 +198,7 @@ def with_query(request: Request, **changes: Any) -> str:
 
 def kept_fields(request: Request, names: Collection[str]) -> Markup:
     """Return hidden fields that keep what the address sets, all but `names`, when a form is sent."""
-    left_out = {*names, "done", "of", "undo"}
+    left_out = {*names, "done", "about", "undo"}
     field = Markup('<input type="hidden" name="{}" value="{}">')
     pairs = [pair for pair in request.query_params.multi_items() if pair[0] not in left_out]
     return Markup("").join(field.format(*pair) for pair in pairs)

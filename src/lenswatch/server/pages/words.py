@@ -43,6 +43,7 @@ ACTION_TIPS = {
     "true drift": "The lens or the picture was really bad. Counts in how often alarms are right.",
     "retire": "This camera is not expected any more: it is never called silent, and leaves the lists.",
 }
+_LARGEST = 1e300
 _SURE_TIMES, _VERY_SURE_TIMES, _IN_A_ROW = 2.0, 4.0, 5
 
 
@@ -72,7 +73,9 @@ def aligned(value: Any, places: int) -> str:
 
 def is_number(value: Any) -> bool:
     """Return whether `value` is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) < _LARGEST  # a whole number may be too large for the arithmetic of all others
 
 
 def counted(count: int, noun: str, many: str = "") -> str:

@@ -24,7 +24,7 @@ export function startPage() {
 function forgetDone() {
   const address = new URL(location.href);
   if (!address.searchParams.has("done")) return;
-  for (const name of ["done", "of", "undo"]) address.searchParams.delete(name);
+  for (const name of ["done", "about", "undo"]) address.searchParams.delete(name);
   history.replaceState(null, "", address);
   setTimeout(() => document.getElementById("done")?.remove(), DONE_MS);
 }
