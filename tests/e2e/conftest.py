@@ -78,7 +78,8 @@ def context() -> Iterator[BrowserContext]:
 
 @pytest.fixture
 def any_page(context: BrowserContext) -> Iterator[Page]:
-    """A page whose console may say anything."""
+    """A page whose console may say anything, in a browser that remembers nothing of pages before."""
+    context.clear_cookies()
     page = context.new_page()
     yield page
     page.close()

@@ -21,6 +21,7 @@ from lenswatch.server.pages.callers import rights_of
 from lenswatch.server.pages.cards import clean_address, image_address
 from lenswatch.server.pages.done import done_of
 from lenswatch.server.pages.figure import chart_of
+from lenswatch.server.pages.job import job_of
 from lenswatch.server.pages.lanes import Lanes, lanes_of
 from lenswatch.server.pages.look import Look, look_of
 from lenswatch.server.pages.parameters import paths_of, shown_parameters
@@ -113,7 +114,10 @@ async def chart(request: Request) -> Response:
         _compared(asker, root, view, axes, request.query_params.get("compare", "")),
     )
     lanes = _lanes(view, points, events, notes)
-    drawn = await anyio.to_thread.run_sync(chart_of, points, other, axes, lanes, view.look)
+    provisional = await _provisional(asker, root, points)
+    drawn = await anyio.to_thread.run_sync(
+        chart_of, points, other, axes, lanes, view.look, provisional
+    )
     return JSONResponse(drawn, headers={"Cache-Control": "no-cache"})
 
 
@@ -174,6 +178,13 @@ async def _compared(
     span = Range(start - shift, end - shift, "")
     moved = await _points(asker, root, replace(view, span=span), axes)
     return f"a {wanted} before", shift, moved
+
+
+async def _provisional(asker: Asker, root: str, points: Sequence[Point]) -> bool:
+    """Return whether the newest job says that its thresholds are provisional."""
+    newest = next((p.job.id for p in reversed(points) if p.job.id), "")
+    record = await asker.find(f"{root}/drift/{newest}", None) if newest else None
+    return record is not None and job_of(record).parameters.get("calibrated") is False
 
 
 async def _events(asker: Asker, root: str, view: _View) -> list[dict[str, Any]]:

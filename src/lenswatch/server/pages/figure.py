@@ -18,7 +18,12 @@ _TITLES = {"score": "Lens score", "distance": "Distance"}
 
 
 def chart_of(
-    points: Sequence[Point], other: Other | None, axes: Axes, lanes: Lanes, look: Look
+    points: Sequence[Point],
+    other: Other | None,
+    axes: Axes,
+    lanes: Lanes,
+    look: Look,
+    provisional: bool = False,
 ) -> dict[str, Any]:
     """Return the chart of these points.
 
@@ -28,6 +33,7 @@ def chart_of(
         axes: What is drawn against what.
         lanes: Events and notes.
         look: How times are written.
+        provisional: True if the newest thresholds are not calibrated.
     """
 
     def clock(moment: int) -> str:
@@ -36,6 +42,9 @@ def chart_of(
     shown = [path for path in axes.shown if axes.y or _has(points, path)] or ["distance"]
     over_time = axes.x == TIME
     panels = [_panel(points, path, axes, clock) for path in shown]
+    for threshold in (panel[name] for panel in panels for name in ("drift", "warning")):
+        if threshold and provisional:
+            threshold["label"] += " (provisional)"
     if other is not None:
         for panel, path in zip(panels, shown, strict=True):
             panel["other"] = _values(other[2], path, axes, lambda m: clock(m + other[1]))
@@ -140,11 +149,10 @@ def _threshold(
         if i in (0, len(found) - 1) or value != found[i - 1][1]
     ]
     last = steps[-1][1]
-    provisional = found[-1][0].job.parameters.get("calibrated") is False
     return {
         "x": [clock(p.taken) for p, _ in steps],
         "y": [value for _, value in steps],
-        "label": f"{name} {number(last)}{' (provisional)' if provisional else ''}",
+        "label": f"{name} {number(last)}",
         "last": last,
     }
 
