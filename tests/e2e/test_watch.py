@@ -69,6 +69,7 @@ def test_the_six_questions_are_answered_by_keyboard_alone(
     page.keyboard.press("?")
     expect(page.get_by_role("heading", name="Keys")).to_be_visible()
     page.keyboard.press("Escape")
+    expect(page.get_by_role("heading", name="Keys")).to_be_hidden()
     page.keyboard.press("/")
     page.keyboard.type("reef-03")
     expect(page).to_have_url(re.compile("q=reef-03"))

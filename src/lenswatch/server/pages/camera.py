@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 import anyio.to_thread
+from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -28,7 +29,15 @@ from lenswatch.server.pages.parameters import paths_of, shown_parameters
 from lenswatch.server.pages.points import Point, points_of, sketch
 from lenswatch.server.pages.ranges import PRESETS, Range, range_of
 from lenswatch.server.pages.rendering import page, with_query
-from lenswatch.server.pages.rows import Filters, Row, beside, filters_of, read_rows, row_of
+from lenswatch.server.pages.rows import (
+    Filters,
+    Row,
+    beside,
+    filters_of,
+    newest_row,
+    read_rows,
+    row_of,
+)
 from lenswatch.server.pages.words import decimals, name_of
 from lenswatch.server.values import stamps
 from lenswatch.server.values.refusals import Refusal, not_found
@@ -221,7 +230,9 @@ def _table(request: Request, view: _View, filters: Filters, job_id: str) -> dict
     stream = view.name if view.chosen else None
     with services.database.read() as connection:
         rows, older = read_rows(connection, experiment, stream, view.span, filters)
-        picked = row_of(connection, experiment, job_id) if job_id else _newest(rows, view)
+        picked = (
+            row_of(connection, experiment, job_id) if job_id else _newest(connection, rows, view)
+        )
         before, after = beside(connection, experiment, picked) if picked else (None, None)
     return {
         "rows": rows,
@@ -272,11 +283,12 @@ def _export(view: _View, filters: Filters, kind: str) -> str:
     return f"?{urlencode(wanted)}"
 
 
-def _newest(rows: Sequence[Row], view: _View) -> Row | None:
-    """Return the job that the panel shows by itself: the newest of the charted camera."""
-    own = [row for row in rows if row.job.stream == view.name]
-    on_time = [row for row in own if not row.job.late]
-    return next(iter([*on_time, *own, *rows]), None)
+def _newest(connection: Connection, rows: Sequence[Row], view: _View) -> Row | None:
+    """Return the job that the panel shows by itself: that of the camera's state, if it is shown."""
+    newest = newest_row(connection, str(view.experiment["id"]), view.name or "")
+    if newest is not None and view.span.contains(newest.taken):
+        return newest
+    return rows[0] if rows else None
 
 
 def _uuid(text: str) -> str:

@@ -57,6 +57,7 @@ class Job:
     arrived: int
     distance: Statistic
     score: Statistic
+    late: bool  # older than the newest picture of its camera when it came
 
     @property
     def id(self) -> str:
@@ -68,11 +69,6 @@ class Job:
         """The stream's name, "" for none."""
         found = self.parameters.get("stream")
         return found if isinstance(found, str) else ""
-
-    @property
-    def late(self) -> bool:
-        """True if the node says that the picture came late."""
-        return self.parameters.get("late") is True
 
     @property
     def ratio(self) -> float | None:
@@ -116,8 +112,8 @@ class Job:
         return explained(self)
 
 
-def job_of(record: Mapping[str, Any]) -> Job:
-    """Return a drift record as a job."""
+def job_of(record: Mapping[str, Any], *, late: bool = False) -> Job:
+    """Return a drift record as a job; `late` if the server, or the node, says that it is."""
     values = as_dict(record.get("parameters"))
     statistics = [
         Statistic(name, *(_known(values.get(key)) for key in keys)) for name, *keys in STATISTICS
@@ -131,6 +127,7 @@ def job_of(record: Mapping[str, Any]) -> Job:
         arrived if taken is None else taken,
         arrived,
         *statistics,
+        late or values.get("late") is True,
     )
 
 
@@ -215,7 +212,7 @@ def explained(job: Job) -> list[str]:
         first, second = second, first
     noticed, window = _noticed(job), _window(p)
     parts = [frozen, noticed, _compared(first), _compared(second), window, _alarm(job)]
-    return [*filter(None, parts), *_of_time(p), *calibration_notes(p), *_missing(p)]
+    return [*filter(None, parts), *_of_time(job), *calibration_notes(p), *_missing(p)]
 
 
 def calibration_notes(p: Mapping[str, Any]) -> list[str]:
@@ -254,15 +251,15 @@ def _noticed(job: Job) -> str:
     return f"Look at the picture: {', '.join(names)}."
 
 
-def _of_time(p: Mapping[str, Any]) -> list[str]:
-    shown = p.get("camera_time")
+def _of_time(job: Job) -> list[str]:
+    shown = job.parameters.get("camera_time")
     moment = stamps.microseconds(shown) if isinstance(shown, str) else None
     late = "The picture came late: it was judged by itself, and the camera's state is not changed."
     clock = moment is not None and (
         f"The camera's clock showed {stamps.iso(moment)[:19].replace('T', ' ')} UTC;"
         " the time of arrival is used instead."
     )
-    return [text for text in (p.get("late") is True and late, clock) if text]
+    return [text for text in (job.late and late, clock) if text]
 
 
 def _alarm(job: Job) -> str:

@@ -8,12 +8,12 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, literal, or_, select
 
-from lenswatch.server.db.tables import drift_tags, drifts, experiments, pictures
+from lenswatch.server.db.tables import drift_tags, drifts, experiments, pictures, streams
 from lenswatch.server.jobs import store
 from lenswatch.server.pages.job import Job, job_of
 from lenswatch.server.pages.ranges import Range
 
-__all__ = ["Filters", "Row", "beside", "filters_of", "read_rows", "row_of"]
+__all__ = ["Filters", "Row", "beside", "filters_of", "newest_row", "read_rows", "row_of"]
 
 PAGE = 25
 
@@ -91,6 +91,18 @@ def row_of(connection: Connection, experiment: str, job: str) -> Row | None:
     return _row(found) if found else None
 
 
+def newest_row(connection: Connection, experiment: str, stream: str) -> Row | None:
+    """Return the job that makes the state of a stream; None if it is late, deleted, or there is none."""
+    last = (
+        select(streams.c.last_job)
+        .join(experiments, experiments.c.number == streams.c.experiment)
+        .where(experiments.c.id == experiment, streams.c.stream == stream)
+    )
+    query = _of(experiment, None).where(drifts.c.number == last.scalar_subquery())
+    found = connection.execute(query).mappings().first()
+    return _row(found) if found else None
+
+
 def beside(connection: Connection, experiment: str, row: Row) -> tuple[str | None, str | None]:
     """Return the ids of the jobs before and after one in its stream, by time of capture."""
     base = _of(experiment, row.job.stream)
@@ -150,4 +162,6 @@ def _newer(taken: int, number: int) -> ColumnElement[bool]:
 
 
 def _row(row: Mapping[Any, Any]) -> Row:
-    return Row(job_of(store.record(row)), row["number"], row["taken_at"], row["picture"])
+    return Row(
+        job_of(store.record(row), late=row["late"]), row["number"], row["taken_at"], row["picture"]
+    )
