@@ -155,7 +155,7 @@ def test_no_part_of_a_cell_begins_a_formula(text: str) -> None:
 
 
 def begins_a_formula(cell: str) -> bool:
-    """Whether a spreadsheet that separates cells by commas, semicolons or tabs could see a formula."""
+    """Return True if a spreadsheet could see a formula, with commas, semicolons or tabs between cells."""
     parts = cell.replace("\t", ";").replace("\n", ";").replace("\r", ";").split(";")
     return cell.startswith(("\t", "\r")) or any(p.startswith(tuple("=+-@\uff1d")) for p in parts)
 
