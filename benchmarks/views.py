@@ -1,4 +1,4 @@
-"""What a viewer waits for: pages as HTML, charts in Chromium, a new job on an open page, any series."""
+"""The waits of a viewer: pages as HTML, charts in Chromium, a new job on an open page, any series."""
 
 from __future__ import annotations
 

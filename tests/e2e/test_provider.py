@@ -119,7 +119,7 @@ def log_in(page: Page, server: str, subject: str) -> None:
 
 
 def log_out(context: BrowserContext, server: str) -> None:
-    """The same, on another page."""
+    """Log out on a page of its own."""
     other = context.new_page()
     other.goto(f"{server}/")
     other.get_by_role("button", name="Log out").click()

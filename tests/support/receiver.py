@@ -32,7 +32,7 @@ class Received:
 
 @dataclass
 class Receiver:
-    """What arrived, and how it is answered."""
+    """Requests that arrived, and their answers."""
 
     port: int = 0
     requests: list[Received] = field(default_factory=list)

@@ -163,7 +163,7 @@ class AlertsConfig:
 
 @dataclass(frozen=True)
 class RetentionConfig:
-    """What the tracking server deletes by itself, where an experiment does not say otherwise. 0: nothing."""
+    """Deletion by the tracking server itself, where an experiment does not say otherwise. 0: nothing."""
 
     jobs_days: Days = 0.0  # since a job arrived
     jobs_bytes: NotNegative = 0  # of an experiment's jobs; the oldest go first

@@ -1,4 +1,4 @@
-"""What a rule would have sent, from the events that are kept."""
+"""Messages that a rule would have sent, from the events that are kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people and programs say about events and about jobs."""
+"""Verdicts of people and programs on events and jobs."""
 
 from __future__ import annotations
 

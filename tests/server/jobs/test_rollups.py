@@ -108,7 +108,7 @@ def play(connection: Connection, experiment: int, steps: Any) -> tuple[list[dict
 
 
 def summed_up(jobs: list[dict[str, Any]]) -> dict[Any, Any]:
-    """What the roll-ups should tell, by stream, width and begin."""
+    """Return the sums that the roll-ups should have, by stream, width and begin."""
     found: dict[Any, Any] = {}
     for width in (3600, 86_400):
         for job in jobs:
@@ -144,7 +144,7 @@ def told_by(jobs: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def kept(connection: Connection, experiment: int, *, expired: bool) -> dict[Any, Any]:
-    """What the roll-ups tell."""
+    """Return the sums that the roll-ups have."""
     here = (rollups.c.experiment == experiment) & rollups.c.expired.is_(expired)
     rows = connection.execute(select(rollups).where(here)).all()
     return {(row.stream, row.width, row.begin): as_told(row.content) for row in rows}

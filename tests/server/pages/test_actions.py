@@ -1,4 +1,4 @@
-"""What the buttons of pages do, and who may press them."""
+"""The buttons of pages, and who may press them."""
 
 from __future__ import annotations
 

@@ -141,7 +141,7 @@ class Message:
 
     @property
     def lines(self) -> list[str]:
-        """What follows the title, as plain text."""
+        """The text below the title, plain."""
         if not self.statements:
             return ["Nothing is wrong. Somebody pressed the test button."]
         if len(self.statements) == 1:

@@ -1,4 +1,4 @@
-"""What a rule would have sent: the same decisions, on the events that are kept.
+"""Messages that a rule would have sent: the same decisions, on the events that are kept.
 
 Events are spans of trouble. So what happened within one is not known: a rule on N of M verdicts is taken to
 begin when the event does, if that has N jobs. Warnings, lost jobs and what people muted leave no events.

@@ -142,7 +142,7 @@ class RuleRecord(Record):
 
 
 class PreviewRecord(Record):
-    """What a rule would have sent. `unknown` names kinds of which no events are kept."""
+    """Messages that a rule would have sent. `unknown` names kinds of which no events are kept."""
 
     days = Count()
     messages = Count()

@@ -34,7 +34,7 @@ class Alarm:
 
 
 class Label(NamedTuple):
-    """What one picture really shows. There may be a million of them, so they are made quickly."""
+    """The truth about one picture. There may be a million of them, so they are made quickly."""
 
     stream: str
     model: str

@@ -79,7 +79,7 @@ class Importer:
 
     @property
     def notes(self) -> Counter[str]:
-        """What was changed on the way, and in how many records."""
+        """Changes that were made on the way, each with its number of records."""
         return self.reader.notes
 
     def take_experiment(self, item: Item) -> int | None:

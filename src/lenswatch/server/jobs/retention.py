@@ -30,7 +30,7 @@ _NAMES = ("jobs_days", "jobs_bytes", "pictures_days", "drift_pictures_days", "pi
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """What is in force for an experiment. 0: no limit.
+    """The limits in force for an experiment. 0: no limit.
 
     Attributes:
         jobs_days: Age at which jobs are deleted with their pictures, since they arrived.

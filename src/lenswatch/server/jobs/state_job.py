@@ -1,4 +1,4 @@
-"""What one job says about its stream.
+"""The verdict of one job on its stream.
 
 The letter of a job is its verdict: d drift, also while the node keeps an alarm on; z frozen, w warning,
 u unwatched (nothing can alarm), c clean, f failed. A job that has not finished or came late has none.

@@ -30,7 +30,7 @@ _LIVE = _DAY  # pictures that are older at their arrival come from an archive
 
 @dataclass(frozen=True, slots=True)
 class Rhythm:
-    """What is known of a stream's gaps.
+    """The gaps between the pictures of a stream.
 
     Attributes:
         gaps: The last ones, in milliseconds.

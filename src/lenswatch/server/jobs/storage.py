@@ -34,7 +34,7 @@ _COUNTS = ("jobs", "job_bytes", "pictures", "picture_bytes")
 
 
 class StorageRecord(Record):
-    """What an experiment uses."""
+    """Storage that an experiment uses."""
 
     jobs = Count()
     job_bytes = Count()

@@ -59,7 +59,7 @@ class StreamRecord(StateRecord):
 
 
 class StreamBody(bodies.Body):
-    """What people say of a stream. A field that is left out stays as it is; null removes it."""
+    """Description of a stream by people. A field that is left out stays as it is; null removes it."""
 
     title = bodies.Text(allow_none=True, validate=validate.Length(max=_LONGEST))
     place = bodies.Text(allow_none=True, validate=validate.Length(max=_LONGEST))

@@ -1,4 +1,4 @@
-"""What the buttons of pages do: each form posts here, and is answered by the page it came from.
+"""The buttons of pages: each form posts here, and is answered by the page it came from.
 
 An action is one or more requests to the API, so the API's permissions decide. Nothing asks "are you sure":
 the page says what was done, and offers a way back.
@@ -65,7 +65,7 @@ class Deed:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was done: the name of its thing, and the fields of the form that undoes it."""
+    """An action that was done: the name of its thing, and the fields of the form that undoes it."""
 
     name: str
     undo: Mapping[str, str] = field(default_factory=dict)

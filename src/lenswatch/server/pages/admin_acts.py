@@ -1,4 +1,4 @@
-"""What the forms on alerts, storage and access do, besides the buttons in `actions`."""
+"""The forms on alerts, storage and access, besides the buttons in `actions`."""
 
 from __future__ import annotations
 

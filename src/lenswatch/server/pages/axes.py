@@ -18,7 +18,7 @@ _PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}(\.[A-Za-z0-9_]{1,64}){0,7}\Z")
 
 @dataclass(frozen=True)
 class Axes:
-    """What a chart draws against what.
+    """The parameters on the axes of a chart.
 
     Attributes:
         x: "time" or the path of a parameter.

@@ -21,7 +21,7 @@ __all__ = ["Rights", "rights_of"]
 
 @dataclass(frozen=True)
 class Rights:
-    """What a visitor may do."""
+    """The rights of a visitor."""
 
     caller: Caller | None = None
     edits: frozenset[str] = field(default_factory=frozenset)  # ids of experiments

@@ -50,7 +50,7 @@ _KINDS = ("lens cleaned", "moved on purpose", "retrained", "reset", "note")
 
 @dataclass(frozen=True)
 class _View:
-    """What the address asks for."""
+    """The wishes in the address."""
 
     experiment: Mapping[str, Any]
     stream: Mapping[str, Any] | None  # None while the experiment has no camera

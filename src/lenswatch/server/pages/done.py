@@ -41,7 +41,7 @@ _LONGEST = 300  # characters of a name in an address
 
 @dataclass(frozen=True)
 class Done:
-    """What was done, and the fields of a form that undoes it."""
+    """An action that was done, and the fields of a form that undoes it."""
 
     words: str
     undo: Mapping[str, str]

@@ -1,4 +1,4 @@
-"""What a chart draws, as plain values: a script turns it into a picture and judges nothing."""
+"""The content of a chart as plain values: a script turns it into a picture and judges nothing."""
 
 from __future__ import annotations
 

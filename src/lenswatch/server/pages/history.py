@@ -1,4 +1,4 @@
-"""What happened in an event, in the order of time: pictures, messages, notes."""
+"""The history of an event, in the order of time: pictures, messages, notes."""
 
 from __future__ import annotations
 

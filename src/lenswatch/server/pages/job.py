@@ -94,7 +94,7 @@ class Job:
 
     @property
     def causes(self) -> list[dict[str, Any]]:
-        """What changed, the strongest first: name, place and strength."""
+        """The causes, the strongest first: name, place and strength."""
         return causes_of(self.parameters)
 
     @property

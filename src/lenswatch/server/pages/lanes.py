@@ -1,4 +1,4 @@
-"""What lies below a chart on its time axis: events as spans, notes as letters, a film of pictures."""
+"""The lanes below a chart on its time axis: events as spans, notes as letters, a film of pictures."""
 
 from __future__ import annotations
 

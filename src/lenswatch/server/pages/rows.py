@@ -22,7 +22,7 @@ _STATUSES = ("Completed", "Failed", "Running")
 
 @dataclass(frozen=True)
 class Filters:
-    """What the table is limited to, besides the range."""
+    """Filters of the table, besides the range."""
 
     status: str = ""
     drift: str = ""  # "yes", "no" or ""

@@ -37,7 +37,7 @@ def expire(defaults: RetentionConfig, database: Database, stopping: threading.Ev
 
 
 class _Rule(NamedTuple):
-    """What is over a limit, and its deletion."""
+    """Jobs or pictures over a limit, and their deletion."""
 
     find: Callable[[Connection, int, Limits, int], list[int]]
     delete: Callable[[Connection, int, list[int]], None]
