@@ -115,18 +115,19 @@ class Job:
 def job_of(record: Mapping[str, Any], *, late: bool = False) -> Job:
     """Return a drift record as a job; `late` if the server, or the node, says that it is."""
     values = as_dict(record.get("parameters"))
-    statistics = [
+    distance, score = (
         Statistic(name, *(_known(values.get(key)) for key in keys)) for name, *keys in STATISTICS
-    ]
+    )
     arrived = stamps.microseconds(str(record.get("created_at", ""))) or 0
     taken = stamps.capture(values.get("captured_at"), arrived)
     return Job(
         record,
         values,
-        _verdict(record, values, statistics[0]),
+        _verdict(record, values, distance),
         arrived if taken is None else taken,
         arrived,
-        *statistics,
+        distance,
+        score,
         late or values.get("late") is True,
     )
 
