@@ -82,7 +82,8 @@ class CleanPictures:
             rows = [int(name) for name in names]
             return _Known(reference.digest, names, reference.embeddings[rows])
         except (ArtefactError, ValueError, IndexError) as error:
-            log.warning("jobs name no nearest clean picture: %s", error)
+            because = str(error)
+        log.warning("jobs name no nearest clean picture: %s", because)
         return _Known(reference.digest, (), reference.embeddings[:0])
 
     def _make(self, reference: Reference) -> None:

@@ -104,12 +104,15 @@ class NoteDelivery:
         for note in self._notes.due():
             if not self._may_send():
                 break
+            because = ""
             try:
                 if self.send(note):
                     break  # the others would meet the same
                 arrived = True
             except TrackingRefused as refused:
-                log.warning("an annotation was refused: %s (%s)", reason_of(refused), note.body)
+                because = reason_of(refused)
+            if because:
+                log.warning("an annotation was refused: %s (%s)", because, note.body)
         return arrived
 
     def send(self, note: WaitingNote) -> str:

@@ -16,13 +16,29 @@ from lenswatch.server.identity.keys import create_key
 from support.forms import form_token
 from support.samples import JOB, picture
 
+NOTE = {"kind": "note", "text": "x"}
+CHANNEL = {"name": "x", "kind": "webhook", "url": "https://hooks.example/x"}
+RULE = {"name": "x", "on": ["drift"]}
 BODIES = {
     "/experiment": {"name": "x"},
     "/experiment/{experiment_id}": {"name": "x", "public": True},
     "/experiment/{experiment_id}/drift": JOB,
     "/experiment/{experiment_id}/drift/{drift_id}": JOB,
     "/experiment/{experiment_id}/drift/batch": {"drifts": [JOB]},
+    "/experiment/{experiment_id}/annotation": NOTE,
+    "/experiment/{experiment_id}/annotation/{annotation_id}": NOTE,
+    "/experiment/{experiment_id}/event/{event_id}/feedback": {"verdict": "false alarm"},
+    "/experiment/{experiment_id}/drift/{drift}/feedback": {"verdict": "false alarm"},
+    "/experiment/{experiment_id}/channel": CHANNEL,
+    "/experiment/{experiment_id}/channel/{channel_id}": CHANNEL,
+    "/experiment/{experiment_id}/rule": RULE,
+    "/experiment/{experiment_id}/rule/{rule_id}": RULE,
+    "/experiment/{experiment_id}/rule-preview": RULE,
+    "/experiment/{experiment_id}/stream/{stream}": {"title": "x"},
+    "/experiment/{experiment_id}/retention": {"jobs_days": 1},
 }
+REFERENCE = "0123456789abcdef"
+PARTS = ("stream/secret-stream", "events", "annotation", "channel", "rule", "retention")
 PROBES: list[Any] = [
     {},
     {"name": "secret-name"},
@@ -59,17 +75,35 @@ def secret(ann: Any) -> dict[str, Any]:
         "secret-name", description="secret-description", permissions=crew, public=False
     )
     parameters = {"secret": "secret-value", "stream": "secret-stream"}
-    drift = ann.drift(experiment, model="secret-model", tags=["secret-tag"], parameters=parameters)
-    path = f"/experiment/{experiment['id']}/drift/{drift['id']}/image"
-    ann.put(path, content=picture("PNG"), headers={"Content-Type": "image/png"})
-    return {"E": experiment["id"], "D": drift["id"], "image": path, "known": known(ann, experiment)}
+    fields = {"model": "secret-model", "tags": ["secret-tag"], "drift_detected": True}
+    drift = ann.drift(experiment, parameters=parameters, **fields)
+    base = f"/experiment/{experiment['id']}"
+    path = f"{base}/drift/{drift['id']}/image"
+    clean = f"{base}/reference/{REFERENCE}/picture/clean"
+    for where in (path, clean):
+        ann.put(where, content=picture("PNG"), headers={"Content-Type": "image/png"})
+    names = {"name": "secret-thing", "text": "secret-text"}
+    made = {
+        part: ann.post(f"{base}/{part}", json={k: names.get(k, v) for k, v in body.items()}).json()
+        for part, body in {"annotation": NOTE, "channel": CHANNEL, "rule": RULE}.items()
+    }
+    [event] = ann.get(f"{base}/events").json()
+    ids = {f"{part}_id": entry["id"] for part, entry in made.items()} | {"event_id": event["id"]}
+    return {
+        "E": experiment["id"],
+        "D": drift["id"],
+        "image": path,
+        "ids": ids,
+        "known": known(ann, experiment),
+    }
 
 
 def known(api: Any, experiment: dict[str, Any]) -> list[Any]:
     base = f"/experiment/{experiment['id']}"
     jobs = api.post(f"{base}/drift/search", json={}).json()
     images = [api.get(f"{base}/drift/{job['id']}/image").content for job in jobs]
-    return [api.get(base).json(), jobs, images]
+    parts = [api.get(f"{base}/{part}").json() for part in PARTS]
+    return [api.get(base).json(), jobs, images, *parts]
 
 
 @pytest.fixture
@@ -96,16 +130,24 @@ def strangers(
     }
 
 
+def values_of(secret: dict[str, Any]) -> dict[str, str]:
+    """Return what stands for each part of a path."""
+    values = {"experiment_id": secret["E"], "drift_id": secret["D"], "key_id": secret["E"]}
+    values |= {"position": "0", "digest": "x", "name": "clean", "drift": secret["D"]}
+    values |= {"reference": REFERENCE, "stream": "secret-stream", "delivery_id": secret["E"]}
+    values |= secret["ids"]
+    return values
+
+
 def attempts(app: Any, secret: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """A good request for every route, on the secret experiment where one can be named."""
-    values = {"experiment_id": secret["E"], "drift_id": secret["D"], "key_id": secret["E"]}
-    values |= {"position": "0", "digest": "x", "name": "main.js"}
+    values = values_of(secret)
     for method, path in routes(app.routes):
         if path.endswith(("/user", "/logout")):
             continue  # may change who one is
         options: dict[str, Any] = {}
         relative = path.removeprefix("/api/v1").removeprefix("/api/latest")
-        if path.endswith("/image"):
+        if path.endswith(("/image", "/picture/{name}")):
             options = {"content": picture("PNG"), "headers": {"Content-Type": "image/png"}}
         elif method in ("POST", "PUT"):
             options = {"json": BODIES.get(relative, {})}
@@ -121,7 +163,7 @@ def test_nobody_sees_or_changes_anything_by_any_path(
     for prefix in ("/api/v1", "/api/latest"):
         document = ann.client.get(f"{prefix}/specification.json").json()
         for path, methods in document["paths"].items():
-            named = path.format(experiment_id=secret["E"], drift_id=secret["D"])
+            named = path.format(**values_of(secret))
             asked = {(method.upper(), prefix + named) for method in methods}
             assert path == "/user" or asked <= tried
     for name, stranger in strangers.items():
@@ -129,7 +171,7 @@ def test_nobody_sees_or_changes_anything_by_any_path(
             answer = stranger.under("")(method, path, follow_redirects=False, **options)
             where = (name, method, path, answer.status_code)
             assert answer.status_code < 500, where
-            assert "secret" not in answer.text, where
+            assert "secret-" not in answer.text, where
             page = path == f"/experiment/{secret['E']}"  # a shell without data, for any UUID
             assert secret["E"] not in answer.text or page, where
             assert not answer.headers.get("Content-Type", "").startswith("image/"), where
@@ -144,7 +186,7 @@ def test_no_query_tells_that_it_is_there(secret: Any, strangers: dict[str, Any])
     for name, stranger in strangers.items():
         for probe in PROBES:
             found = stranger.post("/experiment/search", json=probe)
-            assert "secret" not in found.text
+            assert "secret-" not in found.text
             total = json.loads(found.headers["X-Pagination"])["total"]
             assert total == len(found.json()) <= visible.get(name, 0), (name, probe)
         for probe in ({}, {"parameters.secret": {"$exists": True}}, {"tags": "secret-tag"}):
@@ -165,7 +207,7 @@ def test_a_session_in_the_browser_opens_no_more_than_its_key(
         headers = own | options.pop("headers", {})
         answer = client.request(method, path, headers=headers, follow_redirects=False, **options)
         assert answer.status_code < 500
-        assert "secret" not in answer.text
+        assert "secret-" not in answer.text
         if secret["E"] in path and path.startswith("/api/"):
             assert answer.status_code in (403, 404), (method, path)
     client.cookies.clear()

@@ -83,10 +83,11 @@ def test_a_full_reference_takes_no_further_picture(
 
 @pytest.mark.parametrize("name", ["%20", ".hidden", "a" * 65, "%00", "%C3%A4"])
 def test_a_name_that_is_none_is_refused(local: Any, path: str, name: str) -> None:
-    assert put(local, path, name).status_code == 422
+    code = 404 if name == "%00" else 422  # no path has such a character
+    assert put(local, path, name).status_code == code
     assert local.get(f"{path}/picture/{name}").status_code == 404
     elsewhere = path.removesuffix(DIGEST) + name
-    assert put(local, elsewhere, "a").status_code == 422
+    assert put(local, elsewhere, "a").status_code == code
     assert local.get(elsewhere).status_code == 404
 
 
