@@ -19,6 +19,7 @@ from support.samples import JOB, picture
 NOTE = {"kind": "note", "text": "x"}
 CHANNEL = {"name": "x", "kind": "webhook", "url": "https://hooks.example/x"}
 RULE = {"name": "x", "on": ["drift"]}
+THINGS: dict[str, dict[str, Any]] = {"annotation": NOTE, "channel": CHANNEL, "rule": RULE}
 BODIES = {
     "/experiment": {"name": "x"},
     "/experiment/{experiment_id}": {"name": "x", "public": True},
@@ -85,7 +86,7 @@ def secret(ann: Any) -> dict[str, Any]:
     names = {"name": "secret-thing", "text": "secret-text"}
     made = {
         part: ann.post(f"{base}/{part}", json={k: names.get(k, v) for k, v in body.items()}).json()
-        for part, body in {"annotation": NOTE, "channel": CHANNEL, "rule": RULE}.items()
+        for part, body in THINGS.items()
     }
     [event] = ann.get(f"{base}/events").json()
     ids = {f"{part}_id": entry["id"] for part, entry in made.items()} | {"event_id": event["id"]}

@@ -209,11 +209,12 @@ def _of_path(name: str) -> dict[str, Any]:
 
 def _responses(operation: Operation, components: _Components) -> dict[str, Any]:
     success: dict[str, Any] = {"description": HTTPStatus(operation.success).phrase}
-    if isinstance(operation.returns, str):
-        success["content"] = {operation.returns: {"schema": _TEXT}}
-    elif operation.returns:
-        schema = components.refer(operation.returns)
-        success["content"] = {"application/json": {"schema": schema}}
+    match operation.returns:
+        case str() | tuple() as kinds:
+            listed = (kinds,) if isinstance(kinds, str) else kinds
+            success["content"] = {kind: {"schema": _TEXT} for kind in listed}
+        case Schema() as returned:
+            success["content"] = {"application/json": {"schema": components.refer(returned)}}
     if operation.searches:
         success["headers"] = {"X-Pagination": {"schema": _TEXT, "description": _PAGINATION}}
     refusals = {*operation.refusals, 500, 503}

@@ -76,7 +76,7 @@ class Operation:
     prepare: Callable[[Call], None] | None = None  # long work outside of any transaction
     extension: bool = False  # not in the DriftWatch contract, so only under /api/latest
     success: int = 200
-    returns: Schema | str | None = None  # of a success; a media type if that is not JSON
+    returns: Schema | str | tuple[str, ...] | None = None  # of a success; media types if not JSON
     refusals: tuple[int, ...] = ()  # status codes of the other answers
 
     @property

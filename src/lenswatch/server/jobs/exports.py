@@ -24,7 +24,14 @@ from lenswatch.server.db.tables import drifts
 from lenswatch.server.experiments.api import record, require
 from lenswatch.server.http import bodies
 from lenswatch.server.http.operations import Call, Operations, Who
-from lenswatch.server.jobs.export_formats import FORMATS, Format, make_format
+from lenswatch.server.jobs.export_formats import (
+    FORMATS,
+    Csv,
+    Format,
+    JsonLines,
+    Parquet,
+    make_format,
+)
 from lenswatch.server.jobs.search import FIELDS
 from lenswatch.server.values import stamps
 from lenswatch.wire import JOB_STATUSES
@@ -78,7 +85,7 @@ def selected(experiment: int, args: Mapping[str, Any]) -> ColumnElement[bool]:
     who=Who.ANYBODY,
     extension=True,
     args=ExportArgs(),
-    returns="application/octet-stream",
+    returns=tuple(kind.media_type.partition(";")[0] for kind in (Csv, JsonLines, Parquet)),
     refusals=(403, 404, 422, 501),
 )
 def export(call: Call) -> Response:
@@ -152,6 +159,7 @@ class _Reading:
         query = query.order_by(drifts.c.created_at, drifts.c.number)
         yield self.writer.begin(record(self.experiment))
         found = connection.execute(query.execution_options(yield_per=_ROWS))
+        self._open.callback(found.close)  # also when the client is gone
         for rows in found.mappings().partitions():
             if time.monotonic() > end:
                 raise ServerError(f"an export was not fetched within {EXPORT_SECONDS:g} s")
