@@ -508,6 +508,7 @@ def test_times_are_local_or_utc_by_a_switch(server: Server, page: Page, ramp: st
     expect(first).to_have_text("1 June 08:39")
     page.goto(server.page_of(ramp))
     expect(first).to_have_text("1 June 08:39")  # remembered
+    expect(page.locator("#live")).to_have_attribute("data-state", "live")
     page.get_by_role("link", name="Local").click()
     expect(first).to_have_text("1 June 10:39")
 

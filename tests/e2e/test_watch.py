@@ -41,6 +41,7 @@ def test_the_six_questions_are_answered_by_keyboard_alone(
 ) -> None:
     page.goto(server.root)
     expect(page.get_by_role("heading", level=1)).to_contain_text("in trouble")
+    expect(page.locator("#live")).to_have_attribute("data-state", "live")  # the keys are wired
     card = page.get_by_role("article", name="reef-03")
     for _ in range(4):
         page.keyboard.press("j")
