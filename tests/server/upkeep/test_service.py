@@ -30,6 +30,17 @@ def test_a_lease_has_one_holder_until_it_runs_out(database: Database) -> None:
     database.close()
 
 
+def test_a_clock_that_was_set_back_keeps_nobody_from_working(database: Database) -> None:
+    with database.write() as connection:
+        hold(connection, "upkeep", "one", seconds=3600)
+    runs = {"two": 0}
+    upkeep = _upkeep(database, "two", runs)
+    upkeep.start()
+    until(lambda: runs["two"] > 0)
+    upkeep.stop()
+    database.close()
+
+
 def test_one_of_two_runs_a_chore_and_the_other_goes_on_when_it_stops(database: Database) -> None:
     runs = {"one": 0, "two": 0}
     both = {name: _upkeep(database, name, runs) for name in runs}

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
-from sqlalchemy import Connection, or_, select, update
+from sqlalchemy import ColumnElement, Connection, or_, select, update
 
 from lenswatch.server.db.database import Database, Outage, insert_into
 from lenswatch.server.db.tables import leases
@@ -25,6 +25,7 @@ from lenswatch.server.values import stamps
 __all__ = ["LEASE_SECONDS", "Chore", "Upkeep", "hold"]
 
 LEASE_SECONDS = 20.0
+_LONGEST_SECONDS = 5 * LEASE_SECONDS  # of a lease, with clocks that differ
 _LOOK_SECONDS = 1.0  # between two looks at the lease and at the chores
 _NAMES = {
     False: "upkeep",
@@ -175,7 +176,7 @@ def hold(connection: Connection, name: str, holder: str, seconds: float = LEASE_
     now = stamps.now()
     values = {"name": name, "holder": holder, "until": now + int(seconds * 1e6)}
     take = insert_into(connection, leases).values(values)
-    free = or_(leases.c.holder == holder, leases.c.until < now)
+    free = or_(leases.c.holder == holder, ~_lasts(now))
     take = take.on_conflict_do_update(index_elements=["name"], set_=values, where=free)
     return connection.execute(take.returning(leases.c.name)).first() is not None
 
@@ -188,8 +189,11 @@ def _ended(connection: Connection, name: str) -> int | None:
 
 def _is_taken(connection: Connection, name: str, holder: str) -> bool:
     """Return whether another one has the lease, without the lock that a write needs."""
-    now = stamps.now()
-    query = select(leases.c.name).where(
-        leases.c.name == name, leases.c.holder != holder, leases.c.until >= now
-    )
+    lasts = _lasts(stamps.now())
+    query = select(leases.c.name).where(leases.c.name == name, leases.c.holder != holder, lasts)
     return connection.execute(query).first() is not None
+
+
+def _lasts(now: int) -> ColumnElement[bool]:
+    """Return the condition that a lease is held; one that ends too late is from a clock set back since."""
+    return leases.c.until.between(now, now + int(_LONGEST_SECONDS * 1e6))
