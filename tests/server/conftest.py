@@ -23,7 +23,7 @@ from support.databases import DATABASES, own_postgres
 from support.issuer import Issuer
 from support.servers import Served, in_a_thread, served
 
-TABLES = ("experiments", "users", "api_keys", "sessions", "settings")
+TABLES = ("experiments", "users", "api_keys", "sessions", "settings", "leases")
 
 
 @pytest.fixture(scope="session")

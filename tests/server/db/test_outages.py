@@ -27,6 +27,7 @@ from starlette.testclient import TestClient
 from lenswatch.server.app import create_app
 from lenswatch.server.db.database import Database
 from lenswatch.server.db.engines import STATEMENT_SECONDS
+from lenswatch.server.upkeep.service import Upkeep
 from support.api import Api, config_for
 from support.samples import JOB
 from support.servers import served
@@ -319,7 +320,8 @@ def test_a_database_that_has_frozen_is_an_outage(
 ) -> None:
     app = create_app(config_for(proxied_url, tmp_path))
     app.state.services.database.close()
-    app.state.services.database = Database(proxied_url, silence_seconds=1.0)
+    app.state.services.database = database = Database(proxied_url, silence_seconds=1.0)
+    app.state.upkeep = Upkeep(database, [], app.state.log)
     with TestClient(app, base_url="http://127.0.0.1") as client:
         local = Api(client)
         experiment = local.experiment()
