@@ -78,7 +78,8 @@ class PictureDelivery:
 
     def _send_together(self, rows: Sequence[PictureRow]) -> None:
         """Send pictures in one request, and each that was not accepted by itself."""
-        found, some, size = self._ledger.rows.pictures([row.id for row in rows]), [], 0
+        found = self._ledger.rows.pictures([row.id for row in rows])
+        some, size = list[PictureRow](), 0
         for row in rows:
             size += len(found.get(row.id, b""))
             if some and size > self._ledger.limits.picture_bytes:
