@@ -19,6 +19,7 @@ from lenswatch.api.finisher import Finisher
 from lenswatch.api.health import Health
 from lenswatch.api.metrics import Metrics
 from lenswatch.api.predicting import Predicting
+from lenswatch.api.renewer import Renewer
 from lenswatch.api.spare import SpareFolder
 from lenswatch.api.starter import end_with_deep_start
 from lenswatch.api.temporary import ensure_there, use_own_folder
@@ -81,6 +82,7 @@ class Parent:
         self._store: NodeStore | None = None
         self._sender: Sender | None = None
         self._finisher: Finisher | None = None
+        self._renewer: Renewer | None = None
 
     def attach(self, app: web.Application) -> None:
         """Add middleware, route and hooks to an application that has not started yet."""
@@ -105,6 +107,8 @@ class Parent:
             self._store.reserve.restore()
             self._finisher = Finisher(self.config, self._store)
             self._finisher.start()
+            self._renewer = Renewer(self.config, self._store)
+            self._renewer.start()
             if self.config.tracking.url:
                 self._sender = Sender(self._store, self.config.tracking)
                 self._sender.start()
@@ -118,8 +122,9 @@ class Parent:
             await self.pool.finish(FINISH_SECONDS)
 
     async def _stop(self, _app: web.Application) -> None:
-        finisher, sender = self._finisher, self._sender
-        stops: list[Callable[[], object]] = [] if finisher is None else [finisher.stop]
+        sender = self._sender
+        threads = [each for each in (self._finisher, self._renewer) if each is not None]
+        stops: list[Callable[[], object]] = [each.stop for each in threads]
         if sender is not None:
             stops.append(partial(sender.stop, timeout=3))
         await asyncio.gather(*map(asyncio.to_thread, stops))

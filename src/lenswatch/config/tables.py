@@ -93,6 +93,9 @@ class AlarmConfig:
 
     verdict: Literal["either", "mmd", "chart"] = "either"  # statistics that may raise drift
     expected_run_time: Images = 200.0
+    baseline: Literal["daily", "fixed"] = (
+        "daily"  # "daily": renewed from the camera's quiet pictures
+    )
     warning_distance: Number | None = None
     drift_distance: Number | None = None
 
