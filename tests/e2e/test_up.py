@@ -14,7 +14,7 @@ from playwright.sync_api import Page, expect
 from standardwebhooks.webhooks import Webhook
 
 from support.demo_camera import DemoCamera, drawn_demo, small_demo
-from support.full import FULL
+from support.full import FULL, at_length
 from support.mailbox import Mailbox, mail_server
 from support.ports import free_port
 from support.receiver import Receiver, receiving
@@ -102,6 +102,7 @@ def stack(trained_root: Path, tmp_path: Path) -> Iterator[Stack]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(at_length(300, 1200))
 def test_a_drift_of_the_demo_is_told_once_and_its_end_once(stack: Stack, page: Page) -> None:
     until(lambda: stack.delivered(2))
     assert stack.state() == "drift"

@@ -135,6 +135,28 @@ def test_streams_are_listed_by_state_by_words_and_in_parts(local: Any, pier: Any
     assert [s["stream"] for s in parts] == names
 
 
+def test_a_list_does_not_go_on_after_what_is_not_there(ann: Any, anonymous: Any) -> None:
+    hidden, pier = ann.experiment("hidden", public=False), ann.experiment("pier", public=True)
+    for experiment in (hidden, pier):
+        ann.drift(experiment, drift_detected=True, parameters={"stream": "reef"})
+    [event] = ann.get(f"/experiment/{hidden['id']}/events").json()
+    root = f"/experiment/{pier['id']}"
+    for path, cursor in (
+        (f"{root}/streams", {"after": "nowhere"}),
+        (f"{root}/events", {"after": event["id"]}),
+        (f"{root}/deliveries", {"before": event["id"]}),
+        ("/overview", {"after": f"{pier['id']}/nowhere"}),
+        ("/overview", {"after": "rubbish"}),
+    ):
+        answer = ann.get(path, params=cursor)
+        assert answer.status_code == 422, path
+        assert list(answer.json()["errors"]["query"]) == list(cursor)
+    # Nobody learns from it which streams a private experiment has.
+    known = {"after": f"{hidden['id']}/reef"}
+    assert ann.get("/overview", params=known).status_code == 200
+    assert anonymous.get("/overview", params=known).status_code == 422
+
+
 def test_jobs_without_a_stream_are_one_that_is_called_a_dash(local: Any, pier: Any) -> None:
     local.drift(pier)
     path = f"/experiment/{pier['id']}/stream/-"

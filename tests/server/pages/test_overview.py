@@ -54,7 +54,12 @@ def test_among_1005_cameras_the_one_in_trouble_comes_first(
     assert page.count("data-camera") == 1005
     assert page.index("zz-last") < page.index("cam-0000")
     found = local.client.get("/", params={"q": "cam-0999"}).text
-    assert heading(found) == "1 of 1005 in trouble"
+    assert heading(found) == "The matching camera is fine"
+    assert "Of all 1005, 1 is in trouble" in found
+    bad = local.client.get("/", params={"q": "zz"}).text
+    assert heading(bad) == "1 of 1 matching cameras in trouble"
+    none = local.client.get("/", params={"q": "nowhere"}).text
+    assert heading(none) == "No camera matches"
     assert found.count('class="cell"') == 1
 
 

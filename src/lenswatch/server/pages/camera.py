@@ -78,6 +78,7 @@ async def camera(request: Request) -> Response:
     filters, job_id = filters_of(request.query_params), request.query_params.get("job", "")
     table = await anyio.to_thread.run_sync(_table, request, view, filters, job_id)
     shown = table["row"].job if table["row"] else None
+    lanes = _lanes(view, points, events, notes)
     context = {
         "experiment": view.experiment,
         "s": view.stream,
@@ -89,8 +90,8 @@ async def camera(request: Request) -> Response:
         "span": view.span,
         "presets": PRESETS,
         "points": points,
-        "sketch": sketch(points, name_of(view.stream)) if view.stream else "",
-        "lanes": _lanes(view, points, events, notes),
+        "sketch": _sketch(view, points, lanes),
+        "lanes": lanes,
         "axes": axes_of(request.query_params),
         "kinds": _KINDS,
         "compare": request.query_params.get("compare", ""),
@@ -221,6 +222,13 @@ def _lanes(
     notes: Sequence[Mapping[str, Any]],
 ) -> Lanes:
     return lanes_of(points, events, notes, view.span)
+
+
+def _sketch(view: _View, points: Sequence[Point], lanes: Lanes) -> str:
+    """Return the chart for browsers without JavaScript, over the whole range."""
+    if view.stream is None:
+        return ""
+    return sketch(points, name_of(view.stream), span=(lanes.start, lanes.end))
 
 
 def _table(request: Request, view: _View, filters: Filters, job_id: str) -> dict[str, Any]:

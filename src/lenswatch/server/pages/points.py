@@ -74,8 +74,13 @@ def statistic_of(point: Point, name: str) -> Statistic:
     return point.job.score if name == "score" else point.job.distance
 
 
-def sketch(points: Sequence[Point], name: str, until: int | None = None) -> Markup:
-    """Return the sparkline of a camera, for its `name`."""
+def sketch(
+    points: Sequence[Point],
+    name: str,
+    until: int | None = None,
+    span: tuple[int, int] | None = None,
+) -> Markup:
+    """Return the sparkline of a camera, for its `name`; `until` and `span` as of `spark`."""
     panel = panel_of(points)
     drawn = [(p.taken, s) for p in points if (s := statistic_of(p, panel)).ratio is not None]
     words = "lens score" if panel == "score" else "distance"
@@ -83,5 +88,5 @@ def sketch(points: Sequence[Point], name: str, until: int | None = None) -> Mark
     label = f"newest {number(last.value)}, {times_over(last.ratio)}" if last else "no value yet"
     line = [(float(taken), s.ratio or 0.0) for taken, s in drawn]
     return spark(
-        line, f"{words.capitalize()} of {name}", last.drift if last else None, label, until
+        line, f"{words.capitalize()} of {name}", last.drift if last else None, label, until, span
     )

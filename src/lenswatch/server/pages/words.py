@@ -133,6 +133,7 @@ WORDS = {
     "aligned": aligned,
     "STATES": STATES,
     "STATE_WORDS": STATE_WORDS,
+    "TROUBLES": TROUBLES,
     "TIPS": ACTION_TIPS,
     "counted": counted,
     "in_a_row": in_a_row,

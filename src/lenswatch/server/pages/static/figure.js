@@ -22,8 +22,8 @@ function panelTraces(data, panel, axis, selected, ink) {
   const { points } = panel;
   const bars = data.kind === "bars";
   return [
-    panel.other && { ...line(panel.other.points, axis, ink.accent), line: { color: ink.accent, width: 1.5, dash: "dot" } },
-    bars ? bar(points, axis, ink) : line(points, axis, data.kind === "line" ? ink.clean : ink.line, data.x.time),
+    panel.other && (joined(data) ? dotted(panel.other.points, axis, ink) : open(panel.other.points, axis, ink)),
+    bars ? bar(points, axis, ink) : joined(data) && line(points, axis, data.kind === "line" ? ink.clean : ink.line, data.x.time),
     threshold(panel.warning, axis, ink.warning, "dash"),
     threshold(panel.drift, axis, ink.drift, "solid"),
     panel.trend && { ...plain(panel.trend.x, panel.trend.y, axis), line: { color: ink.text, width: 1.5, dash: "dashdot" } },
@@ -109,6 +109,17 @@ function line(points, yaxis, color, pauses = true) {
     y.push(points.y[i]);
   });
   return { ...plain(x, y, yaxis), line: { color, width: 1 } };
+}
+
+/** Points follow each other in time; against anything else a line between them says nothing, unless it is asked for. */
+const joined = (data) => data.x.time || data.kind === "line";
+
+function dotted(points, yaxis, ink) {
+  return { ...line(points, yaxis, ink.accent), line: { color: ink.accent, width: 1.5, dash: "dot" } };
+}
+
+function open(points, yaxis, ink) {
+  return { ...plain(points.x, points.y, yaxis), mode: "markers", marker: { symbol: "circle-open", size: 6, color: ink.accent } };
 }
 
 function bar(points, yaxis, ink) {
