@@ -45,6 +45,8 @@ from lenswatch.server.values.refusals import Refusal, not_found
 __all__ = ["camera", "chart"]
 
 CHARTED = 2000  # points of a chart
+EVENTS = 500  # of a range
+FIRST_CAMERAS = 24  # of an experiment, that are shown unfolded
 _KINDS = ("lens cleaned", "moved on purpose", "retrained", "reset", "note")
 
 
@@ -85,7 +87,9 @@ async def camera(request: Request) -> Response:
         "name": name_of(view.stream) if view.stream else "",
         "chosen": view.chosen,
         "cameras": overview["streams"],
-        "counts": overview["counts"],
+        "camera_count": sum(overview["counts"].values()),
+        "events_cut": EVENTS if len(events) == EVENTS else 0,
+        "first_cameras": FIRST_CAMERAS,
         "trouble": overview["trouble"],
         "span": view.span,
         "presets": PRESETS,
@@ -200,9 +204,8 @@ async def _provisional(asker: Asker, root: str, points: Sequence[Point]) -> bool
 async def _events(asker: Asker, root: str, view: _View) -> list[dict[str, Any]]:
     if view.name is None:
         return []
-    found = await asker.find(
-        f"{root}/events", [], keep_empty=("stream",), stream=view.name, **view.span.query
-    )
+    asked = {"keep_empty": ("stream",), "stream": view.name, "limit": EVENTS}
+    found = await asker.find(f"{root}/events", [], **asked, **view.span.query)
     return list(found)
 
 

@@ -127,6 +127,7 @@ def _grouped(streams: Iterable[Stream]) -> _Groups:
             groups.known.append(stream)
         else:
             groups.fine.append(stream)
+    loud.sort(key=lambda stream: STATES.index(stream["state"]))
     groups.storms, groups.troubles = _storms(loud)
     return groups
 
