@@ -8,7 +8,15 @@ from typing import Any, Protocol
 from marshmallow import fields, validate
 from sqlalchemy import ColumnElement, Connection, Select, case, func, select, tuple_
 
-from lenswatch.server.db.tables import STATES, drifts, events, experiments, pictures, streams, tallies
+from lenswatch.server.db.tables import (
+    STATES,
+    drifts,
+    events,
+    experiments,
+    pictures,
+    streams,
+    tallies,
+)
 from lenswatch.server.http.records import Count, Record
 from lenswatch.server.identity.authors import shown_author
 from lenswatch.server.identity.identity import Caller
@@ -89,7 +97,9 @@ def list_streams(
     if after is not None:
         known = _named(after, streams.c.stream).where(readable(viewer.caller))
         if connection.execute(known).first() is None:
-            raise invalid("query", {"after": [f"There is no stream {after[1] or '-'!r} to go on after."]})
+            raise invalid(
+                "query", {"after": [f"There is no stream {after[1] or '-'!r} to go on after."]}
+            )
         query = query.where(_beyond(after, now))
     rows = connection.execute(query.order_by(*by_urgency(now)).limit(limit)).mappings().all()
     counts = _counts(connection, {row["experiment"] for row in rows})

@@ -26,6 +26,7 @@ from lenswatch.server.pages.job import job_of
 from lenswatch.server.pages.lanes import Lanes, lanes_of
 from lenswatch.server.pages.look import Look, look_of
 from lenswatch.server.pages.parameters import paths_of, shown_parameters
+from lenswatch.server.pages.models import of_model, references_of, short_model
 from lenswatch.server.pages.points import Point, points_of, sketch
 from lenswatch.server.pages.ranges import PRESETS, Range, range_of
 from lenswatch.server.pages.rendering import page, with_query
@@ -98,6 +99,7 @@ async def camera(request: Request) -> Response:
         "lanes": lanes,
         "axes": axes_of(request.query_params),
         "kinds": _KINDS,
+        "references": references_of(points, _model(request)),
         "compare": request.query_params.get("compare", ""),
         "filters": filters,
         "rights": rights,
@@ -128,6 +130,9 @@ async def chart(request: Request) -> Response:
         _compared(asker, root, view, axes, request.query_params.get("compare", "")),
     )
     lanes = _lanes(view, points, events, notes)
+    if (model := _model(request)) is not None:
+        points, judged = of_model(points, model)
+        other = f"reference {short_model(model)}", 0, judged
     provisional = await _provisional(asker, root, points)
     drawn = await anyio.to_thread.run_sync(
         chart_of, points, other, axes, lanes, view.look, provisional
@@ -164,7 +169,7 @@ async def _points(
     if view.name is None:
         return []
     wanted: dict[str, Any] = {"stream": view.name if stream is None else stream}
-    wanted |= view.span.query
+    wanted |= view.span.query | {"models": "true"}
     wanted["limit" if view.span.preset == "newest" else "points"] = CHARTED
     if axes and axes.parameters:
         wanted["values"] = ",".join(f"parameters.{path}" for path in axes.parameters)
@@ -175,7 +180,10 @@ async def _points(
 async def _compared(
     asker: Asker, root: str, view: _View, axes: Axes, wanted: str
 ) -> tuple[str, int, list[Point]] | None:
-    """Return the second series of the chart: its name, how far it is moved in time, and its points."""
+    """Return the second series of the chart: its name, how far it is moved in time, and its points.
+
+    That of a reference is among the camera's own points, and is not asked for here.
+    """
     if wanted.startswith("stream:"):
         name = wanted.removeprefix("stream:")
         try:
@@ -192,6 +200,12 @@ async def _compared(
     span = Range(start - shift, end - shift, "")
     moved = await _points(asker, root, replace(view, span=span), axes)
     return f"a {wanted} before", shift, moved
+
+
+def _model(request: Request) -> str | None:
+    """Return the reference that an address compares with the others of the camera."""
+    wanted = request.query_params.get("compare", "")
+    return wanted.removeprefix("model:") if wanted.startswith("model:") else None
 
 
 async def _provisional(asker: Asker, root: str, points: Sequence[Point]) -> bool:

@@ -81,7 +81,9 @@ class Look:
         if first.date() == last.date():
             return self.short(start), f"{last:%H:%M}"
         years = {first.year, last.year} != {today.year}
-        begin, finish = (f"{m.day} {m:%B}{f' {m.year}' if years else ''} {m:%H:%M}" for m in (first, last))
+        begin, finish = (
+            f"{m.day} {m:%B}{f' {m.year}' if years else ''} {m:%H:%M}" for m in (first, last)
+        )
         return begin, finish
 
     def long(self, stamp: int | str | None) -> str:

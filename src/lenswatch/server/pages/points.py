@@ -24,6 +24,7 @@ class Point:
     image: bool
     missing: int  # jobs before it that the node gave up for want of space
     picture_shed: bool
+    model: str = ""
 
     @property
     def taken(self) -> int:
@@ -54,7 +55,11 @@ def _point(row: dict[str, Any]) -> Point:
         job = replace(job, verdict=row["verdict"])
     job = replace(job, taken=stamps.microseconds(row["taken_at"]) or job.taken)
     return Point(
-        job, row.get("image") is True, shed.get("jobs") or 0, bool(row.get("picture_shed"))
+        job,
+        row.get("image") is True,
+        shed.get("jobs") or 0,
+        bool(row.get("picture_shed")),
+        row.get("model") or "",
     )
 
 

@@ -9,6 +9,7 @@ const OPEN = new Set(["unwatched", "running"]);
 const LANE = "y9"; // of points without a value: drawn below the axes
 const LANE_HEIGHT = 0.06;
 const GAP = 0.1; // between two panels
+const ALONE_MS = 60_000; // on both sides of a single moment
 const PAUSE = 30; // median gaps: no line across a longer pause
 
 /** @returns {Object[]} */
@@ -169,7 +170,7 @@ function words(data, panel, i, ink) {
 /** The ends of the axis, so far apart that the outermost marks are whole. */
 function padded([from, to]) {
   const [a, b] = [from, to].map((text) => Date.parse(`${text.replace(" ", "T")}Z`));
-  const room = Math.max((b - a) * 0.01, 500);
+  const room = b - a < 1000 ? ALONE_MS : Math.max((b - a) * 0.01, 500);
   return [a - room, b + room].map((time) => new Date(time).toISOString().replace("T", " ").replace("Z", ""));
 }
 
