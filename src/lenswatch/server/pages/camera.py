@@ -25,8 +25,8 @@ from lenswatch.server.pages.figure import chart_of
 from lenswatch.server.pages.job import job_of
 from lenswatch.server.pages.lanes import Lanes, lanes_of
 from lenswatch.server.pages.look import Look, look_of
-from lenswatch.server.pages.parameters import paths_of, shown_parameters
 from lenswatch.server.pages.models import of_model, references_of, short_model
+from lenswatch.server.pages.parameters import paths_of, shown_parameters
 from lenswatch.server.pages.points import Point, points_of, sketch
 from lenswatch.server.pages.ranges import PRESETS, Range, range_of
 from lenswatch.server.pages.rendering import page, with_query

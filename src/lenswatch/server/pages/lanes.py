@@ -20,7 +20,7 @@ _URGENT = ("drift", "warning", "failed")
 
 @dataclass(frozen=True)
 class Span:
-    """An event or a note, with its edges in percent of the axis; `count` events of a kind that touch there."""
+    """A note, an event or `count` of one kind that touch, with its edges in percent of the axis."""
 
     record: Mapping[str, Any]
     begin: int

@@ -104,7 +104,7 @@ def _of(streams: Sequence[Stream]) -> dict[str, Any]:
 
 
 def _numbers(found: Mapping[str, int], trouble: int) -> dict[str, Any]:
-    """Return the numbers of cameras: by state, all but the retired, in trouble, and in trouble that is known."""
+    """Return the numbers of cameras by state, of those in use, and of troubles, new and known."""
     counts = {state: found.get(state, 0) for state in STATES}
     total = sum(count for state, count in counts.items() if state != "retired")
     bad = sum(counts[state] for state in TROUBLES)

@@ -1,4 +1,4 @@
-"""Names of streams as the server keeps them: those of our node as they are, any other client's made to fit."""
+"""Names of streams as the server keeps them: as clients give them, or made to fit."""
 
 from __future__ import annotations
 
