@@ -211,7 +211,9 @@ class NearestCleanSchema(Schema):
 class CalibrationSchema(Schema):
     """What the thresholds were learnt from."""
 
-    pictures = fields.Int(required=True, metadata=_about("Clean pictures that they were found with."))
+    pictures = fields.Int(
+        required=True, metadata=_about("Clean pictures that they were found with.")
+    )
     expected_run_time = fields.Float(
         required=True,
         metadata=_about("Mean number of clean pictures between two false alarms that they aim at."),
