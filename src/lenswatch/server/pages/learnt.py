@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from lenswatch.server.pages.asking import as_dict
 from lenswatch.server.pages.look import duration
@@ -41,18 +41,18 @@ def learnt_from(parameters: Mapping[str, Any], interval_seconds: Any) -> Learnt 
     """
     told = as_dict(parameters.get("calibration"))
     pictures, run_time = told.get("pictures"), told.get("expected_run_time")
-    if not isinstance(pictures, int) or not _is_positive(run_time) or not _is_positive(pictures):
+    if not _is_positive(run_time) or not _is_positive(pictures):
         return None
     span = told.get("span_seconds")
     over = f" over {duration(span)}" if _is_positive(span) else ""
     every = f"one in {duration(run_time * interval_seconds)}" if interval_seconds else ""
     return Learnt(
-        f"Calibrated on {counted(pictures, 'clean picture')}{over}.",
+        f"Calibrated on {counted(round(pictures), 'clean picture')}{over}.",
         f"1 in {max(1, round(run_time)):,} clean pictures",
         every,
     )
 
 
-def _is_positive(value: Any) -> bool:
+def _is_positive(value: Any) -> TypeGuard[float]:
     """Return whether `value` is a number that can be of pictures or seconds."""
     return is_number(value) and 0 < value < 1e12
