@@ -208,6 +208,21 @@ class NearestCleanSchema(Schema):
     name = _text("Name among the pictures of that reference.")
 
 
+class CalibrationSchema(Schema):
+    """What the thresholds were learnt from."""
+
+    pictures = fields.Int(
+        required=True, metadata=_about("Clean pictures that they were found with.")
+    )
+    expected_run_time = fields.Float(
+        required=True,
+        metadata=_about("Mean number of clean pictures between two false alarms that they aim at."),
+    )
+    span_seconds = fields.Float(
+        metadata=_about("Time that these pictures cover; absent when their times are not known.")
+    )
+
+
 class CollectingSchema(Schema):
     """State of a collection of clean pictures."""
 
@@ -265,6 +280,13 @@ class ModelPredictionResponse(Schema):
     )
     calibrated = _flag(
         "False: the thresholds are provisional, because there is too little footage."
+    )
+    calibration = fields.Nested(
+        CalibrationSchema,
+        metadata=_about(
+            "What the thresholds were learnt from; absent when the caller or the settings give a fixed",
+            "distance, or when there are none.",
+        ),
     )
     calibration_notes = fields.List(
         fields.Str(), metadata=_about("Limits of the thresholds; absent when there are none.")

@@ -17,7 +17,7 @@ SERIOUS = ("serious", "critical")
 
 @pytest.fixture(scope="module")
 def reef(server: Server) -> Watched:
-    return watched(server, "Watch reef")
+    return watched(server, "Watch reef at the observatory of Vilanova, station_of_the_north.2")
 
 
 @pytest.fixture
@@ -152,6 +152,8 @@ def test_without_javascript_pages_tell_the_state_and_buttons_work(
     page.goto(pages["camera"])
     expect(page.locator("#state")).to_contain_text("Drift since")
     expect(page.locator("#plot svg.spark")).to_be_visible()
+    zone = page.get_by_role("group", name="Time zone")
+    expect(zone.locator("[aria-current]")).to_have_text("UTC")
     expect(page.locator("#jobs tbody tr")).to_have_count(25)
     page.goto(pages["event"])
     expect(page.get_by_alt_text("Newest picture of reef-03")).to_be_visible()
@@ -160,6 +162,21 @@ def test_without_javascript_pages_tell_the_state_and_buttons_work(
     expect(page.locator("#verdict")).to_contain_text("It was called false alarm")
     page.get_by_role("button", name="Undo").click()
     expect(page.locator("#verdict")).to_contain_text("Your answer counts")
+
+
+def test_against_anything_but_time_points_are_not_joined_and_have_no_lane(
+    pages: dict[str, str], page: Page
+) -> None:
+    page.goto(pages["camera"])
+    expect(page.locator("#plot .points path").first).to_be_visible()
+    assert page.locator("#plot .js-line").count() > 0
+    expect(page.locator("svg.lane")).to_be_visible()
+    page.goto(f"{pages['camera']}&x=score&y=distance&compare=stream:quay-02")
+    expect(page.locator("#plot .points path").first).to_be_visible()
+    assert page.locator("#plot .js-line").count() == 0
+    expect(page.locator("svg.lane")).to_have_count(0)
+    page.goto(f"{pages['camera']}&x=score&y=distance&kind=line")
+    expect(page.locator("#plot .js-line").first).to_be_attached()
 
 
 def test_a_rule_is_made_and_tells_what_it_would_have_sent(

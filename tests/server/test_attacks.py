@@ -251,7 +251,7 @@ PARAMETERS = {
     "POST /user/search": SEARCHES,
     "POST /experiment/E/drift/search": SEARCHES,
     "GET /experiment/E/series": (
-        *("stream", "limit", "before", "from", "to", "points", "values", "x", "y"),
+        *("stream", "limit", "before", "from", "to", "points", "values", "models", "x", "y"),
     ),
     "GET /overview": ("state", "q", "limit", "after", "experiment"),
     "GET /experiment/E/streams": ("state", "q", "limit", "after"),

@@ -34,7 +34,9 @@ def up(root: Path, *, node_port: int, server_port: int) -> Iterator[subprocess.P
             process.wait(60)
 
 
-def wait_for_text(file: Path, text: str, process: subprocess.Popen[bytes]) -> None:
+def wait_for_text(
+    file: Path, text: str, process: subprocess.Popen[bytes], seconds: float = 120
+) -> None:
     """Return once the file holds the text; fail when the process ends without it."""
-    until(lambda: text in file.read_text() or process.poll() is not None, seconds=120)
+    until(lambda: text in file.read_text() or process.poll() is not None, seconds=seconds)
     assert text in file.read_text()

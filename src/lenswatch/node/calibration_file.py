@@ -99,6 +99,25 @@ class Calibration:
         """
         return any(t.votes for name, t in self.thresholds.items() if name in voting)
 
+    def basis(self, voting: Collection[str]) -> dict[str, Any] | None:
+        """Return what the thresholds that decide were learnt from, and how rarely they alarm by chance.
+
+        Args:
+            voting: The statistics that the verdict uses.
+
+        Returns:
+            `pictures`, the number of clean ones; `expected_run_time`, the mean number of clean pictures
+            between two false alarms that the thresholds aim at; `span_seconds` of the footage, if its
+            times are known. None if no threshold decides.
+        """
+        used = [t for name, t in self.thresholds.items() if name in voting and t.votes]
+        if not used:
+            return None
+        pictures = self.details.get("clean_pictures", min(t.frames for t in used))
+        found = {"pictures": pictures, "expected_run_time": min(t.used_ert for t in used)}
+        span = self.details.get("span_seconds")
+        return found if span is None else found | {"span_seconds": span}
+
     def notes(self, voting: Collection[str]) -> tuple[str, ...]:
         """Return notes for users on the statistics that decide, one for each kind of weakness.
 

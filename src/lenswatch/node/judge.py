@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -40,6 +41,7 @@ class Judge:
         notes: Notes for users on the thresholds; none when the settings give a fixed distance.
         testimony: What the witness said at the end of the last day; None before.
         holds: The chart's centres stay where they are while its score is above the threshold.
+        basis: What the thresholds were learnt from; None when the settings give a fixed distance.
     """
 
     calibration: Calibration
@@ -48,6 +50,7 @@ class Judge:
     notes: tuple[str, ...] = ()
     testimony: Testimony | None = None
     holds: bool = False
+    basis: Mapping[str, Any] | None = None
 
     @property
     def can_alarm(self) -> bool:
@@ -69,8 +72,10 @@ class Judge:
         """Return the judge that a calibration and the settings make."""
         chart = None if calibration.chart is None else LensChart.from_json(calibration.chart)
         fixed = alarm.drift_distance is not None
-        notes = () if fixed else calibration.notes(VOTING[alarm.verdict])
-        return cls(calibration, chart, alarm, notes)
+        voting = VOTING[alarm.verdict]
+        notes = () if fixed else calibration.notes(voting)
+        basis = None if fixed else calibration.basis(voting)
+        return cls(calibration, chart, alarm, notes, basis)
 
     def update_chart(
         self, state: StreamState, measured: Measured | None, far_apart: bool | None = None
@@ -215,6 +220,8 @@ class Judge:
             notes.append(window_filling(state.pictures, fitted.window_size, distance=exists))
             distance = exists
         told: dict[str, Any] = {"can_alarm": lens or distance}
+        if self.basis is not None and not fixed:
+            told["calibration"] = dict(self.basis)
         return told | {"calibration_notes": notes} if notes else told
 
 

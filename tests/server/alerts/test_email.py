@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import email.policy
 from collections.abc import Iterator
-from email.message import EmailMessage
 from typing import Any
 
 import pytest
-from aiosmtpd.controller import Controller
 from starlette.testclient import TestClient
 
 from lenswatch.config import AlertsConfig
@@ -16,7 +13,7 @@ from lenswatch.server.alerts.channels.email import build, send
 from lenswatch.server.alerts.messages import Message, Picture, Statement
 from support.alerts import channel, judged, rule, wait_for_end
 from support.api import Api
-from support.ports import free_port
+from support.mailbox import Mailbox, mail_server
 from support.samples import picture
 from support.waiting import until
 
@@ -37,47 +34,19 @@ OWNER = {"id": "e1", "name": "pier"}
 MESSAGE = Message("m1", 0, OWNER, "r", [Statement(FACTS, "https://lens.example/e", SHOWN)])
 
 
-class Mailbox:
-    """Keeps what arrives; refuses recipients whose name begins with "nobody"."""
-
-    def __init__(self) -> None:
-        self.mails: list[EmailMessage] = []
-        self.recipients: list[str] = []
-
-    async def handle_RCPT(  # noqa: N802
-        self, _server: Any, _session: Any, envelope: Any, address: str, _options: Any
-    ) -> str:
-        if address.startswith("nobody"):
-            return "550 no such user"
-        if address.startswith("busy"):
-            return "451 try again"
-        envelope.rcpt_tos.append(address)
-        self.recipients.append(address)
-        return "250 OK"
-
-    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802
-        read = email.message_from_bytes(envelope.content, policy=email.policy.default)
-        assert isinstance(read, EmailMessage)
-        self.mails.append(read)
-        return "250 OK"
-
-
 @pytest.fixture
 def mailbox() -> Iterator[tuple[Mailbox, AlertsConfig]]:
-    box = Mailbox()
-    controller = Controller(box, hostname="127.0.0.1", port=free_port())
-    controller.start()
-    yield (
-        box,
-        AlertsConfig(
-            smtp_host="127.0.0.1",
-            smtp_port=controller.port,
-            smtp_security="none",
-            mail_from="Lenswatch <lens@reef.example>",
-            public_url="https://lens.example",
-        ),
-    )
-    controller.stop()
+    with mail_server() as box:
+        yield (
+            box,
+            AlertsConfig(
+                smtp_host="127.0.0.1",
+                smtp_port=box.port,
+                smtp_security="none",
+                mail_from="Lenswatch <lens@reef.example>",
+                public_url="https://lens.example",
+            ),
+        )
 
 
 def test_a_drift_becomes_one_mail_with_its_picture(

@@ -38,6 +38,7 @@ def watched(client: Any, receiver: Receiver) -> tuple[Api, dict[str, Any]]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(at_length(300, 1800))
 def test_kills_between_decision_and_sending_lose_and_double_nothing(
     database_url: str, tmp_path: Path, receiver: Receiver
 ) -> None:

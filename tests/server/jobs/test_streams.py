@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -133,6 +134,68 @@ def test_streams_are_listed_by_state_by_words_and_in_parts(local: Any, pier: Any
     after = {"after": f"{parts[-1]['experiment']}/{parts[-1]['stream']}"}
     parts += local.get("/overview", params=after).json()["streams"]
     assert [s["stream"] for s in parts] == names
+
+
+def test_a_list_does_not_go_on_after_what_is_not_there(ann: Any, anonymous: Any) -> None:
+    hidden, pier = ann.experiment("hidden", public=False), ann.experiment("pier", public=True)
+    for experiment in (hidden, pier):
+        ann.drift(experiment, drift_detected=True, parameters={"stream": "reef"})
+    [event] = ann.get(f"/experiment/{hidden['id']}/events").json()
+    root = f"/experiment/{pier['id']}"
+    for path, cursor in (
+        (f"{root}/streams", {"after": "nowhere"}),
+        (f"{root}/events", {"after": event["id"]}),
+        (f"{root}/deliveries", {"before": event["id"]}),
+        ("/overview", {"after": f"{pier['id']}/nowhere"}),
+        ("/overview", {"after": "rubbish"}),
+    ):
+        answer = ann.get(path, params=cursor)
+        assert answer.status_code == 422, path
+        assert list(answer.json()["errors"]["query"]) == list(cursor)
+    # Nobody learns from it which streams a private experiment has.
+    known = {"after": f"{hidden['id']}/reef"}
+    assert ann.get("/overview", params=known).status_code == 200
+    assert anonymous.get("/overview", params=known).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("Reef Nord/2", "Reef Nord/2"),
+        ("Küste", "Küste"),
+        ("CAM_1", "CAM_1"),
+        (7, "7"),
+        ("-", "-~ab950709"),
+        ("a,b", "a_b~9c7bdf1e"),
+        ("x" * 65, "x" * 55 + "~dc05afb2"),
+        ("a\nb", "a_b~59900c43"),
+        ("", None),
+        ({"a": 1}, None),
+    ],
+)
+def test_cameras_of_other_clients_keep_their_names(
+    local: Any, pier: Any, given: Any, name: str | None
+) -> None:
+    root = f"/experiment/{pier['id']}"
+    made = local.drift(pier, drift_detected=True, parameters={"stream": given})
+    local.drift(pier, parameters={"stream": "another"})
+    [first, _] = streams(local, pier)
+    assert (first["stream"], first["total"]) == (name, 1)
+    path = f"{root}/stream/{quote(name or '-', safe='')}"
+    assert local.get(path).json()["state"] == "drift"
+    assert local.put(path, json={"place": "pier"}).json()["place"] == "pier"
+    assert local.get(f"{root}/series", params={"stream": name or ""}).json()["id"] == [made["id"]]
+    found = local.post(f"{root}/drift/search", json={"parameters.stream": given}).json()
+    assert [job["id"] for job in found] == [made["id"]]
+    rule = {"name": "r", "on": ["drift"], "stream": name}
+    assert local.post(f"{root}/rule", json=rule).status_code == 201
+    note = {"kind": "note", "text": "seen", "stream": name or ""}
+    assert local.post(f"{root}/annotation", json=note).status_code == 201
+    page = local.client.get(root, params={"stream": name or ""})
+    assert page.status_code == 200
+    heading = page.text.replace("<wbr>", "")
+    assert f'<h1 id="name">{name or "(no name)"}</h1>' in heading
+    assert made["id"] in page.text
 
 
 def test_jobs_without_a_stream_are_one_that_is_called_a_dash(local: Any, pier: Any) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import threading
 from typing import Any
 
 import pytest
 
+from lenswatch.server.jobs.state_silence import find_silent
+from lenswatch.server.values import stamps
 from support.api import Api
 from support.samples import JOB
 
@@ -54,7 +57,12 @@ def test_among_1005_cameras_the_one_in_trouble_comes_first(
     assert page.count("data-camera") == 1005
     assert page.index("zz-last") < page.index("cam-0000")
     found = local.client.get("/", params={"q": "cam-0999"}).text
-    assert heading(found) == "1 of 1005 in trouble"
+    assert heading(found) == "The matching camera is fine"
+    assert "Of all 1005, 1 is in trouble" in found
+    bad = local.client.get("/", params={"q": "zz"}).text
+    assert heading(bad) == "1 of 1 matching cameras in trouble"
+    none = local.client.get("/", params={"q": "nowhere"}).text
+    assert heading(none) == "No camera matches"
     assert found.count('class="cell"') == 1
 
 
@@ -83,6 +91,47 @@ def test_card_camera_and_event_say_the_same(local: Api, pier: dict[str, Any]) ->
     times = [since.findall(page)[0] for page in (overview, camera, event)]
     assert len(set(times)) == 1
     assert all("4.0 times the drift threshold" in page for page in (overview, camera, event))
+
+
+def test_a_drifting_camera_that_falls_silent_is_called_both(
+    local: Api, pier: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(local, pier, jobs_of(["reef"], drift=True))
+    root = f"/experiment/{pier['id']}"
+    local.put(f"{root}/stream/reef", json={"interval_seconds": 60})
+    [drift] = local.get(f"{root}/events").json()
+    later = stamps.now() + 10**9
+    monkeypatch.setattr(stamps, "now", lambda: later)
+    find_silent(local.client.app.state.services.database, threading.Event())  # type: ignore[attr-defined]
+    record = local.get(f"{root}/stream/reef").json()
+    assert (record["state"], record["pictures_state"]) == ("silent", "drift")
+    assert record["pictures_since"] == drift["begun_at"]
+    addresses = ("/", f"{root}?stream=reef", f"{root}/event/{record['event']}")
+    for page in (local.client.get(address).text for address in addresses):
+        assert "Before that: drift since" in page
+    assert "the camera is silent" in local.client.get(f"{root}/event/{drift['id']}").text
+
+
+def test_an_experiment_of_1005_cameras_shows_its_chart_first(
+    local: Api, pier: dict[str, Any]
+) -> None:
+    send(local, pier, jobs_of([f"cam-{number:04}" for number in range(1005)]))
+    page = local.client.get(f"/experiment/{pier['id']}").text
+    assert "1,005 cameras, none in trouble" in page
+    assert page.index("976 more cameras") < page.index('id="plot"')
+    assert "All 1,005 cameras</a>" in page
+
+
+def test_how_often_an_alarm_is_false_is_said(local: Api, pier: dict[str, Any]) -> None:
+    basis = {"pictures": 360, "expected_run_time": 200.0, "span_seconds": 172_800.0}
+    send(local, pier, jobs_of(["reef"], drift=True, calibration=basis))
+    root = f"/experiment/{pier['id']}"
+    event = local.get(f"{root}/stream/reef").json()["event"]
+    page = local.client.get(f"{root}/event/{event}").text
+    assert "Calibrated on 360 clean pictures over 2 days." in page
+    assert "1 in 200 clean pictures" in page
+    local.put(f"{root}/stream/reef", json={"interval_seconds": 480})
+    assert "one in 26 h 40 min" in local.client.get(f"{root}/event/{event}").text
 
 
 def test_the_pulse_changes_with_jobs_and_with_what_people_do(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lenswatch.server.pages import axes, job, points, ranges, sketches, words
+from lenswatch.server.pages import axes, job, models, points, ranges, sketches, words
 from lenswatch.server.pages.figure import chart_of
 from lenswatch.server.pages.lanes import lanes_of
 from lenswatch.server.pages.look import Look, duration
@@ -60,6 +60,28 @@ def test_times_are_short_where_that_is_clear() -> None:
     assert BERLIN.short("rubbish") == "–"
 
 
+@pytest.mark.parametrize(
+    ("start", "end", "words"),
+    [
+        ("2026-06-03T08:00:00Z", "2026-06-03T10:30:00Z", ("10:00", "12:30")),
+        ("2026-06-02T07:35:00Z", "2026-06-03T00:55:00Z", ("2 June 09:35", "3 June 02:55")),
+        ("2026-06-01T07:00:00Z", "2026-06-01T08:00:00Z", ("1 June 09:00", "10:00")),
+        (
+            "2025-12-31T07:00:00Z",
+            "2026-01-01T08:00:00Z",
+            ("31 December 2025 08:00", "1 January 2026 09:00"),
+        ),
+    ],
+)
+def test_both_ends_of_a_span_have_their_date(start: str, end: str, words: Any) -> None:
+    assert BERLIN.ends(start, end) == words
+
+
+def test_times_are_called_utc_until_the_browser_has_told_its_zone() -> None:
+    assert BERLIN.zone_shown == "local"
+    assert Look("system", "local", UTC, NOW).zone_shown == "utc"
+
+
 @given(st.integers(0, 10**10))
 def test_every_duration_has_words_of_at_most_two_units(seconds: int) -> None:
     assert 2 <= len(duration(seconds).split()) <= 4
@@ -91,6 +113,20 @@ def test_a_line_shows_where_it_was_over_its_threshold() -> None:
     assert drawing.count('class="hot"') == 1
     assert "newest 1.5, 3.0 times the drift threshold" in drawing
     assert "style" not in drawing
+
+
+def test_a_line_is_as_long_as_its_range() -> None:
+    found = points.points_of(series([(i, 0.1, False) for i in range(10)]))
+    drawing = str(points.sketch(found, "reef", span=(NOW, NOW + 90 * 60_000_000)))
+    assert 'd="M0 ' in drawing
+    assert "L100 100L0 100Z" in drawing  # the last point is after a tenth of the range
+
+
+def test_a_long_silence_does_not_squeeze_the_line_before_it() -> None:
+    found = points.points_of(series([(i, 0.1, False) for i in range(10)]))
+    drawing = str(points.sketch(found, "reef", until=NOW + 10**14))
+    assert "L714 100L0 100Z" in drawing
+    assert 'class="gone" d="M714 98H1000"' in drawing
 
 
 def test_no_value_is_no_line() -> None:
@@ -128,6 +164,46 @@ def test_a_chart_has_thresholds_events_notes_and_a_trend() -> None:
     roles = [slot.role for slot in lanes.film if slot.point]
     assert "first" in roles
     assert "newest" in roles or "worst" in roles
+
+
+def test_two_references_are_two_series() -> None:
+    versions = ["lenswatch@aaaaaaaaaaaa"] * 4 + ["lenswatch@bbbbbbbbbbbb"] * 6
+    found = points.points_of(series([(i, i / 10, False) for i in range(10)], model=versions))
+    assert [short for _, short in models.references_of(found)] == ["aaaaaaaa", "bbbbbbbb"]
+    assert models.references_of(found[:4]) == []
+    others, judged = models.of_model(found, versions[0])
+    assert (len(others), len(judged)) == (6, 4)
+    lanes = lanes_of(found, [], [], ranges.Range(None, None, "newest"))
+    chart = chart_of(others, ("reference aaaaaaaa", 0, judged), axes.Axes(), lanes, BERLIN)
+    [panel] = chart["panels"]
+    assert panel["points"]["y"] == [0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
+    assert panel["other"]["points"]["y"] == [0, 0.1, 0.2, 0.3]
+
+
+def test_events_that_cannot_be_told_apart_are_one() -> None:
+    found = points.points_of(series([(i, 0.1, False) for i in range(1000)]))
+    events = [
+        {
+            "id": str(i),
+            "kind": "drift",
+            "begun_at": stamps.iso(NOW + i * 60_000_000),
+            "ended_at": stamps.iso(NOW + i * 60_000_000 + 1),
+        }
+        for i in (0, *range(500, 600), 900)
+    ]
+    lanes = lanes_of(found, events[::-1], [], ranges.Range(None, None, "newest"))
+    assert [span.count for span in lanes.events] == [1, 100, 1]
+    assert lanes.events[1].end == NOW + 599 * 60_000_000 + 1
+    assert lanes.events[1].left == pytest.approx(100 * 500 / 999)
+    assert lanes.events[1].width == pytest.approx(100 * 99 / 999 + 0.4)
+
+
+def test_one_picture_alone_has_a_threshold_that_is_seen() -> None:
+    found = points.points_of(series([(0, 0.1, False)]))
+    lanes = lanes_of(found, [], [], ranges.Range(None, None, "newest"))
+    chart = chart_of(found, None, axes.Axes(), lanes, BERLIN)
+    first, last = chart["panels"][0]["drift"]["x"]
+    assert first < chart["panels"][0]["points"]["x"][0] < last
 
 
 def test_any_parameter_can_be_an_axis() -> None:

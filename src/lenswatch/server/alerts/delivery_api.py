@@ -24,7 +24,7 @@ from lenswatch.server.http import bodies
 from lenswatch.server.http.operations import Call, Operations, Who, reply
 from lenswatch.server.http.records import Record
 from lenswatch.server.values import stamps
-from lenswatch.server.values.refusals import not_found
+from lenswatch.server.values.refusals import invalid, not_found
 
 __all__ = ["DeliveryRecord", "deliveries_of", "delivery_of", "operations"]
 
@@ -88,6 +88,9 @@ def deliveries_of(
         event: Only those of messages about the event with this id.
         stream: Only those of messages about this stream.
         before: Only those before the delivery with this id.
+
+    Raises:
+        Refusal: 422 if there is no delivery `before`.
     """
     query = _query(experiment).order_by(deliveries.c.number.desc()).limit(limit)
     if state is not None:
@@ -98,7 +101,10 @@ def deliveries_of(
         place = select(deliveries.c.number).where(
             deliveries.c.id == before, deliveries.c.experiment == experiment
         )
-        query = query.where(deliveries.c.number < place.scalar_subquery())
+        number = connection.execute(place).scalar()
+        if number is None:
+            raise invalid("query", {"before": ["The experiment has no such delivery."]})
+        query = query.where(deliveries.c.number < number)
     query = query.where(*_about(connection, "event", event), *_about(connection, "stream", stream))
     return [_record(row) for row in connection.execute(query).mappings()]
 

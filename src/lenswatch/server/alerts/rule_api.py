@@ -31,7 +31,7 @@ from lenswatch.server.http.operations import Call, Operations, Who, reply
 from lenswatch.server.http.records import Count, Record
 from lenswatch.server.values import stamps
 from lenswatch.server.values.refusals import invalid, not_found
-from lenswatch.wire import STREAM, STREAM_RULE
+from lenswatch.server.values.stream_names import STREAM_RULE, is_stream
 
 __all__ = ["MOST_RULES", "operations", "rules_of"]
 
@@ -105,7 +105,7 @@ class RuleBody(bodies.Body):
 
     @validates("stream")
     def _is_stream(self, value: str | None, **_: Any) -> None:
-        if value and not STREAM.match(value):
+        if value and not is_stream(value):
             raise ValidationError(f"Not the name of a stream: {STREAM_RULE}.")
 
     @validates("remind_seconds")

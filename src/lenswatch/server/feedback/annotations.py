@@ -21,7 +21,8 @@ from lenswatch.server.identity.authors import author_of, shown_author
 from lenswatch.server.identity.identity import Caller
 from lenswatch.server.values import stamps
 from lenswatch.server.values.refusals import not_found
-from lenswatch.wire import ANNOTATION_KINDS, STREAM, STREAM_RULE
+from lenswatch.server.values.stream_names import STREAM_RULE, is_stream
+from lenswatch.wire import ANNOTATION_KINDS
 
 __all__ = [
     "MAX_LISTED",
@@ -50,7 +51,7 @@ class Stream(bodies.Text):
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
         name = super()._deserialize(value, *args, **kwargs)
-        if name and not STREAM.match(name):
+        if name and not is_stream(name):
             raise ValidationError(f"Not the name of a stream: {STREAM_RULE}.")
         return name
 

@@ -48,6 +48,19 @@ class _UuidConvertor(Convertor[str]):
         return value
 
 
+class _NameConvertor(Convertor[str]):
+    """A name, which may have slashes in it."""
+
+    regex = ".+"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("name", _NameConvertor())
 register_url_convertor("lower_uuid", _UuidConvertor())
 
 
@@ -66,7 +79,8 @@ def _route(path: str, methods: dict[str, Operation]) -> Route:
             methods["GET" if request.method == "HEAD" else request.method], request
         )
 
-    return Route(path.replace("_id}", "_id:lower_uuid}"), answer, methods=list(methods))
+    pattern = path.replace("_id}", "_id:lower_uuid}").replace("{stream}", "{stream:name}")
+    return Route(pattern, answer, methods=list(methods))
 
 
 async def _execute(operation: Operation, request: Request) -> Response:

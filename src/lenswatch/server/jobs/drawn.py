@@ -64,12 +64,13 @@ class SeriesRecord(Record):
     values = JsonObject(
         metadata={"description": "A column for each parameter that was asked for, by its path."}
     )
+    model = fields.List(fields.String(allow_none=True))
     # `begin` and `end` are null if there is no job; they, method and total are there for a span only.
     method = fields.String(validate=validate.OneOf(("all", "extremes", "rollups", "spread")))
     total = fields.Integer()
     begin = fields.DateTime(allow_none=True)
     end = fields.DateTime(allow_none=True)
-    optional = ("values", "method", "total", "begin", "end")
+    optional = ("values", "model", "method", "total", "begin", "end")
 
 
 def drawn(connection: Connection, paths: Sequence[str]) -> Select[Any]:
@@ -91,6 +92,7 @@ def drawn(connection: Connection, paths: Sequence[str]) -> Select[Any]:
             drifts.c.verdict,
             drifts.c.stream,
             drifts.c.late,
+            drifts.c.model,
             pictures.c.drift.label("picture"),
             _values(connection.dialect.name == "sqlite").label("drawn"),
             *(number.label(f"path {place}") for place, number in enumerate(wanted)),
@@ -113,14 +115,17 @@ def as_row(point: Point, stream: str, paths: Sequence[str]) -> dict[str, Any]:
         "verdict": point.verdict,
         "stream": stream or None,
         "late": False,
+        "model": None,
         "picture": None,
         "drawn": [known.get(name) for name in _DRAWN],
     }
     return row | {f"path {place}": known.get(path) for place, path in enumerate(paths)}
 
 
-def columns(rows: Sequence[Mapping[Any, Any]], paths: Sequence[str]) -> dict[str, Any]:
-    """Return rows as a SeriesRecord."""
+def columns(
+    rows: Sequence[Mapping[Any, Any]], paths: Sequence[str], *, models: bool = False
+) -> dict[str, Any]:
+    """Return rows as a SeriesRecord, with the `models` that judged if they are wanted."""
     nothing = [None] * len(_DRAWN)
     found = [dict(zip(_DRAWN, row["drawn"] or nothing, strict=True)) for row in rows]
     series: dict[str, Any] = {
@@ -139,6 +144,8 @@ def columns(rows: Sequence[Mapping[Any, Any]], paths: Sequence[str]) -> dict[str
         "shed": [_shed(values["shed"]) for values in found],
         "picture_shed": [_boolean(values["picture_shed"]) for values in found],
     }
+    if models:
+        series["model"] = [row["model"] for row in rows]
     if paths:
         series["values"] = {
             f"parameters.{path}": [row[f"path {place}"] for row in rows]

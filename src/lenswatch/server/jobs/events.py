@@ -17,7 +17,7 @@ from lenswatch.server.http.operations import Call, Operations, Who, reply
 from lenswatch.server.http.records import Count, Record
 from lenswatch.server.jobs.state_span import place_of
 from lenswatch.server.values import stamps
-from lenswatch.server.values.refusals import not_found
+from lenswatch.server.values.refusals import invalid, not_found
 
 __all__ = ["find_event", "list_events", "operations"]
 
@@ -106,17 +106,27 @@ def find_event(connection: Connection, experiment: int, event_id: str) -> Mappin
     Raises:
         Refusal: 404 if the experiment has no such event.
     """
-    here = (events.c.experiment == experiment) & (events.c.id == event_id)
-    row = connection.execute(_query().where(here)).mappings().first()
+    row = _event(connection, experiment, event_id)
     if row is None:
         raise not_found("Event")
     return row
 
 
+def _event(connection: Connection, experiment: int, event_id: str) -> Mapping[Any, Any] | None:
+    here = (events.c.experiment == experiment) & (events.c.id == event_id)
+    return connection.execute(_query().where(here)).mappings().first()
+
+
 def list_events(
     connection: Connection, experiment: int, args: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """Return records of events, the newest first; `args` are those of the query string."""
+    """Return records of events, the newest first; `args` are those of the query string.
+
+    Raises:
+        Refusal: 422 if there is no event `after`.
+    """
+    if "after" in args and _event(connection, experiment, str(args["after"])) is None:
+        raise invalid("query", {"after": ["The experiment has no such event."]})
     order = (events.c.begun_at.desc(), events.c.number.desc())
     query = _query().where(and_(*_conditions(experiment, args))).order_by(*order)
     rows = connection.execute(query.limit(args.get("limit", MAX_EVENTS))).mappings()

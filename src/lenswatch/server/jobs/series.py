@@ -62,6 +62,7 @@ SERIES_ARGS = Schema.from_dict(
         "to": fields.String(validate=_is_moment),
         "points": fields.Integer(validate=validate.Range(min=LEAST_POINTS, max=MAX_POINTS)),
         "values": fields.String(validate=_are_paths),
+        "models": fields.Boolean(load_default=False),
         "x": fields.String(validate=_is_path),
         "y": fields.String(validate=_is_path),
     },
@@ -106,7 +107,8 @@ def _newest(connection: Connection, experiment: int, args: Mapping[str, Any]) ->
         conditions.append(drifts.c.created_at < stamps.microseconds(args["before"]))
     query = drawn(connection, paths).where(*conditions)
     query = query.order_by(drifts.c.created_at.desc(), drifts.c.number.desc()).limit(args["limit"])
-    return columns(list(connection.execute(query).mappings())[::-1], paths)
+    rows = list(connection.execute(query).mappings())[::-1]
+    return columns(rows, paths, models=args["models"])
 
 
 def _span(connection: Connection, experiment: int, args: Mapping[str, Any]) -> dict[str, Any]:
@@ -121,7 +123,7 @@ def _span(connection: Connection, experiment: int, args: Mapping[str, Any]) -> d
     ends = _ends(connection, experiment, named, args)
     if ends is None:
         nothing = {"method": "all", "total": 0, "begin": None, "end": None}
-        return columns([], paths) | nothing
+        return columns([], paths, models=args["models"]) | nothing
     begin, end = ends
     rows: list[Any] = []
     chosen = []
@@ -142,7 +144,7 @@ def _span(connection: Connection, experiment: int, args: Mapping[str, Any]) -> d
         "begin": stamps.iso(begin),
         "end": stamps.iso(end),
     }
-    return columns(rows, paths) | about
+    return columns(rows, paths, models=args["models"]) | about
 
 
 def _of_stream(

@@ -31,7 +31,8 @@ from lenswatch.server.jobs.tallies import insert_tags
 from lenswatch.server.jobs.verdicts import verdict_of
 from lenswatch.server.values import stamps
 from lenswatch.server.values.refusals import not_found
-from lenswatch.wire import EVENT_ID, JOB_STATUSES, SCHEMA_VERSION, STREAM, TAG_LENGTH
+from lenswatch.server.values.stream_names import stream_of
+from lenswatch.wire import EVENT_ID, JOB_STATUSES, SCHEMA_VERSION, TAG_LENGTH
 
 __all__ = [
     "CLOSED",
@@ -264,7 +265,7 @@ def _row(experiment: int, seq: int, job: Job) -> dict[str, Any]:
         "seq": seq,
         "created_at": stamps.now(),
         "late": False,
-        "stream": _fitting(STREAM, job["parameters"].get("stream")),
+        "stream": stream_of(job["parameters"].get("stream")),
         "event_id": _event_key(job["parameters"].get("event_id")),
         **job,
     }
@@ -302,11 +303,15 @@ def _fitting(pattern: Any, value: Any) -> str | None:
 
 
 def _irregular(job: Job) -> bool:
-    """Return whether stream or event id of the parameters do not fit into their columns."""
+    """Return whether stream or event id of the parameters are not in their columns as they are."""
     parameters = job["parameters"]
+    kept = {
+        "stream": stream_of(parameters.get("stream")),
+        "event_id": _fitting(EVENT_ID, parameters.get("event_id")),
+    }
     return any(
-        key in parameters and _fitting(pattern, parameters[key]) is None
-        for key, pattern in (("stream", STREAM), ("event_id", EVENT_ID))
+        key in parameters and (value is None or value != parameters[key])
+        for key, value in kept.items()
     )
 
 

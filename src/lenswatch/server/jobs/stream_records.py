@@ -8,12 +8,22 @@ from typing import Any, Protocol
 from marshmallow import fields, validate
 from sqlalchemy import ColumnElement, Connection, Select, case, func, select, tuple_
 
-from lenswatch.server.db.tables import drifts, events, experiments, pictures, streams, tallies
+from lenswatch.server.db.tables import (
+    STATES,
+    drifts,
+    events,
+    experiments,
+    pictures,
+    streams,
+    tallies,
+)
 from lenswatch.server.http.records import Count, Record
 from lenswatch.server.identity.authors import shown_author
 from lenswatch.server.identity.identity import Caller
+from lenswatch.server.identity.permissions import readable
 from lenswatch.server.jobs.state_shown import SHOWN, by_urgency, shown, since, trouble
 from lenswatch.server.values import stamps
+from lenswatch.server.values.refusals import invalid
 
 __all__ = ["StateRecord", "Viewer", "list_streams", "one_stream"]
 
@@ -42,6 +52,8 @@ class StateRecord(Record):
     link = fields.String(allow_none=True)
     state = fields.String(validate=validate.OneOf(SHOWN))
     since = fields.DateTime(allow_none=True)
+    pictures_state = fields.String(validate=validate.OneOf(STATES))
+    pictures_since = fields.DateTime(allow_none=True)
     trouble = fields.Boolean()
     muted_until = fields.DateTime(allow_none=True)
     retired_at = fields.DateTime(allow_none=True)
@@ -77,11 +89,18 @@ def list_streams(
         now: The present moment.
         limit: The most that are returned.
         after: Id of the experiment and name of the stream after which to begin.
+
+    Raises:
+        Refusal: 422 if there is no stream `after`.
     """
-    query = _query(now).where(where)
+    query, connection = _query(now).where(where), viewer.connection
     if after is not None:
+        known = _named(after, streams.c.stream).where(readable(viewer.caller))
+        if connection.execute(known).first() is None:
+            raise invalid(
+                "query", {"after": [f"There is no stream {after[1] or '-'!r} to go on after."]}
+            )
         query = query.where(_beyond(after, now))
-    connection = viewer.connection
     rows = connection.execute(query.order_by(*by_urgency(now)).limit(limit)).mappings().all()
     counts = _counts(connection, {row["experiment"] for row in rows})
     return [(_record(row, counts, viewer.caller), row) for row in rows]
@@ -116,12 +135,13 @@ def _query(now: int) -> Select[Any]:
 def _beyond(after: tuple[str, str], now: int) -> ColumnElement[bool]:
     """Return the condition on streams that come after one in the order of their urgency."""
     order = by_urgency(now)
-    own = select(*order).where(
-        streams.c.experiment
-        == select(experiments.c.number).where(experiments.c.id == after[0]).scalar_subquery(),
-        streams.c.stream == after[1],
-    )
-    return tuple_(*order) > own.correlate(None).scalar_subquery()
+    return tuple_(*order) > _named(after, *order).correlate(None).scalar_subquery()
+
+
+def _named(name: tuple[str, str], *columns: Any) -> Select[Any]:
+    """Return the query for columns of one stream, by id of the experiment and name."""
+    found = select(*columns).join(experiments, experiments.c.number == streams.c.experiment)
+    return found.where(experiments.c.id == name[0], streams.c.stream == name[1])
 
 
 def _counts(connection: Connection, numbers: Iterable[int]) -> dict[tuple[int, str], Any]:
@@ -149,6 +169,8 @@ def _record(
         "acknowledged_by": shown_author(row["acknowledged_by"], caller),
         "state": row["shown"],
         "since": _iso(row["shown_since"]),
+        "pictures_state": row["state"],
+        "pictures_since": _iso(row["since"]),
         "trouble": bool(row["trouble"]),
         **{key: _iso(row[key]) for key in (*times, "due_at", "silent_since")},
         "interval_seconds": _seconds(row["interval"]),

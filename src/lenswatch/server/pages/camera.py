@@ -25,6 +25,7 @@ from lenswatch.server.pages.figure import chart_of
 from lenswatch.server.pages.job import job_of
 from lenswatch.server.pages.lanes import Lanes, lanes_of
 from lenswatch.server.pages.look import Look, look_of
+from lenswatch.server.pages.models import of_model, references_of, short_model
 from lenswatch.server.pages.parameters import paths_of, shown_parameters
 from lenswatch.server.pages.points import Point, points_of, sketch
 from lenswatch.server.pages.ranges import PRESETS, Range, range_of
@@ -45,6 +46,8 @@ from lenswatch.server.values.refusals import Refusal, not_found
 __all__ = ["camera", "chart"]
 
 CHARTED = 2000  # points of a chart
+EVENTS = 500  # of a range
+FIRST_CAMERAS = 24  # of an experiment, that are shown unfolded
 _KINDS = ("lens cleaned", "moved on purpose", "retrained", "reset", "note")
 
 
@@ -78,21 +81,25 @@ async def camera(request: Request) -> Response:
     filters, job_id = filters_of(request.query_params), request.query_params.get("job", "")
     table = await anyio.to_thread.run_sync(_table, request, view, filters, job_id)
     shown = table["row"].job if table["row"] else None
+    lanes = _lanes(view, points, events, notes)
     context = {
         "experiment": view.experiment,
         "s": view.stream,
         "name": name_of(view.stream) if view.stream else "",
         "chosen": view.chosen,
         "cameras": overview["streams"],
-        "counts": overview["counts"],
+        "camera_count": sum(overview["counts"].values()),
+        "events_cut": EVENTS if len(events) == EVENTS else 0,
+        "first_cameras": FIRST_CAMERAS,
         "trouble": overview["trouble"],
         "span": view.span,
         "presets": PRESETS,
         "points": points,
-        "sketch": sketch(points, name_of(view.stream)) if view.stream else "",
-        "lanes": _lanes(view, points, events, notes),
+        "sketch": _sketch(view, points, lanes),
+        "lanes": lanes,
         "axes": axes_of(request.query_params),
         "kinds": _KINDS,
+        "references": references_of(points, _model(request)),
         "compare": request.query_params.get("compare", ""),
         "filters": filters,
         "rights": rights,
@@ -123,6 +130,9 @@ async def chart(request: Request) -> Response:
         _compared(asker, root, view, axes, request.query_params.get("compare", "")),
     )
     lanes = _lanes(view, points, events, notes)
+    if (model := _model(request)) is not None:
+        points, judged = of_model(points, model)
+        other = f"reference {short_model(model)}", 0, judged
     provisional = await _provisional(asker, root, points)
     drawn = await anyio.to_thread.run_sync(
         chart_of, points, other, axes, lanes, view.look, provisional
@@ -159,7 +169,7 @@ async def _points(
     if view.name is None:
         return []
     wanted: dict[str, Any] = {"stream": view.name if stream is None else stream}
-    wanted |= view.span.query
+    wanted |= view.span.query | {"models": "true"}
     wanted["limit" if view.span.preset == "newest" else "points"] = CHARTED
     if axes and axes.parameters:
         wanted["values"] = ",".join(f"parameters.{path}" for path in axes.parameters)
@@ -170,7 +180,10 @@ async def _points(
 async def _compared(
     asker: Asker, root: str, view: _View, axes: Axes, wanted: str
 ) -> tuple[str, int, list[Point]] | None:
-    """Return the second series of the chart: its name, how far it is moved in time, and its points."""
+    """Return the second series of the chart: its name, how far it is moved in time, and its points.
+
+    That of a reference is among the camera's own points, and is not asked for here.
+    """
     if wanted.startswith("stream:"):
         name = wanted.removeprefix("stream:")
         try:
@@ -189,6 +202,12 @@ async def _compared(
     return f"a {wanted} before", shift, moved
 
 
+def _model(request: Request) -> str | None:
+    """Return the reference that an address compares with the others of the camera."""
+    wanted = request.query_params.get("compare", "")
+    return wanted.removeprefix("model:") if wanted.startswith("model:") else None
+
+
 async def _provisional(asker: Asker, root: str, points: Sequence[Point]) -> bool:
     """Return whether the newest job says that its thresholds are provisional."""
     newest = next((p.job.id for p in reversed(points) if p.job.id), "")
@@ -199,9 +218,8 @@ async def _provisional(asker: Asker, root: str, points: Sequence[Point]) -> bool
 async def _events(asker: Asker, root: str, view: _View) -> list[dict[str, Any]]:
     if view.name is None:
         return []
-    found = await asker.find(
-        f"{root}/events", [], keep_empty=("stream",), stream=view.name, **view.span.query
-    )
+    asked = {"keep_empty": ("stream",), "stream": view.name, "limit": EVENTS}
+    found = await asker.find(f"{root}/events", [], **asked, **view.span.query)
     return list(found)
 
 
@@ -221,6 +239,13 @@ def _lanes(
     notes: Sequence[Mapping[str, Any]],
 ) -> Lanes:
     return lanes_of(points, events, notes, view.span)
+
+
+def _sketch(view: _View, points: Sequence[Point], lanes: Lanes) -> str:
+    """Return the chart for browsers without JavaScript, over the whole range."""
+    if view.stream is None:
+        return ""
+    return sketch(points, name_of(view.stream), span=(lanes.start, lanes.end))
 
 
 def _table(request: Request, view: _View, filters: Filters, job_id: str) -> dict[str, Any]:

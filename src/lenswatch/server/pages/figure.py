@@ -14,6 +14,7 @@ from lenswatch.server.pages.words import counted, is_number, number
 __all__ = ["chart_of"]
 
 Other = tuple[str, int, list[Point]]
+_ALONE = 60_000_000  # microseconds of a threshold on both sides of a single point
 _TITLES = {"score": "Lens score", "distance": "Distance"}
 
 
@@ -149,9 +150,12 @@ def _threshold(
         if i in (0, len(found) - 1) or value != found[i - 1][1]
     ]
     last = steps[-1][1]
+    times, values = [p.taken for p, _ in steps], [value for _, value in steps]
+    if len(steps) == 1:  # one point alone has no line
+        times, values = [times[0] - _ALONE, times[0] + _ALONE], [last, last]
     return {
-        "x": [clock(p.taken) for p, _ in steps],
-        "y": [value for _, value in steps],
+        "x": [clock(moment) for moment in times],
+        "y": values,
         "label": f"{name} {number(last)}",
         "last": last,
     }

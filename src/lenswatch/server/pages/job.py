@@ -9,6 +9,7 @@ from typing import Any
 from lenswatch.server.pages.asking import as_dict
 from lenswatch.server.pages.words import counted, is_number, number
 from lenswatch.server.values import stamps
+from lenswatch.server.values.stream_names import stream_of
 
 __all__ = ["STATISTICS", "Job", "Statistic", "causes_of", "job_of", "place_of"]
 
@@ -67,8 +68,7 @@ class Job:
     @property
     def stream(self) -> str:
         """The stream's name, "" for none."""
-        found = self.parameters.get("stream")
-        return found if isinstance(found, str) else ""
+        return stream_of(self.parameters.get("stream")) or ""
 
     @property
     def ratio(self) -> float | None:

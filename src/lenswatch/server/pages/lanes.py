@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from string import ascii_uppercase
 from typing import Any
 
@@ -14,12 +14,13 @@ from lenswatch.server.values import stamps
 __all__ = ["Lanes", "lanes_of"]
 
 SLOTS = 8
+_NARROW = 0.2  # percent of the axis: a gap that nobody sees
 _URGENT = ("drift", "warning", "failed")
 
 
 @dataclass(frozen=True)
 class Span:
-    """An event or a note, with its edges in percent of the axis."""
+    """A note, an event or `count` of one kind that touch, with its edges in percent of the axis."""
 
     record: Mapping[str, Any]
     begin: int
@@ -27,6 +28,7 @@ class Span:
     left: float
     width: float
     letter: str = ""
+    count: int = 1
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,25 @@ def lanes_of(
         Span(one.record, one.begin, one.end, one.left, one.width, _letter(i))
         for i, one in enumerate(shown)
     ]
-    return Lanes(start, end, list(filter(None, spans)), lettered, _film(points, start, end))
+    return Lanes(start, end, _fused(filter(None, spans)), lettered, _film(points, start, end))
+
+
+def _fused(spans: Iterable[Span]) -> list[Span]:
+    """Return spans in the order of time, with those of one kind that cannot be told apart as one."""
+    found: list[Span] = []
+    open_ones: dict[str, int] = {}  # where the last span of each kind is
+    for span in sorted(spans, key=lambda one: one.begin):
+        kind = str(span.record["kind"])
+        at = open_ones.get(kind)
+        if at is None or span.left > found[at].left + found[at].width + _NARROW:
+            open_ones[kind] = len(found)
+            found.append(span)
+            continue
+        last = found[at]
+        right = max(last.left + last.width, span.left + span.width)
+        end = None if last.end is None or span.end is None else max(last.end, span.end)
+        found[at] = replace(last, end=end, width=right - last.left, count=last.count + 1)
+    return found
 
 
 def _letter(index: int) -> str:

@@ -43,6 +43,11 @@ class Look:
         return self.zone == "utc" or self.tz is not UTC
 
     @property
+    def zone_shown(self) -> str:
+        """The zone in which times are: "utc" too while the browser has not told its own."""
+        return self.zone if self.known else "utc"
+
+    @property
     def zone_name(self) -> str:
         """Name of the zone: "Europe/Berlin", "UTC"."""
         return self.tz.key if isinstance(self.tz, ZoneInfo) else "UTC"
@@ -67,6 +72,19 @@ class Look:
             return clock
         year = "" if moment.year == today.year else f" {moment.year}"
         return f"{moment.day} {moment:%B}{year} {clock}"
+
+    def ends(self, start: int | str | None, end: int | str | None) -> tuple[str, str]:
+        """Return both ends of a span, short: each has its date, unless both are on the same day."""
+        first, last, today = (self.moment(stamp) for stamp in (start, end, self.now))
+        if first is None or last is None or today is None:
+            return self.short(start), self.short(end)
+        if first.date() == last.date():
+            return self.short(start), f"{last:%H:%M}"
+        years = {first.year, last.year} != {today.year}
+        begin, finish = (
+            f"{m.day} {m:%B}{f' {m.year}' if years else ''} {m:%H:%M}" for m in (first, last)
+        )
+        return begin, finish
 
     def long(self, stamp: int | str | None) -> str:
         """Return "2026-06-03 10:42:05"."""

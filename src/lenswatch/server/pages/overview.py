@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -18,6 +19,7 @@ from lenswatch.server.pages.done import done_of
 from lenswatch.server.pages.rendering import page
 from lenswatch.server.pages.words import STATES, TROUBLES
 from lenswatch.server.values import stamps
+from lenswatch.server.values.refusals import Refusal
 
 __all__ = ["overview"]
 
@@ -55,7 +57,10 @@ async def overview(request: Request) -> Response:
     rights = await rights_of(request, [entry["id"] for entry in answer["experiments"]])
     known = groups.known[:_MOST_CARDS]
     shown = await cards(asker, [*groups.troubles[:_MOST_CARDS], *known])
-    context = _numbers(answer) | {
+    everywhere = _numbers(answer["counts"], answer["trouble"])
+    context = everywhere | {
+        "head": _of(answer["streams"]) if any(asked.values()) else everywhere,
+        "newest": max((s["last_at"] or "" for s in answer["streams"]), default=""),
         "asked": asked,
         "answer": answer,
         "storms": groups.storms,
@@ -82,23 +87,32 @@ async def _all(asker: Asker, asked: Mapping[str, str]) -> dict[str, Any]:
     while answer["streams"] and len(answer["streams"]) % _AT_ONCE == 0:
         last = answer["streams"][-1]
         after = f"{last['experiment']}/{last['stream'] or '-'}"
-        more = await asker.get("/overview", limit=_AT_ONCE, after=after, **asked)
+        try:
+            more = await asker.get("/overview", limit=_AT_ONCE, after=after, **asked)
+        except Refusal:  # the last stream has been deleted meanwhile
+            return await _all(asker, asked)
         if not more["streams"]:
             break
         answer["streams"] = [*answer["streams"], *more["streams"]]
     return answer
 
 
-def _numbers(answer: Mapping[str, Any]) -> dict[str, Any]:
-    counts = {state: answer["counts"].get(state, 0) for state in STATES}
+def _of(streams: Sequence[Stream]) -> dict[str, Any]:
+    """Return the numbers of the cameras that a filter leaves."""
+    counts = Counter(stream["state"] for stream in streams)
+    return _numbers(counts, sum(stream["trouble"] for stream in streams))
+
+
+def _numbers(found: Mapping[str, int], trouble: int) -> dict[str, Any]:
+    """Return the numbers of cameras by state, of those in use, and of troubles, new and known."""
+    counts = {state: found.get(state, 0) for state in STATES}
     total = sum(count for state, count in counts.items() if state != "retired")
     bad = sum(counts[state] for state in TROUBLES)
     return {
         "counts": counts,
         "total": total,
-        "trouble": answer["trouble"],
-        "known_count": bad - answer["trouble"],
-        "newest": max((s["last_at"] or "" for s in answer["streams"]), default=""),
+        "trouble": trouble,
+        "known_count": bad - trouble,
     }
 
 
@@ -113,6 +127,7 @@ def _grouped(streams: Iterable[Stream]) -> _Groups:
             groups.known.append(stream)
         else:
             groups.fine.append(stream)
+    loud.sort(key=lambda stream: STATES.index(stream["state"]))
     groups.storms, groups.troubles = _storms(loud)
     return groups
 

@@ -24,6 +24,7 @@ class Point:
     image: bool
     missing: int  # jobs before it that the node gave up for want of space
     picture_shed: bool
+    model: str = ""
 
     @property
     def taken(self) -> int:
@@ -54,7 +55,11 @@ def _point(row: dict[str, Any]) -> Point:
         job = replace(job, verdict=row["verdict"])
     job = replace(job, taken=stamps.microseconds(row["taken_at"]) or job.taken)
     return Point(
-        job, row.get("image") is True, shed.get("jobs") or 0, bool(row.get("picture_shed"))
+        job,
+        row.get("image") is True,
+        shed.get("jobs") or 0,
+        bool(row.get("picture_shed")),
+        row.get("model") or "",
     )
 
 
@@ -74,8 +79,13 @@ def statistic_of(point: Point, name: str) -> Statistic:
     return point.job.score if name == "score" else point.job.distance
 
 
-def sketch(points: Sequence[Point], name: str, until: int | None = None) -> Markup:
-    """Return the sparkline of a camera, for its `name`."""
+def sketch(
+    points: Sequence[Point],
+    name: str,
+    until: int | None = None,
+    span: tuple[int, int] | None = None,
+) -> Markup:
+    """Return the sparkline of a camera, for its `name`; `until` and `span` as of `spark`."""
     panel = panel_of(points)
     drawn = [(p.taken, s) for p in points if (s := statistic_of(p, panel)).ratio is not None]
     words = "lens score" if panel == "score" else "distance"
@@ -83,5 +93,5 @@ def sketch(points: Sequence[Point], name: str, until: int | None = None) -> Mark
     label = f"newest {number(last.value)}, {times_over(last.ratio)}" if last else "no value yet"
     line = [(float(taken), s.ratio or 0.0) for taken, s in drawn]
     return spark(
-        line, f"{words.capitalize()} of {name}", last.drift if last else None, label, until
+        line, f"{words.capitalize()} of {name}", last.drift if last else None, label, until, span
     )

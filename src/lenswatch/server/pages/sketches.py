@@ -15,6 +15,7 @@ __all__ = ["Cell", "deviation_cells", "spark", "strip"]
 
 _WIDTH, _HEIGHT = 1000.0, 100.0
 _LEAST_TOP = 1.6  # times the drift threshold, so that the threshold is always seen
+_GONE = 0.4  # of the time of the points: the most that a silence after them is drawn long
 _LETTERS = {
     "c": "clean",
     "w": "warning",
@@ -72,6 +73,7 @@ def spark(
     threshold: float | None,
     label: str,
     until: float | None = None,
+    span: tuple[float, float] | None = None,
 ) -> Markup:
     """Return a sparkline scaled to the drift threshold.
 
@@ -80,16 +82,20 @@ def spark(
         name: Of the value, for the words.
         threshold: The drift threshold, for the words.
         label: The drawing in one sentence.
-        until: The end of the time axis if nothing has arrived since the last point.
+        until: The present moment if nothing has arrived since the last point.
+        span: Both ends of the time axis; None for those of the points.
     """
     if not points:
         return Markup('<p class="none">no value yet</p>')
     times, ratios = [t for t, _ in points], [r for _, r in points]
-    line = _Line(times, ratios, times[0], until or times[-1], max(_LEAST_TOP, max(ratios) * 1.05))
+    start, end = span or (times[0], until or times[-1])
+    if until and not span:
+        end = min(end, times[-1] + (times[-1] - start or 1) * _GONE)
+    line = _Line(times, ratios, start, end, max(_LEAST_TOP, max(ratios) * 1.05))
     limit = _HEIGHT - 2 - (_HEIGHT - 4) / line.top
     body = [
-        Markup('<path class="rest" d="{}L{} 100L0 100Z"/>').format(
-            line.path(0, len(points) - 1), line.point(len(points) - 1).split()[0]
+        Markup('<path class="rest" d="{}L{} 100L{} 100Z"/>').format(
+            line.path(0, len(points) - 1), *(line.point(i).split()[0] for i in (len(points) - 1, 0))
         ),
         Markup('<path d="{}"/>').format(line.path(0, len(points) - 1)),
         Markup('<path class="limit" d="M0 {}H1000"/>').format(f"{limit:.1f}"),

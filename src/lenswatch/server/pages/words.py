@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+from markupsafe import Markup, escape
 
 __all__ = [
     "STATES",
@@ -44,6 +47,7 @@ ACTION_TIPS = {
     "retire": "This camera is not expected any more: it is never called silent, and leaves the lists.",
 }
 _LARGEST = 1e300
+_JOINT = re.compile(r"(?<=\w)([._/])(?=\w)")
 _SURE_TIMES, _VERY_SURE_TIMES, _IN_A_ROW = 2.0, 4.0, 5
 
 
@@ -112,6 +116,11 @@ def name_of(record: Mapping[str, Any]) -> str:
     return str(record.get("name") or record.get("title") or record.get("stream") or "(no name)")
 
 
+def breakable(name: str) -> Markup:
+    """Return a name that a narrow page may break after its points, underscores and slashes."""
+    return Markup(_JOINT.sub(r"\1<wbr>", str(escape(name))))
+
+
 def listed(words: Iterable[str]) -> str:
     """Return "a, b and c"."""
     *first, last = list(words) or [""]
@@ -131,8 +140,10 @@ def size(count: int) -> str:
 WORDS = {
     "size": size,
     "aligned": aligned,
+    "breakable": breakable,
     "STATES": STATES,
     "STATE_WORDS": STATE_WORDS,
+    "TROUBLES": TROUBLES,
     "TIPS": ACTION_TIPS,
     "counted": counted,
     "in_a_row": in_a_row,

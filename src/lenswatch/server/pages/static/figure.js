@@ -9,6 +9,7 @@ const OPEN = new Set(["unwatched", "running"]);
 const LANE = "y9"; // of points without a value: drawn below the axes
 const LANE_HEIGHT = 0.06;
 const GAP = 0.1; // between two panels
+const ALONE_MS = 60_000; // on both sides of a single moment
 const PAUSE = 30; // median gaps: no line across a longer pause
 
 /** @returns {Object[]} */
@@ -22,8 +23,8 @@ function panelTraces(data, panel, axis, selected, ink) {
   const { points } = panel;
   const bars = data.kind === "bars";
   return [
-    panel.other && { ...line(panel.other.points, axis, ink.accent), line: { color: ink.accent, width: 1.5, dash: "dot" } },
-    bars ? bar(points, axis, ink) : line(points, axis, data.kind === "line" ? ink.clean : ink.line, data.x.time),
+    panel.other && (joined(data) ? dotted(panel.other.points, axis, ink) : open(panel.other.points, axis, ink)),
+    bars ? bar(points, axis, ink) : joined(data) && line(points, axis, data.kind === "line" ? ink.clean : ink.line, data.x.time),
     threshold(panel.warning, axis, ink.warning, "dash"),
     threshold(panel.drift, axis, ink.drift, "solid"),
     panel.trend && { ...plain(panel.trend.x, panel.trend.y, axis), line: { color: ink.text, width: 1.5, dash: "dashdot" } },
@@ -111,6 +112,17 @@ function line(points, yaxis, color, pauses = true) {
   return { ...plain(x, y, yaxis), line: { color, width: 1 } };
 }
 
+/** Points follow each other in time; against anything else a line between them says nothing, unless it is asked for. */
+const joined = (data) => data.x.time || data.kind === "line";
+
+function dotted(points, yaxis, ink) {
+  return { ...line(points, yaxis, ink.accent), line: { color: ink.accent, width: 1.5, dash: "dot" } };
+}
+
+function open(points, yaxis, ink) {
+  return { ...plain(points.x, points.y, yaxis), mode: "markers", marker: { symbol: "circle-open", size: 6, color: ink.accent } };
+}
+
 function bar(points, yaxis, ink) {
   return { type: "bar", x: points.x, y: points.y, yaxis, marker: { color: points.verdict.map((v) => ink[v]) }, customdata: points.id.map((id) => [id]), hoverinfo: "y" };
 }
@@ -158,7 +170,7 @@ function words(data, panel, i, ink) {
 /** The ends of the axis, so far apart that the outermost marks are whole. */
 function padded([from, to]) {
   const [a, b] = [from, to].map((text) => Date.parse(`${text.replace(" ", "T")}Z`));
-  const room = Math.max((b - a) * 0.01, 500);
+  const room = b - a < 1000 ? ALONE_MS : Math.max((b - a) * 0.01, 500);
   return [a - room, b + room].map((time) => new Date(time).toISOString().replace("T", " ").replace("Z", ""));
 }
 
