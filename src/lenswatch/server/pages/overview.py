@@ -89,10 +89,9 @@ async def overview(request: Request) -> Response:
         order if order in _ORDERS else "experiment",
         query.get("all") == "1",
     )
-    bad, fine, retired = await asyncio.gather(
-        _troubled(asker, asked), _fine(asker, asked), _retired(asker, asked)
-    )
-    answer = bad or fine or retired or await asker.get("/overview", state=asked.state)
+    bad, fine = await asyncio.gather(_troubled(asker, asked), _fine(asker, asked))
+    answer = bad or fine or await asker.get("/overview", state=asked.state, limit=1)
+    retired = await _retired(asker, asked) if answer["counts"]["retired"] else None
     groups = _grouped(bad["streams"] if bad else ())
     rights = await rights_of(request, [entry["id"] for entry in answer["experiments"]])
     known = groups.known[:_MOST_CARDS]
