@@ -45,11 +45,16 @@ class Valued(Protocol):
     """A job as a line needs it."""
 
     @property
-    def taken(self) -> int: ...
+    def taken(self) -> int:
+        """When the picture was taken, in microseconds."""
+
     @property
-    def distance(self) -> Statistic: ...
+    def distance(self) -> Statistic:
+        """The distance."""
+
     @property
-    def score(self) -> Statistic: ...
+    def score(self) -> Statistic:
+        """The lens score."""
 
 
 def points_of(columns: Mapping[str, Any]) -> list[Point]:

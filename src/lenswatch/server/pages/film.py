@@ -1,0 +1,68 @@
+"""Pictures for the film below a chart whose points are a choice of many jobs, none of them with a picture."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sqlalchemy import Connection, select
+
+from lenswatch.server.db.tables import drifts, experiments, pictures, storage
+from lenswatch.server.pages.lanes import SLOTS, Lanes, Slot
+from lenswatch.server.pages.points import Point
+from lenswatch.server.pages.rows import row_of
+
+__all__ = ["with_pictures"]
+
+_LOOKED_AT = 500  # newest jobs of a part of the range
+
+
+def with_pictures(connection: Connection, experiment: str, stream: str, lanes: Lanes) -> Lanes:
+    """Return the lanes with a picture in each part of the range that has one.
+
+    Args:
+        connection: A transaction that reads.
+        experiment: Id of the experiment, which the caller may read.
+        stream: Name of the stream, "" for jobs without one.
+        lanes: The lanes of some of its jobs.
+    """
+    query = select(experiments.c.number, storage.c.pictures).join(storage)
+    found = connection.execute(query.where(experiments.c.id == experiment)).first()
+    if found is None or not found.pictures:
+        return lanes
+    length = lanes.end - lanes.start
+    edges = [lanes.start + place * length // SLOTS for place in range(SLOTS + 1)]
+    film = [
+        slot
+        if slot.point
+        else _slot(connection, experiment, found.number, stream, lanes, begin, end) or slot
+        for slot, begin, end in zip(lanes.film, edges, edges[1:], strict=False)
+    ]
+    return replace(lanes, film=film)
+
+
+def _slot(
+    connection: Connection,
+    experiment: str,
+    number: int,
+    stream: str,
+    lanes: Lanes,
+    begin: int,
+    end: int,
+) -> Slot | None:
+    """Return the newest picture of a part of the range, of its newest jobs."""
+    jobs = select(drifts.c.number, drifts.c.id, drifts.c.taken_at).where(
+        drifts.c.experiment == number,
+        drifts.c.stream == stream if stream else drifts.c.stream.is_(None),
+        drifts.c.taken_at >= begin,
+        drifts.c.taken_at < end,
+    )
+    order = (drifts.c.taken_at.desc(), drifts.c.number.desc())
+    newest = jobs.order_by(*order).limit(_LOOKED_AT).subquery("newest")
+    kept = select(newest.c.id).join(pictures, pictures.c.drift == newest.c.number)
+    kept = kept.order_by(newest.c.taken_at.desc(), newest.c.number.desc()).limit(1)
+    job = connection.execute(kept).scalar()
+    row = row_of(connection, experiment, job) if job else None
+    if row is None:
+        return None
+    left = 100 * (row.taken - lanes.start) / (lanes.end - lanes.start)
+    return Slot(Point(row.job, True, 0, False), 1, left)
