@@ -49,7 +49,7 @@ __all__ = ["camera", "chart"]
 
 NEWEST = 2000  # jobs of the range that a page begins with
 _CHARTED = 500  # points of a chart: more take longer to draw, and cover each other
-_SKETCHED = 200  # points of the page itself: a small line, and one picture of many
+_SKETCHED = 120  # points of the page itself: a small line, and one picture of many
 _CELLS = 60  # cameras that an experiment's page shows
 _KINDS = ("lens cleaned", "moved on purpose", "retrained", "reset", "note")
 
@@ -64,7 +64,6 @@ class _View:
     span: Range
     look: Look
     cells: Sequence[Mapping[str, Any]] = ()  # the first cameras of the experiment's own page
-    trouble: int = 0  # of all cameras
 
     @property
     def name(self) -> str | None:
@@ -95,7 +94,6 @@ async def camera(request: Request) -> Response:
         "name": name_of(view.stream) if view.stream else "",
         "chosen": view.chosen,
         "cells": view.cells,
-        "trouble": view.trouble,
         "span": view.span,
         "presets": PRESETS,
         "charted": jobs,
@@ -144,18 +142,16 @@ async def _view(asker: Asker, root: str) -> _View:
     query, look = asker.request.query_params, look_of(asker.request)
     experiment = await asker.get(root)
     chosen = "stream" in query
-    cells, trouble = [], 0
+    cells: list[dict[str, Any]] = []
     if chosen:
         stream = await asker.get(f"{root}/stream/{stream_name(query['stream'])}")
     else:
-        listed = await asker.get("/overview", experiment=experiment["id"], limit=_CELLS)
-        cells = listed["streams"]
+        listed = await asker.get(f"{root}/streams", limit=_CELLS)
+        cells = [record | {"experiment": experiment["id"]} for record in listed]
         stream = next(iter(cells), None)
-        own = (one for one in listed["experiments"] if one["id"] == experiment["id"])
-        trouble = sum(one["trouble"] for one in own)
     newest = stamps.microseconds(stream["last_taken"] or "") if stream else None
     span = range_of(query, newest, look)
-    return _View(experiment, stream, chosen, span, look, cells, trouble)
+    return _View(experiment, stream, chosen, span, look, cells)
 
 
 async def _points(
@@ -202,9 +198,9 @@ async def _compared(
         name = wanted.removeprefix("stream:")
         try:
             points, _ = await _points(asker, root, view, axes, stream=name)
-            return name or "(no name)", 0, points
         except Refusal:
             return None
+        return name or "(no name)", 0, points
     back = {"day": 24, "week": 7 * 24, "month": 30 * 24}.get(wanted)
     if back is None or view.stream is None:
         return None
@@ -263,7 +259,7 @@ def _table(request: Request, view: _View, filters: Filters, job_id: str) -> dict
     experiment = str(view.experiment["id"])
     stream = view.name if view.chosen else None
     with services.database.read() as connection:
-        cameras = cameras_of(connection, experiment)
+        cameras = cameras_of(connection, experiment, stamps.now())
         rows, older = read_rows(connection, experiment, stream, view.span, filters)
         picked = (
             row_of(connection, experiment, job_id) if job_id else _newest(connection, rows, view)
@@ -271,6 +267,7 @@ def _table(request: Request, view: _View, filters: Filters, job_id: str) -> dict
         before, after = beside(connection, experiment, picked) if picked else (None, None)
     return {
         "cameras": cameras,
+        "trouble": sum(camera.trouble for camera in cameras),
         "rows": rows,
         "older": rows[-1].mark if older else None,
         "row": picked,

@@ -12,6 +12,7 @@ from sqlalchemy import (
     ScalarSelect,
     Select,
     and_,
+    case,
     exists,
     func,
     literal,
@@ -21,7 +22,7 @@ from sqlalchemy import (
 
 from lenswatch.server.db.tables import drift_tags, drifts, experiments, pictures, streams
 from lenswatch.server.jobs import store
-from lenswatch.server.jobs.state_shown import shown_name
+from lenswatch.server.jobs.state_shown import shown_name, trouble
 from lenswatch.server.pages.job import Job, job_of
 from lenswatch.server.pages.ranges import Range
 
@@ -74,10 +75,11 @@ class Row:
 
 
 class Camera(NamedTuple):
-    """A stream by its name, "" for jobs without one, and the name that is shown."""
+    """A stream by its name, "" for jobs without one, the name that is shown, and whether it is in trouble."""
 
     stream: str
     name: str
+    trouble: bool
 
 
 def filters_of(query: Mapping[str, str]) -> Filters:
@@ -133,13 +135,12 @@ def newest_row(connection: Connection, experiment: str, stream: str) -> Row | No
     return _row(found) if found else None
 
 
-def cameras_of(connection: Connection, experiment: str) -> list[Camera]:
+def cameras_of(connection: Connection, experiment: str, now: int) -> list[Camera]:
     """Return all cameras of an experiment, which the caller may read, in the order of their names."""
-    query = select(streams.c.stream, shown_name()).where(
-        streams.c.experiment == _number(experiment)
-    )
+    query = select(streams.c.stream, shown_name(), case((trouble(now), 1), else_=0))
+    query = query.where(streams.c.experiment == _number(experiment))
     found = connection.execute(query.order_by(func.lower(shown_name()), streams.c.stream))
-    return [Camera(*row) for row in found]
+    return [Camera(stream, name, bool(bad)) for stream, name, bad in found]
 
 
 def newest_ends(
@@ -205,14 +206,19 @@ def _like(filters: Filters) -> list[ColumnElement[bool]]:
     return found
 
 
+# The first condition alone is one that an index finds.
+
+
 def _older(taken: int, number: int) -> ColumnElement[bool]:
-    same = and_(drifts.c.taken_at == taken, drifts.c.number < number)
-    return or_(drifts.c.taken_at < taken, same)
+    return and_(
+        drifts.c.taken_at <= taken, or_(drifts.c.taken_at < taken, drifts.c.number < number)
+    )
 
 
 def _newer(taken: int, number: int) -> ColumnElement[bool]:
-    same = and_(drifts.c.taken_at == taken, drifts.c.number > number)
-    return or_(drifts.c.taken_at > taken, same)
+    return and_(
+        drifts.c.taken_at >= taken, or_(drifts.c.taken_at > taken, drifts.c.number > number)
+    )
 
 
 def _row(row: Mapping[Any, Any]) -> Row:
