@@ -48,7 +48,7 @@ from lenswatch.server.values.refusals import Refusal, not_found
 __all__ = ["camera", "chart"]
 
 NEWEST = 2000  # jobs of the range that a page begins with
-_CHARTED = 500  # points of a chart: more take longer to draw, and cover each other
+_CHARTED = 300  # points of a chart over time: more take longer to draw, and cover each other
 _SKETCHED = 120  # points of the page itself: a small line, and one picture of many
 _CELLS = 60  # cameras that an experiment's page shows
 _KINDS = ("lens cleaned", "moved on purpose", "retrained", "reset", "note")
@@ -122,7 +122,7 @@ async def chart(request: Request) -> Response:
     """Return what the chart of a camera's page draws: points, thresholds, events and notes."""
     asker = Asker(request)
     root = f"/experiment/{_uuid(request.path_params['experiment_id'])}"
-    view = await _view(asker, root)
+    view = await _view(asker, root, cells=1)
     axes = axes_of(request.query_params)
     (points, _), events, notes, other = await asyncio.gather(
         _points(asker, root, view, axes),
@@ -138,20 +138,20 @@ async def chart(request: Request) -> Response:
     return JSONResponse(drawn, headers={"Cache-Control": "no-cache"})
 
 
-async def _view(asker: Asker, root: str) -> _View:
+async def _view(asker: Asker, root: str, *, cells: int = _CELLS) -> _View:
     query, look = asker.request.query_params, look_of(asker.request)
     experiment = await asker.get(root)
     chosen = "stream" in query
-    cells: list[dict[str, Any]] = []
+    shown: list[dict[str, Any]] = []
     if chosen:
         stream = await asker.get(f"{root}/stream/{stream_name(query['stream'])}")
     else:
-        listed = await asker.get(f"{root}/streams", limit=_CELLS)
-        cells = [record | {"experiment": experiment["id"]} for record in listed]
-        stream = next(iter(cells), None)
+        listed = await asker.get(f"{root}/streams", limit=cells)
+        shown = [record | {"experiment": experiment["id"]} for record in listed]
+        stream = next(iter(shown), None)
     newest = stamps.microseconds(stream["last_taken"] or "") if stream else None
     span = range_of(query, newest, look)
-    return _View(experiment, stream, chosen, span, look, cells)
+    return _View(experiment, stream, chosen, span, look, shown)
 
 
 async def _points(
@@ -160,7 +160,7 @@ async def _points(
     view: _View,
     axes: Axes | None = None,
     *,
-    most: int = _CHARTED,
+    most: int | None = None,
     stream: str | None = None,
 ) -> tuple[list[Point], int]:
     """Return points of the range, of the view's camera or of another `stream`, and the number of jobs there.
@@ -171,6 +171,7 @@ async def _points(
         return [], 0
     name = view.name if stream is None else stream
     wanted: dict[str, Any] = {"stream": name}
+    most = most or (_CHARTED if axes is None or axes.usual else NEWEST)
     if axes and axes.parameters:
         wanted["values"] = ",".join(f"parameters.{path}" for path in axes.parameters)
     span = view.span
