@@ -21,8 +21,8 @@ from lenswatch.server.pages.axes import Axes, axes_of
 from lenswatch.server.pages.callers import rights_of
 from lenswatch.server.pages.cards import clean_address, image_address
 from lenswatch.server.pages.done import done_of
-from lenswatch.server.pages.figure import chart_of
-from lenswatch.server.pages.film import with_pictures
+from lenswatch.server.pages.figure import chart_of, missing_words
+from lenswatch.server.pages.film import COUNTED, missing_in, with_pictures
 from lenswatch.server.pages.job import job_of
 from lenswatch.server.pages.lanes import Lanes, lanes_of
 from lenswatch.server.pages.look import Look, look_of
@@ -124,7 +124,7 @@ async def chart(request: Request) -> Response:
     root = f"/experiment/{_uuid(request.path_params['experiment_id'])}"
     view = await _view(asker, root, cells=1)
     axes = axes_of(request.query_params)
-    (points, _), events, notes, other = await asyncio.gather(
+    (points, jobs), events, notes, other = await asyncio.gather(
         _points(asker, root, view, axes),
         _events(asker, root, view),
         _notes(asker, root, view),
@@ -135,6 +135,8 @@ async def chart(request: Request) -> Response:
     drawn = await anyio.to_thread.run_sync(
         chart_of, points, other, axes, lanes, view.look, provisional
     )
+    if jobs > len(points):
+        drawn["missing"] = await anyio.to_thread.run_sync(_missing, request, view, lanes, jobs)
     return JSONResponse(drawn, headers={"Cache-Control": "no-cache"})
 
 
@@ -246,6 +248,15 @@ def _lanes(
     notes: Sequence[Mapping[str, Any]],
 ) -> Lanes:
     return lanes_of(points, events, notes, view.span)
+
+
+def _missing(request: Request, view: _View, lanes: Lanes, jobs: int) -> str:
+    """Return a sentence on what the node gave up in a range of which not all jobs are drawn."""
+    services: Services = request.app.state.services
+    experiment, stream = str(view.experiment["id"]), view.name or ""
+    with services.database.read() as connection:
+        given_up = missing_in(connection, experiment, stream, lanes.start, lanes.end + 1)
+    return missing_words(*given_up, least=jobs > COUNTED)
 
 
 def _filmed(request: Request, view: _View, lanes: Lanes) -> Lanes:
