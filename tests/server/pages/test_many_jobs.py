@@ -24,7 +24,10 @@ def job(number: int, **parameters: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def path(local: Api, pier: dict[str, Any]) -> str:
-    lost = {17: {"shed": {"jobs": 3}}, 500: {"shed": {"jobs": 4}, "picture_shed": True}}
+    lost: dict[int, dict[str, Any]] = {
+        17: {"shed": {"jobs": 3}},
+        500: {"shed": {"jobs": 4}, "picture_shed": True},
+    }
     jobs = [job(n, **lost.get(n, {})) for n in range(JOBS)]
     jobs[333]["parameters"]["distance"] = 0.09
     batch = local.post(f"/experiment/{pier['id']}/drift/batch", json={"drifts": jobs}).json()

@@ -166,7 +166,9 @@ def _new_drifts(names: tuple[str, ...]) -> Any:
 
 
 def _build_insert(_dialect: str) -> Any:
-    values = {column.name: bindparam(column.name) for column in drifts.c if column.name != "number"}
+    values: dict[str, Any] = {
+        column.name: bindparam(column.name) for column in drifts.c if column.name != "number"
+    }
     query = sqlite.insert(drifts).values(values)
     return query.on_conflict_do_nothing(index_elements=_SAME_EVENT)
 

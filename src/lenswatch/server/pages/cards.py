@@ -118,7 +118,7 @@ def _read(
             experiment, picture = str(stream["experiment"]), stream["picture"]
             row = row_of(connection, experiment, picture) if picture else None
             marks = newest_marks(connection, experiment, stream["stream"] or "")
-            found.append((row and row.job, marks))
+            found.append((row.job if row else None, marks))
     return found
 
 

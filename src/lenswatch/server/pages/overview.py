@@ -169,7 +169,8 @@ def _numbers(answer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _grouped(streams: Iterable[Stream]) -> _Groups:
-    groups, loud = _Groups(), []
+    groups = _Groups()
+    loud: list[Stream] = []
     for stream in streams:
         (loud if stream["trouble"] else groups.known).append(stream)
     groups.storms, groups.troubles = _storms(loud)
