@@ -22,7 +22,7 @@ from lenswatch.api.predicting import Predicting
 from lenswatch.api.spare import SpareFolder
 from lenswatch.api.starter import end_with_deep_start
 from lenswatch.api.temporary import ensure_there, use_own_folder
-from lenswatch.api.workers.model_pool import ModelPool, replace_pool
+from lenswatch.api.workers.model_pool import ModelPool, build_schema_once, replace_pool
 from lenswatch.api.workers.pool import WorkerPool
 
 from lenswatch.config import Config, load_config
@@ -85,6 +85,8 @@ class Parent:
     def attach(self, app: web.Application) -> None:
         """Add middleware, route and hooks to an application that has not started yet."""
         replaced = replace_pool(self._model, self._make_pool)
+        if replaced:
+            build_schema_once(self._model)
         self._predicting = Predicting(self.config, self._opened_store, names_calls=replaced)
         app.middlewares.append(self._middleware())
         self.health.attach(app)
