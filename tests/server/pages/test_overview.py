@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import threading
 from typing import Any
@@ -54,8 +55,14 @@ def test_among_1005_cameras_the_one_in_trouble_comes_first(
     send(local, pier, jobs_of(["zz-last"], drift=True))
     page = local.client.get("/").text
     assert heading(page) == "1 of 1005 in trouble"
-    assert page.count("data-camera") == 1005
+    assert "1,004 cameras</a>" in page
+    assert page.count('class="cell"') == 60
     assert page.index("zz-last") < page.index("cam-0000")
+    more = re.search(r'href="([^"]*)">Show all 1,004 cameras', page)
+    assert more
+    whole = local.client.get(f"/{html.unescape(more[1])}").text
+    assert whole.count('class="cell"') == 1004
+    assert heading(whole) == "1 of 1005 in trouble"
     found = local.client.get("/", params={"q": "cam-0999"}).text
     assert heading(found) == "The matching camera is fine"
     assert "Of all 1005, 1 is in trouble" in found
@@ -64,6 +71,36 @@ def test_among_1005_cameras_the_one_in_trouble_comes_first(
     none = local.client.get("/", params={"q": "nowhere"}).text
     assert heading(none) == "No camera matches"
     assert found.count('class="cell"') == 1
+
+
+@pytest.mark.parametrize("order", ["experiment", "near", "quiet"])
+def test_the_grid_is_cut_and_no_number_is(local: Api, order: str) -> None:
+    for number, cameras in enumerate((70, 65, 80, 90, 30)):
+        send(local, local.experiment(f"pier {number}"), jobs_of([f"c{n}" for n in range(cameras)]))
+    page = local.client.get("/", params={"order": order}).text
+    assert heading(page) == "All 335 are fine"
+    assert page.count('class="cell"') == 240
+    numbers = [70, 65, 80, 90, 30] if order == "experiment" else [335]
+    assert [int(n) for n in re.findall(r"Show all (\d+) cameras", page)] == numbers
+    found = local.client.get("/", params={"order": order, "q": "c1"}).text
+    assert found.count('class="cell"') == 5 * 11
+    whole = local.client.get("/", params={"order": order, "all": "1"}).text
+    assert whole.count('class="cell"') == 335
+    assert "Show all" not in whole
+
+
+def test_retired_cameras_are_counted_though_not_all_are_listed(
+    local: Api, pier: dict[str, Any]
+) -> None:
+    names = [f"c{number}" for number in range(62)]
+    send(local, pier, jobs_of(names))
+    for name in names:
+        local.put(f"/experiment/{pier['id']}/stream/{name}", json={"retired": True})
+    page = local.client.get("/").text
+    assert 'Retired <span class="quiet">62</span>' in page
+    assert page.count('class="cell"') == 60
+    whole = local.client.get("/", params={"state": "retired", "all": "1"}).text
+    assert whole.count('class="cell"') == 62
 
 
 def test_many_that_fall_at_once_are_one_card(local: Api, pier: dict[str, Any]) -> None:

@@ -180,10 +180,13 @@ def _begin_sqlite(connection: Connection, *, ended: threading.Event) -> None:
 
 
 def _load(data: str | bytes) -> Any:
-    return json.loads(data, parse_int=_read_whole)
+    return _DECODER.decode(data if isinstance(data, str) else data.decode())
 
 
 def _read_whole(digits: str) -> int | float:
     """Parse integers beyond 64 bits as floats: PostgreSQL writes 1e300 with all its digits."""
     value = int(digits) if len(digits) < 400 else math.inf
     return value if -INT64 <= value < INT64 else float(digits)
+
+
+_DECODER = json.JSONDecoder(parse_int=_read_whole)  # `json.loads` would make one for each value

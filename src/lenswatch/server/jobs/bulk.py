@@ -8,6 +8,9 @@ from typing import Any
 from sqlalchemy import JSON, Connection, Table, bindparam, column, func, select, true
 from sqlalchemy.dialects import postgresql, sqlite
 
+from lenswatch.server.db.prepared import Prepared
+from lenswatch.server.values.storable import written
+
 __all__ = ["add_rows", "from_records", "put_rows"]
 
 # Each statement is built once. The cache has plain values as keys; statements as keys would never be freed.
@@ -17,26 +20,39 @@ def add_rows(connection: Connection, table: Table, entries: list[dict[str, Any]]
     """Insert `entries`, which have the same keys; if a row exists already, its `jobs` are added up."""
     if not entries:
         return
-    dialect = connection.dialect.name
-    rows = [list(entry.values()) for entry in entries] if dialect == "sqlite" else entries
-    connection.execute(_bulk_insert(dialect, table, tuple(entries[0])), {"rows": rows})
+    arrays = connection.dialect.name == "sqlite"
+    rows = [list(entry.values()) for entry in entries] if arrays else entries
+    _bulk_insert(table, tuple(entries[0]))(connection, {"rows": written(rows)})
 
 
 def put_rows(connection: Connection, table: Table, entries: list[dict[str, Any]]) -> None:
     """Insert `entries`, which have the same keys; if a row exists already, its other columns are replaced."""
     if not entries:
         return
-    dialect, names = connection.dialect.name, tuple(entries[0])
-    rows: Any = entries if dialect == "sqlite" else {"rows": entries}
-    connection.execute(_replacing_insert(dialect, table, names), rows)
+    put = _replacing_insert(table, tuple(entries[0]))
+    if connection.dialect.name == "sqlite":
+        put(connection, [_plain(entry) for entry in entries])
+    else:
+        put(connection, {"rows": written(entries)})
+
+
+def _plain(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return an entry with its JSON as text."""
+    return {k: written(v) if isinstance(v, dict | list) else v for k, v in entry.items()}
 
 
 @functools.cache
-def _replacing_insert(dialect: str, table: Table, names: tuple[str, ...]) -> Any:
-    query = sqlite.insert(table) if dialect == "sqlite" else from_records(table, names)
-    key = list(table.primary_key)
-    values = {name: query.excluded[name] for name in names if table.c[name] not in key}
-    return query.on_conflict_do_update(index_elements=key, set_=values)
+def _replacing_insert(table: Table, names: tuple[str, ...]) -> Prepared:
+    def build(dialect: str) -> Any:
+        if dialect == "sqlite":
+            query: Any = sqlite.insert(table).values({name: bindparam(name) for name in names})
+        else:
+            query = from_records(table, names)
+        key = list(table.primary_key)
+        values = {name: query.excluded[name] for name in names if table.c[name] not in key}
+        return query.on_conflict_do_update(index_elements=key, set_=values)
+
+    return Prepared(build)
 
 
 def from_records(table: Table, names: tuple[str, ...]) -> postgresql.Insert:
@@ -59,10 +75,14 @@ def _from_arrays(table: Table, names: tuple[str, ...]) -> sqlite.Insert:
 
 
 @functools.cache
-def _bulk_insert(dialect: str, table: Table, names: tuple[str, ...]) -> Any:
+def _bulk_insert(table: Table, names: tuple[str, ...]) -> Prepared:
     """Return the INSERT of all `rows`; if a row exists already, `jobs` is added to it."""
-    query = (_from_arrays if dialect == "sqlite" else from_records)(table, names)
-    if "jobs" not in table.c:
-        return query
-    added = {"jobs": table.c.jobs + query.excluded.jobs}
-    return query.on_conflict_do_update(index_elements=list(table.primary_key), set_=added)
+
+    def build(dialect: str) -> Any:
+        query = (_from_arrays if dialect == "sqlite" else from_records)(table, names)
+        if "jobs" not in table.c:
+            return query
+        added = {"jobs": table.c.jobs + query.excluded.jobs}
+        return query.on_conflict_do_update(index_elements=list(table.primary_key), set_=added)
+
+    return Prepared(build)

@@ -6,12 +6,14 @@ the state of a stream is always that of the last job to arrive that is not late.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import JSON, Connection, Select, bindparam, func, select
 from sqlalchemy.dialects.postgresql import JSONB
 
+from lenswatch.server.db.prepared import Prepared
 from lenswatch.server.db.tables import drifts
 from lenswatch.server.values import stamps
 
@@ -23,12 +25,13 @@ _last = drifts.alias("last")
 
 def mark_late(connection: Connection, experiment: int, rows: Sequence[dict[str, Any]]) -> None:
     """Set `late` in rows that are about to be inserted in this order."""
-    asked = {row["stream"] for row in rows if _claim(row) is None and _taken(row) is not None}
+    found = [(row, _claim(row), _taken(row)) for row in rows]
+    asked = {row["stream"] for row, claim, taken in found if claim is None and taken is not None}
     newest = _newest(connection, experiment, asked)
-    for row in rows:
-        row["late"] = _late(row, newest.get(row["stream"]))
+    for row, claim, taken in found:
+        row["late"] = _late(claim, taken, newest.get(row["stream"]))
         if not row["late"]:
-            newest[row["stream"]] = _taken(row)
+            newest[row["stream"]] = taken
 
 
 def late_after(connection: Connection, row: dict[str, Any], before: Job) -> bool:
@@ -46,7 +49,7 @@ def late_after(connection: Connection, row: dict[str, Any], before: Job) -> bool
     )
     found = connection.execute(query).first()
     newest = None if found is None else stamps.capture(found.captured_at, found.created_at)
-    return _late(row, newest)
+    return _late(_claim(row), _taken(row), newest)
 
 
 def _claim(row: Job) -> bool | None:
@@ -59,8 +62,7 @@ def _taken(row: Job) -> int | None:
     return stamps.capture(row["parameters"].get("captured_at"), row["created_at"])
 
 
-def _late(row: Job, newest: int | None) -> bool:
-    claim, taken = _claim(row), _taken(row)
+def _late(claim: bool | None, taken: int | None, newest: int | None) -> bool:
     if claim is not None:
         return claim
     return taken is not None and newest is not None and taken < newest
@@ -90,20 +92,28 @@ def _newest(
             newest[None] = stamps.capture(found.captured_at, found.created_at)
     named = sorted(stream for stream in streams if stream is not None)
     if named:
-        for row in connection.execute(_of_streams(connection, experiment), {"streams": named}):
+        asked = {"experiment": experiment, "streams": json.dumps(named)}
+        for row in _of_streams(connection, asked):
             newest[row.stream] = stamps.capture(row.captured_at, row.created_at)
     return newest
 
 
-def _of_streams(connection: Connection, experiment: int) -> Select[Any]:
-    if connection.dialect.name == "sqlite":
+def _build_of_streams(dialect: str) -> Select[Any]:
+    whole = drifts.c.parameters
+    if dialect == "sqlite":
         listed = func.json_each(bindparam("streams", type_=JSON))
+        captured: Any = func.json_extract(whole, "$.captured_at")
     else:
         listed = func.jsonb_array_elements_text(bindparam("streams", type_=JSONB))
+        captured = whole["captured_at"].as_string()
     stream = listed.table_valued("value", name="listed").c.value
     number = (
         select(_last.c.number)
-        .where(_last.c.experiment == experiment, _last.c.stream == stream, _last.c.late.is_(False))
+        .where(
+            _last.c.experiment == bindparam("experiment"),
+            _last.c.stream == stream,
+            _last.c.late.is_(False),
+        )
         .order_by(_last.c.created_at.desc(), _last.c.number.desc())
         .limit(1)
         .correlate(stream.table)
@@ -112,5 +122,8 @@ def _of_streams(connection: Connection, experiment: int) -> Select[Any]:
     return select(
         stream.label("stream"),
         drifts.c.created_at,
-        drifts.c.parameters["captured_at"].as_string().label("captured_at"),
+        captured.label("captured_at"),
     ).select_from(stream.table.join(drifts, drifts.c.number == number))
+
+
+_of_streams = Prepared(_build_of_streams)

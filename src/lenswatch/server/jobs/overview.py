@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from marshmallow import fields
+from marshmallow import ValidationError, fields, validate, validates_schema
 from sqlalchemy import ColumnElement, Connection, and_, case, func, select
 from starlette.responses import Response
 
@@ -13,9 +13,9 @@ from lenswatch.server.db.tables import experiments, streams
 from lenswatch.server.http.operations import Call, Operations, Who, reply
 from lenswatch.server.http.records import Count, Record
 from lenswatch.server.identity.permissions import readable
-from lenswatch.server.jobs.state_shown import SHOWN, shown, trouble
+from lenswatch.server.jobs.state_shown import ORDERS, SHOWN, shown, trouble
 from lenswatch.server.jobs.stream_records import StateRecord, Viewer, list_streams
-from lenswatch.server.jobs.streams import NO_STREAM, StreamsArgs, filters
+from lenswatch.server.jobs.streams import MAX_LIMIT, NO_STREAM, StreamsArgs, filters
 from lenswatch.server.values import stamps
 
 __all__ = ["operations", "overview"]
@@ -26,9 +26,16 @@ operations = Operations()
 
 
 class OverviewArgs(StreamsArgs):
-    """The query string of the overview; `after` is `EXPERIMENT/STREAM`."""
+    """The query string of the overview; `after` is `EXPERIMENT/STREAM`, in the order of urgency."""
 
     experiment = fields.UUID()
+    order = fields.String(load_default="urgency", validate=validate.OneOf(ORDERS))
+    each = fields.Integer(validate=validate.Range(min=1, max=MAX_LIMIT))
+
+    @validates_schema
+    def _goes_on_by_urgency(self, data: Mapping[str, Any], **_: Any) -> None:
+        if "after" in data and (data.get("order", "urgency") != "urgency" or "each" in data):
+            raise ValidationError("Only without `order` and `each`.", "after")
 
 
 class CountsRecord(Record):
@@ -47,6 +54,7 @@ class WatchedRecord(Record):
     name = fields.String()
     counts = fields.Nested(CountsRecord)
     trouble = Count()
+    newest = fields.DateTime(allow_none=True)
 
 
 class PlacedRecord(StateRecord):
@@ -93,8 +101,15 @@ def overview(viewer: Viewer, args: Mapping[str, Any]) -> dict[str, Any]:
     if "after" in args:
         experiment, _, name = args["after"].partition("/")
         after = (experiment, "" if name == NO_STREAM else name)
-    limit = args.get("limit", DEFAULT_LIMIT)
-    found = list_streams(viewer, and_(*conditions), now, limit=limit, after=after)
+    found = list_streams(
+        viewer,
+        and_(*conditions),
+        now,
+        order=args.get("order", "urgency"),
+        each=args.get("each"),
+        limit=args.get("limit", DEFAULT_LIMIT),
+        after=after,
+    )
     listed = [
         record | {"experiment": row["experiment_id"], "experiment_name": row["experiment_name"]}
         for record, row in found
@@ -117,6 +132,7 @@ def _watched(connection: Connection, seen: ColumnElement[bool], now: int) -> lis
             shown().label("shown"),
             func.count(streams.c.stream).label("streams"),
             func.sum(case((trouble(now), 1), else_=0)).label("trouble"),
+            func.max(streams.c.last_at).label("newest"),
         )
         .select_from(experiments.outerjoin(streams, streams.c.experiment == experiments.c.number))
         .where(seen)
@@ -127,11 +143,19 @@ def _watched(connection: Connection, seen: ColumnElement[bool], now: int) -> lis
     for row in connection.execute(query):
         one = found.setdefault(
             row.number,
-            {"id": row.id, "name": row.name, "counts": dict.fromkeys(SHOWN, 0), "trouble": 0},
+            {
+                "id": row.id,
+                "name": row.name,
+                "counts": dict.fromkeys(SHOWN, 0),
+                "trouble": 0,
+                "newest": None,
+            },
         )
         if row.streams:
             one["counts"][row.shown] += row.streams
             one["trouble"] += int(row.trouble)
+            if row.newest is not None:
+                one["newest"] = max(one["newest"] or "", stamps.iso(row.newest))
     return list(found.values())
 
 

@@ -7,7 +7,7 @@ own, so a chart of last year stays.
 
 from __future__ import annotations
 
-import functools
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -28,10 +28,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from lenswatch.server.db.prepared import Prepared
 from lenswatch.server.db.tables import drifts, rollups
 from lenswatch.server.jobs.buckets import Content, content_of, merged, summed
 from lenswatch.server.jobs.bulk import put_rows
 from lenswatch.server.query.numbers import number_at
+from lenswatch.server.values.storable import written
 
 __all__ = ["DAY", "HOUR", "SECOND", "SUMMED", "keep_rollups"]
 
@@ -133,14 +135,18 @@ def _put(
 def _stored(
     connection: Connection, experiment: int, buckets: Iterable[Bucket], *, expired: bool
 ) -> dict[Bucket, Content]:
-    listed = [list(bucket) for bucket in buckets]
+    listed = written([list(bucket) for bucket in buckets])
     asked = {"buckets": listed, "experiment": experiment, "expired": expired}
-    rows = connection.execute(_contents(connection.dialect.name), asked)
-    return {(row.stream, row.width, row.begin): row.content for row in rows}
+    rows = _contents(connection, asked)
+    return {(row.stream, row.width, row.begin): _json(row.content) for row in rows}
 
 
-@functools.cache
-def _contents(dialect: str) -> Any:
+def _json(stored: Any) -> Any:
+    """Return a JSON value, which SQLite has as text."""
+    return json.loads(stored) if isinstance(stored, str) else stored
+
+
+def _build_contents(dialect: str) -> Any:
     """Return the query for the contents of `buckets`, each an array."""
     kind = JSON if dialect == "sqlite" else JSONB
     each = func.json_each if dialect == "sqlite" else func.jsonb_array_elements
@@ -157,6 +163,9 @@ def _contents(dialect: str) -> Any:
     )
     query = select(rollups.c.stream, rollups.c.width, rollups.c.begin, rollups.c.content)
     return query.select_from(item.join(rollups, same))
+
+
+_contents = Prepared(_build_contents)
 
 
 def _part(array: Any, place: int, dialect: str, kind: Any) -> Any:

@@ -135,7 +135,8 @@ def chosen_of(pieces: Sequence[Piece], begin: int, end: int, most: int) -> list[
         points = _points(pieces, begin, end, count)
         if len(points) <= most or count == 1:
             return points
-        count = max(1, min(count - 1, count * most // len(points)))
+        # At least a twentieth less, so that few tries are enough.
+        count = max(1, min(count - 1 - count // 20, count * most // len(points)))
 
 
 def _points(pieces: Sequence[Piece], begin: int, end: int, count: int) -> list[Point]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from lenswatch.server.values import stamps
 
-__all__ = ["READ", "VERDICTS", "Cause", "Seen", "read_job"]
+__all__ = ["READ", "VERDICTS", "Cause", "Seen", "letter_of", "read_job"]
 
 VERDICTS = {"d": "drift", "z": "frozen", "w": "warning", "u": "unwatched", "c": "clean"}
 # The parameters that are looked at.
@@ -80,9 +80,7 @@ def read_job(row: Mapping[Any, Any]) -> Seen:
     failed = row["job_status"] == "Failed"
     drift = bool(row["drift_detected"])
     causes = _causes(parameters.get("causes"))
-    letter = ""
-    if not row["late"] and row["job_status"] != "Running":
-        letter = "f" if failed else _letter(parameters, drift, causes)
+    letter = "" if row["late"] else _letter(row, causes)
     return Seen(
         number=row["number"],
         arrived=arrived,
@@ -96,8 +94,16 @@ def read_job(row: Mapping[Any, Any]) -> Seen:
     )
 
 
-def _letter(parameters: Mapping[str, Any], drift: bool, causes: tuple[Cause, ...]) -> str:
-    if drift or parameters.get("alarm") is True:
+def letter_of(row: Mapping[Any, Any]) -> str:
+    """Return the letter of the verdict of a job that may be late; empty while it runs."""
+    return _letter(row, _causes(row["parameters"].get("causes")))
+
+
+def _letter(row: Mapping[Any, Any], causes: tuple[Cause, ...]) -> str:
+    if row["job_status"] != "Completed":
+        return "f" if row["job_status"] == "Failed" else ""
+    parameters = row["parameters"]
+    if row["drift_detected"] or parameters.get("alarm") is True:
         return "d"
     if any(cause.name == _FROZEN for cause in causes):
         return "z"

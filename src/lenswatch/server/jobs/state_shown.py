@@ -5,11 +5,23 @@ These are expressions on the table of streams, so that counts, filters and order
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sqlalchemy import ColumnElement, and_, case, func, or_
 
-from lenswatch.server.db.tables import STATES, streams
+from lenswatch.server.db.tables import STATES, experiments, streams
 
-__all__ = ["SHOWN", "TROUBLES", "by_urgency", "matches", "shown", "shown_name", "since", "trouble"]
+__all__ = [
+    "ORDERS",
+    "SHOWN",
+    "TROUBLES",
+    "by_urgency",
+    "matches",
+    "shown",
+    "shown_name",
+    "since",
+    "trouble",
+]
 
 SHOWN = (*STATES, "silent", "retired")
 TROUBLES = ("drift", "frozen", "failing", "silent")
@@ -52,12 +64,20 @@ def shown_name() -> ColumnElement[str]:
 
 def by_urgency(now: int) -> list[ColumnElement[object]]:
     """Return the order of streams: those in trouble first, then by the name that is shown."""
-    return [
-        case((trouble(now), 0), else_=1),
-        func.lower(shown_name()),
-        streams.c.experiment,
-        streams.c.stream,
-    ]
+    return [case((trouble(now), 0), else_=1), *_by_name()]
+
+
+def _by_name() -> list[ColumnElement[object]]:
+    return [func.lower(shown_name()), streams.c.experiment, streams.c.stream]
+
+
+# Orders of streams by their names; each is a function of the present moment.
+ORDERS: dict[str, Callable[[int], list[ColumnElement[object]]]] = {
+    "urgency": by_urgency,
+    "experiment": lambda _: [experiments.c.name, streams.c.experiment, *_by_name()],
+    "near": lambda _: [func.coalesce(streams.c.ratio, 0).desc(), *_by_name()],
+    "quiet": lambda _: [func.coalesce(streams.c.last_at, 0), *_by_name()],
+}
 
 
 def matches(text: str) -> ColumnElement[bool]:

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, bindparam, delete, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from starlette.responses import Response
 
 from lenswatch.server.db.database import insert_into
+from lenswatch.server.db.prepared import Prepared
 from lenswatch.server.db.tables import picture_index, storage, streams
 from lenswatch.server.experiments.api import require
 from lenswatch.server.http.operations import Call, Operations, Who, reply
@@ -126,7 +128,15 @@ def _forget_pictures(connection: Connection, drifts: Sequence[int]) -> list[int]
 def _add(connection: Connection, experiment: int, *steps: int) -> None:
     if not any(steps):
         return
-    counts = dict(zip(_COUNTS, steps, strict=True))
-    add = insert_into(connection, storage).values(experiment=experiment, **counts)
-    total = {name: storage.c[name] + add.excluded[name] for name in _COUNTS}
-    connection.execute(add.on_conflict_do_update(index_elements=["experiment"], set_=total))
+    values = dict(zip(_COUNTS, steps, strict=True))
+    _add_up(connection, {"experiment": experiment, **values})
+
+
+def _build_add_up(dialect: str) -> Any:
+    insert = sqlite.insert if dialect == "sqlite" else postgresql.insert
+    query = insert(storage).values({name: bindparam(name) for name in ("experiment", *_COUNTS)})
+    total = {name: storage.c[name] + query.excluded[name] for name in _COUNTS}
+    return query.on_conflict_do_update(index_elements=["experiment"], set_=total)
+
+
+_add_up = Prepared(_build_add_up)

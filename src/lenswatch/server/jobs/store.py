@@ -31,6 +31,7 @@ from lenswatch.server.jobs.tallies import insert_tags
 from lenswatch.server.jobs.verdicts import verdict_of
 from lenswatch.server.values import stamps
 from lenswatch.server.values.refusals import not_found
+from lenswatch.server.values.storable import written
 from lenswatch.server.values.stream_names import stream_of
 from lenswatch.wire import EVENT_ID, JOB_STATUSES, SCHEMA_VERSION, TAG_LENGTH
 
@@ -143,7 +144,13 @@ def _following(connection: Connection, experiment: int, now: int) -> int:
 def _insert(connection: Connection, rows: list[dict[str, Any]]) -> dict[str, int]:
     """Insert the rows whose events are new, and return their numbers by id."""
     if connection.dialect.name == "sqlite":
-        inserted = connection.execute(_new_drifts(None), rows)
+        texts = [
+            row | {"tags": written(row["tags"]), "parameters": written(row["parameters"])}
+            for row in rows
+        ]
+        _insert_new(connection, texts if len(texts) > 1 else texts[0])
+        seqs = {"experiment": rows[0]["experiment"], "first": rows[0]["seq"]}
+        inserted = _numbers_from(connection, seqs)
     else:
         inserted = connection.execute(_new_drifts(tuple(sorted(rows[0]))), {"rows": rows})
     return {row.id: row.number for row in inserted}
@@ -153,14 +160,27 @@ def _insert(connection: Connection, rows: list[dict[str, Any]]) -> dict[str, int
 
 
 @functools.cache
-def _new_drifts(names: tuple[str, ...] | None) -> Any:
-    """Return the INSERT of jobs whose events are new; only PostgreSQL's needs the columns' `names`."""
-    query = sqlite.insert(drifts) if names is None else from_records(drifts, names)
-    same_event = [drifts.c.experiment, drifts.c.event_id]
-    known = query.on_conflict_do_nothing(index_elements=same_event)
+def _new_drifts(names: tuple[str, ...]) -> Any:
+    """Return PostgreSQL's INSERT of jobs whose events are new, with the columns' `names`."""
+    known = from_records(drifts, names).on_conflict_do_nothing(index_elements=_SAME_EVENT)
     return known.returning(drifts.c.id, drifts.c.number)
 
 
+def _build_insert(_dialect: str) -> Any:
+    values: dict[str, Any] = {
+        column.name: bindparam(column.name) for column in drifts.c if column.name != "number"
+    }
+    query = sqlite.insert(drifts).values(values)
+    return query.on_conflict_do_nothing(index_elements=_SAME_EVENT)
+
+
+_SAME_EVENT = [drifts.c.experiment, drifts.c.event_id]
+_insert_new = Prepared(_build_insert)
+_numbers_from = Prepared(
+    lambda _: select(drifts.c.id, drifts.c.number).where(
+        drifts.c.experiment == bindparam("experiment"), drifts.c.seq >= bindparam("first")
+    )
+)
 _last_arrival = Prepared(
     lambda _: select(func.max(drifts.c.created_at)).where(
         drifts.c.experiment == bindparam("experiment")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from marshmallow import fields, validate
@@ -21,13 +21,21 @@ from lenswatch.server.http.records import Count, Record
 from lenswatch.server.identity.authors import shown_author
 from lenswatch.server.identity.identity import Caller
 from lenswatch.server.identity.permissions import readable
-from lenswatch.server.jobs.state_shown import SHOWN, by_urgency, shown, since, trouble
+from lenswatch.server.jobs.state_shown import (
+    ORDERS,
+    SHOWN,
+    by_urgency,
+    shown,
+    since,
+    trouble,
+)
 from lenswatch.server.values import stamps
 from lenswatch.server.values.refusals import invalid
 
 __all__ = ["StateRecord", "Viewer", "list_streams", "one_stream"]
 
 _pictured = drifts.alias("pictured")
+_KEY = (streams.c.experiment, streams.c.stream)
 _MICROSECONDS = 10**6
 
 
@@ -78,30 +86,37 @@ def list_streams(
     where: ColumnElement[bool],
     now: int,
     *,
+    order: str = "urgency",
+    each: int | None = None,
     limit: int | None = None,
     after: tuple[str, str] | None = None,
 ) -> list[tuple[dict[str, Any], Mapping[Any, Any]]]:
-    """Return streams in the order of their urgency, each as its record and its row.
+    """Return streams in an order, each as its record and its row.
 
     Args:
         viewer: The transaction that reads, and who asks.
         where: Condition on the tables `streams` and `experiments`.
         now: The present moment.
+        order: One of `ORDERS`.
+        each: The most of one experiment.
         limit: The most that are returned.
-        after: Id of the experiment and name of the stream after which to begin.
+        after: Id of the experiment and name of the stream after which to begin, in the order of urgency.
 
     Raises:
         Refusal: 422 if there is no stream `after`.
     """
-    query, connection = _query(now).where(where), viewer.connection
+    sorting, connection = ORDERS[order](now), viewer.connection
     if after is not None:
         known = _named(after, streams.c.stream).where(readable(viewer.caller))
         if connection.execute(known).first() is None:
             raise invalid(
                 "query", {"after": [f"There is no stream {after[1] or '-'!r} to go on after."]}
             )
-        query = query.where(_beyond(after, now))
-    rows = connection.execute(query.order_by(*by_urgency(now)).limit(limit)).mappings().all()
+        where &= _beyond(after, now)
+    query = _query(now).where(where)
+    if each is not None or limit is not None:
+        query = _query(now).where(tuple_(*_KEY).in_(_first(where, sorting, each, limit)))
+    rows = connection.execute(query.order_by(*sorting)).mappings().all()
     counts = _counts(connection, {row["experiment"] for row in rows})
     return [(_record(row, counts, viewer.caller), row) for row in rows]
 
@@ -130,6 +145,26 @@ def _query(now: int) -> Select[Any]:
         .outerjoin(pictures, pictures.c.drift == streams.c.last_pictured)
         .outerjoin(_pictured, _pictured.c.number == pictures.c.drift)
     )
+
+
+def _first(
+    where: ColumnElement[bool],
+    sorting: Sequence[ColumnElement[Any]],
+    each: int | None,
+    limit: int | None,
+) -> Select[Any]:
+    """Return the query for the keys of the first streams: rows of streams are too long to be sorted."""
+    place = func.row_number().over(partition_by=streams.c.experiment, order_by=sorting)
+    keys = select(*_KEY).join(experiments, experiments.c.number == streams.c.experiment)
+    keys = keys.where(where)
+    if each is not None:
+        ranked = keys.add_columns(
+            place.label("place"), *(column.label(f"sort {i}") for i, column in enumerate(sorting))
+        ).subquery("ranked")
+        keys = select(ranked.c.experiment, ranked.c.stream).where(ranked.c.place <= each)
+        sorting = [ranked.c[f"sort {i}"] for i in range(len(sorting))]
+    listed = keys.order_by(*sorting).limit(limit).subquery("listed")
+    return select(listed.c.experiment, listed.c.stream)
 
 
 def _beyond(after: tuple[str, str], now: int) -> ColumnElement[bool]:

@@ -28,7 +28,7 @@ from lenswatch.server.jobs.stream_records import StateRecord, list_streams, one_
 from lenswatch.server.values import stamps
 from lenswatch.server.values.refusals import not_found
 
-__all__ = ["NO_STREAM", "StreamsArgs", "filters", "operations", "stream_in_path"]
+__all__ = ["MAX_LIMIT", "NO_STREAM", "StreamsArgs", "filters", "operations", "stream_in_path"]
 
 NO_STREAM = "-"  # in a path, for the jobs without a stream
 MAX_LIMIT = 10_000

@@ -14,4 +14,4 @@ VERDICTS = state_job.VERDICTS | {"f": "failed"}
 
 def verdict_of(job: Mapping[Any, Any]) -> str | None:
     """Return the letter of a job's verdict, also of one that is late; None while the job runs."""
-    return state_job.read_job({**job, "late": False, "number": 0}).letter or None
+    return state_job.letter_of(job) or None

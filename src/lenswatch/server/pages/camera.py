@@ -21,7 +21,8 @@ from lenswatch.server.pages.axes import Axes, axes_of
 from lenswatch.server.pages.callers import rights_of
 from lenswatch.server.pages.cards import clean_address, image_address
 from lenswatch.server.pages.done import done_of
-from lenswatch.server.pages.figure import chart_of
+from lenswatch.server.pages.figure import chart_of, missing_words
+from lenswatch.server.pages.film import COUNTED, missing_in, with_pictures
 from lenswatch.server.pages.job import job_of
 from lenswatch.server.pages.lanes import Lanes, lanes_of
 from lenswatch.server.pages.look import Look, look_of
@@ -34,7 +35,9 @@ from lenswatch.server.pages.rows import (
     Filters,
     Row,
     beside,
+    cameras_of,
     filters_of,
+    newest_ends,
     newest_row,
     read_rows,
     row_of,
@@ -45,9 +48,11 @@ from lenswatch.server.values.refusals import Refusal, not_found
 
 __all__ = ["camera", "chart"]
 
-CHARTED = 2000  # points of a chart
+NEWEST = 2000  # jobs of the range that a page begins with
 EVENTS = 500  # of a range
-FIRST_CAMERAS = 24  # of an experiment, that are shown unfolded
+_CHARTED = 300  # points of a chart over time: more take longer to draw, and cover each other
+_SKETCHED = 120  # points of the page itself: a small line, and one picture of many
+_CELLS = 60  # cameras that an experiment's page shows
 _KINDS = ("lens cleaned", "moved on purpose", "retrained", "reset", "note")
 
 
@@ -60,6 +65,7 @@ class _View:
     chosen: bool  # the address names the camera
     span: Range
     look: Look
+    cells: Sequence[Mapping[str, Any]] = ()  # the first cameras of the experiment's own page
 
     @property
     def name(self) -> str | None:
@@ -71,30 +77,29 @@ async def camera(request: Request) -> Response:
     """Show an experiment, or one camera of it."""
     asker = Asker(request)
     root = f"/experiment/{_uuid(request.path_params['experiment_id'])}"
-    view, overview = await asyncio.gather(_view(asker, root), _cameras(asker, root))
-    points, events, notes, rights = await asyncio.gather(
-        _points(asker, root, view),
+    view = await _view(asker, root)
+    (points, jobs), events, notes, rights = await asyncio.gather(
+        _points(asker, root, view, most=_SKETCHED),
         _events(asker, root, view),
         _notes(asker, root, view),
         rights_of(request, [view.experiment["id"]]),
     )
+    lanes = _lanes(view, points, events, notes)
+    if jobs > len(points):
+        lanes = await anyio.to_thread.run_sync(_filmed, request, view, lanes)
     filters, job_id = filters_of(request.query_params), request.query_params.get("job", "")
     table = await anyio.to_thread.run_sync(_table, request, view, filters, job_id)
     shown = table["row"].job if table["row"] else None
-    lanes = _lanes(view, points, events, notes)
     context = {
         "experiment": view.experiment,
         "s": view.stream,
         "name": name_of(view.stream) if view.stream else "",
         "chosen": view.chosen,
-        "cameras": overview["streams"],
-        "camera_count": sum(overview["counts"].values()),
+        "cells": view.cells,
         "events_cut": EVENTS if len(events) == EVENTS else 0,
-        "first_cameras": FIRST_CAMERAS,
-        "trouble": overview["trouble"],
         "span": view.span,
         "presets": PRESETS,
-        "points": points,
+        "charted": jobs,
         "sketch": _sketch(view, points, lanes),
         "lanes": lanes,
         "axes": axes_of(request.query_params),
@@ -121,9 +126,9 @@ async def chart(request: Request) -> Response:
     """Return what the chart of a camera's page draws: points, thresholds, events and notes."""
     asker = Asker(request)
     root = f"/experiment/{_uuid(request.path_params['experiment_id'])}"
-    view = await _view(asker, root)
+    view = await _view(asker, root, cells=1)
     axes = axes_of(request.query_params)
-    points, events, notes, other = await asyncio.gather(
+    (points, jobs), events, notes, other = await asyncio.gather(
         _points(asker, root, view, axes),
         _events(asker, root, view),
         _notes(asker, root, view),
@@ -137,44 +142,62 @@ async def chart(request: Request) -> Response:
     drawn = await anyio.to_thread.run_sync(
         chart_of, points, other, axes, lanes, view.look, provisional
     )
+    if jobs > len(points):
+        drawn["missing"] = await anyio.to_thread.run_sync(_missing, request, view, lanes, jobs)
     return JSONResponse(drawn, headers={"Cache-Control": "no-cache"})
 
 
-async def _view(asker: Asker, root: str) -> _View:
+async def _view(asker: Asker, root: str, *, cells: int = _CELLS) -> _View:
     query, look = asker.request.query_params, look_of(asker.request)
     experiment = await asker.get(root)
     chosen = "stream" in query
+    shown: list[dict[str, Any]] = []
     if chosen:
         stream = await asker.get(f"{root}/stream/{stream_name(query['stream'])}")
     else:
-        listed = await asker.get("/overview", experiment=experiment["id"], limit=1)
-        stream = next(iter(listed["streams"]), None)
+        listed = await asker.get(f"{root}/streams", limit=cells)
+        shown = [record | {"experiment": experiment["id"]} for record in listed]
+        stream = next(iter(shown), None)
     newest = stamps.microseconds(stream["last_taken"] or "") if stream else None
-    return _View(experiment, stream, chosen, range_of(query, newest, look), look)
-
-
-async def _cameras(asker: Asker, root: str) -> dict[str, Any]:
-    experiment = root.rpartition("/")[2]
-    answer = dict(await asker.get("/overview", experiment=experiment, limit=1000))
-    own = next((one for one in answer["experiments"] if one["id"] == experiment), None)
-    if own is None:
-        raise not_found("Experiment")
-    return answer | {"counts": own["counts"], "trouble": own["trouble"]}
+    span = range_of(query, newest, look)
+    return _View(experiment, stream, chosen, span, look, shown)
 
 
 async def _points(
-    asker: Asker, root: str, view: _View, axes: Axes | None = None, stream: str | None = None
-) -> list[Point]:
-    """Return the points of the range, of the view's camera or of another `stream`."""
+    asker: Asker,
+    root: str,
+    view: _View,
+    axes: Axes | None = None,
+    *,
+    most: int | None = None,
+    stream: str | None = None,
+) -> tuple[list[Point], int]:
+    """Return points of the range, of the view's camera or of another `stream`, and the number of jobs there.
+
+    They are all of them, or those with the extremes and the changes of verdict.
+    """
     if view.name is None:
-        return []
-    wanted: dict[str, Any] = {"stream": view.name if stream is None else stream}
-    wanted |= view.span.query | {"models": "true"}
-    wanted["limit" if view.span.preset == "newest" else "points"] = CHARTED
+        return [], 0
+    name = view.name if stream is None else stream
+    wanted: dict[str, Any] = {"stream": name, "models": "true"}
+    most = most or (_CHARTED if axes is None or axes.usual else NEWEST)
     if axes and axes.parameters:
         wanted["values"] = ",".join(f"parameters.{path}" for path in axes.parameters)
+    span = view.span
+    if span.preset == "newest":
+        span = await anyio.to_thread.run_sync(_newest_span, asker.request, view, name, most)
+    wanted |= span.query | ({"limit": NEWEST} if span.preset == "newest" else {"points": most})
     columns = await asker.get(f"{root}/series", keep_empty=("stream",), **wanted)
-    return [point for point in points_of(columns) if view.span.contains(point.taken)]
+    points = [point for point in points_of(columns) if span.contains(point.taken)]
+    return points, max(len(points), columns.get("total", 0))
+
+
+def _newest_span(request: Request, view: _View, stream: str, most: int) -> Range:
+    """Return the span of the newest jobs, or the range as it is if all of them can be drawn."""
+    services: Services = request.app.state.services
+    with services.database.read() as connection:
+        ends = newest_ends(connection, str(view.experiment["id"]), stream, most, NEWEST)
+    return view.span if ends is None else Range(*ends, "")
 
 
 async def _compared(
@@ -187,18 +210,19 @@ async def _compared(
     if wanted.startswith("stream:"):
         name = wanted.removeprefix("stream:")
         try:
-            return name or "(no name)", 0, await _points(asker, root, view, axes, stream=name)
+            points, _ = await _points(asker, root, view, axes, stream=name)
         except Refusal:
             return None
+        return name or "(no name)", 0, points
     back = {"day": 24, "week": 7 * 24, "month": 30 * 24}.get(wanted)
     if back is None or view.stream is None:
         return None
     shift = back * 3600 * 1_000_000
-    points = await _points(asker, root, view, axes) if view.span.start is None else []
+    points, _ = await _points(asker, root, view, axes) if view.span.start is None else ([], 0)
     start = view.span.start or (points[0].taken if points else 0)
     end = view.span.end or (points[-1].taken + 1 if points else 0)
     span = Range(start - shift, end - shift, "")
-    moved = await _points(asker, root, replace(view, span=span), axes)
+    moved, _ = await _points(asker, root, replace(view, span=span), axes)
     return f"a {wanted} before", shift, moved
 
 
@@ -248,18 +272,36 @@ def _sketch(view: _View, points: Sequence[Point], lanes: Lanes) -> str:
     return sketch(points, name_of(view.stream), span=(lanes.start, lanes.end))
 
 
+def _missing(request: Request, view: _View, lanes: Lanes, jobs: int) -> str:
+    """Return a sentence on what the node gave up in a range of which not all jobs are drawn."""
+    services: Services = request.app.state.services
+    experiment, stream = str(view.experiment["id"]), view.name or ""
+    with services.database.read() as connection:
+        given_up = missing_in(connection, experiment, stream, lanes.start, lanes.end + 1)
+    return missing_words(*given_up, least=jobs > COUNTED)
+
+
+def _filmed(request: Request, view: _View, lanes: Lanes) -> Lanes:
+    services: Services = request.app.state.services
+    with services.database.read() as connection:
+        return with_pictures(connection, str(view.experiment["id"]), view.name or "", lanes)
+
+
 def _table(request: Request, view: _View, filters: Filters, job_id: str) -> dict[str, Any]:
     """Return the jobs of the table, and the one in the panel with its neighbours."""
     services: Services = request.app.state.services
     experiment = str(view.experiment["id"])
     stream = view.name if view.chosen else None
     with services.database.read() as connection:
+        cameras = cameras_of(connection, experiment, stamps.now())
         rows, older = read_rows(connection, experiment, stream, view.span, filters)
         picked = (
             row_of(connection, experiment, job_id) if job_id else _newest(connection, rows, view)
         )
         before, after = beside(connection, experiment, picked) if picked else (None, None)
     return {
+        "cameras": cameras,
+        "trouble": sum(camera.trouble for camera in cameras),
         "rows": rows,
         "older": rows[-1].mark if older else None,
         "row": picked,

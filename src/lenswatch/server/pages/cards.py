@@ -8,17 +8,19 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+import anyio.to_thread
 from markupsafe import Markup
 
+from lenswatch.server.http.services import Services
 from lenswatch.server.pages.asking import Asker
-from lenswatch.server.pages.job import Job, job_of
-from lenswatch.server.pages.points import Point, panel_of, points_of, sketch, statistic_of
+from lenswatch.server.pages.job import Job
+from lenswatch.server.pages.lines import Mark, newest_marks
+from lenswatch.server.pages.points import Valued, panel_of, sketch, statistic_of
+from lenswatch.server.pages.rows import row_of
 from lenswatch.server.pages.words import in_a_row, name_of, number, sure, times_over
 from lenswatch.server.values import stamps
 
-__all__ = ["Card", "card", "cards", "clean_address", "image_address"]
-
-_DRAWN = 120  # points of a sparkline
+__all__ = ["Card", "cards", "clean_address", "image_address"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Card:
 
     stream: Mapping[str, Any]
     newest: Job | None  # the newest job with a picture
-    points: Sequence[Point]
+    points: Sequence[Valued]
     clean_address: str  # of the nearest clean picture, below the root; "" if the node sent none
 
     @property
@@ -91,21 +93,33 @@ class Card:
 
 
 async def cards(asker: Asker, streams: Sequence[Mapping[str, Any]]) -> list[Card]:
-    """Return the cards of these streams, which name their experiments."""
-    return list(await asyncio.gather(*(card(asker, stream) for stream in streams)))
-
-
-async def card(asker: Asker, stream: Mapping[str, Any]) -> Card:
-    """Return the card of one stream."""
-    root = f"/experiment/{stream['experiment']}"
-    picture = stream["picture"]
-    record = await asker.find(f"{root}/drift/{picture}", None) if picture else None
-    columns = await asker.find(
-        f"{root}/series", None, keep_empty=("stream",), stream=stream["stream"] or "", limit=_DRAWN
+    """Return the cards of these streams, which the visitor may read and which name their experiments."""
+    services: Services = asker.request.app.state.services
+    found = await anyio.to_thread.run_sync(_read, services, streams)
+    addresses = await asyncio.gather(
+        *(
+            clean_address(asker, str(stream["experiment"]), newest)
+            for stream, (newest, _) in zip(streams, found, strict=True)
+        )
     )
-    newest = job_of(record) if record else None
-    clean = await clean_address(asker, str(stream["experiment"]), newest)
-    return Card(stream, newest, points_of(columns) if columns else [], clean)
+    return [
+        Card(stream, newest, marks, address)
+        for stream, (newest, marks), address in zip(streams, found, addresses, strict=True)
+    ]
+
+
+def _read(
+    services: Services, streams: Sequence[Mapping[str, Any]]
+) -> list[tuple[Job | None, list[Mark]]]:
+    """Return the newest job with a picture of each stream, and the values of its newest jobs."""
+    found = []
+    with services.database.read() as connection:
+        for stream in streams:
+            experiment, picture = str(stream["experiment"]), stream["picture"]
+            row = row_of(connection, experiment, picture) if picture else None
+            marks = newest_marks(connection, experiment, stream["stream"] or "")
+            found.append((row.job if row else None, marks))
+    return found
 
 
 def image_address(experiment: str, job: str) -> str:

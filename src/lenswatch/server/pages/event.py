@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from lenswatch.server.pages.asking import Asker, stream_name
 from lenswatch.server.pages.callers import rights_of
-from lenswatch.server.pages.cards import Card, card, clean_address, image_address
+from lenswatch.server.pages.cards import Card, cards, clean_address, image_address
 from lenswatch.server.pages.done import done_of
 from lenswatch.server.pages.history import history_of
 from lenswatch.server.pages.job import Job, job_of
@@ -57,8 +57,9 @@ async def event(request: Request) -> Response:
         _pictures(asker, experiment, record), _points(asker, root, record)
     )
     rights = await rights_of(request, [experiment])
-    camera, notes, feedback, deliveries, quality = await asyncio.gather(
-        card(asker, stream | {"experiment": experiment, "experiment_name": found["name"]}),
+    named = stream | {"experiment": experiment, "experiment_name": found["name"]}
+    [camera], notes, feedback, deliveries, quality = await asyncio.gather(
+        cards(asker, [named]),
         asker.find(f"{root}/annotation", [], stream=record["stream"]),
         asker.find(f"{root}/event/{event_id}/feedback", None),
         _deliveries(asker, root, event_id, may_see=experiment in rights.edits),

@@ -11,7 +11,7 @@ from lenswatch.server.pages.look import Look
 from lenswatch.server.pages.points import Point, statistic_of
 from lenswatch.server.pages.words import counted, is_number, number
 
-__all__ = ["chart_of"]
+__all__ = ["chart_of", "missing_words"]
 
 Other = tuple[str, int, list[Point]]
 _ALONE = 60_000_000  # microseconds of a threshold on both sides of a single point
@@ -215,14 +215,19 @@ def _notes(lanes: Lanes, clock: Callable[[int], str]) -> list[dict[str, Any]]:
 
 def missing_note(points: Sequence[Point]) -> str:
     """Return a sentence on jobs and pictures that the node gave up; "" if nothing is missing."""
-    jobs = sum(point.missing for point in points)
-    pictures = sum(point.picture_shed for point in points)
+    return missing_words(
+        sum(point.missing for point in points), sum(point.picture_shed for point in points)
+    )
+
+
+def missing_words(jobs: int, pictures: int, *, least: bool = False) -> str:
+    """Return a sentence on so many jobs and pictures, or at `least` so many; "" for none."""
     parts = [counted(n, noun) for n, noun in ((jobs, "job"), (pictures, "picture")) if n]
     if not parts:
         return ""
     verb = "was" if jobs + pictures == 1 else "were"
     full = "the node's disk or its storage.max_bytes was full."
-    return f"{' and '.join(parts)} {verb} not kept: {full}"
+    return f"{'At least ' if least else ''}{' and '.join(parts)} {verb} not kept: {full}"
 
 
 def _summary(points: Sequence[Point], shown: Sequence[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from markupsafe import Markup
 
@@ -13,7 +13,7 @@ from lenswatch.server.pages.sketches import spark
 from lenswatch.server.pages.words import number, times_over
 from lenswatch.server.values import stamps
 
-__all__ = ["Point", "panel_of", "points_of", "sketch"]
+__all__ = ["Point", "Valued", "panel_of", "points_of", "sketch", "statistic_of"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,32 @@ class Point:
     def taken(self) -> int:
         """When the picture was taken, in microseconds."""
         return self.job.taken
+
+    @property
+    def distance(self) -> Statistic:
+        """The distance."""
+        return self.job.distance
+
+    @property
+    def score(self) -> Statistic:
+        """The lens score."""
+        return self.job.score
+
+
+class Valued(Protocol):
+    """A job as a line needs it."""
+
+    @property
+    def taken(self) -> int:
+        """When the picture was taken, in microseconds."""
+
+    @property
+    def distance(self) -> Statistic:
+        """The distance."""
+
+    @property
+    def score(self) -> Statistic:
+        """The lens score."""
 
 
 def points_of(columns: Mapping[str, Any]) -> list[Point]:
@@ -63,10 +89,10 @@ def _point(row: dict[str, Any]) -> Point:
     )
 
 
-def panel_of(points: Sequence[Point]) -> str:
+def panel_of(points: Sequence[Valued]) -> str:
     """Return the statistic to draw where there is room for one: that which is nearer to drift."""
     for point in reversed(points):
-        score, distance = point.job.score.ratio, point.job.distance.ratio
+        score, distance = point.score.ratio, point.distance.ratio
         if score is not None and (distance is None or score >= distance):
             return "score"
         if distance is not None:
@@ -74,13 +100,13 @@ def panel_of(points: Sequence[Point]) -> str:
     return "distance"
 
 
-def statistic_of(point: Point, name: str) -> Statistic:
+def statistic_of(point: Valued, name: str) -> Statistic:
     """Return the lens score or the distance of a point."""
-    return point.job.score if name == "score" else point.job.distance
+    return point.score if name == "score" else point.distance
 
 
 def sketch(
-    points: Sequence[Point],
+    points: Sequence[Valued],
     name: str,
     until: int | None = None,
     span: tuple[int, int] | None = None,

@@ -4,16 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, exists, literal, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    ScalarSelect,
+    Select,
+    and_,
+    case,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+)
 
 from lenswatch.server.db.tables import drift_tags, drifts, experiments, pictures, streams
 from lenswatch.server.jobs import store
+from lenswatch.server.jobs.state_shown import shown_name, trouble
 from lenswatch.server.pages.job import Job, job_of
 from lenswatch.server.pages.ranges import Range
 
-__all__ = ["Filters", "Row", "beside", "filters_of", "newest_row", "read_rows", "row_of"]
+__all__ = [
+    "Camera",
+    "Filters",
+    "Row",
+    "beside",
+    "cameras_of",
+    "filters_of",
+    "newest_ends",
+    "newest_row",
+    "read_rows",
+    "row_of",
+]
 
 PAGE = 25
 
@@ -48,6 +72,14 @@ class Row:
     def mark(self) -> str:
         """The job's place in the order, for an address."""
         return f"{self.taken}.{self.number}"
+
+
+class Camera(NamedTuple):
+    """A stream by its name, "" for jobs without one, the name that is shown, and whether it is in trouble."""
+
+    stream: str
+    name: str
+    trouble: bool
 
 
 def filters_of(query: Mapping[str, str]) -> Filters:
@@ -103,6 +135,25 @@ def newest_row(connection: Connection, experiment: str, stream: str) -> Row | No
     return _row(found) if found else None
 
 
+def cameras_of(connection: Connection, experiment: str, now: int) -> list[Camera]:
+    """Return all cameras of an experiment, which the caller may read, in the order of their names."""
+    query = select(streams.c.stream, shown_name(), case((trouble(now), 1), else_=0))
+    query = query.where(streams.c.experiment == _number(experiment))
+    found = connection.execute(query.order_by(func.lower(shown_name()), streams.c.stream))
+    return [Camera(stream, name, bool(bad)) for stream, name, bad in found]
+
+
+def newest_ends(
+    connection: Connection, experiment: str, stream: str, most: int, newest: int
+) -> tuple[int, int] | None:
+    """Return the span of the `newest` jobs of a stream; None if it has at most `most` jobs."""
+    here = drifts.c.stream == stream if stream else drifts.c.stream.is_(None)
+    query = select(drifts.c.taken_at).where(drifts.c.experiment == _number(experiment), here)
+    query = query.order_by(drifts.c.taken_at.desc(), drifts.c.number.desc()).limit(newest)
+    times = connection.execute(query).scalars().all()
+    return (times[-1], times[0] + 1) if len(times) > most else None
+
+
 def beside(connection: Connection, experiment: str, row: Row) -> tuple[str | None, str | None]:
     """Return the ids of the jobs before and after one in its stream, by time of capture."""
     base = _of(experiment, row.job.stream)
@@ -123,6 +174,10 @@ def _of(experiment: str, stream: str | None) -> Select[Any]:
         .where(experiments.c.id == experiment)
     )
     return query if stream is None else query.where(drifts.c.stream == (stream or None))
+
+
+def _number(experiment: str) -> ScalarSelect[int]:
+    return select(experiments.c.number).where(experiments.c.id == experiment).scalar_subquery()
 
 
 def _within(span: Range) -> list[ColumnElement[bool]]:
@@ -151,14 +206,19 @@ def _like(filters: Filters) -> list[ColumnElement[bool]]:
     return found
 
 
+# The first condition alone is one that an index finds.
+
+
 def _older(taken: int, number: int) -> ColumnElement[bool]:
-    same = and_(drifts.c.taken_at == taken, drifts.c.number < number)
-    return or_(drifts.c.taken_at < taken, same)
+    return and_(
+        drifts.c.taken_at <= taken, or_(drifts.c.taken_at < taken, drifts.c.number < number)
+    )
 
 
 def _newer(taken: int, number: int) -> ColumnElement[bool]:
-    same = and_(drifts.c.taken_at == taken, drifts.c.number > number)
-    return or_(drifts.c.taken_at > taken, same)
+    return and_(
+        drifts.c.taken_at >= taken, or_(drifts.c.taken_at > taken, drifts.c.number > number)
+    )
 
 
 def _row(row: Mapping[Any, Any]) -> Row:

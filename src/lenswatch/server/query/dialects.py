@@ -308,6 +308,7 @@ class _PostgresJson(Dialect):
         return and_(func.strpos(text, compiled.literal) > 0, matches)
 
 
-def dialect_of(connection: Connection) -> Dialect:
-    """Return the dialect for statements on `connection`."""
-    return _SqliteJson() if connection.dialect.name == "sqlite" else _PostgresJson()
+def dialect_of(where: Connection | str) -> Dialect:
+    """Return the dialect for statements on a connection, or for a dialect of that name."""
+    name = where if isinstance(where, str) else where.dialect.name
+    return _SqliteJson() if name == "sqlite" else _PostgresJson()

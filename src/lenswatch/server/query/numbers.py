@@ -15,15 +15,15 @@ __all__ = ["NUMBER_PATH", "number_at"]
 NUMBER_PATH = re.compile(rf"parameters(\.[A-Za-z0-9_ -]{{1,64}}){{1,{MAX_PATH - 1}}}\Z")
 
 
-def number_at(connection: Connection, document: Expression, path: tuple[str, ...]) -> Expression:
+def number_at(where: Connection | str, document: Expression, path: tuple[str, ...]) -> Expression:
     """Return the number that `path` leads to in an object, in double precision; NULL for anything else.
 
     Args:
-        connection: Where the statement will run.
+        where: The connection on which the statement will run, or the name of its dialect.
         document: A JSON column with objects.
         path: Names of members, each of letters, digits, spaces, `_` and `-`.
     """
-    dialect = dialect_of(connection)
+    dialect = dialect_of(where)
     value = dialect.root(document, True)
     for key in path:
         inner = dialect.child(value, key)

@@ -20,6 +20,7 @@ export class Chart {
   /** Fetch and show what is at an address; `key` changes when zooming starts anew. */
   async load(address, key) {
     const mine = ++this.asked;
+    plotly().catch(() => null); // loads at the same time
     const reply = await fetch(address, { signal: AbortSignal.timeout(20_000) }).catch(() => null);
     if (!reply?.ok || mine !== this.asked) return;
     Object.assign(this, { data: await reply.json(), key });
@@ -45,7 +46,7 @@ export class Chart {
     this.timer = setTimeout(() => {
       this.timer = 0;
       this.drawing = this.drawing.then(() => this.#draw()); // plotly draws one thing at a time
-    }, DELAY_MS);
+    }, this.drawn ? DELAY_MS : 0);
   }
 
   async #draw() {

@@ -2,7 +2,7 @@
 
 import { refresh, Unreached } from "./swap.js";
 
-const ASK_MS = 800;
+const ASK_MS = 400;
 const HIDDEN_MS = 10_000;
 const AT_LEAST_MS = 20_000; // ages keep counting
 const LOAD = 4; // a page that takes long is fetched seldom: this many times as long apart
