@@ -91,9 +91,9 @@ def stack(trained_root: Path, tmp_path: Path) -> Iterator[Stack]:
     with receiving() as hook, mail_server() as box:
         with (tmp_path / "config.toml").open("a") as settings:
             settings.write(SETTINGS.format(port=box.port))
-        urls = (f"http://127.0.0.1:{port}" for port in ports.values())
+        node, server = (f"http://127.0.0.1:{port}" for port in ports.values())
         with up(tmp_path, **ports) as process:
-            found = Stack(camera, *urls, hook, box)
+            found = Stack(camera, node, server, hook, box)
             until_it_answers(f"{found.server}/readyz", process, tmp_path / "out.txt", seconds=600)
             found.tell_two_channels()
             wait_for_text(tmp_path / "out.txt", READY, process, seconds=600)
