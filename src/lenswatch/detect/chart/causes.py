@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lenswatch.detect.arrays import Floats
+from lenswatch.detect.chart.broken import boxed, damaged
 from lenswatch.detect.chart.chart import ChartState, LensChart
 from lenswatch.detect.chart.features import CHANNELS
 from lenswatch.detect.chart.parts import QUICK, WINDOW, areas
@@ -24,6 +25,8 @@ __all__ = ["MAP", "Cause", "causes", "deviation_map"]
 
 
 MAP = (4, 5)
+_EVERYWHERE = tuple((row, column) for row in range(MAP[0]) for column in range(MAP[1]))
+_BLUR = CHANNELS.index("blur")
 _LASTING = 7  # images
 _NOTABLE = 2.0  # deviations from which on a cell shows a change
 _STRONG = 100.0  # strength of faults of the whole picture, which come first
@@ -79,8 +82,8 @@ def causes(
     found = list(_at_once(chart, state))
     pairs = (chart.score(state), drift_score), (chart.slow_score(state), slow_score)
     over = max((score / threshold for score, threshold in pairs if score is not None), default=0.0)
-    if over > 1:
-        found += _by_signature(chart, state, over)
+    if over > 1 and not found:
+        found += _at_a_look(chart, state) or _by_signature(chart, state, over)
     return tuple(sorted(found, key=lambda cause: -cause.strength))
 
 
@@ -104,10 +107,25 @@ def _at_once(chart: LensChart, state: ChartState) -> Iterator[Cause]:
         "frozen": watch.frozen(scene),
         "camera moved": watch.moved(scene),
     }
-    everywhere = tuple((row, column) for row in range(MAP[0]) for column in range(MAP[1]))
     for rank, (name, seen) in enumerate(plain.items()):
         if seen:
-            yield Cause(name, _STRONG - rank, everywhere)
+            yield Cause(name, _STRONG - rank, _EVERYWHERE)
+
+
+def _at_a_look(chart: LensChart, state: ChartState) -> list[Cause]:
+    """Return what the last picture of a chart above a threshold shows beside the clean scene."""
+    thumb = state.scene.last
+    if thumb is None:
+        return []
+    if boxed(thumb, chart.scene):
+        return [Cause("camera moved", _STRONG - 4, _EVERYWHERE)]
+    if damaged(thumb, chart.scene):
+        return [Cause("damaged", _STRONG - 3, _EVERYWHERE)]
+    last = state.cells[-1]
+    blur = float(np.median(last[_BLUR] - chart.scales.median[_BLUR]))
+    if chart.placing.moved(thumb, blur):
+        return [Cause("camera moved", _STRONG - 4, _EVERYWHERE)]
+    return []
 
 
 def _by_signature(chart: LensChart, state: ChartState, over: float) -> Iterator[Cause]:
