@@ -55,23 +55,24 @@ def _run(flags: np.ndarray) -> int:
 def damaged(thumb: Pixels, scene: Pixels) -> bool:
     """Return whether the rows at one end of a picture hold nothing, one row over and over, or other rows."""
     now, then = thumb.astype(np.float64), scene.astype(np.float64)
-    steps, usual = (np.abs(np.diff(v, axis=0)).mean(axis=1) for v in (now, then))
-    return any(
-        _empty(a, s, u) for a, s, u in ((now, steps, usual), (now[::-1], steps[::-1], usual[::-1]))
-    ) or _torn(now, then, steps - usual)
+    return _empty(now, then) or _empty(now[::-1], then[::-1]) or _torn(now, then)
 
 
-def _empty(now: Floats, steps: Floats, usual: Floats) -> bool:
-    """Return whether the last rows are all alike, and those of the clean scene are not."""
+def _empty(now: Floats, then: Floats) -> bool:
+    """Return whether the last rows are all alike, unlike those of the clean scene, and the others are whole."""
+    steps, usual = _steps(now), _steps(then)
     band = _run(steps[::-1] < _ALIKE)
     if band < _BAND or band > len(steps) - _BAR or float(usual[-band:].mean()) < _DIFFERENT:
+        return False
+    if _agreement(now[: -band - 2], then[: -band - 2]) < _SAME:
         return False
     grey = float(now[-band:].std(axis=1).mean()) < _GREY
     return not grey or float(steps[-band - 2 : -band].max()) > _SEAM / 2
 
 
-def _torn(now: Floats, then: Floats, excess: Floats) -> bool:
+def _torn(now: Floats, then: Floats) -> bool:
     """Return whether a seam parts rows that agree with the clean scene from rows that do not."""
+    excess = _steps(now) - _steps(then)
     row = int(excess.argmax())
     others = np.delete(excess, slice(max(row - 1, 0), row + 2))
     if excess[row] < max(_SEAM, _SINGLE * float(others.max())):
@@ -80,6 +81,11 @@ def _torn(now: Floats, then: Floats, excess: Floats) -> bool:
         return False
     sides = [_agreement(now[part], then[part]) for part in (slice(0, row), slice(row + 2, None))]
     return max(sides) > _SAME and min(sides) < _OTHER
+
+
+def _steps(values: Floats) -> Floats:
+    """Return the mean difference of each row from the one before."""
+    return np.asarray(np.abs(np.diff(values, axis=0)).mean(axis=1))
 
 
 def _agreement(now: Floats, then: Floats) -> float:
