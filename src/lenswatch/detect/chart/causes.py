@@ -61,8 +61,8 @@ class Cause:
     """One named change.
 
     Attributes:
-        name: darker, brighter, less contrast, blurred, noisier, colour cast, partly covered, camera
-            moved, frozen, black or burnt out.
+        name: darker, brighter, less contrast, blurred, noisier, colour cast, covered, partly
+            covered, camera moved, damaged, frozen, black or burnt out.
         strength: 1 at the drift threshold.
         cells: (row, column) of the cells of the 4 x 5 map that show it.
     """
