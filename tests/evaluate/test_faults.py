@@ -9,7 +9,7 @@ from lenswatch.errors import InputError
 from lenswatch.evaluate.faults import FAULTS, fault
 
 RNG = np.random.default_rng(0)
-IMAGE = np.kron(RNG.integers(40, 180, (30, 40, 3)), np.ones((4, 4, 1))).astype(np.uint8)
+IMAGE = np.kron(RNG.integers(40, 180, (60, 80, 3)), np.ones((4, 4, 1))).astype(np.uint8)
 
 
 @pytest.mark.parametrize("name", [name for name, kind in FAULTS.items() if not kind.freezes])

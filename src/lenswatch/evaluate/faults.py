@@ -11,11 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from lenswatch.detect.arrays import Floats32, Pixels
 from lenswatch.errors import InputError
-from lenswatch.evaluate.corruptions import CORRUPTIONS, Corruption, corruption, smudge_mask
+from lenswatch.evaluate.corruptions import CORRUPTIONS, Corruption, corruption
 
 __all__ = ["FAULTS", "Fault", "fault"]
 
@@ -168,7 +169,7 @@ def _hand(rng: np.random.Generator) -> Corruption:
 
 
 def _fingers(
-    rng: np.random.Generator, size: float, tremble: np.ndarray, turn: int
+    rng: np.random.Generator, size: float, tremble: NDArray[np.float64], turn: int
 ) -> Floats32:
     """Return a hand, (200, 200), 0 to 1: a palm at the lower edge, and four fingers."""
     y, x = np.mgrid[0:1:200j, 0:1:200j].astype(np.float32)

@@ -213,7 +213,7 @@ def test_a_moved_camera_and_a_damaged_picture_have_one_cause(
     fit: Any, later: Any, name: str, seed: int
 ) -> None:
     state, _ = run(fit, later[:20])
-    state, scores = run(fit, [fault(name, seed)(later[20], 3)], state)
+    state, scores = run(fit, [fault(name, seed)(p, 3) for p in later[20:28]], state)
     assert scores[-1] > fit.threshold.drift
     (only,) = causes(fit.chart, state, fit.threshold.drift, fit.slow.drift)
     assert only.name in FAULTS[name].causes

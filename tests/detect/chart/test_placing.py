@@ -10,7 +10,7 @@ import pytest
 from lenswatch.detect.chart.features import measure, view
 from lenswatch.detect.chart.placing import Placing
 from lenswatch.evaluate.faults import fault
-from support.lens_footage import frames, scene
+from support.lens_footage import blocks, frames, scene
 
 MOVES = ("rotated", "zoomed", "mirrored", "upside down", "nudged", "shifted")
 IN_PLACE = (
@@ -29,15 +29,7 @@ IN_PLACE = (
 )
 
 
-def natural() -> Any:
-    """Return a picture with edges of every size, as real scenes have."""
-    rng = np.random.default_rng(4)
-    sizes = ((4, 5), (8, 10), (16, 20), (32, 40))
-    blocks = [np.kron(rng.uniform(0, 60, s), np.ones((128 // s[0], 160 // s[1]))) for s in sizes]
-    return np.repeat(np.sum(blocks, axis=0)[..., None], 3, axis=2).astype(np.uint8)
-
-
-CLEAN = natural()
+CLEAN = blocks()
 BEFORE = measure(view(CLEAN))
 PLACING = Placing.of(BEFORE.thumbs)
 

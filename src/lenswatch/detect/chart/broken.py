@@ -7,6 +7,7 @@ rows that are all alike, or a seam between two rows.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lenswatch.detect.arrays import Floats, Pixels
 
@@ -43,11 +44,11 @@ def _bars(now: Floats, then: Floats) -> bool:
     return new and float(middle.mean()) > float(bars.mean()) + _LIT
 
 
-def _black(values: Floats) -> np.ndarray:
+def _black(values: Floats) -> NDArray[np.bool_]:
     return (values.mean(axis=1) < _BLACK) & (values.std(axis=1) < _EVEN)
 
 
-def _run(flags: np.ndarray) -> int:
+def _run(flags: NDArray[np.bool_]) -> int:
     """Return how many flags are true from the first on."""
     return len(flags) if flags.all() else int(np.argmin(flags))
 

@@ -40,7 +40,10 @@ _SOME = 0.1  # share of the picture
 _HIDDEN = 0.3  # agreement with the clean scene below which it cannot be recognised
 _MUCH = 0.2  # share of the picture that is hidden: it is covered, not partly so
 _LITTLE = 0.08  # share of the picture that is hidden: it is partly covered
-_UNLIKE, _MOST_INTACT = 0.5, 0.4  # cosine and share of the picture: something transparent covers a part
+_UNLIKE, _MOST_INTACT = (
+    0.5,
+    0.4,
+)  # cosine and share of the picture: something transparent covers a part
 _TINT = 5.0  # levels of Cb and Cr
 _LOCAL = 0.6  # factor that makes those cells' share of the change comparable with a cosine
 

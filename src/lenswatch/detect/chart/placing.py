@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-from lenswatch.detect.arrays import Floats, Floats32, Pixels
+from lenswatch.detect.arrays import Floats32, Pixels
 from lenswatch.detect.chart.features import THUMB
 
 __all__ = ["Placing"]
@@ -42,6 +42,8 @@ _LEAST_MOVE = 0.6  # pixels
 _MOST_MOVE = 4.0  # pixels: beyond that it is no small move
 _EXPLAINED = 0.3  # of what differs from the scene
 _FITS = 0.5  # share of the picture's variance that the moved scene explains
+_TEXTURED = 0.3  # times the mean strength of edges: blocks that show a move
+_MOST_BLOCKS = 0.6  # share of these blocks
 _LEAST_GAIN = 0.3  # contrast of the scene that must be left
 
 Matrix = tuple[tuple[float, float], tuple[float, float]]
@@ -89,14 +91,27 @@ class Placing:
             return False
         down, right, turn, zoom = found[3:] / gain
         far = max(float(np.hypot(down, right)), abs(float(turn)), abs(float(zoom)))
-        moved = _squares(values - found @ self.terms, weights)
-        in_place = _squares(values - plain @ self.terms[:3], weights)
+        after = weights * (values - found @ self.terms) ** 2
+        before = weights * (values - plain @ self.terms[:3]) ** 2
+        moved, in_place = float(after.sum()), float(before.sum())
         middle = float(np.average(values, weights=weights))
         return (
             _LEAST_MOVE <= far <= _MOST_MOVE
             and moved < (1 - _EXPLAINED) * in_place
-            and moved < (1 - _FITS) * _squares(values - middle, weights)
+            and moved < (1 - _FITS) * float((weights * (values - middle) ** 2).sum())
+            and self._everywhere(before, after)
         )
+
+    def _everywhere(self, before: Floats32, after: Floats32) -> bool:
+        """Return whether a move explains what differs in most parts of the scene with edges.
+
+        A head or a car that moves does so in few of them.
+        """
+        down, right = self.terms[3], self.terms[4]
+        edges = _blocks(down * down + right * right)
+        textured = edges > _TEXTURED * edges.mean()
+        explained = _blocks(after) < (1 - _EXPLAINED) * _blocks(before)
+        return float(explained[textured].mean()) > _MOST_BLOCKS
 
     def _fit(self, values: Floats32, weights: Floats32, count: int = 7) -> Floats32:
         terms = self.terms[:count]
@@ -114,8 +129,10 @@ class Placing:
         heights = surface[np.arange(len(peaks)), peaks] / surface.std(axis=1)
         in_place = _likeness(now, self.edges[0], 0, 0)
         for k in np.argsort(-heights)[:_TRIED]:
-            down, right = ((p + n // 2) % n - n // 2 for p, n in zip(
-                divmod(int(peaks[k]), _HALF[1]), _HALF, strict=True))
+            down, right = (
+                (p + n // 2) % n - n // 2
+                for p, n in zip(divmod(int(peaks[k]), _HALF[1]), _HALF, strict=True)
+            )
             if abs(down) > _FARTHEST[0] or abs(right) > _FARTHEST[1] or heights[k] < _SURE:
                 continue
             if k == 0 and max(abs(down), abs(right)) <= _STEP and blur < _BLURRED:
@@ -148,8 +165,12 @@ def _copy(scene: Pixels, matrix: Matrix) -> Floats32:
     """Return the edges, (32, 40), of the scene seen through a map; 0 where the scene is not known."""
     places = np.indices(THUMB, np.float64) - np.reshape(_MIDDLE, (2, 1, 1))
     rows, columns = np.tensordot(np.array(matrix), places, axes=1) + np.reshape(_MIDDLE, (2, 1, 1))
-    seen = ndimage.map_coordinates(scene.astype(np.float32), [rows, columns], order=1, mode="nearest")
-    inside = (np.abs(rows - _MIDDLE[0]) <= _MIDDLE[0]) & (np.abs(columns - _MIDDLE[1]) <= _MIDDLE[1])
+    seen = ndimage.map_coordinates(
+        scene.astype(np.float32), [rows, columns], order=1, mode="nearest"
+    )
+    inside = (np.abs(rows - _MIDDLE[0]) <= _MIDDLE[0]) & (
+        np.abs(columns - _MIDDLE[1]) <= _MIDDLE[1]
+    )
     known = _halved(inside) == 1
     if not known.all():
         known = ndimage.binary_erosion(known)
@@ -200,5 +221,7 @@ def _likeness(now: Floats32, then: Floats32, down: int, right: int) -> float:
     return float((a * b).sum() / max(float(np.sqrt((a * a).sum() * (b * b).sum())), 1e-6))
 
 
-def _squares(values: Floats32, weights: Floats32) -> float:
-    return max(float((weights * values * values).sum()), 1e-6)
+def _blocks(values: Floats32) -> Floats32:
+    """Return the sums over 4 x 5 blocks of a picture."""
+    split = values.reshape(4, THUMB[0] // 4, 5, THUMB[1] // 5)
+    return np.asarray(split.sum(axis=(1, 3)), np.float32)
