@@ -1,9 +1,9 @@
 """First causes of faults on real clips: `python -m benchmarks.causes FOLDER ...`.
 
-Each folder holds pictures of one fixed camera. A lens chart is fitted to the first half of each. In the second
-half, each fault of `evaluate.faults` begins at three places, at three severities, after twelve clean pictures.
-The table says how many were noticed within sixteen pictures, and how many of these had a right first cause
-at that picture and at the last one.
+Each folder holds pictures of one fixed camera. A lens chart is fitted to the first half of each. In the
+second half, each fault of `evaluate.faults` begins at three places, at three severities, after twelve clean
+pictures. The table says how many were noticed within sixteen pictures, and how many of these had a right
+first cause at that picture and at the last one.
 """
 
 from __future__ import annotations

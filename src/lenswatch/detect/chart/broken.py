@@ -1,7 +1,7 @@
 """Pictures that are not whole: bars at two sides, or a part that did not arrive.
 
-Both leave straight edges across the picture that no scene has: columns or rows that are black from end to end,
-rows that are all alike, or a seam between two rows.
+Both leave straight edges across the picture that no scene has: columns or rows that are black from end to
+end, rows that are all alike, or a seam between two rows.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def _bars(now: Floats, then: Floats) -> bool:
 
 
 def _black(values: Floats) -> NDArray[np.bool_]:
-    return (values.mean(axis=1) < _BLACK) & (values.std(axis=1) < _EVEN)
+    return np.asarray((values.mean(axis=1) < _BLACK) & (values.std(axis=1) < _EVEN))
 
 
 def _run(flags: NDArray[np.bool_]) -> int:
@@ -60,7 +60,7 @@ def damaged(thumb: Pixels, scene: Pixels) -> bool:
 
 
 def _empty(now: Floats, then: Floats) -> bool:
-    """Return whether the last rows are all alike, unlike those of the clean scene, and the others are whole."""
+    """Return whether the last rows are all alike, unlike the clean ones, and the others are whole."""
     steps, usual = _steps(now), _steps(then)
     band = _run(steps[::-1] < _ALIKE)
     if band < _BAND or band > len(steps) - _BAR or float(usual[-band:].mean()) < _DIFFERENT:

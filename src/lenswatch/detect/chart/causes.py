@@ -35,6 +35,7 @@ _MOST = 3  # causes named by their signatures
 _ALIKE = 0.35  # cosine from which on a further signature counts
 _PART = 0.15  # share of the cells that "partly covered" looks at: the most changed ones
 _WHOLLY = 0.66  # cosine from which on a fault of the whole picture explains the change
+_SURELY_WHOLE = 0.85  # cosine: such a change is not that of a moved camera
 _INTACT = 2.5  # deviations: cells with less are as they were
 _SOME = 0.1  # share of the picture
 _HIDDEN = 0.3  # agreement with the clean scene below which it cannot be recognised
@@ -133,6 +134,8 @@ def _at_a_look(chart: LensChart, state: ChartState) -> list[Cause]:
         return [Cause("camera moved", _STRONG - 4, _EVERYWHERE)]
     if damaged(thumb, chart.scene):
         return [Cause("damaged", _STRONG - 3, _EVERYWHERE)]
+    if chart.watch.in_place(thumb) or _closest(chart, state)[1] > _SURELY_WHOLE:
+        return []
     last = state.cells[-1]
     blur = float(np.median(last[_BLUR] - chart.scales.median[_BLUR]))
     if chart.placing.moved(thumb, blur):
@@ -164,8 +167,7 @@ def _covered(chart: LensChart, state: ChartState) -> str | None:
     No fault of the whole picture resembles its change, and either a part of it is as it was, or structure and
     colour changed, which a veil or less light does not do.
     """
-    last = chart.scales.without_modes(state.cells[-1:])[0]
-    name, cosine = _named(chart, _unit(last))[0]
+    name, cosine = _closest(chart, state)
     if cosine > _WHOLLY or name == "noisier":
         return None
     away = np.abs(chart.scales.deviations(state.cells[-1:])[0]).max(axis=0)
@@ -177,6 +179,11 @@ def _covered(chart: LensChart, state: ChartState) -> str | None:
         return "covered"
     local = cosine < _UNLIKE and intact > _MOST_INTACT
     return "partly covered" if hidden > _LITTLE or local else None
+
+
+def _closest(chart: LensChart, state: ChartState) -> tuple[str, float]:
+    """Return name and cosine of the signature that the change of the last picture resembles most."""
+    return _named(chart, _unit(chart.scales.without_modes(state.cells[-1:])[0]))[0]
 
 
 def _tinted(chart: LensChart, state: ChartState) -> bool:

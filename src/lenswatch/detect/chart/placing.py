@@ -54,7 +54,7 @@ class Placing:
     """Copies of a clean scene that pictures are compared with.
 
     Attributes:
-        terms: (7, 5120): one, the scene, its Laplacian, and its change by a move down, right, a turn and a zoom.
+        terms: (7, 5120): one, the scene, its Laplacian, and its change by a move down, right, a turn, a zoom.
         edges: (k, 32, 40), edges of the copies; the first is the scene in place.
         spectra: (k, 32, 21), their conjugate spectra.
     """
@@ -192,7 +192,7 @@ def _smooth(thumb: Pixels) -> Floats32:
         p = np.pad(values, 1, mode="edge")
         p = (p[:-2] + 2 * p[1:-1] + p[2:]) / 4
         values = (p[:, :-2] + 2 * p[:, 1:-1] + p[:, 2:]) / 4
-    return values
+    return np.asarray(values, np.float32)
 
 
 def _halved(values: NDArray[np.generic]) -> Floats32:
