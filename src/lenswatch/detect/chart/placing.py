@@ -183,7 +183,7 @@ def _terms(scene: Pixels) -> Floats32:
     y, x = (np.indices(THUMB, np.float32) - np.reshape(_MIDDLE, (2, 1, 1))) / _RADIUS
     turn, zoom = x * down - y * right, y * down + x * right
     flat = [np.ones(THUMB), smooth, ndimage.laplace(smooth), down, right, turn, zoom]
-    return np.stack(flat).reshape(len(flat), -1).astype(np.float32)
+    return np.asarray(np.stack(flat).reshape(len(flat), -1), np.float32)
 
 
 def _smooth(thumb: Pixels) -> Floats32:
