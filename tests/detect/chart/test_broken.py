@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from lenswatch.detect.chart.broken import boxed, damaged
@@ -38,7 +39,7 @@ def test_bars_that_the_clean_scene_has_are_none() -> None:
 
 
 def test_a_dark_picture_has_no_bars() -> None:
-    assert not boxed(SCENE // 20, SCENE)
+    assert not boxed((SCENE // 20).astype(np.uint8), SCENE)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2, 5])
