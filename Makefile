@@ -6,7 +6,7 @@
 # make format       format, and correct what ruff can correct
 # make findings     each script in findings/, one after the other
 # make constraints  constraints.txt with the newest versions; run the tests with them before you commit it
-# make bench        speed of the node;  make bench-server  of the tracking server
+# make bench        speed of the node;  make bench-server  of the tracking server;  make bench-served  over HTTP
 #
 # VENV=PATH   use that virtual environment instead of .venv;  PYTHON=python3.12  create it with that
 
@@ -32,7 +32,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SPREAD)
 # An environment that several checkouts share is installed anew when another one used it last.
 $(shell [ "$$(cat $(INSTALLED) 2>/dev/null)" = "$(CURDIR)" ] || rm -f $(INSTALLED) $(INSTALLED_DEV))
 
-.PHONY: up test test-fast test-faults lint lint-javascript format findings constraints bench bench-server
+.PHONY: up test test-fast test-faults lint lint-javascript format findings constraints bench bench-served bench-server
 .DELETE_ON_ERROR:
 
 up: $(INSTALLED)
@@ -83,6 +83,9 @@ constraints: $(BIN)/python
 
 bench: $(INSTALLED_DEV)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks
+
+bench-served: $(INSTALLED_DEV)
+	@$(BIN)/python -m benchmarks.served
 
 bench-server: $(INSTALLED_DEV)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.server

@@ -19,10 +19,11 @@ from lenswatch.api.finisher import Finisher
 from lenswatch.api.health import Health
 from lenswatch.api.metrics import Metrics
 from lenswatch.api.predicting import Predicting
+from lenswatch.api.renewer import Renewer
 from lenswatch.api.spare import SpareFolder
 from lenswatch.api.starter import end_with_deep_start
 from lenswatch.api.temporary import ensure_there, use_own_folder
-from lenswatch.api.workers.model_pool import ModelPool, replace_pool
+from lenswatch.api.workers.model_pool import ModelPool, build_schema_once, replace_pool
 from lenswatch.api.workers.pool import WorkerPool
 
 from lenswatch.config import Config, load_config
@@ -81,10 +82,13 @@ class Parent:
         self._store: NodeStore | None = None
         self._sender: Sender | None = None
         self._finisher: Finisher | None = None
+        self._renewer: Renewer | None = None
 
     def attach(self, app: web.Application) -> None:
         """Add middleware, route and hooks to an application that has not started yet."""
         replaced = replace_pool(self._model, self._make_pool)
+        if replaced:
+            build_schema_once(self._model)
         self._predicting = Predicting(self.config, self._opened_store, names_calls=replaced)
         app.middlewares.append(self._middleware())
         self.health.attach(app)
@@ -103,6 +107,8 @@ class Parent:
             self._store.reserve.restore()
             self._finisher = Finisher(self.config, self._store)
             self._finisher.start()
+            self._renewer = Renewer(self.config, self._store)
+            self._renewer.start()
             if self.config.tracking.url:
                 self._sender = Sender(self._store, self.config.tracking)
                 self._sender.start()
@@ -116,8 +122,9 @@ class Parent:
             await self.pool.finish(FINISH_SECONDS)
 
     async def _stop(self, _app: web.Application) -> None:
-        finisher, sender = self._finisher, self._sender
-        stops: list[Callable[[], object]] = [] if finisher is None else [finisher.stop]
+        sender = self._sender
+        threads = [each for each in (self._finisher, self._renewer) if each is not None]
+        stops: list[Callable[[], object]] = [each.stop for each in threads]
         if sender is not None:
             stops.append(partial(sender.stop, timeout=3))
         await asyncio.gather(*map(asyncio.to_thread, stops))

@@ -25,6 +25,7 @@ from frouros.utils.kernels import rbf_kernel
 from PIL import Image
 from torchvision import transforms
 
+from benchmarks.ports import free_port
 from benchmarks.timing import Comparison, Elsewhere, compare, milliseconds
 from lenswatch.config import AlarmConfig, Config, StorageConfig, TrackingConfig
 from lenswatch.demo import Footage, draw_frame
@@ -290,7 +291,7 @@ class tracking_server:  # noqa: N801 - a context manager, read like a function
     """Our tracking server in a process of its own; gives the address of its API."""
 
     def __init__(self, root: Path) -> None:
-        self.database, self.port = root / "server.db", _free_port()
+        self.database, self.port = root / "server.db", free_port()
 
     def __enter__(self) -> str:
         command = [sys.executable, "-m", "lenswatch", "server", "--port", str(self.port)]
@@ -312,7 +313,7 @@ def parent_memory(root: Path) -> float:
     pictures = full_hd_pictures()
     make_node(root / "storage", pictures)
     (root / "config.toml").write_text('[tracking]\nurl = ""\n')
-    port = _free_port()
+    port = free_port()
     process = subprocess.Popen(
         [Path(sys.executable).with_name("deepaas-run"), f"--listen-port={port}"],
         cwd=root,
@@ -343,11 +344,3 @@ def _await(url: str, seconds: float = 90) -> None:
         except requests.RequestException:
             time.sleep(0.1)
     raise TimeoutError(f"{url} did not answer")
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

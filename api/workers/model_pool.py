@@ -13,13 +13,14 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from lenswatch.api.workers.pool import WorkerPool
 
 from lenswatch.stages import Timed, timed
 
-__all__ = ["EVENT_ID", "ModelPool", "replace_pool"]
+__all__ = ["EVENT_ID", "ModelPool", "build_schema_once", "replace_pool"]
 
 log = logging.getLogger(__name__)
 
@@ -107,6 +108,23 @@ def replace_pool(model: object, make: Callable[[int], ModelPool]) -> bool:
 
     wrapper.ModelWrapper._init_executor = init_executor
     return True
+
+
+def build_schema_once(model: Any) -> None:
+    """Let DEEPaaS check the answers of one model by a schema that is built once, not for each answer.
+
+    Args:
+        model: The model, as its entry point names it, with the class of its `schema`.
+    """
+    from deepaas.model.v2 import wrapper
+
+    stock, schema = wrapper.ModelWrapper.validate_response, model.schema()
+    built = SimpleNamespace(has_schema=True, response_schema=lambda: schema)
+
+    def validate_response(self: Any, response: Any) -> None:
+        stock(built if self.model_obj is model else self, response)
+
+    wrapper.ModelWrapper.validate_response = validate_response
 
 
 def _is_upload(value: Any) -> bool:

@@ -18,6 +18,7 @@ from lenswatch.server.app import create_app
 from lenswatch.server.db.database import Database
 from lenswatch.server.db.upgrade import prepare
 from lenswatch.server.http.services import DEFAULT_LIMITS, Limits
+from lenswatch.server.upkeep.service import Upkeep
 from support.api import Api, config_for, registered
 from support.databases import DATABASES, own_postgres
 from support.issuer import Issuer
@@ -120,6 +121,15 @@ def make_app(database_url: str, tmp_path: Path, limits: Limits) -> Any:
 def local(make_app: Any) -> Iterator[Api]:
     """A server without identity."""
     with TestClient(make_app(), base_url="http://127.0.0.1") as client:
+        yield Api(client)
+
+
+@pytest.fixture
+def still(make_app: Any) -> Iterator[Api]:
+    """A server without identity on which nothing happens by itself."""
+    app = make_app()
+    app.state.upkeep = Upkeep(app.state.services.database, [], app.state.log)
+    with TestClient(app, base_url="http://127.0.0.1") as client:
         yield Api(client)
 
 

@@ -10,6 +10,7 @@ import json
 import re
 import threading
 import uuid
+from base64 import b64decode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -129,6 +130,15 @@ class Stub:
         self.images[self.drifts[drift]["parameters"]["event_id"]] = body
         return 200, {"id": drift}
 
+    def ext_images(self, body: Any, experiment: str) -> tuple[int, Any]:
+        if experiment not in self.experiments:
+            return 404, {"code": 404, "message": "Experiment not found."}
+        results = []
+        for position, each in enumerate(body["pictures"]):
+            status, _ = self.ext_image(b64decode(each["data"]), experiment, each["id"])
+            results.append({"position": position, "status": status})
+        return 200, {"results": results}
+
     def get_experiment(self, body: Any, experiment: str) -> tuple[int, Any]:
         if experiment not in self.experiments:
             return 404, {"code": 404, "message": "Experiment not found."}
@@ -166,6 +176,7 @@ ROUTES: list[tuple[str, Any]] = [
     (f"PUT {EXPERIMENT}/drift/{ID}", Stub.put_drift),
     (f"GET {EXPERIMENT}/drift/{ID}", Stub.get_drift),
     (f"PUT {EXPERIMENT}/drift/{ID}/image", Stub.ext_image),
+    (f"POST {EXPERIMENT}/drift/images", Stub.ext_images),
     (f"GET {EXPERIMENT}", Stub.get_experiment),
     (f"GET {EXPERIMENT}/reference/([0-9a-f]+)", Stub.ext_reference),
     (f"PUT {EXPERIMENT}/reference/([0-9a-f]+)/picture/([0-9]+)", Stub.ext_clean),

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +15,9 @@ from lenswatch.cli.footage import find_told
 from lenswatch.cli.options import FILE, FOLDER, with_config
 from lenswatch.config import Config
 from lenswatch.errors import InputError
+
+if TYPE_CHECKING:
+    from lenswatch.evaluate.weeks_plan import WeeksPlan
 
 __all__ = ["compare", "evaluate"]
 
@@ -41,6 +44,12 @@ __all__ = ["compare", "evaluate"]
     show_default=True,
     help="Trials for each corruption.",
 )
+@click.option(
+    "--weeks",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="DAYS",
+    help="Learn from the first DAYS of each folder, and judge the days after them.",
+)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--processes", type=click.IntRange(1), help="Default: one for each core.")
 @click.option("--json", "json_file", type=FILE, help="Write all figures to this file.")
@@ -51,6 +60,7 @@ def evaluate(
     names: tuple[str, ...],
     ert: float,
     onsets: int,
+    weeks: float | None,
     seed: int,
     processes: int | None,
     json_file: Path | None,
@@ -62,8 +72,23 @@ def evaluate(
     Each FOLDER holds the pictures of one camera. Detectors are configured with the first half of
     each folder. The second half measures false alarms on clean pictures, and how soon corruptions
     are detected. Without --detector all built-in detectors are evaluated.
+
+    With --weeks, the lens score alone lives through the days of each folder, whose pictures tell when they
+    were taken: clean, with sudden faults, and with faults that grow over two weeks.
     """
     from rich.console import Console
+
+    if weeks is not None:
+        from lenswatch.evaluate.weeks_plan import WeeksPlan
+
+        if names or processes:
+            raise InputError(
+                "--weeks judges the lens score in one process: no --detector, no --processes"
+            )
+        _weeks(
+            config, WeeksPlan(weeks, ert, onsets=onsets, seed=seed), folders, json_file, html_file
+        )
+        return
 
     from lenswatch.evaluate import Plan, figures
     from lenswatch.evaluate.makers import BUILT_IN
@@ -85,6 +110,41 @@ def evaluate(
         json_file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     if html_file is not None:
         html_file.write_text(html_page(found, outcomes), encoding="utf-8")
+
+
+def _weeks(
+    config: Config,
+    plan: WeeksPlan,
+    folders: Sequence[Path],
+    json_file: Path | None,
+    html_file: Path | None,
+) -> None:
+    from rich.console import Console
+
+    from lenswatch.evaluate.weeks_plan import assess_weeks
+    from lenswatch.evaluate.weeks_report import weeks_page, weeks_tables
+    from lenswatch.node.clean_seeds import days_of
+    from lenswatch.reference.order import times_of
+    from lenswatch.reference.training import read_pictures
+
+    found = {}
+    for camera, folder in _cameras(folders).items():
+        files = find_told(config, folder, ["*"], key="FOLDER").pictures
+        with show_progress() as progress:
+            footage = read_pictures(files, config.transform.resize, config.upload, progress)
+            days = days_of(times_of(footage.files, config.camera.zone), len(footage.files))
+            if days[-1] == days[0]:
+                raise InputError(
+                    f"{folder}: the pictures do not tell when they were taken, so there are no days; put the "
+                    "time into their names"
+                )
+            found[camera] = assess_weeks(list(footage.pixels), days, plan, progress)
+        for table in weeks_tables(camera, found[camera]):
+            Console().print(table)
+    if json_file is not None:
+        json_file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    if html_file is not None:
+        html_file.write_text(weeks_page(found), encoding="utf-8")
 
 
 def _cameras(folders: Sequence[Path]) -> dict[str, Path]:

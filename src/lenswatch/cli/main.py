@@ -11,6 +11,7 @@ import click
 
 from lenswatch import __version__
 from lenswatch.cli.annotate import annotate
+from lenswatch.cli.baseline import accept, baseline
 from lenswatch.cli.collect import collect
 from lenswatch.cli.evaluate import compare, evaluate
 from lenswatch.cli.imports import import_
@@ -81,6 +82,6 @@ def main() -> None:
 for command in (
     *(up, demo, server, keys, import_),
     *(train, calibrate, collect, adopt, references, use, evaluate, compare),
-    *(predict, explain, status, reset, annotate, outbox),
+    *(predict, explain, status, reset, accept, baseline, annotate, outbox),
 ):
     main.add_command(command)

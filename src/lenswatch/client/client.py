@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -199,6 +200,20 @@ class TrackingClient:
             self._lacks.add("image")
         return False
 
+    def post_images(
+        self, experiment: str, images: Sequence[tuple[str, bytes]]
+    ) -> list[BatchResult] | None:
+        """Store pictures of drift jobs at once. Returns None when this server takes them one by one only.
+
+        Args:
+            experiment: Id of the experiment.
+            images: Ids of jobs with their pictures.
+        """
+        listed = [{"id": drift, "data": b64encode(data).decode()} for drift, data in images]
+        path = f"/experiment/{experiment}/drift/images"
+        response = self._extension("POST", path, "images", to_json({"pictures": listed}).encode())
+        return None if response is None else batch_results(response, len(images))
+
     def reference_pictures(self, experiment: str, reference: str) -> frozenset[str] | None:
         """Return the names of a reference's clean pictures. Returns None when this server takes none."""
         path, known = f"/experiment/{experiment}", "reference" in self._lacks
@@ -263,6 +278,10 @@ class TrackingClient:
         """Return False when the server is known to take no batches; its event ids are not unique then."""
         return "batch" not in self._lacks
 
+    def takes_images(self) -> bool:
+        """Return False when the server is known to take pictures one by one only."""
+        return "images" not in self._lacks
+
     def look_again(self) -> None:
         """Try missing extensions again: the server may have been replaced."""
         self._lacks.clear()
@@ -281,8 +300,8 @@ class TrackingClient:
         try:
             return self._request(method, path, data=data, content_type=content_type)
         except TrackingUnavailable as unavailable:
-            # A gateway may let the contract's paths pass only. A job can also go singly, a picture cannot.
-            if name == "batch" and unavailable.status in {404, 405}:
+            # A gateway may let the contract's paths pass only. What goes together can also go singly.
+            if name in {"batch", "images"} and unavailable.status in {404, 405}:
                 self._lacks.add(name)
                 return None
             raise

@@ -94,6 +94,9 @@ class AlarmConfig:
     verdict: Literal["either", "mmd", "chart"] = "either"  # statistics that may raise drift
     expected_run_time: Images = 200.0
     frozen: Literal["warning", "drift"] = "warning"  # what a frozen camera is
+    baseline: Literal["daily", "fixed"] = (
+        "daily"  # "daily": renewed from the camera's quiet pictures
+    )
     warning_distance: Number | None = None
     drift_distance: Number | None = None
 

@@ -24,7 +24,7 @@ from scipy import fft
 from lenswatch.detect.arrays import Floats32, Pixels
 from lenswatch.errors import InputError
 
-__all__ = ["CORRUPTIONS", "MAX_SEVERITY", "Corruption", "corruption", "smudge_mask"]
+__all__ = ["CORRUPTIONS", "MAX_SEVERITY", "Corruption", "clouds", "corruption", "smudge_mask"]
 
 Corruption = Callable[[Pixels, float], Pixels]
 Shape = tuple[int, int]
@@ -142,7 +142,7 @@ def _fog(rng: np.random.Generator) -> Corruption:
 
     @_latest
     def cloud(shape: Shape, decay: float) -> Floats32:
-        return _clouds(np.random.default_rng(seed), shape, decay)[..., None]
+        return clouds(np.random.default_rng(seed), shape, decay)[..., None]
 
     def corrupt(image: Pixels, severity: float) -> Pixels:
         amount = _strength(severity, (1.5, 2.0, 2.5, 2.5, 3.0))
@@ -201,7 +201,7 @@ def _soft_edged(distance: Floats32, share: float) -> Floats32:
     return np.asarray(np.clip((edge - distance) / softness + 0.5, 0, 1), dtype=np.float32)
 
 
-def _clouds(rng: np.random.Generator, shape: Shape, decay: float) -> Floats32:
+def clouds(rng: np.random.Generator, shape: Shape, decay: float) -> Floats32:
     """Return smooth noise from 0 to 1 whose amplitude falls by 1/decay with each halving of size."""
     height, width = shape
     frequency = np.hypot(np.fft.fftfreq(height)[:, None] * height, np.fft.rfftfreq(width) * width)

@@ -12,11 +12,13 @@ import numpy as np
 from lenswatch.config import Config
 from lenswatch.detect.arrays import Floats
 from lenswatch.detect.chart.fitting import ChartFit, fit_chart
+from lenswatch.detect.chart.witness import Witness
 from lenswatch.detect.thresholds import Threshold, calibrate_scores
 from lenswatch.detect.verdict import Rule, run_time_factor
 from lenswatch.errors import InputError
 from lenswatch.node.calibration_file import DEFAULT_STREAM, Calibration, save_calibration
 from lenswatch.node.clean_footage import CleanFootage, clean_footage, distance_runs
+from lenswatch.node.clean_seeds import days_of, save_seeds
 from lenswatch.progress import Progress, no_progress
 from lenswatch.reference.amount import check_amount, fewest_for_distance, fewest_pictures
 from lenswatch.reference.artefact import Reference
@@ -40,8 +42,12 @@ def calibrate_stream(
         WriteError: The calibration cannot be written.
     """
     check_stream(stream)
-    calibration = fit_calibration(config, reference, stream, pictures, progress)
-    save_calibration(calibration_folder(config.storage_path), stream, calibration)
+    clean = clean_footage(config, reference, pictures, progress)
+    calibration = _fitted(config, reference, stream, clean)
+    folder = calibration_folder(config.storage_path)
+    if clean.remembered is not None and clean.lens is not None:
+        save_seeds(folder, reference.digest, stream, clean.lens)
+    save_calibration(folder, stream, calibration)
     return calibration
 
 
@@ -69,7 +75,10 @@ def fit_calibration(
     Raises:
         InputError: There are too few pictures.
     """
-    clean = clean_footage(config, reference, pictures, progress)
+    return _fitted(config, reference, stream, clean_footage(config, reference, pictures, progress))
+
+
+def _fitted(config: Config, reference: Reference, stream: str, clean: CleanFootage) -> Calibration:
     check_amount(len(clean.embeddings), fewest_pictures(config))
     chart = _chart(config, clean)
     rule: Rule = config.alarm.verdict if chart is not None else "mmd"
@@ -83,7 +92,7 @@ def fit_calibration(
         thresholds=thresholds,
         chart=None if chart is None else chart.chart.to_json(),
         created_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        details=_details(stream, clean),
+        details=_details(stream, clean) | _witness(clean, chart),
     )
 
 
@@ -102,6 +111,14 @@ def _details(stream: str, clean: CleanFootage) -> dict[str, Any]:
     }
     remembered = clean.remembered
     return details if remembered is None else details | {"footage": remembered.to_json()}
+
+
+def _witness(clean: CleanFootage, chart: ChartFit | None) -> dict[str, Any]:
+    """Return what the renewal of the baseline needs later."""
+    if chart is None or clean.lens is None:
+        return {}
+    days = days_of(clean.times, len(clean.lens))
+    return {"witness": Witness.fit(chart.chart.scales, clean.lens, days).to_json()}
 
 
 def clean_runs(

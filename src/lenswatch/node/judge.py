@@ -12,6 +12,7 @@ from lenswatch.config import AlarmConfig
 from lenswatch.detect.chart.causes import Cause, causes, deviation_map
 from lenswatch.detect.chart.chart import LensChart
 from lenswatch.detect.chart.features import Measured
+from lenswatch.detect.chart.witness import Testimony
 from lenswatch.detect.mmd import FittedMMD, Window
 from lenswatch.detect.notes import unreachable, window_filling
 from lenswatch.detect.thresholds import Threshold
@@ -37,12 +38,16 @@ class Judge:
         chart: The lens chart, or None.
         alarm: The settings of the verdict.
         notes: Notes for users on the thresholds; none when the settings give a fixed distance.
+        testimony: What the witness said at the end of the last day; None before.
+        holds: The chart's centres stay where they are while its score is above the threshold.
     """
 
     calibration: Calibration
     chart: LensChart | None
     alarm: AlarmConfig
     notes: tuple[str, ...] = ()
+    testimony: Testimony | None = None
+    holds: bool = False
 
     @property
     def can_alarm(self) -> bool:
@@ -77,7 +82,7 @@ class Judge:
         if self.chart is None or measured is None:
             return replace(state, chart=None)
         before = state.chart or self.chart.start()
-        return replace(state, chart=self.chart.update(before, measured, far_apart))
+        return replace(state, chart=self.chart.update(before, measured, far_apart, self._hold()))
 
     def judge(
         self, fitted: FittedMMD, state: StreamState, request: Request
@@ -96,9 +101,17 @@ class Judge:
         if request.warning_distance is not None and fixed is None:
             mmd = replace(mmd, warning=request.warning_distance)
             verdict = replace(verdict, warning=verdict.warning or mmd.warns)
+        drift, loud = verdict.drift, verdict.warning
+        if self.testimony is not None and fixed is None:
+            drift_by_witness, warning = self.testimony.drift, self.testimony.warning
+            verdict = replace(
+                verdict, drift=drift or drift_by_witness, warning=verdict.warning or warning
+            )
+            loud = loud or drift_by_witness  # a mere warning of the witness lets an alarm end
+        state = replace(state, since_drift=0 if drift else state.since_drift + 1)
         if verdict.warning or any(one.decides for one in (mmd, chart)):  # else nothing was judged
             quiet = _QUIET_ALONE if _is_alone(state) else fitted.window_size
-            alarm = state.alarm.after(verdict.drift, verdict.warning, quiet)
+            alarm = state.alarm.after(verdict.drift, loud, quiet)
             state = replace(state, alarm=alarm)
         answer = self._answer(state, mmd, chart, verdict, found, fixed is not None)
         return state, answer | self._reachable(fitted, state, mmd, chart, fixed is not None)
@@ -111,6 +124,13 @@ class Judge:
             return (), None
         state = self.chart.update(self.chart.start(), measured)
         return self._causes(StreamState(Window.empty(1), state)), deviation_map(self.chart, state)
+
+    def _hold(self) -> float | None:
+        """Return the score above which the chart's centres stay; None if they always follow."""
+        threshold = self._threshold("chart")
+        if not self.holds or threshold is None:
+            return None
+        return 0.0 if self.testimony is not None and self.testimony.drift else threshold.drift
 
     def _fixed(self, request: Request) -> tuple[float, float] | None:
         """Return the fixed warning and drift distance of the caller, else of the settings, else None."""
@@ -174,6 +194,10 @@ class Judge:
             "calibrated": fixed or self.calibrated,
             "causes": [cause.to_json() for cause in found],
         }
+        if self.testimony is not None and not fixed:
+            answer["witness"] = self.testimony.to_json()
+            if self.testimony.warning:
+                answer["causes"].append(self.testimony.cause())
         if self.chart is not None and state.chart is not None:
             answer["deviations"] = deviation_map(self.chart, state.chart).round(2).tolist()
         return answer

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import sqlalchemy as sa
 
 from lenswatch.config import Config, TransformConfig
 from lenswatch.detect.chart.features import Measured, measure, view
 from lenswatch.detect.mmd import Entry, FittedMMD, Window
-from lenswatch.errors import DiskFull, InputError, StoreError
+from lenswatch.errors import DiskFull, InputError
 from lenswatch.node.calibration_file import DEFAULT_STREAM
 from lenswatch.node.clean_footage import embed_picture
 from lenswatch.node.clean_pictures import CleanPictures
@@ -23,6 +24,7 @@ from lenswatch.node.clock import Place, place
 from lenswatch.node.collecting.collector import Collector
 from lenswatch.node.current import Current
 from lenswatch.node.judge import Judge
+from lenswatch.node.living import Living
 from lenswatch.node.originals import Originals
 from lenswatch.node.request import (
     FOR_SENDING,
@@ -33,8 +35,8 @@ from lenswatch.node.request import (
     repeat,
 )
 from lenswatch.node.store.gaps import note_unrecorded
-from lenswatch.node.store.salvage import DAMAGED
 from lenswatch.node.store.store import Answer, NodeStore, Transaction, newest_window
+from lenswatch.node.stored_state import state_of
 from lenswatch.node.stream import StreamState
 from lenswatch.node.told import identity_of, notes_of
 from lenswatch.node.unrecorded import Stored, Unrecorded, not_recorded
@@ -49,10 +51,6 @@ __all__ = ["Node"]
 
 log = logging.getLogger(__name__)
 
-REBUILT = (
-    "The window starts anew, since node.db was damaged; an alarm stays until clean pictures end it."
-)
-LOST = "The window starts anew and an alarm is forgotten, since the stream's state was damaged."
 CAMERA_CLOCK = {"name": "camera clock", "strength": 1.0, "cells": []}  # the cause of a wrong clock
 TRIES = 3  # to record: after each, the store makes some space on a full disk
 
@@ -102,6 +100,7 @@ class Node:
         self._loaded = None if self._collector.waits() else Current(config)
         self._unrecorded = Unrecorded()
         self._wrong_clocks = WrongClocks()
+        self._living = Living()
 
     @property
     def reference(self) -> Reference:
@@ -177,14 +176,18 @@ class Node:
                     first = transaction.answer(request.event_id) if request.event_id else None
                     if first is not None:
                         return repeat(first)
-                    judged = self._judge(seen, transaction.newest_window(request.stream))
+                    connection = transaction.connection
+                    stored = transaction.newest_window(request.stream)
+                    judged = self._judge(self._live(connection, seen), stored)
                     body = judged.body
                     if judged.state is not None:
                         state = judged.state.to_bytes()
                         transaction.put_window(request.stream, seen.digest, state)
                         transaction.delete_other_windows(request.stream, seen.digest)
-                    body |= self._collector.take_judged(transaction.connection, source, body)
-                    body |= keep(transaction.connection, source, body)
+                        now, last = self.store.clock(), judged.state
+                        self._living.keep(connection, seen.judge, last, seen.measured, body, now)
+                    body |= self._collector.take_judged(connection, source, body)
+                    body |= keep(connection, source, body)
                     body |= self._post(transaction, body, thumbnail, clean=judged.clean)
                     transaction.put_answer(body["event_id"], Answer("judged", body))
             except DiskFull:
@@ -199,6 +202,7 @@ class Node:
         try:
             with self.store.read() as connection:
                 stored = newest_window(connection, seen.request.stream)
+                seen = self._live(connection, seen)
         except DiskFull:
             stored = None
         judged = self._judge(seen, stored)
@@ -206,6 +210,11 @@ class Node:
         self._unrecorded.keep(stored, judged.state, body, self.store.clock())
         self._wrong_clocks.note(seen.request.stream, judged.placed)
         return body
+
+    def _live(self, connection: sa.Connection, seen: _Seen) -> _Seen:
+        """Return a picture with the baseline in force as its judge."""
+        live = self._living.judged_by(connection, seen.judge, seen.request.stream)
+        return replace(seen, judge=live)
 
     @stage("judge")
     def _judge(self, seen: _Seen, stored: Stored) -> _Judged:
@@ -218,7 +227,7 @@ class Node:
         request, fitted, judge = seen.request, seen.fitted, seen.judge
         live, notes = self._unrecorded.state(request.stream, stored), list[str]()
         if live is None:
-            live, notes = self._state(stored, fitted, request.stream, seen.digest)
+            live, notes = state_of(stored, self._new_state(fitted), request.stream, seen.digest)
         placed = place(seen.moments, self._now(), live.newest, backlog=request.backlog)
         state = self._new_state(fitted) if placed.late else replace(live, newest=placed.newest)
         pushed = state.window.push(seen.entry, fitted.window_size)
@@ -349,33 +358,6 @@ class Node:
     def _thumbnail(self, picture: Picture) -> bytes | None:
         wanted = self.config.storage.keep_images and self.config.tracking.url
         return picture.thumbnail() if wanted else None
-
-    def _state(
-        self, stored: Stored, fitted: FittedMMD, stream: str, digest: str
-    ) -> tuple[StreamState, list[str]]:
-        """Return the stream's state, or what follows on another one, and notes for the answer.
-
-        That is its state under another reference, or in a node.db that was damaged.
-        """
-        start = self._new_state(fitted)
-        if stored is None:
-            return start, []
-        try:
-            state = StreamState.from_bytes(stored[1])
-        except StoreError:
-            state = None
-        if state is None:
-            log.warning(
-                "stream %s: its state under reference %s is damaged, so its window starts anew and an alarm "
-                "it may have had is lost",
-                stream,
-                stored[0],
-            )
-            return start, [LOST]
-        if stored[0] == digest:
-            return state, []
-        notes = [REBUILT] if stored[0].startswith(DAMAGED) else []
-        return state.restarted(start.window), notes
 
     def _new_state(self, fitted: FittedMMD) -> StreamState:
         warm = self.config.detector.warm_start

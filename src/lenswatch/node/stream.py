@@ -32,6 +32,7 @@ class StreamState:
         alarm: The state of the alarm.
         pictures: Pictures since the state was started, clean embeddings of a warm start not counted.
         newest: Time of the newest picture; None before the first.
+        since_drift: Pictures since the last one in drift, or since the state was started.
     """
 
     window: Window
@@ -39,6 +40,7 @@ class StreamState:
     alarm: Alarm = field(default_factory=Alarm)
     pictures: int = 0
     newest: Newest | None = None
+    since_drift: int = 0
 
     def to_bytes(self) -> bytes:
         """Return a line with the format, a line of JSON, the window and the chart: under 64 KiB."""
@@ -47,6 +49,7 @@ class StreamState:
             "raised": self.alarm.raised,
             "quiet": self.alarm.quiet,
             "pictures": self.pictures,
+            "since_drift": self.since_drift,
             "newest": None if self.newest is None else self.newest.at.astimezone(UTC).isoformat(),
             "arrived": self.newest is not None and self.newest.arrived,
             "window": len(window),
@@ -85,7 +88,7 @@ class StreamState:
             newest = None
             if stamp is not None:
                 newest = Newest(datetime.fromisoformat(stamp), bool(kept.get("arrived")))
-            pictures = kept["pictures"]
+            pictures, since_drift = kept["pictures"], kept.get("since_drift", 0)
         except (ValueError, KeyError, TypeError):
             raise StoreError(_DAMAGED) from None
         window = Window.from_bytes(body[:end])
@@ -93,7 +96,7 @@ class StreamState:
             chart = ChartState.from_bytes(body[end:]) if len(body) > end else None
         except StoreError:
             return cls(window, None, alarm, 0, newest)
-        return cls(window, chart, alarm, pictures, newest)
+        return cls(window, chart, alarm, pictures, newest, since_drift)
 
     @classmethod
     def _from_format_1(cls, data: bytes) -> Self:

@@ -39,6 +39,9 @@ class Delivery:
         may_send: Returns False when nothing may be sent any more.
         limits: Sizes, numbers of attempts, and delays.
         clock: Seconds on a monotonic clock.
+
+    Attributes:
+        full: More may be due than was sent.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class Delivery:
         self._clean_pictures = CleanPictureDelivery(client, self._target, self._ledger, may_send)
         self._batch = limits.batch
         self._most = limits.batch  # jobs in a request that is not too large
+        self.full = False
 
     @property
     def picture_trouble(self) -> str:
@@ -76,13 +80,16 @@ class Delivery:
             TrackingRefused: The server accepts nothing from us at present.
         """
         jobs = self._due()
+        full = len(jobs) >= self._batch
         if jobs and self._singly.in_doubt:
             self._target.send(self._singly.settle_doubts, jobs)
             jobs = self._due()
         if jobs:
             self._send_jobs(jobs)
         sent = self._pictures.once() or bool(jobs)
-        return self._clean_pictures.once() or sent
+        clean = self._clean_pictures.once()
+        self.full = full or self._pictures.full or clean
+        return clean or sent
 
     def _due(self) -> list[Row]:
         return self._rows.due(max(self._batch, self._limits.suspects))

@@ -12,7 +12,10 @@ class DeliveryLimits:
     """Sizes, numbers of attempts, and delays of delivery."""
 
     batch: int = 100  # jobs in one request
-    pictures: int = 5  # between two batches
+    pictures: int = 5  # between two batches, where each is a request of its own
+    picture_batch: int = 50  # pictures in one request, ...
+    picture_bytes: int = 2 * 2**20  # ... and their size, unless it is one
+    linger_seconds: float = 0.25  # after a batch that was not full, in which others gather
     clean_pictures: int = 2  # of a reference, between two batches
     suspects: int = 3  # failures in a row after which the server is to blame, and not the job
     attempts: int = 10  # failures of a job, while others were accepted, after which it is parked

@@ -23,6 +23,7 @@ class PictureDelivery:
 
     Attributes:
         trouble: The kind of error because of which pictures wait; empty if there is none.
+        full: More pictures may be due.
     """
 
     def __init__(
@@ -40,14 +41,21 @@ class PictureDelivery:
         self._failures = 0
         self._said = False  # that pictures wait, since one was accepted
         self.trouble = ""
+        self.full = False
 
     def once(self) -> bool:
         """Send a few pictures, and return True if there were any and none failed."""
         if not self._may_send() or time.monotonic() < self._due:
             return False
-        pictures = self._ledger.rows.due_pictures(self._ledger.limits.pictures)
+        together, limits = self._client.takes_images(), self._ledger.limits
+        most = limits.picture_batch if together else limits.pictures
+        pictures = self._ledger.rows.due_pictures(most)
         try:
-            self._send(pictures)
+            self.full = len(pictures) == most
+            if together and len(pictures) > 1:
+                self._send_together(pictures)
+            else:
+                self._send(pictures)
         except TrackingError as error:
             failed = error
         else:
@@ -67,6 +75,35 @@ class PictureDelivery:
         self.trouble = type(error).__name__
         self._due = time.monotonic() + self._ledger.limits.delay(self._failures)
         self._failures += 1
+
+    def _send_together(self, rows: Sequence[PictureRow]) -> None:
+        """Send pictures in one request, and each that was not accepted by itself."""
+        found = self._ledger.rows.pictures([row.id for row in rows])
+        some, size = list[PictureRow](), 0
+        for row in rows:
+            size += len(found.get(row.id, b""))
+            if some and size > self._ledger.limits.picture_bytes:
+                self.full = True
+                break
+            some.append(row)
+        done = {row.id for row in some if row.id not in found}
+        there = [row for row in some if row.id in found]
+        images = [(row.drift_id, found[row.id]) for row in there]
+        try:
+            replies = self._client.post_images(self._target.id(), images) if images else []
+        except TrackingUnavailable as unavailable:
+            if not (unavailable.status and may_be_the_jobs_fault(unavailable)):
+                raise
+            replies = None
+        except TrackingRefused as refused:
+            if not (refused.gone or refused.status in REFUSALS):
+                raise
+            replies = None
+        done |= {there[each.position].id for each in replies or [] if each.status == 200}
+        result = self._ledger.result()
+        result.done += done
+        self._ledger.settle(result)
+        self._send([row for row in some if row.id not in done])
 
     def _send(self, rows: Sequence[PictureRow]) -> None:
         failed, accepted = self._ledger.result(), False

@@ -27,6 +27,7 @@ _JOBS = (_NOT_PARKED, outbox.c.drift_id.is_(None))
 _PICTURES = (_NOT_PARKED, outbox.c.drift_id.is_not(None))
 _PARKED = outbox.c.parked_because.is_not(None)
 _IDS = outbox.c.id.in_(sa.bindparam("ids", expanding=True))
+_OF_PICTURES = pictures.c.outbox_id.in_(sa.bindparam("ids", expanding=True))
 _now = sa.bindparam("now", type_=sa.Float)
 _IS_DUE = sa.or_(outbox.c.due_at <= _now, outbox.c.due_at > _now + FARTHEST_SECONDS)
 # By the partial index of rows that were put off, which has this 0: there are few.
@@ -219,9 +220,14 @@ class OutboxRows:
 
     def picture(self, row_id: int) -> bytes | None:
         """Return the picture of a row, or None."""
-        statement = sa.select(pictures.c.data).where(pictures.c.outbox_id == row_id)
+        return self.pictures([row_id]).get(row_id)
+
+    def pictures(self, row_ids: Sequence[int]) -> dict[int, bytes]:
+        """Return the pictures of rows, by their ids."""
+        statement = sa.select(pictures.c.outbox_id, pictures.c.data).where(_OF_PICTURES)
         with self.store.read() as connection:
-            return connection.execute(statement).scalar()
+            found = connection.execute(statement, {"ids": list(row_ids)})
+            return {row.outbox_id: row.data for row in found}
 
     def claim(self, rows: Sequence[Row]) -> list[Row]:
         """Keep jobs from being given up from now on, and return those that have not been.

@@ -179,6 +179,8 @@ class Sender:
             self._notify_waiting()
             if not sent and not self._stopping.is_set():
                 self._store.posted.wait(self._poll)
+            elif self._delivery is not None and not self._delivery.full:
+                self._stopping.wait(self._limits.linger_seconds)
             return
         self._back_off(
             failed

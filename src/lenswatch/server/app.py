@@ -51,6 +51,7 @@ from lenswatch.server.jobs import (
     exports,
     live,
     overview,
+    picture_batch,
     pictures,
     reference_pictures,
     retention,
@@ -68,7 +69,10 @@ from lenswatch.server.values.refusals import NO_DATABASE, Refusal
 __all__ = ["check_auth", "create_app"]
 
 _CONTRACT = (users, experiments_api, jobs_api)
-_JOBS = (pictures, reference_pictures, series, live, streams, events, overview)
+_JOBS = (
+    *(pictures, picture_batch, reference_pictures),
+    *(series, live, streams, events, overview),
+)
 _OURS = (
     *_JOBS,
     storage,

@@ -7,12 +7,20 @@ import functools
 import importlib.metadata
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiohttp import web
 from deepaas.model.v2 import wrapper
-from lenswatch.api.workers.model_pool import EVENT_ID, ModelPool, replace_pool
+from lenswatch.api.workers.model_pool import (
+    EVENT_ID,
+    ModelPool,
+    build_schema_once,
+    replace_pool,
+)
 from lenswatch.api.workers.pool import WorkerPool
+from marshmallow import Schema, fields
 
 from lenswatch.errors import WorkerError
 
@@ -111,6 +119,37 @@ def test_only_our_model_gets_the_pool(stock: Any) -> None:
     assert replace_pool(ours, lambda n: ("ours", n))  # type: ignore[arg-type, return-value]
     assert executor_of(ours) == ("ours", 3)
     assert executor_of(other) == "stock"
+
+
+class Answered(Schema):
+    """Answers of a model; counts how often it was built."""
+
+    drift = fields.Bool(required=True)
+    built = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        Answered.built += 1
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_the_schema_of_our_answers_is_built_once(
+    monkeypatch: pytest.MonkeyPatch, ours: bool
+) -> None:
+    monkeypatch.setattr(
+        wrapper.ModelWrapper, "validate_response", wrapper.ModelWrapper.validate_response
+    )
+    model = SimpleNamespace(schema=Answered)
+    build_schema_once(model)
+    made = wrapper.ModelWrapper.__new__(wrapper.ModelWrapper)
+    made.model_obj = model if ours else object()
+    made.has_schema, made.response_schema = True, Answered
+    before = Answered.built
+    for _ in range(3):
+        made.validate_response({"drift": True})
+    assert Answered.built - before == (0 if ours else 3)
+    with pytest.raises(web.HTTPInternalServerError):
+        made.validate_response({"drift": "perhaps"})
 
 
 def test_the_installed_deepaas_is_known() -> None:

@@ -3,33 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from sqlalchemy import func, select
-from starlette.testclient import TestClient
 
 from lenswatch.server.alerts.decide import decide_pass, run_decisions
 from lenswatch.server.db.database import Database
 from lenswatch.server.db.tables import deliveries, messages, rule_states, streams
-from lenswatch.server.upkeep.service import Upkeep
 from lenswatch.server.values import stamps
 from support.alerts import channel, judged, rule, tell
 from support.api import Api
 
 SECOND = 10**6
-
-
-@pytest.fixture
-def still(make_app: Any) -> Iterator[Api]:
-    """A server on which nothing happens by itself."""
-    app = make_app()
-    services = app.state.services
-    app.state.upkeep = Upkeep(services.database, [], app.state.log)
-    with TestClient(app, base_url="http://127.0.0.1") as client:
-        yield Api(client)
 
 
 @pytest.fixture

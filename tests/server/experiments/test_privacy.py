@@ -26,6 +26,7 @@ BODIES = {
     "/experiment/{experiment_id}/drift": JOB,
     "/experiment/{experiment_id}/drift/{drift_id}": JOB,
     "/experiment/{experiment_id}/drift/batch": {"drifts": [JOB]},
+    "/experiment/{experiment_id}/drift/images": {"pictures": [{"id": "x", "data": ""}]},
     "/experiment/{experiment_id}/annotation": NOTE,
     "/experiment/{experiment_id}/annotation/{annotation_id}": NOTE,
     "/experiment/{experiment_id}/event/{event_id}/feedback": {"verdict": "false alarm"},

@@ -65,7 +65,11 @@ def test_a_body_over_the_limit_is_413(make_app: Any, prefix: str) -> None:
         places = {"e": f"/experiment/{experiment['id']}", "d": api.drift(experiment)["id"]}
         operations = [f"POST {path}" for path in SEARCHES] + list(WRITES)
         if prefix == "/api/latest":
-            operations += ["POST {e}/drift/batch", "PUT {e}/drift/{d}/image"]
+            operations += [
+                "POST {e}/drift/batch",
+                "POST {e}/drift/images",
+                "PUT {e}/drift/{d}/image",
+            ]
         for operation in operations:
             method, path = operation.split()
             answer = api(method, path.format(**places), json={"name": "x" * 1000})

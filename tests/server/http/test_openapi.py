@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ CONTRACT = {
 }
 OURS = {
     "/experiment/{experiment_id}/drift/batch": {"post"},
+    "/experiment/{experiment_id}/drift/images": {"post"},
     "/experiment/{experiment_id}/drift/live": {"get"},
     "/experiment/{experiment_id}/drift/{drift_id}/image": {"get", "put"},
     "/experiment/{experiment_id}/reference/{reference}": {"get"},
@@ -135,6 +137,8 @@ def test_what_is_written_is_what_the_document_says(local: Any) -> None:
     check("post", f"{experiment}/drift", 422, json={"model": 1})
     image: dict[str, Any] = {"content": picture(), "headers": {"Content-Type": "image/jpeg"}}
     check("put", f"{drift}/image", **image)
+    sent = {"id": ids["drift_id"], "data": b64encode(picture()).decode()}
+    check("post", f"{experiment}/drift/images", json={"pictures": [sent, {"id": 1}]})
     for searched in ("/user", "/experiment", f"{experiment}/drift"):
         assert check("post", f"{searched}/search", json={})
     note = {"kind": "note", "begins_at": "2026-06-01", "ends_at": "2026-06-02"}

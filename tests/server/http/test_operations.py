@@ -63,8 +63,10 @@ TABLE = {
     "DELETE /experiment/E/drift/D": Row("Edit", 204, "", "401 403 404"),
 }
 VERDICT = {"verdict": "true drift"}
+PICTURES = {"pictures": [{"id": UNKNOWN, "data": ""}]}
 OURS = {
     "POST /experiment/E/drift/batch": Row("Edit", 200, "", "401 403 404 422", {"drifts": [JOB]}),
+    "POST /experiment/E/drift/images": Row("Edit", 200, "", "401 403 404 422", PICTURES),
     "PUT /experiment/E/drift/D/image": Row("Edit", 200, "", "401 403 404", b"image"),
     "GET /experiment/E/drift/D/image": Row("Read", 200, "", "403 404"),
     "GET /experiment/E/streams": Row("Read", 200, "", "403 404"),
@@ -248,7 +250,7 @@ def faults_in_order(scene: Scene, operation: str, row: Row) -> list[Fault]:
     if operation.endswith("/search"):
         caller = scene.admin if row.who == "admin" else scene.unregistered
         faults += [(caller, lost | {"params": {"page": 0}}, 422, None)]
-    good = picture("PNG") if "image" in operation else row.body
+    good = picture("PNG") if operation.endswith("/image") else row.body
     if row.who in ("registered", "Edit", "Manage"):
         faults += [(scene.unregistered, lost | {"body": good}, 403, "User not registered.")]
     if "/E" in operation:

@@ -105,8 +105,8 @@ def test_pages_by_a_column_are_answered_from_an_index_in_its_order(
 
 
 @pytest.mark.slow
-def test_storing_leaves_no_statements_in_memory(local: Any) -> None:
-    experiment = local.experiment()
+def test_storing_leaves_no_statements_in_memory(still: Any) -> None:
+    experiment = still.experiment()
 
     def kept() -> int:
         gc.collect()
@@ -114,10 +114,10 @@ def test_storing_leaves_no_statements_in_memory(local: Any) -> None:
         return sum(issubclass(type(thing), UpdateBase) for thing in gc.get_objects())
 
     for _ in range(3):
-        local.drift(experiment, tags=["pier"])
+        still.drift(experiment, tags=["pier"])
     before = kept()
     for _ in range(10):
-        local.drift(experiment, tags=["pier"])
+        still.drift(experiment, tags=["pier"])
     assert kept() <= before
 
 

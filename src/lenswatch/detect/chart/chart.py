@@ -30,7 +30,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lenswatch.detect.arrays import Floats, Floats32, Pixels
-from lenswatch.detect.chart.features import AGREEMENT, GRID, Measured, agreement
+from lenswatch.detect.chart.features import AGREEMENT, GRID, Measured
+from lenswatch.detect.chart.light_scales import AnyScales, LightScales, with_agreement
 from lenswatch.detect.chart.parts import PARTS, Scales, parts
 from lenswatch.detect.chart.placing import Placing
 from lenswatch.detect.chart.scene import SceneState, SceneWatch
@@ -48,7 +49,7 @@ class LensChart:
     """A lens chart that was fitted to a stream's clean pictures.
 
     Attributes:
-        scales: Location and scatter of each channel in each cell.
+        scales: Location and scatter of each channel in each cell, for each light state if there are several.
         scene: (64, 80) uint8, median of the clean pictures' luma.
         centre: (w, 42) median of each part, for 1, 2, ... images up to a full window.
         wander: (42,) 95th percentile of each part's distance from its centre, out of sample, of full windows.
@@ -61,7 +62,7 @@ class LensChart:
         watch: Finds frozen, black, burnt-out and displaced pictures.
     """
 
-    scales: Scales
+    scales: AnyScales
     scene: Pixels
     centre: Floats
     wander: Floats
@@ -85,9 +86,10 @@ class LensChart:
 
     @cached_property
     def signatures(self) -> tuple[tuple[str, ...], Floats]:
-        """Names of faults, and directions (s, 560) of their changes without the modes."""
-        names, changes = zip(*signatures(self.scales.median), strict=True)
-        moved = self.scales.without_modes(self.scales.median + np.stack(changes))
+        """Names of faults, and directions (s, 560) of their changes without the modes, in the usual light."""
+        scales = self.scales.usual
+        names, changes = zip(*signatures(scales.median), strict=True)
+        moved = scales.without_modes(scales.median + np.stack(changes))
         flat = moved.reshape(len(names), -1)
         return names, flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-9)
 
@@ -98,8 +100,7 @@ class LensChart:
 
     def cells(self, measured: Measured) -> Floats32:
         """Return the seven channels and the agreement with the scene: (..., 8, 8, 10)."""
-        seen = agreement(measured.thumbs, self.scene)
-        return np.concatenate([measured.cells, seen[..., None, :, :]], axis=-3)
+        return with_agreement(self.scales, self.scene, measured)
 
     def start(self) -> ChartState:
         """Return the state of a stream without pictures."""
@@ -108,7 +109,11 @@ class LensChart:
         return ChartState(self.digest, empty, shift, SceneState(), None, shift, alone=False)
 
     def update(
-        self, state: ChartState, measured: Measured, far_apart: bool | None = None
+        self,
+        state: ChartState,
+        measured: Measured,
+        far_apart: bool | None = None,
+        hold: float | None = None,
     ) -> ChartState:
         """Return the state after one more image; a state of another chart starts again.
 
@@ -117,6 +122,7 @@ class LensChart:
             measured: Measurements of the image.
             far_apart: True if it was taken long after the one before, so that it is judged alone. None if
                 that is not known; then it is so if the clean images were.
+            hold: Score above which the centres stay where they are; None lets them follow always.
         """
         if state.chart != self.digest:
             state = self.start()
@@ -133,6 +139,8 @@ class LensChart:
             alone=alone,
         )
         if len(recent) < self.window and not alone:
+            return moved
+        if hold is not None and scores(_known(self.excesses(moved))) > hold:
             return moved
         return replace(moved, shift=self.follow(state.shift, away))
 
@@ -182,7 +190,8 @@ class LensChart:
             raw = base64.b64decode(document["arrays"], validate=True)
             with np.load(io.BytesIO(raw), allow_pickle=False) as kept:
                 a = {name: kept[name] for name in kept.files}
-            scales = Scales(a["median"], a["scatter"], a["modes"], a["residual"])
+            several = LightScales.from_arrays(a) if "lights" in a else None
+            scales = Scales.from_arrays(a) if several is None else several
             watch = SceneWatch.from_arrays(a["scene"], a["watch"])
             chart = cls(
                 scales,
@@ -206,10 +215,7 @@ class LensChart:
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         return {
-            "median": self.scales.median,
-            "scatter": self.scales.scatter,
-            "modes": self.scales.modes,
-            "residual": self.scales.residual,
+            **self.scales.to_arrays(),
             "scene": self.scene,
             "centre": self.centre,
             "wander": self.wander,
@@ -298,6 +304,11 @@ def _unpacked(shapes: Mapping[str, list[Any]], body: bytes) -> dict[str, NDArray
 def scores(excesses: Floats) -> Floats:
     """Return the largest of each row of excesses (..., 42)."""
     return np.asarray(np.abs(excesses).max(axis=-1))
+
+
+def _known(excesses: Floats | None) -> Floats:
+    assert excesses is not None  # there was an image
+    return excesses
 
 
 def _score(excesses: Floats | None) -> float | None:

@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lenswatch.detect.arrays import Floats, Floats32, Pixels
+from lenswatch.detect.arrays import Floats, Pixels
 from lenswatch.detect.chart.chart import LensChart, scores
-from lenswatch.detect.chart.features import Measured, agreement, median_scene
+from lenswatch.detect.chart.features import Measured, median_scene
 from lenswatch.detect.chart.folds import Fold, folds_of
+from lenswatch.detect.chart.light import Lights, find_lights, light_of
+from lenswatch.detect.chart.light_scales import AnyScales, LightScales, with_agreement
 from lenswatch.detect.chart.parts import WINDOW, Scales, parts_of_windows
 from lenswatch.detect.chart.prior import (
     ALONE,
@@ -24,7 +26,7 @@ from lenswatch.detect.chart.scene import SceneWatch
 from lenswatch.detect.thresholds import Threshold, calibrate_scores
 from lenswatch.errors import InputError
 
-__all__ = ["FEWEST", "ChartFit", "are_far_apart", "fit_chart"]
+__all__ = ["FEWEST", "ChartFit", "are_far_apart", "fit_chart", "refitted"]
 
 FEWEST = 10  # clean images: ten days of one a day
 _MEMORY = 100.0  # images: time constant with which a centre follows
@@ -60,6 +62,8 @@ def fit_chart(
     factor: float = 1.0,
     window: int = WINDOW,
     spacing: float | None = None,
+    lights: Lights | None = None,
+    measured: Sequence[int] | None = None,
 ) -> ChartFit:
     """Fit the chart to clean pictures in time order and calibrate it block by block.
 
@@ -82,6 +86,9 @@ def fit_chart(
             false alarms too.
         window: Images of a full window.
         spacing: Usual time between the pictures in seconds; None if it is not known.
+        lights: Light states of the pictures; None to find them here.
+        measured: Windows that are measured, from 1 to `window`; None for all. The units of another are those
+            of the next shorter one, which are larger, and its centre lies between its neighbours'.
 
     Raises:
         InputError: too few pictures.
@@ -90,12 +97,15 @@ def fit_chart(
         raise InputError(
             f"{len(clean)} clean pictures are too few for a chart; give {FEWEST} or more"
         )
-    folds, windows = folds_of(len(clean)), range(1, window + 1)
-    scales, scene = Scales.fit(clean.cells, folds), median_scene(clean.thumbs)
+    folds, windows = folds_of(len(clean)), tuple(measured or range(1, window + 1))
+    scales, scene = _scales(clean, folds, lights), median_scene(clean.thumbs)
     runs = _Runs.of(clean, scales, folds, windows)
     found = _parts(clean, scales, scene, windows)
-    centres = [np.median(rows, axis=0) for rows in found if len(rows)]
-    centre = np.stack(centres + centres[-1:] * (window - len(centres)))  # of less than a window
+    centres = np.stack([np.median(rows, axis=0) for rows in found if len(rows)])
+    every = range(1, window + 1)  # the last centre stands for windows longer than the footage
+    centre = np.stack(
+        [np.interp(every, windows[: len(centres)], column) for column in centres.T], axis=1
+    )
     usual = _usual(runs.of_window(window))
     watch = SceneWatch.fit(scene, clean.thumbs)
     plain = LensChart(
@@ -118,14 +128,14 @@ class _Runs:
     """Distances of the parts of each block from the centres of the others.
 
     Attributes:
-        away: For each window, a list of (k, 42), one for each block that is as long as the window.
+        away: For each window that is measured, a list of (k, 42), one for each block that is as long.
     """
 
-    away: tuple[list[Floats], ...]
+    away: dict[int, list[Floats]]
 
     @classmethod
     def of(
-        cls, clean: Measured, scales: Scales, folds: Sequence[Fold], windows: Sequence[int]
+        cls, clean: Measured, scales: AnyScales, folds: Sequence[Fold], windows: Sequence[int]
     ) -> _Runs:
         """Run each block past a look at the others.
 
@@ -134,35 +144,48 @@ class _Runs:
         contributes to its own units, which makes its scores somewhat too small; the prior thresholds and
         `_TAIL_FACTOR` correct that.
         """
-        away: tuple[list[Floats], ...] = tuple([] for _ in windows)
+        away: dict[int, list[Floats]] = {window: [] for window in windows}
         for fold in folds:
             scene = median_scene(fold.fitted_to(clean.thumbs))
-            look = scales.centred_on(fold.fitted_to(clean.cells))
+            look = refitted(scales, clean, fold)
             run = _parts(clean[fold.block], look, scene, windows)
             pieces = [_parts(clean[piece], look, scene, windows) for piece in fold.fit]
-            for found, block, *others in zip(away, run, *pieces, strict=True):
+            for window, block, *others in zip(windows, run, *pieces, strict=True):
                 fitted = np.concatenate(others)
                 if len(block) and len(fitted):
-                    found.append(block - np.median(fitted, axis=0))
+                    away[window].append(block - np.median(fitted, axis=0))
         return cls(away)
 
     def of_window(self, window: int) -> list[Floats]:
-        """Return the distances of a window, or of the longest one that fits into a block."""
-        return next(found for found in reversed(self.away[:window]) if found)
+        """Return the distances of a window, or of the longest one below it that was measured."""
+        return next(
+            self.away[shorter] for shorter in range(window, 0, -1) if self.away.get(shorter)
+        )
+
+
+def refitted(scales: AnyScales, clean: Measured, fold: Fold) -> AnyScales:
+    """Return scales with medians and modes of the pieces of the footage that a fold is fitted to."""
+    if isinstance(scales, LightScales):
+        return scales.refitted(clean, fold)
+    return scales.centred_on(fold.fitted_to(clean.cells))
+
+
+def _scales(clean: Measured, folds: Sequence[Fold], lights: Lights | None) -> AnyScales:
+    """Return the scales of the clean pictures, for each of their light states if there are several."""
+    light = light_of(clean.cells)
+    found = find_lights(light) if lights is None else lights.without_few(light)
+    if len(found) == 1:
+        return Scales.fit(clean.cells, folds)
+    return LightScales.fit(clean, found)
 
 
 def _parts(
-    measured: Measured, scales: Scales, scene: Pixels, windows: Sequence[int]
+    measured: Measured, scales: AnyScales, scene: Pixels, windows: Sequence[int]
 ) -> list[Floats]:
     """Return the parts (k, 42) of each window; (0, 42) where the pictures are fewer."""
     fitting = [window for window in windows if window <= len(measured)]
-    found = parts_of_windows(scales, _with_agreement(measured, scene), fitting)
+    found = parts_of_windows(scales, with_agreement(scales, scene, measured), fitting)
     return found + [found[0][:0]] * (len(windows) - len(fitting))
-
-
-def _with_agreement(measured: Measured, scene: Pixels) -> Floats32:
-    seen = agreement(measured.thumbs, scene)
-    return np.concatenate([measured.cells, seen[:, None]], axis=1)
 
 
 @dataclass(frozen=True)

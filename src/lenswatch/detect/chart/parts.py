@@ -21,9 +21,9 @@ Component Analysis", cell by cell).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -41,8 +41,10 @@ __all__ = [
     "QUICK",
     "VEILED",
     "WINDOW",
+    "Measure",
     "Scales",
     "areas",
+    "compressed",
     "parts",
     "parts_of_windows",
 ]
@@ -70,6 +72,18 @@ _SEEN = 0.5  # agreement with the clean scene above which it can be recognised
 _FLOOR = np.array([2.0, 0.08, 0.10, 0.10, 1.2, 1.2, 0.06])
 
 
+class Measure(Protocol):
+    """Scales of one light or of several."""
+
+    def both(self, cells: NDArray[Any]) -> tuple[Floats, Floats]:
+        """Return deviations and residuals, each (n, 7, 8, 10)."""
+        ...
+
+    def residuals(self, cells: NDArray[Any]) -> Floats:
+        """Return residuals (n, 7, 8, 10)."""
+        ...
+
+
 @dataclass(frozen=True)
 class Scales:
     """Location and scatter of the cells in clean footage.
@@ -85,6 +99,11 @@ class Scales:
     scatter: Floats
     modes: Floats
     residual: Floats
+
+    @property
+    def usual(self) -> Scales:
+        """These scales: there is one light."""
+        return self
 
     @classmethod
     def fit(cls, cells: Floats32, folds: Sequence[Fold]) -> Scales:
@@ -118,6 +137,27 @@ class Scales:
         moved = replace(self, median=np.median(cells, axis=0).astype(np.float64))
         return replace(moved, modes=_modes(moved.deviations(cells)))
 
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """Return arrays that `from_arrays` reads."""
+        return {
+            "median": self.median,
+            "scatter": self.scatter,
+            "modes": self.modes,
+            "residual": self.residual,
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], suffix: str = "") -> Self:
+        """Read what `to_arrays` wrote, from names with a suffix.
+
+        Raises:
+            KeyError: One is missing.
+        """
+        median, scatter, modes, residual = (
+            arrays[name + suffix] for name in ("median", "scatter", "modes", "residual")
+        )
+        return cls(median, scatter, modes, residual)
+
     def _left(self, cells: Floats32, folds: Sequence[Fold]) -> Floats:
         """Return the scatter of residuals, each block measured with the others' median and modes."""
         left = np.concatenate(
@@ -129,15 +169,16 @@ class Scales:
 
     def deviations(self, cells: NDArray[Any]) -> Floats:
         """Return deviations (..., 7, 8, 10) in units of the scatter, x beyond 4 as 4 (1 + ln(x / 4))."""
-        return _compressed((cells[..., :AGREEMENT, :, :] - self.median) / self.scatter)
+        return compressed((cells[..., :AGREEMENT, :, :] - self.median) / self.scatter)
 
-    def residuals(self, cells: Floats32) -> Floats:
+    def residuals(self, cells: NDArray[Any]) -> Floats:
         """Return deviations (n, 7, 8, 10) without the modes, in units of their scatter, compressed."""
-        return self.scaled(self.without_modes(cells))
+        return self.both(cells)[1]
 
-    def scaled(self, left: Floats) -> Floats:
-        """Return residuals: deviations without the modes in units of their scatter, compressed."""
-        return _compressed(left / self.residual)
+    def both(self, cells: NDArray[Any]) -> tuple[Floats, Floats]:
+        """Return deviations and residuals."""
+        deviations = self.deviations(cells)
+        return deviations, compressed(self.cleared(deviations) / self.residual)
 
     def without_modes(self, cells: NDArray[Any]) -> Floats:
         """Return deviations (n, 7, 8, 10) without the modes."""
@@ -159,14 +200,14 @@ def _modes(deviations: Floats) -> Floats:
     return np.ascontiguousarray(vectors.T[values > _NOTHING * len(flat)])
 
 
-def _compressed(values: Floats) -> Floats:
+def compressed(values: Floats) -> Floats:
     """Return values x beyond 4 as 4 (1 + ln(x / 4)), with their sign."""
     size = np.abs(values)
     beyond = np.copysign(_KNEE * (1 + np.log(np.maximum(size, _KNEE) / _KNEE)), values)
     return np.where(size <= _KNEE, values, beyond)
 
 
-def parts(scales: Scales, cells: Floats32, window: int = WINDOW) -> Floats:
+def parts(scales: Measure, cells: Floats32, window: int = WINDOW) -> Floats:
     """Return the parts after each image from number `window` on: (n - window + 1, 42), as in `PARTS`.
 
     Args:
@@ -178,11 +219,10 @@ def parts(scales: Scales, cells: Floats32, window: int = WINDOW) -> Floats:
     return found
 
 
-def parts_of_windows(scales: Scales, cells: Floats32, windows: Sequence[int]) -> list[Floats]:
+def parts_of_windows(scales: Measure, cells: Floats32, windows: Sequence[int]) -> list[Floats]:
     """Return what `parts` returns for each of several windows; the deviations are found only once."""
-    deviations = scales.deviations(cells)
+    deviations, residuals = scales.both(cells)
     level = _median(deviations.reshape(len(cells), len(CHANNELS), -1))
-    residuals = scales.scaled(scales.cleared(deviations))
     return [_parts(level, residuals, cells[:, AGREEMENT], window) for window in windows]
 
 
@@ -198,7 +238,7 @@ def _parts(level: Floats, residuals: Floats, agreement: Floats32, window: int) -
     return np.concatenate([quick, full, *worst], axis=1)
 
 
-def areas(scales: Scales, cells: Floats32) -> tuple[Floats, Floats]:
+def areas(scales: Measure, cells: Floats32) -> tuple[Floats, Floats]:
     """Return the local deviations of (w, 8, 8, 10) cells: (7, 8, 10), of all and of veiled cells."""
     area, veiled = _areas(scales.residuals(cells), cells[:, AGREEMENT], len(cells))
     return area[-1].reshape(-1, *GRID), veiled[-1].reshape(-1, *GRID)

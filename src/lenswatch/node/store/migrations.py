@@ -195,6 +195,27 @@ def _add_sending(connection: sa.Connection) -> None:
     )
 
 
+def _add_baselines(connection: sa.Connection) -> None:
+    """Add the tables of baselines that live, and of the pictures that renew them."""
+    for statement in (
+        """CREATE TABLE baseline_streams (
+            stream TEXT PRIMARY KEY, origin TEXT NOT NULL, in_force INTEGER NOT NULL,
+            first INTEGER NOT NULL, day REAL NOT NULL, evenings INTEGER NOT NULL, since REAL NOT NULL,
+            testimony TEXT, because TEXT NOT NULL)""",
+        """CREATE TABLE baselines (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, stream TEXT NOT NULL, origin TEXT NOT NULL,
+            kind TEXT NOT NULL, at REAL NOT NULL, pictures INTEGER NOT NULL, first INTEGER NOT NULL,
+            since REAL NOT NULL, undone REAL, document TEXT)""",
+        "CREATE INDEX baselines_stream ON baselines (stream, id)",
+        """CREATE TABLE baseline_pictures (
+            id INTEGER PRIMARY KEY, stream TEXT NOT NULL, number INTEGER NOT NULL, at REAL NOT NULL,
+            quiet INTEGER NOT NULL, data BLOB NOT NULL)""",
+        "CREATE INDEX baseline_pictures_stream ON baseline_pictures (stream, at)",
+        "CREATE INDEX baseline_pictures_number ON baseline_pictures (stream, number)",
+    ):
+        connection.exec_driver_sql(statement)
+
+
 MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (
     _create_tables,
     _name_answers,
@@ -208,4 +229,5 @@ MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (
     _add_references,
     _add_notes,
     _add_sending,
+    _add_baselines,
 )

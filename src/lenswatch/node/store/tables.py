@@ -8,6 +8,9 @@ __all__ = [
     "STREAM_OF_JOB",
     "answer_ages",
     "answers",
+    "baseline_pictures",
+    "baseline_streams",
+    "baselines",
     "collected",
     "collections",
     "experiments",
@@ -172,4 +175,41 @@ notes = sa.Table(  # annotations that wait to be sent
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("because", sa.Text),  # why the last attempt failed
     sa.Column("body", sa.Text, nullable=False),  # JSON, with the id that the server gets
+)
+baseline_streams = sa.Table(  # streams whose baseline lives
+    "baseline_streams",
+    metadata,
+    sa.Column("stream", sa.Text, primary_key=True),
+    sa.Column("origin", sa.Text, nullable=False),  # the calibration, as living.origin_of names it
+    sa.Column("in_force", sa.Integer, nullable=False),  # id of a baseline; 0 for the calibration's
+    sa.Column("first", sa.Integer, nullable=False),  # the one that the witness compares with
+    sa.Column("day", sa.Float, nullable=False),  # the last evening
+    sa.Column("evenings", sa.Integer, nullable=False),  # so far
+    sa.Column("since", sa.Float, nullable=False),  # capture time up to which pictures are in use
+    sa.Column("testimony", sa.Text),  # JSON, what the witness said last
+    sa.Column("because", sa.Text, nullable=False),  # why nothing was renewed on that evening
+)
+baselines = sa.Table(
+    "baselines",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("stream", sa.Text, nullable=False),
+    sa.Column("origin", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),  # of baselines.Kind
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("pictures", sa.Integer, nullable=False),
+    sa.Column("first", sa.Integer, nullable=False),
+    sa.Column("since", sa.Float, nullable=False),  # of the stream before
+    sa.Column("undone", sa.Float),  # when
+    sa.Column("document", sa.Text),  # JSON; None once it is too old to go back to
+)
+baseline_pictures = sa.Table(
+    "baseline_pictures",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("stream", sa.Text, nullable=False),
+    sa.Column("number", sa.Integer, nullable=False),  # of the stream's pictures
+    sa.Column("at", sa.Float, nullable=False),  # capture time
+    sa.Column("quiet", sa.Boolean, nullable=False),  # no drift within 12 pictures, or accepted
+    sa.Column("data", sa.LargeBinary, nullable=False),  # of kept_pictures
 )

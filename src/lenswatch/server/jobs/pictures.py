@@ -31,6 +31,7 @@ __all__ = [
     "FORMATS",
     "StoredPicture",
     "check_type",
+    "keep_picture",
     "operations",
     "picture_answer",
     "scale",
@@ -165,10 +166,19 @@ def scale(call: Call) -> None:
 )
 def put_image(call: Call) -> Response:
     """Store the picture of a job, scaled down to 512 px. It replaces an earlier one."""
-    picture: StoredPicture = call.body
     experiment = require("Edit", call)
     lock(call.connection, experiment["number"])
     drift = find_drift(call, experiment)
+    try:
+        return reply(keep_picture(call.connection, drift, call.body))
+    except IntegrityError:  # something else than this server deleted the job meanwhile
+        raise not_found("Drift") from None
+
+
+def keep_picture(
+    connection: Connection, drift: Mapping[Any, Any], picture: StoredPicture
+) -> dict[str, Any]:
+    """Store the picture of a job, in place of an earlier one, and return a PictureRecord."""
     row = {
         "drift": drift["number"],
         "media_type": "image/jpeg",
@@ -177,16 +187,13 @@ def put_image(call: Call) -> Response:
         "height": picture.height,
         "data": picture.data,
     }
-    keep = insert_into(call.connection, pictures).values(row)
+    keep = insert_into(connection, pictures).values(row)
     keep = keep.on_conflict_do_update(index_elements=[pictures.c.drift], set_=row)
-    try:
-        call.connection.execute(keep)
-    except IntegrityError:  # something else than this server deleted the job meanwhile
-        raise not_found("Drift") from None
-    picture_stored(call.connection, drift, len(picture.data))
-    _note_picture(call.connection, drift)
+    connection.execute(keep)
+    picture_stored(connection, drift, len(picture.data))
+    _note_picture(connection, drift)
     shown = {key: row[key] for key in ("media_type", "etag", "width", "height")}
-    return reply(shown | {"id": drift["id"], "bytes": len(picture.data)})
+    return shown | {"id": drift["id"], "bytes": len(picture.data)}
 
 
 def _note_picture(connection: Connection, drift: Mapping[Any, Any]) -> None:

@@ -1,0 +1,53 @@
+"""The thread of a node that renews baselines in a process of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from lenswatch.api import renewer
+from lenswatch.api.renewer import Renewer
+
+from conftest import Camera, write_settings
+from lenswatch.config import AlarmConfig, Config, load_config
+from lenswatch.node.observe import Node
+from lenswatch.node.request import Request
+from lenswatch.node.store.baselines import all_baselines
+from lenswatch.node.store.store import NodeStore
+from support.waiting import until
+
+pytestmark = pytest.mark.slow
+A_DAY = 86400.0
+
+
+def test_a_stream_whose_day_is_over_is_renewed_by_a_child_process(
+    trained: Config, camera: Camera, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(renewer, "POLL_SECONDS", 0.05)
+    config = load_config(write_settings(tmp_path))
+    assert config.storage_path == trained.storage_path
+    now = [time.time() - 2 * A_DAY]
+    with closing(NodeStore(config.storage_path / "node.db", clock=lambda: now[0])) as store:
+        node = Node(config, store)
+        for i in range(60, 100):
+            now[0] += 900
+            at = datetime.fromtimestamp(now[0], UTC)
+            node.observe(camera(i), Request(stream="reef", captured_at=at))
+        now[0] = time.time()
+        fixed = dataclasses.replace(config, alarm=AlarmConfig(baseline="fixed"))
+        assert not Renewer(fixed, store)._is_due()
+        thread = Renewer(config, store)
+        thread.start()
+        try:
+            until(lambda: kinds(store) == ["renewed"])
+        finally:
+            thread.stop()
+
+
+def kinds(store: NodeStore) -> list[str]:
+    with store.read() as connection:
+        return [one.kind for one in all_baselines(connection)]

@@ -1,0 +1,85 @@
+"""`lenswatch accept` and `lenswatch baseline`."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from conftest import Camera, write_settings
+from lenswatch.cli.main import main
+from lenswatch.config import Config
+from lenswatch.node.observe import Node
+from lenswatch.node.request import Request
+from lenswatch.node.store.store import NodeStore
+from lenswatch.outbox.notes import Notes
+
+pytestmark = pytest.mark.slow
+LONG_AGO = datetime(2026, 6, 1, tzinfo=UTC).timestamp()
+
+
+@pytest.fixture
+def baseline(tmp_path: Path) -> Any:
+    """Return a function that runs `lenswatch baseline` with its arguments."""
+    settings = str(write_settings(tmp_path))
+
+    def command(name: str, *arguments: str) -> Any:
+        return CliRunner().invoke(main, ["baseline", name, "--config", settings, *arguments])
+
+    return command
+
+
+@pytest.fixture
+def lived(trained: Config, camera: Camera) -> Config:
+    """A storage whose stream reef took 40 pictures in ten hours, long ago."""
+    now = [LONG_AGO]
+    with closing(NodeStore(trained.storage_path / "node.db", clock=lambda: now[0])) as store:
+        node = Node(trained, store)
+        for i in range(60, 100):
+            now[0] += 900
+            at = datetime.fromtimestamp(now[0], UTC)
+            node.observe(camera(i), Request(stream="reef", captured_at=at))
+    return trained
+
+
+def test_what_happens_to_a_baseline_is_listed_and_undone(
+    lived: Config, run: Any, baseline: Any
+) -> None:
+    assert "no baseline was renewed yet" in baseline("list").output
+    assert "stream reef: baseline renewed from" in baseline("renew").output
+    assert baseline("renew").output == ""  # its day is not over again
+    assert "stream reef: baseline accepted from" in run("accept", "reef").output
+    listed = baseline("list").output
+    assert all(word in listed for word in ("renewed", "accepted", "reef"))
+    assert "undone" not in listed
+    assert "number 2 (accepted) was undone" in baseline("undo", "reef").output
+    assert "undone" in baseline("list", "--stream", "reef").output
+    assert "back to the calibration" in baseline("cleaned", "reef").output
+    assert "cleaned" in baseline("list").output
+
+
+def test_a_stream_that_is_not_known_is_named(lived: Config, run: Any) -> None:
+    ended = run("accept", "harbour")
+    assert ended.exit_code == 1
+    assert "stream harbour: no picture was judged since it was calibrated" in ended.output
+
+
+def test_without_any_picture_there_is_nothing_to_list(config: Config, baseline: Any) -> None:
+    ended = baseline("list")
+    assert ended.exit_code == 1
+    assert "no picture was judged yet" in ended.output
+
+
+def test_a_renewal_is_an_annotation_where_there_is_a_server(
+    lived: Config, baseline: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LENSWATCH_TRACKING_URL", "http://127.0.0.1:9")
+    assert baseline("renew").exit_code == 0
+    with closing(NodeStore(lived.storage_path / "node.db")) as store:
+        (note,) = Notes(store).all()
+    assert (note.body["kind"], note.body["stream"]) == ("note", "reef")
+    assert note.body["text"].startswith("baseline renewed from")
