@@ -21,6 +21,14 @@ def scene(seed: int = 0) -> NDArray[np.float64]:
     return stacked
 
 
+def blocks() -> Any:
+    """Return a picture with edges of every size, as real scenes have."""
+    rng = np.random.default_rng(4)
+    sizes = ((4, 5), (8, 10), (16, 20), (32, 40))
+    layers = [np.kron(rng.uniform(0, 60, s), np.ones((128 // s[0], 160 // s[1]))) for s in sizes]
+    return np.repeat(np.sum(layers, axis=0)[..., None], 3, axis=2).astype(np.uint8)
+
+
 def frames(count: Any, seed: int = 0, light: float = 0.0) -> Any:
     """Return pictures in time order; `light` is the relative change of light over all of them."""
     rng = np.random.default_rng([seed, 1])

@@ -93,6 +93,7 @@ class AlarmConfig:
 
     verdict: Literal["either", "mmd", "chart"] = "either"  # statistics that may raise drift
     expected_run_time: Images = 200.0
+    frozen: Literal["warning", "drift"] = "warning"  # what a frozen camera is
     baseline: Literal["daily", "fixed"] = (
         "daily"  # "daily": renewed from the camera's quiet pictures
     )

@@ -24,7 +24,7 @@ from lenswatch.node.stream import StreamState
 
 __all__ = ["Judge"]
 
-# Causes that one picture shows without any statistics. They warn, and are never drift by themselves.
+# Causes that one picture shows without any statistics. They warn; only "frozen" can be drift, by a setting.
 _LOOK = frozenset({"frozen", "black", "burnt out", "camera moved"})
 
 _QUIET_ALONE = 3  # pictures in a row without a warning that end an alarm, if each is judged alone
@@ -101,6 +101,8 @@ class Judge:
             verdict = combine("mmd", mmd, chart)
         else:
             verdict = combine(self.alarm.verdict, mmd, chart, look=self._look(state, found))
+            if self.alarm.frozen == "drift" and any(cause.name == "frozen" for cause in found):
+                verdict = replace(verdict, drift=True)
         if request.warning_distance is not None and fixed is None:
             mmd = replace(mmd, warning=request.warning_distance)
             verdict = replace(verdict, warning=verdict.warning or mmd.warns)

@@ -19,6 +19,7 @@ from lenswatch.detect.chart.prior import least_spread
 from lenswatch.detect.chart.scene import SceneState, SceneWatch
 from lenswatch.detect.chart.signatures import signatures
 from lenswatch.errors import ArtefactError, InputError, StoreError
+from lenswatch.evaluate.faults import FAULTS, fault
 from support.lens_footage import frames, run
 
 
@@ -202,6 +203,28 @@ def test_what_is_plainly_wrong_is_named_as_such(
     state, _ = run(fit, spoil(later[20:28]), state)
     found = causes(fit.chart, state, fit.threshold.drift, fit.slow.drift)
     assert found[0].name == name
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize(
+    "name", ["rotated", "zoomed", "mirrored", "upside down", "shifted", "pillar boxes", "damaged"]
+)
+def test_a_moved_camera_and_a_damaged_picture_have_one_cause(
+    fit: Any, later: Any, name: str, seed: int
+) -> None:
+    state, _ = run(fit, later[:20])
+    state, scores = run(fit, [fault(name, seed)(p, 3) for p in later[20:28]], state)
+    assert scores[-1] > fit.threshold.drift
+    (only,) = causes(fit.chart, state, fit.threshold.drift, fit.slow.drift)
+    assert only.name in FAULTS[name].causes
+
+
+def test_growth_is_called_covered_and_a_colour_cast(fit: Any, later: Any) -> None:
+    spoil = fault("algae", 1)
+    state, _ = run(fit, later[:20])
+    state, _ = run(fit, [spoil(p, 3) for p in later[20:28]], state)
+    found = causes(fit.chart, state, fit.threshold.drift, fit.slow.drift)
+    assert [cause.name for cause in found[:2]] == ["covered", "colour cast"]
 
 
 def test_nothing_is_plainly_wrong_with_clean_footage(fit: Any, later: Any) -> None:

@@ -16,20 +16,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lenswatch.detect.arrays import Floats
+from lenswatch.detect.chart.broken import boxed, damaged
 from lenswatch.detect.chart.chart import ChartState, LensChart
-from lenswatch.detect.chart.features import CHANNELS
+from lenswatch.detect.chart.features import AGREEMENT, CHANNELS
 from lenswatch.detect.chart.parts import QUICK, WINDOW, areas
 
 __all__ = ["MAP", "Cause", "causes", "deviation_map"]
 
 
 MAP = (4, 5)
+_EVERYWHERE = tuple((row, column) for row in range(MAP[0]) for column in range(MAP[1]))
+_COLOURS = [CHANNELS.index(name) for name in ("blue", "red")]
+_BLUR = CHANNELS.index("blur")
 _LASTING = 7  # images
 _NOTABLE = 2.0  # deviations from which on a cell shows a change
 _STRONG = 100.0  # strength of faults of the whole picture, which come first
 _MOST = 3  # causes named by their signatures
 _ALIKE = 0.35  # cosine from which on a further signature counts
 _PART = 0.15  # share of the cells that "partly covered" looks at: the most changed ones
+_WHOLLY = 0.66  # cosine from which on a fault of the whole picture explains the change
+_SURELY_WHOLE = 0.85  # cosine: such a change is not that of a moved camera
+_INTACT = 2.5  # deviations: cells with less are as they were
+_SOME = 0.1  # share of the picture
+_HIDDEN = 0.3  # agreement with the clean scene below which it cannot be recognised
+_MUCH = 0.2  # share of the picture that is hidden: it is covered, not partly so
+_LITTLE = 0.08  # share of the picture that is hidden: it is partly covered
+_UNLIKE, _MOST_INTACT = (
+    0.5,
+    0.4,
+)  # cosine and share of the picture: something transparent covers a part
+_TINT = 5.0  # levels of Cb and Cr
 _LOCAL = 0.6  # factor that makes those cells' share of the change comparable with a cosine
 
 # Names of a channel that falls and that rises. The cells of a change are those of the channels of its name.
@@ -49,8 +65,8 @@ class Cause:
     """One named change.
 
     Attributes:
-        name: darker, brighter, less contrast, blurred, noisier, colour cast, partly covered, camera
-            moved, frozen, black or burnt out.
+        name: darker, brighter, less contrast, blurred, noisier, colour cast, covered, partly
+            covered, camera moved, damaged, frozen, black or burnt out.
         strength: 1 at the drift threshold.
         cells: (row, column) of the cells of the 4 x 5 map that show it.
     """
@@ -79,8 +95,8 @@ def causes(
     found = list(_at_once(chart, state))
     pairs = (chart.score(state), drift_score), (chart.slow_score(state), slow_score)
     over = max((score / threshold for score, threshold in pairs if score is not None), default=0.0)
-    if over > 1:
-        found += _by_signature(chart, state, over)
+    if over > 1 and not found:
+        found += _at_a_look(chart, state) or _by_signature(chart, state, over)
     return tuple(sorted(found, key=lambda cause: -cause.strength))
 
 
@@ -104,10 +120,27 @@ def _at_once(chart: LensChart, state: ChartState) -> Iterator[Cause]:
         "frozen": watch.frozen(scene),
         "camera moved": watch.moved(scene),
     }
-    everywhere = tuple((row, column) for row in range(MAP[0]) for column in range(MAP[1]))
     for rank, (name, seen) in enumerate(plain.items()):
         if seen:
-            yield Cause(name, _STRONG - rank, everywhere)
+            yield Cause(name, _STRONG - rank, _EVERYWHERE)
+
+
+def _at_a_look(chart: LensChart, state: ChartState) -> list[Cause]:
+    """Return what the last picture of a chart above a threshold shows beside the clean scene."""
+    thumb = state.scene.last
+    if thumb is None:
+        return []
+    if boxed(thumb, chart.scene):
+        return [Cause("camera moved", _STRONG - 4, _EVERYWHERE)]
+    if damaged(thumb, chart.scene):
+        return [Cause("damaged", _STRONG - 3, _EVERYWHERE)]
+    if chart.watch.in_place(thumb) or _closest(chart, state)[1] > _SURELY_WHOLE:
+        return []
+    last = state.cells[-1]
+    blur = float(np.median(last[_BLUR] - chart.scales.median[_BLUR]))
+    if chart.placing.moved(thumb, blur):
+        return [Cause("camera moved", _STRONG - 4, _EVERYWHERE)]
+    return []
 
 
 def _by_signature(chart: LensChart, state: ChartState, over: float) -> Iterator[Cause]:
@@ -117,13 +150,53 @@ def _by_signature(chart: LensChart, state: ChartState, over: float) -> Iterator[
     only named "partly covered": the rest comes from passing objects.
     """
     recent = _change(chart, state)
-    change = recent.ravel() / max(float(np.linalg.norm(recent)), 1e-9)
-    named = _named(chart, change)
+    named = _named(chart, _unit(recent))
     local, closest = _local_share(chart, state), max(named[0][1], 1e-9)
-    if local > closest:
-        named, closest = [("partly covered", local)], local
+    covered = _covered(chart, state)
+    if covered or local > closest:
+        closest = max(local, closest)
+        colour = [("colour cast", closest / 2)] if covered and _tinted(chart, state) else []
+        named = [(covered or "partly covered", closest), *colour]
     for name, cosine in named:
         yield Cause(name, over * cosine / closest, _where(name, chart, state, recent))
+
+
+def _covered(chart: LensChart, state: ChartState) -> str | None:
+    """Return what covers the last picture: "covered" or "partly covered", or None.
+
+    No fault of the whole picture resembles its change, and either a part of it is as it was, or structure and
+    colour changed, which a veil or less light does not do.
+    """
+    name, cosine = _closest(chart, state)
+    if cosine > _WHOLLY or name == "noisier":
+        return None
+    away = np.abs(chart.scales.deviations(state.cells[-1:])[0]).max(axis=0)
+    intact = float((away < _INTACT).mean())
+    if intact < _SOME and name not in ("blurred", "colour cast"):
+        return None
+    hidden = float(((state.cells[-1, AGREEMENT] < _HIDDEN) & (away >= _INTACT)).mean())
+    if hidden > _MUCH:
+        return "covered"
+    local = cosine < _UNLIKE and intact > _MOST_INTACT
+    return "partly covered" if hidden > _LITTLE or local else None
+
+
+def _closest(chart: LensChart, state: ChartState) -> tuple[str, float]:
+    """Return name and cosine of the signature that the change of the last picture resembles most."""
+    return _named(chart, _unit(chart.scales.without_modes(state.cells[-1:])[0]))[0]
+
+
+def _tinted(chart: LensChart, state: ChartState) -> bool:
+    """Return whether the cells that changed most took on a colour."""
+    change = state.cells[-1, :AGREEMENT] - chart.scales.median
+    away = np.abs(chart.scales.deviations(state.cells[-1:])[0]).max(axis=0)
+    changed = away >= np.quantile(away, 1 - _PART)
+    return bool(max(abs(float(change[c][changed].mean())) for c in _COLOURS) > _TINT)
+
+
+def _unit(change: Floats) -> Floats:
+    """Return a change (7, 8, 10) as a vector of length 1."""
+    return np.asarray(change.ravel() / max(float(np.linalg.norm(change)), 1e-9))
 
 
 def _named(chart: LensChart, change: Floats) -> list[tuple[str, float]]:

@@ -33,6 +33,7 @@ from lenswatch.detect.arrays import Floats, Floats32, Pixels
 from lenswatch.detect.chart.features import AGREEMENT, GRID, Measured
 from lenswatch.detect.chart.light_scales import AnyScales, LightScales, with_agreement
 from lenswatch.detect.chart.parts import PARTS, Scales, parts
+from lenswatch.detect.chart.placing import Placing
 from lenswatch.detect.chart.scene import SceneState, SceneWatch
 from lenswatch.detect.chart.signatures import signatures
 from lenswatch.errors import ArtefactError, StoreError
@@ -91,6 +92,11 @@ class LensChart:
         moved = scales.without_modes(scales.median + np.stack(changes))
         flat = moved.reshape(len(names), -1)
         return names, flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-9)
+
+    @cached_property
+    def placing(self) -> Placing:
+        """Copies of the scene that show whether the camera was moved."""
+        return Placing.of(self.scene)
 
     def cells(self, measured: Measured) -> Floats32:
         """Return the seven channels and the agreement with the scene: (..., 8, 8, 10)."""

@@ -139,9 +139,13 @@ class SceneWatch:
 
     def _displaced(self, thumb: Pixels) -> tuple[int, int]:
         """Return the displacement; (0, 0) if the edges agree in place as in nearly all clean pictures."""
-        if _likeness(_details(thumb), self._edges, 0, 0) >= self.alike:
+        if self.in_place(thumb):
             return 0, 0
         return displacement(thumb, self.scene, _CLEARLY * self.alike)
+
+    def in_place(self, thumb: Pixels) -> bool:
+        """Return whether the edges of (64, 80) uint8 agree in place as in nearly all clean pictures."""
+        return _likeness(_details(thumb), self._edges, 0, 0) >= self.alike
 
     @cached_property
     def _edges(self) -> Floats32:

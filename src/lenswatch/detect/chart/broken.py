@@ -1,0 +1,95 @@
+"""Pictures that are not whole: bars at two sides, or a part that did not arrive.
+
+Both leave straight edges across the picture that no scene has: columns or rows that are black from end to
+end, rows that are all alike, or a seam between two rows.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lenswatch.detect.arrays import Floats, Pixels
+
+__all__ = ["boxed", "damaged"]
+
+_BAR = 3  # rows or columns of 64 and 80
+_BLACK, _EVEN = 28.0, 5.0  # grey levels: mean of a row of a bar, and its standard deviation
+_LIT = 12.0  # grey levels by which the rest is brighter than the bars
+_ODD = 3  # columns by which two bars may differ
+_BAND = 10  # rows of 64 that are all alike
+_ALIKE = 0.3  # grey levels between such neighbours
+_DIFFERENT = 1.0  # grey levels between neighbours of the clean scene
+_GREY = 1.5  # standard deviation of a row that holds nothing
+_SEAM = 9.0  # grey levels by which two rows differ more than in the clean scene
+_SINGLE = 2.5  # times the next largest difference
+_SAME, _OTHER = 0.55, 0.35  # correlation with the scene on either side of a seam
+_MARGIN = 8  # rows that either side must have
+
+
+def boxed(thumb: Pixels, scene: Pixels) -> bool:
+    """Return whether a picture has black bars at two opposite sides that the clean scene has not."""
+    now, then = thumb.astype(np.float64), scene.astype(np.float64)
+    return _bars(now, then) or _bars(now.T, then.T)
+
+
+def _bars(now: Floats, then: Floats) -> bool:
+    black, before = _black(now), _black(then)
+    first, last = _run(black), _run(black[::-1])
+    if min(first, last) < _BAR or abs(first - last) > _ODD or first + last >= len(now) - _BAR:
+        return False
+    new = first > _run(before) + 1 and last > _run(before[::-1]) + 1
+    middle = now[first : len(now) - last]
+    bars = np.concatenate([now[:first], now[len(now) - last :]])
+    return new and float(middle.mean()) > float(bars.mean()) + _LIT
+
+
+def _black(values: Floats) -> NDArray[np.bool_]:
+    return np.asarray((values.mean(axis=1) < _BLACK) & (values.std(axis=1) < _EVEN))
+
+
+def _run(flags: NDArray[np.bool_]) -> int:
+    """Return how many flags are true from the first on."""
+    return len(flags) if flags.all() else int(np.argmin(flags))
+
+
+def damaged(thumb: Pixels, scene: Pixels) -> bool:
+    """Return whether the rows at one end of a picture hold nothing, one row over and over, or other rows."""
+    now, then = thumb.astype(np.float64), scene.astype(np.float64)
+    return _empty(now, then) or _empty(now[::-1], then[::-1]) or _torn(now, then)
+
+
+def _empty(now: Floats, then: Floats) -> bool:
+    """Return whether the last rows are all alike, unlike the clean ones, and the others are whole."""
+    steps, usual = _steps(now), _steps(then)
+    band = _run(steps[::-1] < _ALIKE)
+    if band < _BAND or band > len(steps) - _BAR or float(usual[-band:].mean()) < _DIFFERENT:
+        return False
+    if _agreement(now[: -band - 2], then[: -band - 2]) < _SAME:
+        return False
+    grey = float(now[-band:].std(axis=1).mean()) < _GREY
+    return not grey or float(steps[-band - 2 : -band].max()) > _SEAM / 2
+
+
+def _torn(now: Floats, then: Floats) -> bool:
+    """Return whether a seam parts rows that agree with the clean scene from rows that do not."""
+    excess = _steps(now) - _steps(then)
+    row = int(excess.argmax())
+    others = np.delete(excess, slice(max(row - 1, 0), row + 2))
+    if excess[row] < max(_SEAM, _SINGLE * float(others.max())):
+        return False
+    if not _MARGIN <= row + 1 <= len(now) - _MARGIN:
+        return False
+    sides = [_agreement(now[part], then[part]) for part in (slice(0, row), slice(row + 2, None))]
+    return max(sides) > _SAME and min(sides) < _OTHER
+
+
+def _steps(values: Floats) -> Floats:
+    """Return the mean difference of each row from the one before."""
+    return np.asarray(np.abs(np.diff(values, axis=0)).mean(axis=1))
+
+
+def _agreement(now: Floats, then: Floats) -> float:
+    """Return the correlation of the differences along the rows."""
+    a, b = np.diff(now, axis=1), np.diff(then, axis=1)
+    return float((a * b).sum() / max(float(np.sqrt((a * a).sum() * (b * b).sum())), 1e-6))
