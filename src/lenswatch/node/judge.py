@@ -75,7 +75,7 @@ class Judge:
         voting = VOTING[alarm.verdict]
         notes = () if fixed else calibration.notes(voting)
         basis = None if fixed else calibration.basis(voting)
-        return cls(calibration, chart, alarm, notes, basis)
+        return cls(calibration, chart, alarm, notes, basis=basis)
 
     def update_chart(
         self, state: StreamState, measured: Measured | None, far_apart: bool | None = None
