@@ -126,9 +126,12 @@ def _at_once(chart: LensChart, state: ChartState) -> Iterator[Cause]:
 
 
 def _at_a_look(chart: LensChart, state: ChartState) -> list[Cause]:
-    """Return what the last picture of a chart above a threshold shows beside the clean scene."""
+    """Return what the last picture of a chart above a threshold shows beside the clean scene.
+
+    A camera with several light states has several clean scenes, and nothing is named by one of them.
+    """
     thumb = state.scene.last
-    if thumb is None:
+    if thumb is None or chart.scales is not chart.scales.usual:
         return []
     if boxed(thumb, chart.scene):
         return [Cause("camera moved", _STRONG - 4, _EVERYWHERE)]
@@ -137,7 +140,7 @@ def _at_a_look(chart: LensChart, state: ChartState) -> list[Cause]:
     if chart.watch.in_place(thumb) or _closest(chart, state)[1] > _SURELY_WHOLE:
         return []
     last = state.cells[-1]
-    blur = float(np.median(last[_BLUR] - chart.scales.median[_BLUR]))
+    blur = float(np.median(last[_BLUR] - chart.scales.usual.median[_BLUR]))
     if chart.placing.moved(thumb, blur):
         return [Cause("camera moved", _STRONG - 4, _EVERYWHERE)]
     return []
@@ -188,7 +191,7 @@ def _closest(chart: LensChart, state: ChartState) -> tuple[str, float]:
 
 def _tinted(chart: LensChart, state: ChartState) -> bool:
     """Return whether the cells that changed most took on a colour."""
-    change = state.cells[-1, :AGREEMENT] - chart.scales.median
+    change = state.cells[-1, :AGREEMENT] - chart.scales.usual.median
     away = np.abs(chart.scales.deviations(state.cells[-1:])[0]).max(axis=0)
     changed = away >= np.quantile(away, 1 - _PART)
     return bool(max(abs(float(change[c][changed].mean())) for c in _COLOURS) > _TINT)
