@@ -253,7 +253,7 @@ PARAMETERS = {
     "GET /experiment/E/series": (
         *("stream", "limit", "before", "from", "to", "points", "values", "models", "x", "y"),
     ),
-    "GET /overview": ("state", "q", "limit", "after", "experiment"),
+    "GET /overview": ("state", "q", "limit", "after", "experiment", "order", "each"),
     "GET /experiment/E/streams": ("state", "q", "limit", "after"),
     "GET /experiment/E/events": ("stream", "kind", "to", "open", "limit", "after", "from"),
     "GET /experiment/E/export": ("format", "stream", "status", "drift", "tags", "from", "to"),

@@ -82,7 +82,7 @@ def test_a_channel_that_cannot_work_is_refused(
         ({"of": 101}, "of"),
         ({"minimum_seconds": -1}, "minimum_seconds"),
         ({"remind_seconds": 1}, "remind_seconds"),
-        ({"stream": "Not A Stream"}, "stream"),
+        ({"stream": "reef,south"}, "stream"),
         ({"muted_until": "tomorrow"}, "muted_until"),
         ({"quiet": {"begins": "22:00", "ends": "22:00"}}, "quiet"),
         ({"quiet": {"begins": "25:00", "ends": "22:00"}}, "quiet"),

@@ -110,7 +110,7 @@ def test_an_annotation_of_another_experiment_is_not_found(local: Any, pier: Any)
     ("field", "value"),
     [
         ("kind", "cleaned"),
-        ("stream", "Reef 1"),
+        ("stream", "reef,south"),
         ("text", "x" * 2001),
         ("text", "\0"),
         ("begins_at", "yesterday"),
