@@ -14,12 +14,11 @@ from typing import Any
 
 from aiohttp import web
 from lenswatch.api.checks import in_thread, outbox_finding
+from lenswatch.api.due import DueCommand, renewals, trainings
 from lenswatch.api.ending import Ending, Handler
-from lenswatch.api.finisher import Finisher
 from lenswatch.api.health import Health
 from lenswatch.api.metrics import Metrics
 from lenswatch.api.predicting import Predicting
-from lenswatch.api.renewer import Renewer
 from lenswatch.api.spare import SpareFolder
 from lenswatch.api.starter import end_with_deep_start
 from lenswatch.api.temporary import ensure_there, use_own_folder
@@ -81,8 +80,7 @@ class Parent:
         self._spare = SpareFolder()
         self._store: NodeStore | None = None
         self._sender: Sender | None = None
-        self._finisher: Finisher | None = None
-        self._renewer: Renewer | None = None
+        self._commands: list[DueCommand] = []
 
     def attach(self, app: web.Application) -> None:
         """Add middleware, route and hooks to an application that has not started yet."""
@@ -105,10 +103,10 @@ class Parent:
         def start() -> None:
             self._store = open_store(self.config)
             self._store.reserve.restore()
-            self._finisher = Finisher(self.config, self._store)
-            self._finisher.start()
-            self._renewer = Renewer(self.config, self._store)
-            self._renewer.start()
+            errands = (trainings(self._store), renewals(self.config, self._store))
+            self._commands = [DueCommand(self.config, each) for each in errands]
+            for each in self._commands:
+                each.start()
             if self.config.tracking.url:
                 self._sender = Sender(self._store, self.config.tracking)
                 self._sender.start()
@@ -123,8 +121,7 @@ class Parent:
 
     async def _stop(self, _app: web.Application) -> None:
         sender = self._sender
-        threads = [each for each in (self._finisher, self._renewer) if each is not None]
-        stops: list[Callable[[], object]] = [each.stop for each in threads]
+        stops: list[Callable[[], object]] = [each.stop for each in self._commands]
         if sender is not None:
             stops.append(partial(sender.stop, timeout=3))
         await asyncio.gather(*map(asyncio.to_thread, stops))

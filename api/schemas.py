@@ -209,7 +209,7 @@ class NearestCleanSchema(Schema):
 
 
 class CalibrationSchema(Schema):
-    """What the thresholds were learnt from."""
+    """Footage that the thresholds were learnt from."""
 
     pictures = fields.Int(
         required=True, metadata=_about("Clean pictures that they were found with.")

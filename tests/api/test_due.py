@@ -9,8 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from lenswatch.api import renewer
-from lenswatch.api.renewer import Renewer
+from lenswatch.api.due import DueCommand, renewals
 
 from conftest import Camera, write_settings
 from lenswatch.config import AlarmConfig, Config, load_config
@@ -25,9 +24,8 @@ A_DAY = 86400.0
 
 
 def test_a_stream_whose_day_is_over_is_renewed_by_a_child_process(
-    trained: Config, camera: Camera, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: Config, camera: Camera, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(renewer, "POLL_SECONDS", 0.05)
     config = load_config(write_settings(tmp_path))
     assert config.storage_path == trained.storage_path
     now = [time.time() - 2 * A_DAY]
@@ -39,8 +37,9 @@ def test_a_stream_whose_day_is_over_is_renewed_by_a_child_process(
             node.observe(camera(i), Request(stream="reef", captured_at=at))
         now[0] = time.time()
         fixed = dataclasses.replace(config, alarm=AlarmConfig(baseline="fixed"))
-        assert not Renewer(fixed, store)._is_due()
-        thread = Renewer(config, store)
+        assert not renewals(fixed, store).is_due()
+        errand = dataclasses.replace(renewals(config, store), poll_seconds=0.05)
+        thread = DueCommand(config, errand)
         thread.start()
         try:
             until(lambda: kinds(store) == ["renewed"])
