@@ -1,4 +1,4 @@
-"""What users meet: pictures over HTTP, defaults, tracking and pictures on: `make bench-served`.
+"""Speed as users meet it, over HTTP, with defaults, tracking and pictures on: `make bench-served`.
 
 DEEPaaS with a module that does nothing, with the tutorial's way, and with ours, in turns in one run. Prints
 medians, and writes them to benchmarks/served.json. `--before FOLDER` measures the checkout there, too.

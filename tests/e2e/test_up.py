@@ -34,7 +34,7 @@ TOLD = ["alarm", "recovery"]
 
 @dataclass
 class Stack:
-    """What `up` runs, who is told by it, and the camera."""
+    """A running `up`, the receivers of its messages, and the camera."""
 
     camera: DemoCamera
     node: str

@@ -51,7 +51,7 @@ def test_a_fault_grows_with_its_severity_and_stays_in_its_place(name: str) -> No
 
 
 def test_an_unknown_fault_is_refused() -> None:
-    with pytest.raises(InputError, match="unknown fault 'rust'; known are: defocus"):
+    with pytest.raises(InputError, match="unknown corruption 'rust'; known are: defocus"):
         fault("rust")
 
 

@@ -13,7 +13,7 @@ from the seed. Noise is drawn for each picture.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -24,17 +24,28 @@ from scipy import fft
 from lenswatch.detect.arrays import Floats32, Pixels
 from lenswatch.errors import InputError
 
-__all__ = ["CORRUPTIONS", "MAX_SEVERITY", "Corruption", "clouds", "corruption", "smudge_mask"]
+__all__ = [
+    "CORRUPTIONS",
+    "HEIGHT",
+    "MAX_SEVERITY",
+    "Corruption",
+    "Maker",
+    "clouds",
+    "corruption",
+    "smudge_mask",
+    "to_bytes",
+]
 
 Corruption = Callable[[Pixels, float], Pixels]
+Maker = Callable[[np.random.Generator], Corruption]
 Shape = tuple[int, int]
 Made = TypeVar("Made")
 
 MAX_SEVERITY = 5.0
-_HEIGHT = 224.0  # of ImageNet-C's pictures
+HEIGHT = 224.0  # of ImageNet-C's pictures
 
 
-def corruption(name: str, seed: int = 0) -> Corruption:
+def corruption(name: str, seed: int = 0, makers: Mapping[str, Maker] | None = None) -> Corruption:
     """Return a corruption for the pictures of one camera: `corrupt(image, severity) -> image`.
 
     Pictures are (h, w, 3) uint8 RGB.
@@ -44,16 +55,17 @@ def corruption(name: str, seed: int = 0) -> Corruption:
     126
 
     Args:
-        name: One of `CORRUPTIONS`.
+        name: One of `makers`.
         seed: Seed of what stays the same from picture to picture.
+        makers: Functions that make corruptions, by name; None takes `CORRUPTIONS`.
 
     Raises:
         InputError: the name is unknown; or, from `corrupt`, the severity is not from 0 to 5.
     """
-    if name not in CORRUPTIONS:
-        known = ", ".join(CORRUPTIONS)
-        raise InputError(f"unknown corruption {name!r}; known are: {known}")
-    inner = CORRUPTIONS[name](np.random.default_rng([seed, *name.encode()]))
+    makers = CORRUPTIONS if makers is None else makers
+    if name not in makers:
+        raise InputError(f"unknown corruption {name!r}; known are: {', '.join(makers)}")
+    inner = makers[name](np.random.default_rng([seed, *name.encode()]))
 
     def corrupt(image: Pixels, severity: float) -> Pixels:
         if not 0 <= severity <= MAX_SEVERITY:
@@ -73,14 +85,15 @@ def _latest(make: Callable[..., Made]) -> Callable[..., Made]:
     return functools.lru_cache(maxsize=1)(make)
 
 
-def _to_bytes(values: NDArray[Any]) -> Pixels:
+def to_bytes(values: NDArray[Any]) -> Pixels:
+    """Round values to bytes, those below 0 or above 255 cut."""
     return np.clip(values + 0.5, 0, 255).astype(np.uint8)
 
 
 def _gaussian_noise(rng: np.random.Generator) -> Corruption:
     def corrupt(image: Pixels, severity: float) -> Pixels:
         sigma = 255 * _strength(severity, (0.08, 0.12, 0.18, 0.26, 0.38))
-        return _to_bytes(image + sigma * rng.standard_normal(image.shape, dtype=np.float32))
+        return to_bytes(image + sigma * rng.standard_normal(image.shape, dtype=np.float32))
 
     return corrupt
 
@@ -91,7 +104,7 @@ def _brightness(_: np.random.Generator) -> Corruption:
         more = 255 * _strength(severity, (0.1, 0.2, 0.3, 0.4, 0.5))
         value = image.max(axis=2, keepdims=True).astype(np.float32)
         scale = np.minimum(value + more, 255) / np.maximum(value, 1)
-        return _to_bytes(np.where(value > 0, image * scale, more))
+        return to_bytes(np.where(value > 0, image * scale, more))
 
     return corrupt
 
@@ -99,7 +112,7 @@ def _brightness(_: np.random.Generator) -> Corruption:
 def _pixelate(_: np.random.Generator) -> Corruption:
     def corrupt(image: Pixels, severity: float) -> Pixels:
         height, width = image.shape[:2]
-        factor = _strength(severity, (0.6, 0.5, 0.4, 0.3, 0.25), 1.0) * _HEIGHT / height
+        factor = _strength(severity, (0.6, 0.5, 0.4, 0.3, 0.25), 1.0) * HEIGHT / height
         small = (max(1, round(width * factor)), max(1, round(height * factor)))
         if small[1] >= height:
             return image
@@ -114,7 +127,7 @@ def _motion_blur(rng: np.random.Generator) -> Corruption:
 
     @_latest
     def blur(shape: Shape, severity: float) -> _Convolution:
-        scale = shape[0] / _HEIGHT
+        scale = shape[0] / HEIGHT
         radius = _strength(severity, (10, 15, 15, 15, 20)) * scale
         sigma = _strength(severity, (3, 5, 8, 12, 15)) * scale
         steps = np.arange(0, radius, 0.5)
@@ -128,7 +141,7 @@ def _motion_blur(rng: np.random.Generator) -> Corruption:
 def _defocus(_: np.random.Generator) -> Corruption:
     @_latest
     def blur(shape: Shape, severity: float) -> _Convolution:
-        radius = _strength(severity, (3, 4, 6, 8, 10)) * shape[0] / _HEIGHT
+        radius = _strength(severity, (3, 4, 6, 8, 10)) * shape[0] / HEIGHT
         reach = int(np.ceil(radius + 1))
         y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
         disk = np.clip(radius + 0.5 - np.hypot(y, x), 0, 1)
@@ -152,7 +165,7 @@ def _fog(rng: np.random.Generator) -> Corruption:
         foggy += amount * cloud(image.shape[:2], decay)
         foggy *= brightest
         foggy /= brightest + amount
-        return _to_bytes(255 * foggy)
+        return to_bytes(255 * foggy)
 
     return corrupt
 
@@ -172,7 +185,7 @@ def _smudge(rng: np.random.Generator) -> Corruption:
 
     def corrupt(image: Pixels, severity: float) -> Pixels:
         covered = opacity(image.shape[:2], severity)
-        return _to_bytes(image * (1 - covered) + colour * covered)
+        return to_bytes(image * (1 - covered) + colour * covered)
 
     return corrupt
 
@@ -243,7 +256,7 @@ class _Convolution:
         spectrum = fft.rfft2(mirrored.astype(np.float32), s=size, axes=(0, 1))
         spectrum *= self._wave
         full = fft.irfft2(spectrum, s=size, axes=(0, 1), overwrite_x=True)
-        return _to_bytes(full[2 * reach : 2 * reach + height, 2 * reach : 2 * reach + width])
+        return to_bytes(full[2 * reach : 2 * reach + height, 2 * reach : 2 * reach + width])
 
 
 CORRUPTIONS: dict[str, Callable[[np.random.Generator], Corruption]] = {

@@ -7,7 +7,6 @@ count as right for a fault.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from lenswatch.detect.arrays import Floats32, Pixels
-from lenswatch.errors import InputError
-from lenswatch.evaluate.corruptions import CORRUPTIONS, Corruption, corruption
+from lenswatch.evaluate.corruptions import CORRUPTIONS, Corruption, Maker, corruption, to_bytes
+from lenswatch.evaluate.fouling import FAULTS as FOULING
 
 __all__ = ["FAULTS", "Fault", "fault"]
 
@@ -35,7 +34,7 @@ class Fault:
         freezes: True if the pictures stay the same from then on.
     """
 
-    make: Callable[[np.random.Generator], Corruption]
+    make: Maker
     causes: frozenset[str]
     freezes: bool = False
 
@@ -52,21 +51,13 @@ def fault(name: str, seed: int = 0) -> Corruption:
         seed: Seed of what stays the same from picture to picture.
 
     Raises:
-        InputError: the name is unknown.
+        InputError: the name is unknown; or, from `spoil`, the severity is not from 0 to 5.
     """
-    if name not in FAULTS:
-        raise InputError(f"unknown fault {name!r}; known are: {', '.join(FAULTS)}")
-    if name in CORRUPTIONS:
-        return corruption(name, seed)
-    return FAULTS[name].make(np.random.default_rng([seed, *name.encode()]))
+    return corruption(name, seed, {known: each.make for known, each in FAULTS.items()})
 
 
 def _at(severity: float, *levels: float) -> float:
     return float(np.interp(severity, range(1, len(levels) + 1), levels))
-
-
-def _to_bytes(values: Floats32) -> Pixels:
-    return np.clip(values + 0.5, 0, 255).astype(np.uint8)
 
 
 def _warped(image: Pixels, matrix: tuple[float, ...], mirrored: bool) -> Pixels:
@@ -108,7 +99,7 @@ def _zoomed(rng: np.random.Generator) -> Corruption:
     return spoil
 
 
-def _displaced(*levels: float) -> Callable[[np.random.Generator], Corruption]:
+def _displaced(*levels: float) -> Maker:
     """Return a fault that displaces the picture by shares of its width."""
 
     def make(rng: np.random.Generator) -> Corruption:
@@ -163,7 +154,7 @@ def _hand(rng: np.random.Generator) -> Corruption:
         opaque = np.asarray(soft, np.float32)[..., None] / 255
         shade = np.linspace(0.75, 1.15, width, dtype=np.float32)[None, :, None]
         colour = skin.astype(np.float32) * shade * (0.8 + 0.2 * opaque)
-        return _to_bytes(image * (1 - opaque) + colour * opaque)
+        return to_bytes(image * (1 - opaque) + colour * opaque)
 
     return spoil
 
@@ -205,7 +196,7 @@ def _algae(rng: np.random.Generator) -> Corruption:
         edge = float(np.quantile(growth, 1 - share))
         opaque = np.clip((growth - edge) / 0.08 + 0.5, 0, 1)[..., None] * np.float32(0.85)
         colour = tint * (0.7 + 0.6 * grains[2][..., None])
-        return _to_bytes(image * (1 - opaque) + colour * opaque)
+        return to_bytes(image * (1 - opaque) + colour * opaque)
 
     return spoil
 
@@ -225,7 +216,7 @@ def _damaged(rng: np.random.Generator) -> Corruption:
             broken[row:] = image[row - 1]
         else:
             below = np.roll(image[row:], round(offset * width), axis=1)
-            broken[row:] = _to_bytes(below.astype(np.float32) + cast.astype(np.float32))
+            broken[row:] = to_bytes(below.astype(np.float32) + cast.astype(np.float32))
         return broken
 
     return spoil
@@ -235,40 +226,8 @@ def _frozen(_: np.random.Generator) -> Corruption:
     return lambda image, _: image
 
 
-def _film(rng: np.random.Generator) -> Corruption:
-    """Return a brownish film, denser on one side."""
-    angle = rng.uniform(0, 2 * np.pi)
-
-    def spoil(image: Pixels, severity: float) -> Pixels:
-        y, x = np.mgrid[-1 : 1 : image.shape[0] * 1j, -1 : 1 : image.shape[1] * 1j]
-        side = np.clip(0.6 + 0.4 * (x * np.cos(angle) + y * np.sin(angle)), 0, 1)
-        opaque = (0.12 * severity * side).astype(np.float32)[..., None]
-        return _to_bytes(image * (1 - opaque) + np.array([110, 105, 80], np.float32) * opaque)
-
-    return spoil
-
-
-def _drops(rng: np.random.Generator) -> Corruption:
-    """Return drops on the lens, through which the scene is unsharp and brighter."""
-    places = rng.uniform(0.08, 0.92, (10, 2))
-    sizes = rng.uniform(0.05, 0.11, 10)
-
-    def spoil(image: Pixels, severity: float) -> Pixels:
-        height, width = image.shape[:2]
-        y, x = np.mgrid[0:height, 0:width].astype(np.float32)
-        mask = np.zeros((height, width), np.float32)
-        for (row, column), size in list(zip(places, sizes, strict=True))[: round(2 * severity)]:
-            away = np.hypot(y - row * height, x - column * width) / (size * height)
-            mask = np.maximum(mask, np.clip((1 - away) * 6, 0, 1))
-        unsharp = Image.fromarray(image).filter(ImageFilter.GaussianBlur(0.03 * height))
-        through = np.asarray(unsharp, np.float32) * 1.05 + 6
-        return _to_bytes(image * (1 - mask[..., None]) + through * mask[..., None])
-
-    return spoil
-
-
 def _darker(_: np.random.Generator) -> Corruption:
-    return lambda image, severity: _to_bytes(
+    return lambda image, severity: to_bytes(
         image * np.float32(_at(severity, 0.8, 0.65, 0.5, 0.35, 0.2))
     )
 
@@ -278,7 +237,7 @@ def _colour_cast(rng: np.random.Generator) -> Corruption:
 
     def spoil(image: Pixels, severity: float) -> Pixels:
         more = sign * _at(severity, 0.08, 0.14, 0.2, 0.28, 0.36)
-        return _to_bytes(image * np.array([1 + more, 1, 1 - more], np.float32))
+        return to_bytes(image * np.array([1 + more, 1, 1 - more], np.float32))
 
     return spoil
 
@@ -299,8 +258,10 @@ FAULTS: dict[str, Fault] = {
     "algae": Fault(_algae, _COVERED),
     "damaged": Fault(_damaged, frozenset({"damaged"})),
     "frozen": Fault(_frozen, frozenset({"frozen"}), freezes=True),
-    "film": Fault(_film, frozenset({"less contrast", "partly covered", "covered", "colour cast"})),
-    "drops": Fault(_drops, _COVERED | {"blurred"}),
+    "film": Fault(
+        FOULING["film"], frozenset({"less contrast", "partly covered", "covered", "colour cast"})
+    ),
+    "drops": Fault(FOULING["drops"], _COVERED | {"blurred"}),
     "darker": Fault(_darker, frozenset({"darker"})),
     "colour cast": Fault(_colour_cast, frozenset({"colour cast"})),
     "smudge": _plain("smudge", "partly covered", "covered"),

@@ -6,18 +6,24 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 
 import numpy as np
 from PIL import Image, ImageFilter
 
 from lenswatch.detect.arrays import Floats32, Pixels
-from lenswatch.errors import InputError
-from lenswatch.evaluate.corruptions import CORRUPTIONS, Corruption, clouds, corruption, smudge_mask
+from lenswatch.evaluate.corruptions import (
+    CORRUPTIONS,
+    HEIGHT,
+    Corruption,
+    Maker,
+    clouds,
+    corruption,
+    smudge_mask,
+    to_bytes,
+)
 
 __all__ = ["FAULTS", "fault"]
 
-_HEIGHT = 224.0  # of the pictures that lengths are given for, as in `corruptions`
 _WATER = np.array([96, 112, 104], np.float32)  # colours
 _SLIME = np.array([82, 88, 54], np.float32)
 _DARK = np.array([24, 22, 20], np.float32)
@@ -32,14 +38,9 @@ def fault(name: str, seed: int = 0) -> Corruption:
     [48, 56, 52]
 
     Raises:
-        InputError: the name is unknown.
+        InputError: the name is unknown; or, from `corrupt`, the severity is not from 0 to 5.
     """
-    if name not in FAULTS:
-        raise InputError(f"unknown fault {name!r}; known are: {', '.join(FAULTS)}")
-    if name in CORRUPTIONS:
-        return corruption(name, seed)
-    inner = FAULTS[name](np.random.default_rng([seed, *name.encode()]))
-    return lambda image, severity: image if severity == 0 else inner(image, severity)
+    return corruption(name, seed, FAULTS)
 
 
 def _turbidity(_: np.random.Generator) -> Corruption:
@@ -97,26 +98,22 @@ def _drops(rng: np.random.Generator) -> Corruption:
             mask = np.maximum(mask, np.clip((radius - distance) / 1.5 + 0.5, 0, 1))
         melted = _blurred(image, 8.0) * np.float32(0.92) + 12
         shown = mask[..., None]
-        return _bytes(melted * shown + image * (1 - shown))
+        return to_bytes(melted * shown + image * (1 - shown))
 
     return corrupt
 
 
 def _blurred(image: Pixels, radius: float) -> Floats32:
     """Blur by a Gaussian whose radius is given for a height of 224."""
-    scaled = radius * image.shape[0] / _HEIGHT
+    scaled = radius * image.shape[0] / HEIGHT
     return np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(scaled)), np.float32)
 
 
 def _blend(image: Pixels | Floats32, colour: Floats32, opacity: Floats32 | np.float32) -> Pixels:
-    return _bytes(image * (1 - opacity) + colour * opacity)
+    return to_bytes(image * (1 - opacity) + colour * opacity)
 
 
-def _bytes(values: Floats32) -> Pixels:
-    return np.clip(values + 0.5, 0, 255).astype(np.uint8)
-
-
-FAULTS: dict[str, Callable[[np.random.Generator], Corruption]] = {
+FAULTS: dict[str, Maker] = {
     "defocus": CORRUPTIONS["defocus"],
     "turbidity": _turbidity,
     "fog": CORRUPTIONS["fog"],

@@ -42,7 +42,7 @@ POLICIES: dict[Policy, str] = {
 
 @dataclass(frozen=True)
 class Life:
-    """What a chart said of a stretch of days.
+    """Verdicts of a chart on a stretch of days.
 
     Attributes:
         drift: (n,) True where the lens score was above its threshold.

@@ -40,7 +40,7 @@ _SEEDS_APART = 600.0  # seconds, so that seeds lie before all that was seen
 
 @dataclass(frozen=True)
 class Done:
-    """What happened to the baseline of a stream.
+    """A change of the baseline of a stream.
 
     Attributes:
         stream: The stream.
@@ -168,9 +168,9 @@ class Renewing:
                     f"stream {stream}: what was before number {last.id} is no longer kept; "
                     "`lenswatch baseline cleaned` goes back to the first one"
                 )
-            is_first = before is None or before.kind == "cleaned"
-            back = 0 if is_first else before.id  # type: ignore[union-attr]
-            first = 0 if is_first else before.first  # type: ignore[union-attr]
+            back, first = 0, 0
+            if before is not None and before.kind != "cleaned":
+                back, first = before.id, before.first
             rows.undo(connection, last.id, now)
             if last.kind != "cleaned":
                 rows.mark_quiet(connection, stream, last.since, quiet=False)

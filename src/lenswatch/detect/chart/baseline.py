@@ -42,9 +42,7 @@ __all__ = [
 
 KEPT = 480  # quiet pictures, the last ones, that a baseline is fitted to
 MARGIN = 12  # pictures on both sides of a drift that are not quiet
-SPACING = (
-    10 / 1440
-)  # days between kept pictures at least, so that those of a fast camera span days too
+SPACING = 10 / 1440  # days between kept pictures at least, so that a fast camera's span days too
 _SHORT = 3  # pictures: a window that is measured too; all twelve would take three times as long
 _FEWEST_NEW = 24  # quiet pictures since the last renewal
 
@@ -93,7 +91,7 @@ class Kept:
 
 @dataclass(frozen=True)
 class Renewal:
-    """What the end of a day brings.
+    """Result of the end of a day.
 
     Attributes:
         testimony: What the witness says; None if there are too few pictures.

@@ -57,7 +57,7 @@ _NAMES = (
 
 @dataclass(frozen=True)
 class Testimony:
-    """What the witness says of some days.
+    """Finding of the witness on some days.
 
     Attributes:
         ratio: The largest value over its bound; above 1 is drift.

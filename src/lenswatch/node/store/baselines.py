@@ -156,8 +156,8 @@ def add(
         "undone": None,
         "document": document,
     }
-    number = connection.execute(sa.insert(baselines).values(row)).inserted_primary_key
-    new = int(number[0])  # type: ignore[index]
+    added = sa.insert(baselines).values(row).returning(baselines.c.id)
+    new = int(connection.execute(added).scalar_one())
     if is_first or kind == "cleaned":
         first = new if is_first else 0
         connection.execute(sa.update(baselines).where(baselines.c.id == new).values(first=first))

@@ -1,4 +1,4 @@
-"""What a choice of a range's jobs does not tell of the others: their pictures, and what is missing."""
+"""Pictures and gaps among the jobs of a range that a chart does not draw."""
 
 from __future__ import annotations
 
