@@ -248,7 +248,8 @@ def test_two_streams_make_one_reference_and_a_calibration_each(
         send(node, clock, camera(200 + i), timedelta(minutes=30), stream="pier")
     assert finish_due(collecting, node.store)
     digest = current_digest(collecting.storage_path)
-    found = {path.stem for path in (collecting.storage_path / f"calibration/{digest}").iterdir()}
+    folder = collecting.storage_path / f"calibration/{digest}"
+    found = {path.stem for path in folder.glob("*.json")}
     assert found == {"default", "reef", "pier"}
     with node.store.read() as connection:
         assert rows.all_collections(connection) == {}
