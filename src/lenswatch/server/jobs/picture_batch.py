@@ -94,7 +94,7 @@ def put_images(call: Call) -> Response:
     lock(call.connection, experiment["number"])
     good = [each for each in call.body if "picture" in each]
     found = _jobs(call, experiment["number"], [each["drift"] for each in good])
-    results = [{**each} for each in call.body]
+    results = [{**each} for each in call.body]  # the call may be tried again
     for result in results:
         if "picture" not in result:
             continue

@@ -169,16 +169,17 @@ def put_image(call: Call) -> Response:
     experiment = require("Edit", call)
     lock(call.connection, experiment["number"])
     drift = find_drift(call, experiment)
-    try:
-        return reply(keep_picture(call.connection, drift, call.body))
-    except IntegrityError:  # something else than this server deleted the job meanwhile
-        raise not_found("Drift") from None
+    return reply(keep_picture(call.connection, drift, call.body))
 
 
 def keep_picture(
     connection: Connection, drift: Mapping[Any, Any], picture: StoredPicture
 ) -> dict[str, Any]:
-    """Store the picture of a job, in place of an earlier one, and return a PictureRecord."""
+    """Store the picture of a job, in place of an earlier one, and return a PictureRecord.
+
+    Raises:
+        Refusal: 404 if something else than this server deleted the job meanwhile.
+    """
     row = {
         "drift": drift["number"],
         "media_type": "image/jpeg",
@@ -189,7 +190,10 @@ def keep_picture(
     }
     keep = insert_into(connection, pictures).values(row)
     keep = keep.on_conflict_do_update(index_elements=[pictures.c.drift], set_=row)
-    connection.execute(keep)
+    try:
+        connection.execute(keep)
+    except IntegrityError:
+        raise not_found("Drift") from None
     picture_stored(connection, drift, len(picture.data))
     _note_picture(connection, drift)
     shown = {key: row[key] for key in ("media_type", "etag", "width", "height")}
