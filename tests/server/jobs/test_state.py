@@ -19,7 +19,7 @@ from lenswatch.server.jobs.state_fold import Stream, fold
 from lenswatch.server.jobs.state_job import Cause, Seen
 from lenswatch.server.jobs.state_newest import read_newest
 from lenswatch.server.jobs.state_rows import read_rows
-from lenswatch.server.jobs.state_span import Span
+from lenswatch.server.jobs.state_span import Span, by_rank
 from support.samples import JOB
 
 NOW = datetime.now(UTC)
@@ -38,6 +38,15 @@ PARAMETERS: dict[str, dict[str, Any]] = {
 
 def seen(letter: str, number: int) -> Seen:
     return Seen(number, number * 100, number * 100 - 7, letter, causes=(Cause("x", ("0,0",)),))
+
+
+def test_the_cause_that_came_first_most_often_is_that_of_the_event() -> None:
+    span = Span("drift", 0)
+    for n, names in enumerate((["covered", "cast"], ["covered", "cast"], ["cast"])):
+        causes = tuple(Cause(name, ()) for name in names)
+        span = span.with_job(Seen(n, n, n, "d", causes=causes))
+    assert [name for name, _ in by_rank(span.causes)] == ["covered", "cast"]
+    assert span.causes["cast"] == {"jobs": 3, "first": 1, "cells": {}}
 
 
 def plainly(letters: str) -> tuple[str, int | None, list[tuple[str, int, int | None]]]:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 from lenswatch.server.alerts.rules import Rule
 from lenswatch.server.alerts.spells import Telling
 from lenswatch.server.db.tables import drifts, events, pictures
-from lenswatch.server.jobs.state_span import place_of
+from lenswatch.server.jobs.state_span import by_rank, place_of
 
 __all__ = ["DETAILED", "items_of"]
 
@@ -92,8 +92,8 @@ def _causes(row: Row, event: Row | None, telling: Telling) -> list[dict[str, str
     if telling.what == "recovery" or telling.kind in ("silence", "shedding"):
         return []
     if event is not None and event["causes"]:
-        often = sorted(event["causes"].items(), key=lambda pair: -pair[1]["jobs"])
-        return [{"name": name, "place": place_of(cause)} for name, cause in often[:_CAUSES]]
+        named = by_rank(event["causes"])[:_CAUSES]
+        return [{"name": name, "place": place_of(cause)} for name, cause in named]
     return [{"name": name, "place": ""} for name in row["causes"] or ()]
 
 

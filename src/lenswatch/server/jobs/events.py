@@ -15,7 +15,7 @@ from lenswatch.server.http import bodies
 from lenswatch.server.http.moments import Moment
 from lenswatch.server.http.operations import Call, Operations, Who, reply
 from lenswatch.server.http.records import Count, Record
-from lenswatch.server.jobs.state_span import place_of
+from lenswatch.server.jobs.state_span import by_rank, place_of
 from lenswatch.server.values import stamps
 from lenswatch.server.values.refusals import invalid, not_found
 
@@ -135,7 +135,7 @@ def list_events(
 
 def event_record(row: Mapping[Any, Any]) -> dict[str, Any]:
     """Return the record of an event's row."""
-    causes = sorted((row["causes"] or {}).items(), key=lambda item: (-item[1]["jobs"], item[0]))
+    causes = by_rank(row["causes"] or {})
     return {
         "id": row["id"],
         "stream": row["stream"] or None,

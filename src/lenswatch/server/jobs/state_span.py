@@ -8,7 +8,7 @@ from typing import Any
 
 from lenswatch.server.jobs.state_job import Seen
 
-__all__ = ["Span", "place_of"]
+__all__ = ["Span", "by_rank", "place_of"]
 
 _MOST_NAMES = 20
 _ROWS, _COLUMNS = 4, 5  # of the node's map
@@ -20,7 +20,8 @@ class Span:
 
     Attributes:
         number: Of its row; None before it is stored.
-        causes: By name: `jobs`, in how many, and `cells`, in how many of those each cell showed it.
+        causes: By name: `jobs`, in how many, `first`, in how many of those it came first, and `cells`, in
+            how many each cell showed it.
     """
 
     kind: str
@@ -59,15 +60,33 @@ class Span:
 
 def _counted(causes: Mapping[str, Any], seen: Seen) -> Mapping[str, Any]:
     counted = dict(causes)
-    for cause in seen.causes:
-        before = counted.get(cause.name)
-        if before is None and len(counted) >= _MOST_NAMES:
+    for rank, cause in enumerate(seen.causes):
+        if cause.name not in counted and len(counted) >= _MOST_NAMES:
             continue
-        cells = dict(before["cells"]) if before else {}
+        before = counted.get(cause.name, {})
+        cells = dict(before.get("cells", {}))
         for cell in cause.cells:
             cells[cell] = cells.get(cell, 0) + 1
-        counted[cause.name] = {"jobs": (before["jobs"] if before else 0) + 1, "cells": cells}
+        counted[cause.name] = {
+            "jobs": before.get("jobs", 0) + 1,
+            "first": before.get("first", 0) + (rank == 0),
+            "cells": cells,
+        }
     return counted
+
+
+def by_rank(causes: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return the causes of an event with their names, that which came first most often first.
+
+    >>> [name for name, _ in by_rank({"dirt": {"jobs": 9, "first": 1}, "blur": {"jobs": 5, "first": 4}})]
+    ['blur', 'dirt']
+    """
+
+    def rank(item: tuple[str, Mapping[str, Any]]) -> tuple[int, int, str]:
+        name, cause = item  # one of an earlier version does not say how often it came first
+        return -cause.get("first", 0), -cause["jobs"], name
+
+    return sorted(causes.items(), key=rank)
 
 
 def place_of(cause: Mapping[str, Any]) -> str:
