@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -25,7 +24,7 @@ from frouros.utils.kernels import rbf_kernel
 from PIL import Image
 from torchvision import transforms
 
-from benchmarks.ports import free_port
+from benchmarks.ports import free_port, until_it_answers
 from benchmarks.timing import Comparison, Elsewhere, compare, milliseconds
 from lenswatch.config import AlarmConfig, Config, StorageConfig, TrackingConfig
 from lenswatch.demo import Footage, draw_frame
@@ -300,7 +299,7 @@ class tracking_server:  # noqa: N801 - a context manager, read like a function
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        _await(f"http://127.0.0.1:{self.port}/healthz")
+        until_it_answers(self.process, f"http://127.0.0.1:{self.port}/healthz")
         return f"http://127.0.0.1:{self.port}/api/v1"
 
     def __exit__(self, *_: object) -> None:
@@ -323,7 +322,7 @@ def parent_memory(root: Path) -> float:
         start_new_session=True,
     )
     try:
-        _await(f"http://127.0.0.1:{port}/healthz")
+        until_it_answers(process, f"http://127.0.0.1:{port}/healthz")
         url = f"http://127.0.0.1:{port}/v2/models/lenswatch/predict/"
         for i in range(10):
             files = {"input_file": pictures[i % len(pictures)]}
@@ -333,14 +332,3 @@ def parent_memory(root: Path) -> float:
         process.terminate()
         process.wait(10)
         os.killpg(process.pid, signal.SIGKILL) if psutil.pid_exists(process.pid) else None
-
-
-def _await(url: str, seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            if requests.get(url, timeout=2).status_code == 200:
-                return
-        except requests.RequestException:
-            time.sleep(0.1)
-    raise TimeoutError(f"{url} did not answer")

@@ -29,7 +29,7 @@ import requests
 from PIL import Image
 
 from benchmarks.load import form, post_all
-from benchmarks.ports import free_port
+from benchmarks.ports import free_port, until_it_answers
 from lenswatch.demo import Footage, draw_parallel
 
 SIZES = {"1080p": (1920, 1080), "small": (384, 216)}
@@ -165,11 +165,11 @@ def _node(
     database = f"sqlite:///{own}/server.db"
     command = ["-m", "lenswatch", "server", "--port", str(port), "--database", database]
     server = _start(stack, [sys.executable, *command], own, variables)
-    _await(server, f"http://127.0.0.1:{port}/healthz")
+    until_it_answers(server, f"http://127.0.0.1:{port}/healthz")
     (own / "config.toml").write_text(f'[tracking]\nurl = "http://127.0.0.1:{port}"\n')
     variables = variables | {"LENSWATCH_CONFIG": str(own / "config.toml")}
     port, name, processes = _deepaas(stack, own, "lenswatch", workers, variables)
-    return Module(label, port, name, [*processes, server])
+    return Module(label, port, name, [*processes, psutil.Process(server.pid)])
 
 
 def _deepaas(
@@ -180,18 +180,18 @@ def _deepaas(
     options = ["--listen-ip=127.0.0.1", f"--listen-port={port}", f"--model-name={name}"]
     command = [program, *options, f"--workers={workers}"]
     process = _start(stack, command, folder, variables)
-    _await(process, f"http://127.0.0.1:{port}/v2/models/{name}/")
-    return port, name, [process]
+    until_it_answers(process, f"http://127.0.0.1:{port}/v2/models/{name}/")
+    return port, name, [psutil.Process(process.pid)]
 
 
 def _start(
     stack: contextlib.ExitStack, command: list[str], folder: Path, variables: dict[str, str]
-) -> psutil.Process:
+) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **variables}
     with (folder / "log").open("ab") as log:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
     stack.callback(_end, process)
-    return psutil.Process(process.pid)
+    return process
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -205,18 +205,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             each.kill()
     process.kill()
     process.wait()
-
-
-def _await(process: psutil.Process, url: str, seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        with contextlib.suppress(requests.RequestException):
-            if requests.get(url, timeout=5).status_code == 200:
-                return
-        if process.status() == psutil.STATUS_ZOMBIE:
-            break
-        time.sleep(0.1)
-    raise TimeoutError(f"{url} does not answer; {process} should listen there")
 
 
 def make_findable(root: Path, before: Path | None) -> None:
