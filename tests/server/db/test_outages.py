@@ -210,8 +210,8 @@ def test_a_file_that_is_read_only_is_read_but_is_not_ready(tmp_path: Path) -> No
         assert client.get(path).status_code == 200
         process = psutil.Process(running.process.pid)
         before = process.num_fds()
-        is_out(*(httpx.get(readyz) for _ in range(20)))
-        assert process.num_fds() < before + 10
+        is_out(*(httpx.get(readyz) for _ in range(60)))
+        assert process.num_fds() < before + 30  # the upkeep may have opened a few meanwhile
         for each in folder.iterdir():
             each.chmod(0o666)
         assert client.post(f"{path}/drift", json=JOB).status_code == 201

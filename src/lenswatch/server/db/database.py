@@ -16,7 +16,7 @@ from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, cast
 
-from sqlalchemy import Connection, QueuePool, Table, text
+from sqlalchemy import Connection, QueuePool, Table, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import (
     DataError,
@@ -28,6 +28,7 @@ from sqlalchemy.exc import (
     ProgrammingError,
     TimeoutError,
 )
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from lenswatch.errors import ServerError
 from lenswatch.server.db.engines import MARGIN_SECONDS, SILENCE_SECONDS, make_engine
@@ -69,7 +70,10 @@ class Database:
         self.engine = make_engine(url, self._ended, silence_seconds)
         self.sqlite = self.engine.dialect.name == "sqlite"
         self._turn = threading.Lock()
-        self._opening = threading.Lock()
+        self._opening = threading.RLock()
+        self._opened = 0  # how often the database was opened anew
+        event.listen(self.engine, "connect", self._mark)
+        event.listen(self.engine, "checkin", self._close_if_older)
         self._files: list[os.stat_result | None] = [None, None]  # SQLite: the open file and log
 
     @contextmanager
@@ -106,7 +110,7 @@ class Database:
             if isinstance(error, _FAULTS) and not error.connection_invalidated:
                 raise
             if self.sqlite and _concerns_file(error):
-                self.engine.dispose()
+                self._open_anew()
             contended = getattr(error.orig, "sqlstate", None) in _CONTENDED
             raise (Contended if contended else Outage)(one_line(error.orig)) from error
 
@@ -134,7 +138,28 @@ class Database:
             if cast(QueuePool, self.engine.pool).checkedout():
                 raise Outage(f"{path} was replaced while transactions in the old file are running")
             self.engine.dispose()
+        elif known and _rights(file) != _rights(
+            known
+        ):  # a connection keeps those it was opened with
+            self.engine.dispose()
         self._files = [file, log]
+
+    def _open_anew(self) -> None:
+        """Close the connections that are free, and each other one once it is.
+
+        Without the latter it stays open until its pool is collected as garbage. As long as one process has a
+        SQLite file open, a new connection shares what that one may do, and closes no file descriptor.
+        """
+        with self._opening:
+            self._opened += 1
+            self.engine.dispose()
+
+    def _mark(self, _connection: Any, record: ConnectionPoolEntry) -> None:
+        record.info["opened"] = self._opened
+
+    def _close_if_older(self, connection: Any, record: ConnectionPoolEntry) -> None:
+        if connection is not None and record.info.get("opened") != self._opened:
+            connection.close()
 
     @contextmanager
     def limited(self, connection: Connection, seconds: float) -> Iterator[None]:
@@ -187,7 +212,7 @@ class Database:
             try:
                 _check_file(str(self.engine.url.database))
             except Outage:
-                self.engine.dispose()
+                self._open_anew()
                 raise
 
     def close(self) -> None:
@@ -235,6 +260,10 @@ def _stat(path: str) -> os.stat_result | None:
         return os.stat(path)  # noqa: PTH116
     except OSError:
         return None
+
+
+def _rights(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_mode, status.st_uid, status.st_gid
 
 
 def one_line(error: object) -> str:
