@@ -110,11 +110,13 @@ class Living:
         if kept is not None and (kept.origin, kept.baseline) == (row.origin, row.in_force):
             return kept.judge
         document = rows.document_of(connection, row.in_force)
+        found, damage = judge, None
         try:
             found = judge if document is None else with_document(judge, json.loads(document))
         except (LenswatchError, ValueError, KeyError) as error:
-            log.warning("stream %s: its renewed baseline is damaged (%s)", row.stream, error)
-            found = judge
+            damage = error
+        if damage is not None:
+            log.warning("stream %s: its renewed baseline is damaged (%s)", row.stream, damage)
         self._judges[row.stream] = _InForce(row.origin, row.in_force, found)
         return found
 
