@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 from alembic import command
@@ -83,15 +84,12 @@ def _shown(url: str) -> str:
 
 
 def _upgrade(connection: Connection, shown: str, migrate: bool) -> None:
-    config = AlembicConfig()
-    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
-    config.attributes["connection"] = connection
-    head = ScriptDirectory.from_config(config).get_current_head()
+    head = _migrations().get_current_head()
     current = MigrationContext.configure(connection).get_current_revision()
     if current == head:
         return
     try:
-        ScriptDirectory.from_config(config).get_revision(current or "base")
+        _migrations().get_revision(current or "base")
     except CommandError:
         raise ServerError(
             f"{shown} was written by a newer Lenswatch (schema {current}, this one knows {head}); "
@@ -102,4 +100,17 @@ def _upgrade(connection: Connection, shown: str, migrate: bool) -> None:
         raise ServerError(
             f"{shown} {known}, this Lenswatch needs schema {head}; start once without --no-migrate"
         )
+    config = _config()
+    config.attributes["connection"] = connection
     command.upgrade(config, "head")
+
+
+def _config() -> AlembicConfig:
+    config = AlembicConfig()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    return config
+
+
+@functools.cache  # reading them takes longer than all else that is done at a start
+def _migrations() -> ScriptDirectory:
+    return ScriptDirectory.from_config(_config())
