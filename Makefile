@@ -1,6 +1,7 @@
 # make up           everything on this machine: sample footage, training, both servers, dashboard
 # make test-fast    the tests to run while working: all that take no longer than about a third of a second
-# make test         the lint and all tests, with their coverage and the slowest 20
+# make test         the lint and all tests, with the slowest 20
+# make coverage     all tests with their coverage, which takes half as much time again on Python 3.11
 # make test-faults  the tests of faults at full length: kills, full disks, a soak (some two hours)
 # make lint         ruff, mypy, the import rules, and biome for JavaScript where npm is installed
 # make format       format, and correct what ruff can correct
@@ -25,21 +26,22 @@ BIOME := build/biome-$(BIOME_VERSION)/node_modules/.bin/biome
 # Tests run on every core. What they share (a trained reference, servers, a database) is made once a process and
 # often once a file, so a file stays with one process.
 SPREAD := -n logical --maxprocesses 4 --dist loadfile
-# Coverage takes half as much time again on Python 3.11; `make test COVERAGE=` leaves it out.
-COVERAGE := --cov --cov-report=term
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SPREAD)
 
 # An environment that several checkouts share is installed anew when another one used it last.
 $(shell [ "$$(cat $(INSTALLED) 2>/dev/null)" = "$(CURDIR)" ] || rm -f $(INSTALLED) $(INSTALLED_DEV))
 
-.PHONY: up test test-fast test-faults lint lint-javascript format findings constraints bench bench-served bench-server
+.PHONY: up test coverage test-fast test-faults lint lint-javascript format findings constraints bench bench-served bench-server
 .DELETE_ON_ERROR:
 
 up: $(INSTALLED)
 	@$(BIN)/lenswatch up
 
 test: $(INSTALLED_DEV) lint
-	@$(PYTEST) --durations=20 $(COVERAGE)
+	@$(PYTEST) --durations=20
+
+coverage: $(INSTALLED_DEV)
+	@$(PYTEST) -q --cov --cov-report=term
 
 test-fast: $(INSTALLED_DEV)
 	@$(PYTEST) -m 'not slow' -q
