@@ -42,7 +42,7 @@ def watched(client: Any, receiver: Receiver) -> tuple[Api, dict[str, Any]]:
 def test_kills_between_decision_and_sending_lose_and_double_nothing(
     database_url: str, tmp_path: Path, receiver: Receiver
 ) -> None:
-    kills = at_length(5, 100)
+    kills = at_length(3, 100)
     with served(tmp_path, database=database_url, alerts=HERE) as server, server.client() as client:
         _, experiment = watched(client, receiver)
     for n in range(kills):
