@@ -21,6 +21,7 @@ from lenswatch.config import Config
 from lenswatch.node.store.store import NodeStore
 from lenswatch.stages import Timed, stage, timed
 from support.node_processes import drift_job
+from support.waiting import until
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -76,9 +77,13 @@ def test_calls_are_counted_with_the_time_of_each_stage(deepaas: Served, camera: 
 
 def test_the_state_of_the_node_is_told(deepaas: Served, camera: Camera) -> None:
     deepaas.predict(camera(64), stream="metrics").raise_for_status()
-    samples = samples_of(read(deepaas).text)
+
+    def with_all_workers() -> Samples:
+        samples = samples_of(read(deepaas).text)
+        return samples if value(samples, "workers", state="ready") == 2 else {}
+
+    samples = until(with_all_workers, seconds=60)
     assert value(samples, "workers", state="wanted") == 2
-    assert value(samples, "workers", state="ready") == 2
     assert value(samples, "worker_restarts_total") == 0
     assert value(samples, "database_readable") == 1
     assert value(samples, "outbox_bytes") > 500
