@@ -87,6 +87,17 @@ def test_a_busy_port_is_one_clear_line(ready: Any) -> None:
 
 
 @pytest.mark.slow
+def test_a_setting_of_the_server_is_refused_before_anything_is_drawn(tmp_path: Path) -> None:
+    settings = write_settings(tmp_path)
+    settings.write_text(settings.read_text() + '[server.auth]\nmode = "oidc"\n')
+    with up(tmp_path, node_port=free_port(), server_port=free_port()) as process:
+        assert process.wait(60) == 1
+    said = (tmp_path / "out.txt").read_text()
+    assert 'server.auth.mode = "oidc" needs server.auth.issuers' in said
+    assert "drawing" not in said
+
+
+@pytest.mark.slow
 def test_a_new_installation_draws_trains_and_replays(config: Config, deepaas: Served) -> None:
     """Do what a first `make up` does before it serves, with fewer pictures."""
     _prepare(config, Frames(clean=40, later=2, dirty=3))

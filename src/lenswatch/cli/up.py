@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,6 +72,7 @@ def up(config: Config, port: int, server_port: int | None, workers: int) -> None
     ):
         for each in (addresses.node_port, addresses.server_port):
             require_free(addresses.host, each)
+        _check_server(config, addresses)
         if current_digest(config.storage_path) is None:
             _collect_or_prepare(config)
         commands = _commands(config, addresses, workers)
@@ -84,6 +85,14 @@ def up(config: Config, port: int, server_port: int | None, workers: int) -> None
             _announce(config, addresses)
             processes.watch(children, run, say)
     say("stopped")
+
+
+def _check_server(config: Config, addresses: _Addresses) -> None:
+    """Raise an error now, not after minutes of training, if the server's settings cannot be used."""
+    from lenswatch.server.run import check
+
+    settings = replace(config.server, host=addresses.host, port=addresses.server_port)
+    check(replace(config, server=settings))
 
 
 def _collect_or_prepare(config: Config) -> None:

@@ -37,7 +37,7 @@ from lenswatch.server.http.logs import ForeignLog
 from lenswatch.server.http.services import DEFAULT_LIMITS, Limits, Services
 from lenswatch.server.values.loopback import is_loopback
 
-__all__ = ["serve"]
+__all__ = ["check", "serve"]
 
 MakeApp = Callable[..., Starlette]
 CRASHES_SECONDS = 120.0  # in which crashes of workers are counted
@@ -67,10 +67,7 @@ def serve(
         ServerError: The address is taken or not allowed, the database cannot be used, or the workers
             crash again and again.
     """
-    check_settings(config.server, "server")
-    _check_address(config)
-    check_auth(config)
-    allowed_hosts(config)
+    check(config)
     listener = _listen(config.server.host, config.server.port, limits.stalled_seconds)
     with contextlib.closing(listener):
         prepare(config.database_url, migrate=migrate)
@@ -79,6 +76,19 @@ def serve(
             _work(config, make_app, listener, lambda: _announce(config))
         else:
             _supervise(config, limits, make_app, listener)
+
+
+def check(config: Config) -> None:
+    """Raise an error that says which setting of the server cannot be used, if there is one.
+
+    Raises:
+        ConfigError: A setting is out of range.
+        ServerError: A setting cannot be used.
+    """
+    check_settings(config.server, "server")
+    _check_address(config)
+    check_auth(config)
+    allowed_hosts(config)
 
 
 def _check_address(config: Config) -> None:
