@@ -8,10 +8,12 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
+import psutil
 
 from benchmarks.jobs import job
 from benchmarks.serving import new_experiment, serving
@@ -24,6 +26,25 @@ BATCH = 1000
 MOST_SINGLE = 0.10  # that deciding about alerts may add to a job's time
 MOST_BATCH = 0.15
 RULE = {"name": "drift", "on": ["drift", "recovery"], "digest_seconds": 0}
+
+
+@dataclass(frozen=True)
+class _Posting:
+    client: httpx.Client
+    path: str
+    server: psutil.Process
+
+    def cpu(self) -> float:
+        times = self.server.cpu_times()
+        return float(times.user + times.system)
+
+
+@dataclass
+class _Taken:
+    """Seconds for a job, of each round, and CPU seconds of the server for all of them."""
+
+    seconds: list[float] = field(default_factory=list)
+    cpu: float = 0.0
 
 
 @contextlib.contextmanager
@@ -45,48 +66,50 @@ def measure_ingest(urls: dict[str, str], earlier: Path) -> dict[str, Any]:
         earlier: The source folder for "before".
     """
     with contextlib.ExitStack() as stack:
-        posts = {}
+        posts: dict[str, _Posting] = {}
         for name, url in urls.items():
             source = earlier if name == "before" else None
-            client, _ = stack.enter_context(serving(url, source))
+            client, pid = stack.enter_context(serving(url, source))
             base = new_experiment(client)
             if name == "rule":
                 client.post(f"{base}/rule", json=RULE).raise_for_status()
-            posts[name] = client, f"{base}/drift"
+            posts[name] = _Posting(client, f"{base}/drift", psutil.Process(pid))
         one = _rounds(posts, _single, SINGLES)
         many = _rounds(posts, _batch, BATCH)
-    now = statistics.median(one["now"]), statistics.median(many["now"])
+    now = statistics.median(one["now"].seconds), statistics.median(many["now"].seconds)
     added = {"single": _added(one, "now", "rule"), "batch": _added(many, "now", "rule")}
-    good = added["single"] <= MOST_SINGLE and added["batch"] <= MOST_BATCH
+    good = added["single"][0] <= MOST_SINGLE and added["batch"][0] <= MOST_BATCH
     return {
         "single_per_s": round(1 / now[0], 1),
         "batch_per_s": round(1 / now[1], 1),
-        "alerts_add_single": added["single"],
-        "alerts_add_batch": added["batch"],
-        "more_than_before_single": _added(one, "before", "now"),
-        "more_than_before_batch": _added(many, "before", "now"),
+        "single_cpu_ms": round(1000 * one["now"].cpu / (ROUNDS * SINGLES), 3),
+        "batch_cpu_ms": round(1000 * many["now"].cpu / (ROUNDS * BATCH), 3),
+        "alerts_add_single, time and CPU": added["single"],
+        "alerts_add_batch, time and CPU": added["batch"],
+        "more_than_before_single, time and CPU": _added(one, "before", "now"),
+        "more_than_before_batch, time and CPU": _added(many, "before", "now"),
         "good": good and now[0] >= 15 * now[1],
     }
 
 
-def _added(seconds: dict[str, list[float]], without: str, having: str) -> float:
-    """The share that is added to a job's time: the median of the rounds."""
-    pairs = zip(seconds[without], seconds[having], strict=True)
-    return round(statistics.median(more / less for less, more in pairs) - 1, 3)
+def _added(taken: dict[str, _Taken], without: str, having: str) -> tuple[float, float]:
+    """The share that is added to a job's time, as the median of the rounds, and to its CPU time."""
+    pairs = zip(taken[without].seconds, taken[having].seconds, strict=True)
+    time_added = statistics.median(more / less for less, more in pairs) - 1
+    return round(time_added, 3), round(taken[having].cpu / taken[without].cpu - 1, 3)
 
 
-def _rounds(
-    posts: dict[str, tuple[httpx.Client, str]], post: Callable[..., None], size: int
-) -> dict[str, list[float]]:
-    """Seconds for a job, of each round. The servers take turns, so that all meet the same load."""
-    seconds: dict[str, list[float]] = {name: [] for name in posts}
+def _rounds(posts: dict[str, _Posting], post: Callable[..., None], size: int) -> dict[str, _Taken]:
+    """What each server took. They take turns, so that all meet the same load."""
+    taken = {name: _Taken() for name in posts}
     for number in range(ROUNDS + 1):
-        for name, (client, path) in posts.items():
-            started = time.perf_counter()
-            post(client, path, number * size)
+        for name, posting in posts.items():
+            started, cpu = time.perf_counter(), posting.cpu()
+            post(posting.client, posting.path, number * size)
             if number:  # the first round warms up
-                seconds[name].append((time.perf_counter() - started) / size)
-    return seconds
+                taken[name].seconds.append((time.perf_counter() - started) / size)
+                taken[name].cpu += posting.cpu() - cpu
+    return taken
 
 
 def _single(client: httpx.Client, path: str, first: int) -> None:
