@@ -137,7 +137,7 @@ def _draw(page: Page, address: str) -> None:
 def _live(page: Page, client: httpx.Client, address: str, experiment: str) -> dict[str, Any]:
     """Seconds until a posted job is on an open page."""
     _draw(page, f"{address}?stream=cam1")
-    page.wait_for_load_state("networkidle")
+    page.wait_for_selector("#live[data-state=live]")
     taken = []
     for number in range(TIMES):
         fresh = job(10**9 + number)

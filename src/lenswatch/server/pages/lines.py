@@ -43,7 +43,7 @@ def newest_marks(connection: Connection, experiment: str, stream: str) -> list[M
 
 
 def _mark(taken: int, *values: Any) -> Mark:
-    known = [value if is_number(value) else None for value in values]
+    known = [value if value is not None and is_number(value) else None for value in values]
     (distance, *_), (score, *_) = STATISTICS
     return Mark(taken, Statistic(distance, *known[:3]), Statistic(score, *known[3:]))
 

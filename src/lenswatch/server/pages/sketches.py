@@ -45,24 +45,15 @@ def strip(recent: Sequence[str]) -> Markup:
     )
 
 
-@dataclass(frozen=True)
-class _Line:
-    """Values as shares of their drift threshold, within the drawing."""
-
-    times: Sequence[float]
-    ratios: Sequence[float]
-    start: float
-    end: float
-    top: float
-
-    def point(self, index: int) -> str:
-        span = (self.end - self.start) or 1
-        x = (self.times[index] - self.start) / span * _WIDTH
-        share = min(max(self.ratios[index] / self.top, 0), 1)
-        return f"{x:.0f} {_HEIGHT - 2 - share * (_HEIGHT - 4):.1f}"
-
-    def path(self, first: int, last: int) -> str:
-        return "M" + "L".join(self.point(i) for i in range(first, last + 1))
+def _places(
+    times: Sequence[float], ratios: Sequence[float], start: float, end: float, top: float
+) -> list[str]:
+    """Return "x y" in the drawing for values as shares of their drift threshold."""
+    across, up = _WIDTH / ((end - start) or 1), (_HEIGHT - 4) / top
+    return [
+        f"{(time - start) * across:.0f} {_HEIGHT - 2 - min(max(ratio, 0), top) * up:.1f}"
+        for time, ratio in zip(times, ratios, strict=True)
+    ]
 
 
 def spark(
@@ -89,28 +80,28 @@ def spark(
     start, end = span or (times[0], until or times[-1])
     if until and not span:
         end = min(end, times[-1] + (times[-1] - start or 1) * _GONE)
-    line = _Line(times, ratios, start, end, max(_LEAST_TOP, max(ratios) * 1.05))
-    limit = _HEIGHT - 2 - (_HEIGHT - 4) / line.top
+    top = max(_LEAST_TOP, max(ratios) * 1.05)
+    limit = _HEIGHT - 2 - (_HEIGHT - 4) / top
+    places = _places(times, ratios, start, end, top)
+    path = f"M{'L'.join(places)}"
+    first, last = places[0].split()[0], places[-1].split()[0]
     body = [
-        Markup('<path class="rest" d="{}L{} 100L{} 100Z"/>').format(
-            line.path(0, len(points) - 1), *(line.point(i).split()[0] for i in (len(points) - 1, 0))
-        ),
-        Markup('<path d="{}"/>').format(line.path(0, len(points) - 1)),
-        Markup('<path class="limit" d="M0 {}H1000"/>').format(f"{limit:.1f}"),
+        f'<path class="rest" d="{path}L{last} 100L{first} 100Z"/>',
+        f'<path d="{path}"/>',
+        f'<path class="limit" d="M0 {limit:.1f}H1000"/>',
     ]
     for over, run in groupby(range(len(points)), lambda i: ratios[i] > 1):
         if over:
             indices = list(run)
-            path = line.path(max(0, indices[0] - 1), indices[-1])
-            body.append(Markup('<path class="hot" d="{}"/>').format(path))
+            hot = "L".join(places[max(0, indices[0] - 1) : indices[-1] + 1])
+            body.append(f'<path class="hot" d="M{hot}"/>')
     if until and until > times[-1]:
-        x = line.point(len(points) - 1).split()[0]
-        body.append(Markup('<path class="gone" d="M{} 98H1000"/>').format(x))
+        body.append(f'<path class="gone" d="M{last} 98H1000"/>')
     drift = f"drift {number(threshold)}" if is_number(threshold) else "drift"
     return Markup(
         '<svg class="spark" role="img" aria-label="{}"><svg width="100%" height="100%" viewBox="0 0 1000 100"'
         ' preserveAspectRatio="none">{}</svg><text x="2" y="{}%" dy="-5">{}</text></svg>'
-    ).format(f"{name}: {label}", Markup("").join(body), f"{limit:.1f}", drift)
+    ).format(f"{name}: {label}", Markup("".join(body)), f"{limit:.1f}", drift)
 
 
 @dataclass(frozen=True)
