@@ -14,7 +14,6 @@ from typing import Any
 
 from aiohttp import web
 from lenswatch.api.checks import in_thread, outbox_finding
-from lenswatch.api.due import DueCommand, renewals, trainings
 from lenswatch.api.ending import Ending, Handler
 from lenswatch.api.health import Health
 from lenswatch.api.metrics import Metrics
@@ -27,6 +26,7 @@ from lenswatch.api.workers.pool import WorkerPool
 
 from lenswatch.config import Config, load_config
 from lenswatch.errors import LenswatchError
+from lenswatch.node.due import DueCommand, renewals, trainings
 from lenswatch.node.request import open_store
 from lenswatch.node.store.store import NodeStore
 from lenswatch.outbox.sender import Sender

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from lenswatch.api.due import DueCommand, renewals
 
 from conftest import Camera, write_settings
 from lenswatch.config import AlarmConfig, Config, load_config
+from lenswatch.node.due import DueCommand, renewals
 from lenswatch.node.observe import Node
 from lenswatch.node.request import Request
 from lenswatch.node.store.baselines import all_baselines

@@ -1,6 +1,6 @@
-"""Threads of DEEPaaS' parent process that start a `lenswatch` command when it is due.
+"""Threads that start a `lenswatch` command when it is due, in every process that runs for long.
 
-The command is a child process, so that neither torch nor the memory of a fit ever is in this one.
+The command is a child process, so that no picture waits for it. DEEPaaS' parent process never loads torch.
 """
 
 from __future__ import annotations
