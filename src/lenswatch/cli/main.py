@@ -23,13 +23,23 @@ from lenswatch.cli.server import server
 from lenswatch.cli.streams import reset, status
 from lenswatch.cli.train import adopt, calibrate, train
 from lenswatch.cli.up import demo, up
+from lenswatch.cli.watch import watch
 from lenswatch.errors import LenswatchError
 
 __all__ = ["main"]
 
 # Modules that an installation of only the other half lacks, by the extra that installs them.
 _EXTRAS = {
-    "node": {"deepaas", "frouros", "matplotlib", "numpy", "requests", "scipy", "torch"},
+    "node": {
+        "deepaas",
+        "frouros",
+        "matplotlib",
+        "numpy",
+        "requests",
+        "scipy",
+        "torch",
+        "watchfiles",
+    },
     "server": {"alembic", "anyio", "httpx2", "jinja2", "joserfc", "starlette", "uvicorn"},
 }
 
@@ -82,6 +92,6 @@ def main() -> None:
 for command in (
     *(up, demo, server, keys, import_),
     *(train, calibrate, collect, adopt, references, use, evaluate, compare),
-    *(predict, explain, status, reset, accept, baseline, annotate, outbox),
+    *(predict, watch, explain, status, reset, accept, baseline, annotate, outbox),
 ):
     main.add_command(command)

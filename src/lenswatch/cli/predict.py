@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from lenswatch.node.request import Request
     from lenswatch.reference.order import Ordered
 
-__all__ = ["explain", "predict"]
+__all__ = ["answer_line", "deliver", "explain", "predict"]
 
 
 @click.command()
@@ -61,14 +61,14 @@ def predict(
     )
 
     def show(answer: dict[str, Any]) -> None:
-        say(json.dumps(answer) if as_json else _line(answer))
+        say(json.dumps(answer) if as_json else answer_line(answer))
 
     if not path.is_dir():
         node = Node(config)
         try:
             show(node.observe(path, replace(request, image_name=path.name)))
         finally:
-            _deliver(node)  # a refused picture is a Failed job
+            deliver(node)  # a refused picture is a Failed job
         return
     request.check_names()  # once, since each picture would be refused for the same reason
     request.check_distances()
@@ -113,7 +113,7 @@ def _predict_folder(
         late += bool(answer.get("late"))  # absent in answers of earlier versions
         show(answer)
     finish_collections(node.config, node.store)
-    _deliver(node)
+    deliver(node)
     _summarize(request.stream, len(pictures.pictures), repeated, late)
     if refused:
         raise InputError(
@@ -156,7 +156,8 @@ def _summarize(stream: str, pictures: int, repeated: int, late: int) -> None:
         )
 
 
-def _line(answer: dict[str, Any]) -> str:
+def answer_line(answer: Mapping[str, Any]) -> str:
+    """Return an answer as one line for people."""
     verdict = "drift" if answer["drift"] else "warning" if answer["warning"] else "clean"
     if not answer["can_alarm"] and verdict == "clean":
         verdict = "not judged" if "collecting" in answer else "cannot alarm"
@@ -169,7 +170,7 @@ def _line(answer: dict[str, Any]) -> str:
     return f"{figures}  {verdict:<8} {' '.join(filter(None, (causes, late)))}".rstrip()
 
 
-def _deliver(node: Node) -> None:
+def deliver(node: Node) -> None:
     """Send the drift jobs if the tracking server answers; otherwise they stay in the outbox."""
     from lenswatch.outbox.before_end import deliver_before_end
 
