@@ -10,7 +10,7 @@ import logging
 import sys
 from typing import Any
 
-from lenswatch.api.schemas import ModelPredictionResponse, predict_fields, train_fields
+from lenswatch.api.schemas import ModelPredictionResponse, checked, predict_fields, train_fields
 
 from lenswatch import __version__
 
@@ -66,7 +66,7 @@ def train(**arguments: Any) -> dict[str, Any]:
     """Train on the configured clean pictures and make the new reference current."""
     from lenswatch.api import worker
 
-    return worker.train(**arguments)
+    return worker.train(**checked(get_train_args(), arguments))
 
 
 if (

@@ -7,11 +7,12 @@ description held that word.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import math
 import re
-from collections.abc import Iterable
-from datetime import UTC
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate
@@ -20,10 +21,17 @@ from lenswatch.config import load_config
 from lenswatch.errors import InputError
 from lenswatch.wire import EVENT_ID, EVENT_ID_RULE, STREAM, STREAM_RULE
 
-__all__ = ["ModelPredictionResponse", "check_names", "predict_fields", "train_fields"]
+__all__ = [
+    "ModelPredictionResponse",
+    "check_names",
+    "checked",
+    "predict_fields",
+    "train_fields",
+]
 
 VALUE = "{input!r:.100}"  # in an error message
 NUMBER = "give a finite number, such as 0.25"
+_BASIC_ISO = re.compile(r"\d{8}T\d{4}(\d\d([.,]\d+)?)?(Z|[+-]\d\d(:?\d\d)?)?", re.ASCII)
 IGNORED = frozenset({"accept"})  # deepaas_ui adds it to every request
 
 
@@ -68,6 +76,42 @@ def check_names(names: Iterable[str], known: Iterable[str]) -> None:
         if name in seen:
             raise InputError(f"the field {name!r} is given more than once; send it once")
         seen.add(name)
+
+
+def checked(known: Mapping[str, fields.Field], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a call as their fields read them, however they came.
+
+    DEEPaaS checks the arguments of requests. Those of `deepaas-cli` arrive as they were typed.
+
+    Args:
+        known: The fields by name.
+        given: The arguments by name.
+
+    Raises:
+        InputError: An argument cannot be used.
+    """
+    found = dict(given)
+    for name, value in given.items():
+        field = known.get(name)
+        if field is None or value is None or isinstance(value, datetime):
+            continue
+        try:
+            found[name] = field.deserialize(value)
+        except ValidationError as error:
+            raise InputError(f"{name}: {' '.join(map(str, error.messages))}") from None
+    return found
+
+
+class _Moment(fields.AwareDateTime):
+    """A time in ISO 8601, in the extended or the basic form (20230728T083036Z)."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any
+    ) -> Any:
+        if isinstance(value, str) and _BASIC_ISO.fullmatch(value):
+            with contextlib.suppress(ValueError):  # marshmallow's message says what can be read
+                value = datetime.fromisoformat(value).isoformat()
+        return super()._deserialize(value, attr, data, **options)
 
 
 def _about(*sentences: str) -> dict[str, str]:
@@ -115,7 +159,7 @@ def predict_fields() -> dict[str, fields.Field]:
                 "is not counted again.",
             ),
         ),
-        "captured_at": fields.AwareDateTime(
+        "captured_at": _Moment(
             format="iso",
             default_timezone=UTC,
             load_default=None,

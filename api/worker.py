@@ -14,15 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lenswatch.api.schemas import checked, predict_fields
 from lenswatch.api.temporary import PREFIX
 
 from lenswatch.config import load_config
-from lenswatch.errors import ArtefactError
+from lenswatch.errors import ArtefactError, InputError
 from lenswatch.node.judge import Judge
 from lenswatch.node.observe import Node
 from lenswatch.node.originals import Originals
 from lenswatch.node.recalibrate import alarm_lines, take_up
-from lenswatch.node.request import Request
+from lenswatch.node.request import Request, record_refusal
 from lenswatch.outbox.before_end import deliver_before_end
 from lenswatch.progress import Step
 from lenswatch.reference.clean import find_clean
@@ -42,6 +43,11 @@ def _node() -> Node:
     node = Node(load_config())
     gc.freeze()  # torch's many objects live as long as the worker: the collector can skip them
     return node
+
+
+@functools.cache
+def _fields() -> dict[str, Any]:
+    return predict_fields()
 
 
 def warm() -> None:
@@ -74,23 +80,28 @@ def predict(
     In a process that no other one serves, as `deepaas-cli` is, the drift job is sent too.
     """
     path = Path(input_file.filename)
+    name = input_file.original_filename or path.name
+    given = {
+        "stream": stream,
+        "event_id": event_id,
+        "captured_at": captured_at,
+        "drift_distance": drift_distance,
+        "warning_distance": warning_distance,
+    }
     try:
-        request = Request(
-            stream=stream,
-            event_id=event_id,
-            captured_at=captured_at,
-            drift_distance=drift_distance,
-            warning_distance=warning_distance,
-            image_name=input_file.original_filename or path.name,
-        )
-        return _observe(_node(), path, request)
+        return _observe(_node(), path, given, name)
     finally:
         if _is_temporary(path):
             path.unlink(missing_ok=True)
 
 
-def _observe(node: Node, path: Path, request: Request) -> dict[str, Any]:
+def _observe(node: Node, path: Path, given: dict[str, Any], name: str) -> dict[str, Any]:
     try:
+        try:
+            request = Request(**checked(_fields(), given), image_name=name)
+        except InputError as error:  # of deepaas-cli; DEEPaaS has checked those of a request
+            record_refusal(node.store, node.config, Request(image_name=name), error)
+            raise
         return node.observe(path, request)
     finally:
         if multiprocessing.parent_process() is None:  # no other process sends what was recorded

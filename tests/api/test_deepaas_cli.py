@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from conftest import Camera, write_settings
+from lenswatch.reference.paths import current_digest
 from support.ports import free_port
 from support.tracking_server import Server
 
@@ -34,10 +35,14 @@ def root(trained_root: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def deepaas_cli(root: Path, picture: Path) -> subprocess.CompletedProcess[str]:
+def deepaas_cli(root: Path, picture: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    return command(root, "predict", "--input_file", str(picture), "--stream", "cli", *options)
+
+
+def command(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     program = str(Path(sys.executable).with_name("deepaas-cli"))
     return subprocess.run(
-        [program, "predict", "--input_file", str(picture), "--stream", "cli"],
+        [program, *arguments],
         env=os.environ | {"LENSWATCH_CONFIG": str(root / "config.toml"), "OMP_NUM_THREADS": "1"},
         cwd=root,
         capture_output=True,
@@ -83,3 +88,30 @@ def test_without_the_server_it_says_that_the_job_waits(root: Path, camera: Camer
     ended = deepaas_cli(root, picture)
     assert ended.returncode == 0, ended.stderr
     assert f"1 drift job waits in the outbox for {url}" in ended.stderr + ended.stdout
+
+
+@pytest.mark.slow
+def test_every_argument_of_predict_arrives_as_it_was_meant(
+    root: Path, server: Server, camera: Camera
+) -> None:
+    """`deepaas-cli` reads numbers and hands on all else as text, without any check."""
+    write_settings(root, server.root)
+    (root / "one.jpg").write_bytes(camera(60))
+    options = ("--captured_at", "20230728T083036Z", "--event_id", "e1")
+    distances = ("--drift_distance", "-2", "--warning_distance", "-3")
+    assert deepaas_cli(root, root / "one.jpg", *options, *distances).returncode == 0
+    [job] = jobs(server)
+    parameters = job["parameters"]
+    assert parameters["captured_at"] == "2023-07-28T08:30:36.000Z"
+    assert (parameters["event_id"], parameters["drift_distance"]) == ("e1", -2)
+    assert job["drift_detected"] is True
+
+
+@pytest.mark.slow
+def test_an_argument_of_training_that_cannot_be_used_changes_nothing(root: Path) -> None:
+    write_settings(root)
+    before = current_digest(root / "storage")
+    ended = command(root, "train", "--learning_rate", "0")
+    assert ended.returncode != 0
+    assert "InputError: learning_rate: 0.0: give a number above 0, such as 0.001." in ended.stdout
+    assert current_digest(root / "storage") == before

@@ -92,7 +92,7 @@ def test_given_distances_are_the_tutorials_rule(deepaas: Served, camera: Camera)
 def test_arguments_may_come_in_the_query_too(deepaas: Served, camera: Camera) -> None:
     reply = requests.post(
         deepaas.predict_url,
-        params={"stream": "query", "captured_at": "2026-06-01T10:00:00+02:00"},
+        params={"stream": "query", "captured_at": "20260601T100000+0200"},
         files={"input_file": camera(60)},
         timeout=60,
     )

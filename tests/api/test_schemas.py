@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections import Counter
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lenswatch.api.schemas import check_names, predict_fields, train_fields
+from lenswatch.api.schemas import check_names, checked, predict_fields, train_fields
 from marshmallow import ValidationError
 
 from lenswatch.errors import InputError
@@ -89,3 +91,42 @@ def test_a_long_value_is_cut() -> None:
     with pytest.raises(ValidationError) as caught:
         FIELDS["drift_distance"].deserialize("9x" * 10_000)
     assert len(str(caught.value.messages)) < 200
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("captured_at", "yesterday", "captured_at: 'yesterday': give a date and time in ISO 8601"),
+        (
+            "captured_at",
+            "20230728T993036Z",
+            "captured_at: '20230728T993036Z': give a date and time",
+        ),
+        ("stream", "Bad Name", "stream: 'Bad Name': use 1 to 64"),
+        ("event_id", "", "event_id: '': use 1 to 64"),
+        ("drift_distance", float("nan"), "drift_distance: nan: give a finite number"),
+        ("warning_distance", "high", "warning_distance: 'high': give a finite number"),
+    ],
+)
+def test_an_argument_is_checked_whoever_calls(name: str, value: Any, says: str) -> None:
+    with pytest.raises(InputError, match=re.escape(says)):
+        checked(FIELDS, {name: value})
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("20230728T083036Z", datetime(2023, 7, 28, 8, 30, 36, tzinfo=UTC)),
+        ("20230728T083036", datetime(2023, 7, 28, 8, 30, 36, tzinfo=UTC)),
+        ("20230728T0830+0200", datetime(2023, 7, 28, 6, 30, tzinfo=UTC)),
+        ("20230728T083036.25-05", datetime(2023, 7, 28, 13, 30, 36, 250_000, tzinfo=UTC)),
+        ("2023-07-28T08:30:36Z", datetime(2023, 7, 28, 8, 30, 36, tzinfo=UTC)),
+    ],
+)
+def test_a_time_is_read_in_both_forms_of_iso_8601(text: str, moment: datetime) -> None:
+    assert checked(FIELDS, {"captured_at": text}) == {"captured_at": moment}
+
+
+def test_what_was_checked_before_stays_as_it_is() -> None:
+    given = {"captured_at": datetime(2026, 6, 1, tzinfo=UTC), "stream": "reef", "event_id": None}
+    assert checked(FIELDS, given) == given

@@ -24,7 +24,9 @@ from lenswatch.config import (
 from lenswatch.errors import ConfigError, InputError
 from lenswatch.reference.artefact import list_digest, load_reference
 from lenswatch.reference.autoencoder import Autoencoder
+from lenswatch.reference.learnt import loss_of_one_colour
 from lenswatch.reference.paths import reference_folder
+from lenswatch.reference.pictures import encoder_input
 from lenswatch.reference.training import build_reference, find_pictures, train
 
 TRANSFORM = TransformConfig(resize=SIZE)
@@ -104,6 +106,37 @@ def test_the_held_out_pictures_are_the_last_in_time(pixels: Any) -> None:
 def test_a_learning_rate_that_diverges_says_so(pixels: Any) -> None:
     with pytest.raises(InputError, match=r"encoder\.learning_rate"):
         train(pixels, TRANSFORM, EncoderConfig(latent_dim=8, epochs=3, learning_rate=1e30))
+
+
+def test_the_loss_of_one_colour_is_that_of_the_mean_of_all_pictures(pixels: Any) -> None:
+    planes = np.stack([encoder_input(one, TRANSFORM) for one in pixels]).astype(np.float64)
+    expected = np.square(planes - planes.mean(axis=(0, 2, 3), keepdims=True)).mean()
+    assert loss_of_one_colour(pixels, TRANSFORM) == pytest.approx(expected, rel=1e-4)
+
+
+def test_training_goes_on_while_it_learns_though_the_held_out_pictures_show_another_light(
+    pixels: Any,
+) -> None:
+    """A night at the end, such as that of the first day of footage, says little at first."""
+    night = np.concatenate([pixels[:32], pixels[32:] // 6])
+    epochs: list[Any] = []
+    settings = EncoderConfig(latent_dim=8, epochs=30, batch_size=8, patience=2)
+    train(night, TRANSFORM, settings, epochs.append)
+    assert not any(epoch.best for epoch in epochs[2:6])  # no progress for longer than `patience`
+    assert len(epochs) > 6
+    assert epochs[-1].training_loss < loss_of_one_colour(pixels[:32], TRANSFORM)
+
+
+def test_a_training_that_learnt_nothing_leaves_no_reference(config: Config, camera: Camera) -> None:
+    folder = config.image_folder / "clean"
+    folder.mkdir(parents=True)
+    for i in range(12):
+        (folder / f"{i:02}.jpg").write_bytes(camera(i))
+    encoder = dataclasses.replace(config.encoder, learning_rate=1e-9, epochs=1)
+    pictures = find_pictures(config.image_folder, ["clean/*"])
+    with pytest.raises(InputError, match=r"training learnt nothing: its validation loss is 0\."):
+        build_reference(dataclasses.replace(config, encoder=encoder), pictures)
+    assert not reference_folder(config.storage_path).exists()
 
 
 @pytest.mark.slow

@@ -33,6 +33,7 @@ from lenswatch.reference.artefact import Reference, list_digest, save_reference
 from lenswatch.reference.autoencoder import Autoencoder, encode
 from lenswatch.reference.identity import PictureFile, content_digest, path_below
 from lenswatch.reference.keep_thumbnails import chosen_rows, keep_thumbnails
+from lenswatch.reference.learnt import check_learnt, loss_of_one_colour, split_of
 from lenswatch.reference.order import find_in_order, times_of
 from lenswatch.reference.pictures import encoder_input, read_bytes, read_picture
 from lenswatch.reference.pictures.depth import WHOLE, bits_of
@@ -125,7 +126,7 @@ def build_reference(
         make_current: False leaves the reference in use as it is.
 
     Raises:
-        InputError: There are too few pictures, or too many that cannot be read.
+        InputError: There are too few pictures, too many that cannot be read, or nothing was learnt.
         BlindKernelError: The embeddings are so much alike that the kernel cannot tell them apart.
     """
     check_amount(len(pictures), fewest_pictures(config))
@@ -134,6 +135,8 @@ def build_reference(
         config = dataclasses.replace(config, transform=transform)
         check_amount(len(footage.files), fewest_pictures(config))
         autoencoder, epochs = _train(footage.pixels, config, progress)
+        loss = min(epoch.validation_loss for epoch in epochs)
+        check_learnt(loss, _untrained_loss(footage.pixels, config), config.encoder)
         embeddings = embed(autoencoder, footage.pixels, config.transform, progress)
         lens = measure_all(footage.pixels)
     sigma = config.detector.sigma
@@ -244,7 +247,8 @@ def train(
 
     The last `validation_share` of the pictures is held out: neighbours in time are alike, so a random
     split would validate with pictures almost the same as those trained on. Training stops after
-    `patience` epochs without progress. The same seed gives the same weights on the same machine.
+    `patience` epochs without progress, which is that of the training loss until the network does better than
+    with one colour for all pictures. The same seed gives the same weights on the same machine.
 
     Args:
         pixels: (n, height, width, 3) uint8, in time order.
@@ -262,9 +266,10 @@ def train(
     shuffle = torch.Generator().manual_seed(settings.seed)
     autoencoder = Autoencoder((pixels.shape[1], pixels.shape[2]), settings.latent_dim)
     optimiser = torch.optim.Adam(autoencoder.parameters(), settings.learning_rate)
-    split = len(pixels) - max(1, round(len(pixels) * settings.validation_share))
+    split = split_of(len(pixels), settings.validation_share)
     held_out = list(range(split, len(pixels)))
     best, best_weights, waited = math.inf, autoencoder.state_dict(), 0
+    lowest, least = math.inf, loss_of_one_colour(pixels[:split], transform)
     for number in range(1, settings.epochs + 1):
         started = time.perf_counter()
         order = torch.randperm(split, generator=shuffle).tolist()
@@ -273,7 +278,9 @@ def train(
         speed = split / (time.perf_counter() - started)
         validation = _epoch(autoencoder, pixels, held_out, transform, settings, None)
         improved = validation < best * (1 - 1e-4)
-        waited = 0 if improved else waited + 1
+        # Until something is learnt, held-out pictures of another light say little, such as those of a night.
+        learns = lowest >= least and loss < lowest * (1 - 1e-4)
+        waited, lowest = 0 if improved or learns else waited + 1, min(loss, lowest)
         if improved:
             best = validation
             best_weights = {k: v.detach().clone() for k, v in autoencoder.state_dict().items()}
@@ -338,6 +345,14 @@ def _epoch(
             optimiser.step()
         total += float(loss.detach()) * len(chosen)
     return total / len(order)
+
+
+def _untrained_loss(pixels: Pixels, config: Config) -> float:
+    """Return the validation loss of the network before it is trained."""
+    torch.manual_seed(config.encoder.seed)
+    untrained = Autoencoder((pixels.shape[1], pixels.shape[2]), config.encoder.latent_dim)
+    held_out = list(range(split_of(len(pixels), config.encoder.validation_share), len(pixels)))
+    return _epoch(untrained, pixels, held_out, config.transform, config.encoder, None)
 
 
 def _train(pixels: Pixels, config: Config, progress: Progress) -> tuple[Autoencoder, list[Epoch]]:
