@@ -14,6 +14,7 @@ from typing import Any
 
 from aiohttp import web
 from lenswatch.api.checks import in_thread, outbox_finding
+from lenswatch.api.direct import Direct
 from lenswatch.api.ending import Ending, Handler
 from lenswatch.api.health import Health
 from lenswatch.api.metrics import Metrics
@@ -80,6 +81,7 @@ class Parent:
         self._spare = SpareFolder()
         self._store: NodeStore | None = None
         self._sender: Sender | None = None
+        self._direct: Direct | None = None  # when this version of DEEPaaS is known
         self._commands: list[DueCommand] = []
 
     def attach(self, app: web.Application) -> None:
@@ -87,7 +89,9 @@ class Parent:
         replaced = replace_pool(self._model, self._make_pool)
         if replaced:
             build_schema_once(self._model)
-        self._predicting = Predicting(self.config, self._opened_store, names_calls=replaced)
+        self._predicting = Predicting(
+            self.config, self._opened_store, names_calls=replaced, direct=lambda: self._direct
+        )
         app.middlewares.append(self._middleware())
         self.health.attach(app)
         self.metrics.attach(app)
@@ -97,7 +101,9 @@ class Parent:
 
     def _make_pool(self, n: int) -> ModelPool:
         self.pool = WorkerPool(n, self._model.warm)
-        return ModelPool(self.pool, self.config.upload.timeout, self.metrics.note)
+        pool = ModelPool(self.pool, self.config.upload.timeout, self.metrics.note)
+        self._direct = Direct(self._model, pool)
+        return pool
 
     async def _start(self, _app: web.Application) -> None:
         def start() -> None:

@@ -13,11 +13,14 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from aiohttp import web
 from lenswatch.api.deaths import Deaths
+from lenswatch.api.direct import Direct, complaint
 from lenswatch.api.ending import Handler
+from lenswatch.api.forms import read_form
 from lenswatch.api.schemas import check_names, predict_fields
 from lenswatch.api.workers.model_pool import EVENT_ID as CALL
 from multidict import MultiDict
@@ -83,14 +86,21 @@ class Predicting:
         config: The settings.
         store: Function that returns the node's database.
         names_calls: Each call gets its event id here, so that a retry can name it.
+        direct: Function that returns the way around DEEPaaS' handler, or None.
     """
 
     def __init__(
-        self, config: Config, store: Callable[[], NodeStore], *, names_calls: bool
+        self,
+        config: Config,
+        store: Callable[[], NodeStore],
+        *,
+        names_calls: bool,
+        direct: Callable[[], Direct | None] = lambda: None,
     ) -> None:
         self._config = config
         self._store = store
         self._names_calls = names_calls
+        self._direct = direct
         self._names = list(predict_fields())
         self._deaths = Deaths()
 
@@ -119,10 +129,14 @@ class Predicting:
         try:
             if (request.content_length or 0) > limit:
                 return await self._refuse(_valid_part(given), _too_large(limit))
-            request = request.clone(client_max_size=limit)
-            given = await _read_fields(request)
+            request, direct = request.clone(client_max_size=limit), self._direct()
+            if direct is not None and not direct.takes(request):
+                direct = None
+            given = await _read_fields(request, whole=direct is not None)
             try:
                 check_names([name for name, _ in given.items()], self._names)
+                if direct is not None:
+                    handler = partial(direct.answer, direct.arguments(given))
             except InputError as error:
                 return await self._refuse(_valid_part(given), error)
             return await self._judge(request, handler, given)
@@ -217,11 +231,18 @@ def _deadly() -> InputError:
     )
 
 
-async def _read_fields(request: web.Request) -> MultiMapping[Any]:
-    """Return all fields of body and query; aiohttp keeps the body for the handler."""
+async def _read_fields(request: web.Request, *, whole: bool) -> MultiMapping[Any]:
+    """Return all fields of body and query; aiohttp keeps the body for the handler.
+
+    Args:
+        request: The request.
+        whole: It is a form without a query, and DEEPaaS' handler does not need it.
+    """
     given: MultiDict[Any] = MultiDict(request.query)
     try:
-        if request.content_type.endswith(("/json", "+json")):
+        if whole:
+            given = await read_form(request)
+        elif request.content_type.endswith(("/json", "+json")):
             document = json.loads(await request.read(), object_pairs_hook=MultiDict)
             given.extend(document if isinstance(document, MultiDict) else {})
         else:
@@ -237,8 +258,7 @@ def _complaint(error: web.HTTPClientError) -> str:
     """Return webargs' complaints about the fields as one line."""
     text = error.text or error.reason
     try:
-        fields = json.loads(text)
-        return "; ".join(f"{name}: {' '.join(map(str, said))}" for name, said in fields.items())
+        return complaint(json.loads(text))
     except (ValueError, AttributeError, TypeError):
         return text
 

@@ -128,6 +128,4 @@ def build_schema_once(model: Any) -> None:
 
 
 def _is_upload(value: Any) -> bool:
-    from deepaas.model.v2 import wrapper
-
-    return isinstance(value, wrapper.UploadedFile)
+    return isinstance(value, tuple) and hasattr(value, "original_filename")
