@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 from zoneinfo import ZoneInfo
@@ -216,7 +217,7 @@ class Config:
     root: Path = field(default=Path(), metadata={"key": False})
     file: Path | None = field(default=None, metadata={"key": False})
 
-    @property
+    @cached_property
     def storage_path(self) -> Path:
         """The storage folder, absolute."""
         return (self.root / self.storage.path).resolve()

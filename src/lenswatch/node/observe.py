@@ -101,6 +101,7 @@ class Node:
         self._unrecorded = Unrecorded()
         self._wrong_clocks = WrongClocks()
         self._living = Living()
+        self._start: tuple[FittedMMD, StreamState] | None = None  # of a new stream
 
     @property
     def reference(self) -> Reference:
@@ -360,8 +361,12 @@ class Node:
         return picture.thumbnail() if wanted else None
 
     def _new_state(self, fitted: FittedMMD) -> StreamState:
-        warm = self.config.detector.warm_start
-        return StreamState(fitted.warm() if warm else Window.empty(fitted.dimensions))
+        known = self._start
+        if known is None or known[0] is not fitted:
+            warm = self.config.detector.warm_start
+            window = fitted.warm() if warm else Window.empty(fitted.dimensions)
+            known = self._start = fitted, StreamState(window)
+        return known[1]
 
     def _job(self, body: Mapping[str, Any]) -> DriftJob:
         parameters = {key: value for key, value in body.items() if key not in ("drift", "model")}

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from lenswatch.detect.arrays import Floats
 from lenswatch.detect.chart.broken import boxed, damaged
 from lenswatch.detect.chart.chart import ChartState, LensChart
-from lenswatch.detect.chart.features import AGREEMENT, CHANNELS
-from lenswatch.detect.chart.parts import QUICK, WINDOW, areas
+from lenswatch.detect.chart.features import AGREEMENT, CHANNELS, GRID
+from lenswatch.detect.chart.parts import QUICK, WINDOW, areas, row_median
 
 __all__ = ["MAP", "Cause", "causes", "deviation_map"]
 
@@ -108,7 +108,8 @@ def deviation_map(chart: LensChart, state: ChartState) -> Floats:
     """
     if not len(state.cells):
         return np.zeros(MAP)
-    lasting = np.median(chart.scales.residuals(state.cells[-_LASTING:]), axis=0)
+    residuals = chart.images.of(state.cells[-_LASTING:]).residuals
+    lasting = row_median(np.moveaxis(residuals, 0, -1)).reshape(-1, *GRID)
     return np.asarray(_coarse(np.abs(lasting)).max(axis=0))
 
 

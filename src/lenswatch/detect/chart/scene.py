@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from lenswatch.detect.arrays import Floats, Floats32, Pixels
+from lenswatch.detect.chart.features import padded
 
 __all__ = ["SceneState", "SceneWatch", "displacement"]
 
@@ -199,7 +200,7 @@ def displacement(thumb: Pixels, scene: Pixels, margin: float) -> tuple[int, int]
 def _details(picture: Pixels) -> Floats32:
     """Return each pixel less the mean of its neighbours: edges, which light changes least."""
     values = picture.astype(np.float32)
-    p = np.pad(values, 1, mode="edge")
+    p = padded(values)
     around = p[:-2, 1:-1] + p[2:, 1:-1] + p[1:-1, :-2] + p[1:-1, 2:]
     return np.asarray(np.clip(values - around / 4, -_STRONGEST, _STRONGEST), np.float32)
 

@@ -23,7 +23,12 @@ from lenswatch.node.store import collections as rows
 from lenswatch.node.store.collections import Kept
 from lenswatch.node.store.store import NodeStore
 from lenswatch.reference.original import original_bytes
-from lenswatch.reference.paths import COLLECTED, current_digest, model_version
+from lenswatch.reference.paths import (
+    COLLECTED,
+    current_digest,
+    model_version,
+    reference_folder,
+)
 from lenswatch.reference.pictures import Picture, suffix_of
 
 __all__ = ["Collector", "Incoming", "keep", "refuse"]
@@ -66,6 +71,8 @@ class Collector:
     def __init__(self, config: Config, store: NodeStore) -> None:
         self._config = config
         self._store = store
+        self._pointer = reference_folder(config.storage_path) / "current"
+        self._has_reference: tuple[object, bool] | None = None  # by the state of the file
 
     def waits(self) -> bool:
         """Return True when there is no reference, and clean pictures are collected to make one."""
@@ -151,11 +158,22 @@ class Collector:
         found = rows.collection_of(connection, stream)
         if found is not None and not found.judged:
             return found
-        if current_digest(self._config.storage_path) is not None:
+        if self._is_reference_there():
             return None
         if found is None:
             return configured(self._config)
         return dataclasses.replace(found, judged=False)
+
+    def _is_reference_there(self) -> bool:
+        """Return True when there is a reference; the file that names it is read when it was replaced."""
+        try:
+            status = self._pointer.stat()
+        except OSError:
+            return current_digest(self._config.storage_path) is not None
+        stamp = status.st_ino, status.st_mtime_ns, status.st_size
+        if self._has_reference is None or self._has_reference[0] != stamp:
+            self._has_reference = stamp, current_digest(self._config.storage_path) is not None
+        return self._has_reference[1]
 
     def _told(
         self, connection: sa.Connection, stream: str, collection: Collection
