@@ -7,7 +7,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -70,11 +70,11 @@ class Damage:
         self._rests_because = ""
 
     @contextmanager
-    def repaired(self, engine: sa.Engine) -> Iterator[None]:
+    def repaired(self, dispose: Callable[[], None]) -> Iterator[None]:
         """Repair the database when damage ends the block, and raise StoreDamaged for a new try.
 
         Args:
-            engine: Its connections are closed then.
+            dispose: Closes the connections then.
 
         Raises:
             StoreError: It cannot be repaired.
@@ -85,7 +85,7 @@ class Damage:
         except StoreDamaged as error:
             if not self._repairs:
                 raise StoreError(f"{error}; a running node repairs it") from error
-            self._repair(str(error), known, engine)
+            self._repair(str(error), known, dispose)
             raise
 
     def check(self) -> None:
@@ -128,7 +128,7 @@ class Damage:
         """Close the file of the lock."""
         self.guard.close()
 
-    def _repair(self, problem: str, known: str, engine: sa.Engine) -> None:
+    def _repair(self, problem: str, known: str, dispose: Callable[[], None]) -> None:
         with self._one:
             if self._known != known:  # another thread has done it
                 return
@@ -144,7 +144,7 @@ class Damage:
             if said:
                 self._said = said
                 self._rest("it was repaired a moment ago, so disk or memory may be failing")
-            engine.dispose()
+            dispose()
             self._known = self.guard.last_repair()
 
     def _begin_anew(self) -> None:

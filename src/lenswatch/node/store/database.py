@@ -37,8 +37,6 @@ _DAMAGED = "the file is damaged or is not a database"
 def open_engine(path: Path, busy_timeout: float, *, durable: bool = True) -> sa.Engine:
     """Return an engine whose transactions begin with its execution option `begin`, if it has one.
 
-    Its execution option `synchronous` is set before that, and stays for the connection.
-
     Args:
         path: The database file.
         busy_timeout: Seconds to wait for another process's transaction.
@@ -65,11 +63,9 @@ def _prepare(durable: bool, connection: sqlite3.Connection, _record: Any) -> Non
 
 
 def _begin(connection: sa.Connection) -> None:
-    options = connection.get_execution_options()
-    if "synchronous" in options:
-        connection.exec_driver_sql(f"PRAGMA synchronous = {options['synchronous']}")
-    if "begin" in options:
-        connection.exec_driver_sql(options["begin"])
+    begin = connection.get_execution_options().get("begin")
+    if begin is not None:
+        connection.exec_driver_sql(begin)
 
 
 def migrate(

@@ -9,7 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from lenswatch.errors import DiskFull, StoreDamaged, StoreError
+from lenswatch.node.store.connections import Connections, Synchronous
 from lenswatch.node.store.damage import Damage
 from lenswatch.node.store.database import migrate, named_errors, open_engine
 from lenswatch.node.store.reserve import Reserve
@@ -32,9 +35,7 @@ class Opening:
         repairs: Repair the file when it is damaged.
 
     Attributes:
-        reader: Engine for single reads.
-        writer: Engine for write transactions.
-        hasty: Engine for write transactions that a power cut may undo.
+        connections: Connections of the file.
     """
 
     def __init__(
@@ -48,11 +49,9 @@ class Opening:
         self._writing = threading.Lock()  # wakes the next thread at once, where SQLite only polls
         self._file: tuple[int, int] | None = None  # the one that is open
         with named_errors(path):
-            self.reader = open_engine(path, busy_timeout, durable=durable)
-        full, normal = ("FULL", "NORMAL") if durable else ("OFF", "OFF")
-        begin = "BEGIN IMMEDIATE"
-        self.writer = self.reader.execution_options(begin=begin, synchronous=full)
-        self.hasty = self.reader.execution_options(begin=begin, synchronous=normal)
+            self._engine = open_engine(path, busy_timeout, durable=durable)
+        self.connections = Connections(self._engine)
+        self._durable = durable
 
     @property
     def is_current(self) -> bool:
@@ -109,8 +108,17 @@ class Opening:
         Raises:
             StoreError: It cannot be repaired.
         """
-        with self._damage.repaired(self.reader):
+        with self._damage.repaired(self.connections.dispose):
             yield
+
+    @contextmanager
+    def writing(self, *, hasty: bool) -> Iterator[sa.Connection]:
+        """Open a write transaction; a power cut may undo one that is hasty."""
+        synchronous: Synchronous = "OFF"
+        if self._durable:
+            synchronous = "NORMAL" if hasty else "FULL"
+        with self.connections.writing(synchronous) as connection:
+            yield connection
 
     def check_current(self) -> None:
         """Raise StoreDamaged when the file was deleted or replaced while something was committed."""
@@ -123,7 +131,7 @@ class Opening:
             self._close()
 
     def _close(self) -> None:
-        self.reader.dispose()
+        self.connections.dispose()
         with self._writing:
             self._damage.close()
         self._file = None
@@ -137,7 +145,8 @@ class Opening:
         with self.repaired(), self._writing, self._damage.guard.alone():
             self._damage.check()
         with self.repaired(), self.alone(), named_errors(self._path):
-            migrate(self.reader, self.writer, self._busy_timeout, spare_ids=again)
+            writer = self._engine.execution_options(begin="BEGIN IMMEDIATE")
+            migrate(self._engine, writer, self._busy_timeout, spare_ids=again)
             self._damage.note_made()
         self._file = _file_at(self._path)
 

@@ -174,8 +174,7 @@ class NodeStore:
         self._file.ensure()
         with self._file.repaired(), self._file.alone():
             try:
-                engine = self._file.hasty if hasty else self._file.writer
-                with named_errors(self.path), engine.begin() as connection:
+                with named_errors(self.path), self._file.writing(hasty=hasty) as connection:
                     transaction = Transaction(connection, self, leaving)
                     yield transaction
                     self._pruning.after(connection, transaction.answers_put)
@@ -207,7 +206,7 @@ class NodeStore:
     def _checkpoint(self) -> bool:
         """Write what is in the WAL into the file, and return False where there is no space for it."""
         try:
-            with named_errors(self.path), self._file.reader.connect() as connection:
+            with named_errors(self.path), self._file.connections.reading() as connection:
                 connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
         except DiskFull:
             return False
@@ -222,7 +221,7 @@ class NodeStore:
         with (
             self._file.repaired(),
             named_errors(self.path),
-            self._file.reader.connect() as connection,
+            self._file.connections.reading() as connection,
         ):
             yield connection
 
