@@ -255,8 +255,11 @@ class OutboxRows:
                 )
 
     def settle(self, result: DeliveryResult) -> None:
-        """Record the result of sending rows."""
-        with self.store.begin() as transaction:
+        """Record the result of sending rows.
+
+        A power cut may undo that. The jobs are sent again then, and the server has them by their event ids.
+        """
+        with self.store.begin(hasty=True) as transaction:
             connection = transaction.connection
             if result.done:
                 connection.execute(sa.delete(outbox).where(_IDS), {"ids": result.done})

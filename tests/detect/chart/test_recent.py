@@ -37,7 +37,9 @@ def light_scales() -> LightScales:
     return LightScales(Lights(centres), states, np.zeros((2, 64, 80), np.uint8))
 
 
-@pytest.fixture(params=[plain_scales, light_scales], ids=["one light", "two lights"], scope="module")
+@pytest.fixture(
+    params=[plain_scales, light_scales], ids=["one light", "two lights"], scope="module"
+)
 def scales(request: pytest.FixtureRequest) -> Any:
     return request.param()
 

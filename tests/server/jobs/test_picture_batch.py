@@ -84,3 +84,19 @@ def test_who_may_not_edit_stores_none(ann: Api, bob: Api) -> None:
     job = ann.drift(experiment)["id"]
     assert send(bob, experiment, entry(job, picture())).status_code == 403
     assert ann.get(f"/experiment/{experiment['id']}/drift/{job}/image").status_code == 404
+
+
+def test_of_several_pictures_for_one_job_the_last_is_kept_and_counted(
+    local: Api, pier: dict[str, Any]
+) -> None:
+    job, other = local.drift(pier)["id"], local.drift(pier)["id"]
+    first, last = picture(size=(300, 200)), picture(size=(32, 16))
+    for _ in range(2):  # the second time in place of what is there
+        send(local, pier, entry(job, first), entry(other, first), entry(job, last))
+        sizes = []
+        for each in (job, other):
+            kept = local.get(f"/experiment/{pier['id']}/drift/{each}/image").content
+            sizes.append(len(kept))
+            assert Image.open(io.BytesIO(kept)).size == ((32, 16) if each == job else (300, 200))
+        used = local.get(f"/experiment/{pier['id']}/storage").json()
+        assert (used["pictures"], used["picture_bytes"]) == (2, sum(sizes))

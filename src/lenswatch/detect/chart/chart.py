@@ -136,9 +136,7 @@ class LensChart:
         kept = len(state.cells) if alone else max(0, len(state.cells) + 1 - self.window)
         recent = np.concatenate([state.cells[kept:], self.cells(measured)[None]])
         known = self.images.of(recent)
-        found = parts_of_window(
-            known.level, known.residuals, known.middle, recent[:, AGREEMENT]
-        )
+        found = parts_of_window(known.level, known.residuals, known.middle, recent[:, AGREEMENT])
         away = found - self.centre[len(recent) - 1]
         moved = replace(
             state,

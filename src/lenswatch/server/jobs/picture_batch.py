@@ -16,7 +16,7 @@ from lenswatch.server.experiments.api import require
 from lenswatch.server.http.bodies import Body, Entries, JsonObject
 from lenswatch.server.http.operations import Call, Operations, Who, reply
 from lenswatch.server.http.records import Count, Record
-from lenswatch.server.jobs.pictures import keep_picture, thumbnail
+from lenswatch.server.jobs.pictures import keep_pictures, thumbnail
 from lenswatch.server.jobs.store import lock
 from lenswatch.server.values.refusals import Refusal
 
@@ -95,13 +95,15 @@ def put_images(call: Call) -> Response:
     good = [each for each in call.body if "picture" in each]
     found = _jobs(call, experiment["number"], [each["drift"] for each in good])
     results = [{**each} for each in call.body]  # the call may be tried again
+    kept = []
     for result in results:
         if "picture" not in result:
             continue
         picture, drift = result.pop("picture"), found.get(result.pop("drift"))
         result["status"] = 404 if drift is None else 200
         if drift is not None:
-            keep_picture(call.connection, drift, picture)
+            kept.append((drift, picture))
+    keep_pictures(call.connection, kept)
     return reply({"results": results})
 
 

@@ -1,4 +1,4 @@
-"""Pictures of drift jobs, which are checked, scaled down and encoded again."""
+"""Pictures of drift jobs: checked, scaled down, and encoded again unless they are small and plain already."""
 
 from __future__ import annotations
 
@@ -6,24 +6,26 @@ import hashlib
 import io
 import struct
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from marshmallow import fields
 from PIL import ExifTags, Image
 from PIL.Image import Transpose
-from sqlalchemy import Connection, or_, select, update
+from sqlalchemy import Connection, bindparam, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from starlette.responses import Response
 
-from lenswatch.server.db.database import insert_into
+from lenswatch.server.db.prepared import Prepared
 from lenswatch.server.db.tables import pictures, streams
 from lenswatch.server.experiments.api import require
 from lenswatch.server.http.operations import Call, Operations, Who, reply
 from lenswatch.server.http.records import Count, Record
 from lenswatch.server.jobs.api import find_drift
-from lenswatch.server.jobs.storage import picture_stored
+from lenswatch.server.jobs.plain_jpeg import plain_size
+from lenswatch.server.jobs.storage import pictures_stored
 from lenswatch.server.jobs.store import lock
 from lenswatch.server.values.refusals import Refusal, invalid, not_found
 
@@ -32,6 +34,7 @@ __all__ = [
     "StoredPicture",
     "check_type",
     "keep_picture",
+    "keep_pictures",
     "operations",
     "picture_answer",
     "scale",
@@ -43,6 +46,7 @@ MAX_PIXELS = 64_000_000
 MAX_UNPACKED = 25_000_000  # pixels in memory; a baseline JPEG is scaled while it is read
 FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG", "image/webp": "WEBP"}
 _QUALITY = 85
+_JPEG = "image/jpeg"
 # Exceptions of Pillow for a broken file.
 _BROKEN = (
     *(OSError, EOFError, SyntaxError, ValueError, TypeError),
@@ -89,14 +93,23 @@ class StoredPicture:
 def thumbnail(data: bytes) -> StoredPicture:
     """Return `data`, a JPEG, PNG or WebP, as a JPEG of at most 512 px a side, upright and without metadata.
 
+    One that is such a JPEG already stays as it is.
+
     Raises:
         Refusal: 422 if it is no picture, or too large.
     """
+    plain = plain_size(data)
     try:
         with (
             warnings.catch_warnings(action="ignore"),
             Image.open(io.BytesIO(data), formats=list(FORMATS.values())) as image,
         ):
+            if plain is not None and max(plain) <= LONGEST_SIDE and image.size == plain:
+                image.draft(
+                    "L", (1, 1)
+                )  # an eighth of the size, in grey: enough to see that it can
+                image.load()
+                return StoredPicture(bytes(data), *plain)
             if image.width * image.height > MAX_PIXELS:
                 raise _refuse(f"Over {MAX_PIXELS:,} pixels.")
             if not image.info.get("progressive"):  # Pillow unpacks those in full
@@ -128,7 +141,9 @@ def _written(image: Image.Image) -> StoredPicture:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     target = io.BytesIO()
-    image.convert("RGB").save(target, "JPEG", quality=_QUALITY)
+    image = image.convert("RGB")
+    image.info = {}  # of which Pillow would write the comment
+    image.save(target, "JPEG", quality=_QUALITY)
     return StoredPicture(target.getvalue(), image.width, image.height)
 
 
@@ -180,34 +195,78 @@ def keep_picture(
     Raises:
         Refusal: 404 if something else than this server deleted the job meanwhile.
     """
-    row = {
-        "drift": drift["number"],
-        "media_type": "image/jpeg",
+    keep_pictures(connection, [(drift, picture)])
+    return {
+        "id": drift["id"],
+        "media_type": _JPEG,
         "etag": picture.etag,
         "width": picture.width,
         "height": picture.height,
-        "data": picture.data,
+        "bytes": len(picture.data),
     }
-    keep = insert_into(connection, pictures).values(row)
-    keep = keep.on_conflict_do_update(index_elements=[pictures.c.drift], set_=row)
+
+
+def keep_pictures(
+    connection: Connection, kept: Sequence[tuple[Mapping[Any, Any], StoredPicture]]
+) -> None:
+    """Store the pictures of jobs of one experiment, in place of earlier ones; of one job the last counts.
+
+    Raises:
+        Refusal: 404 if something else than this server deleted one of the jobs meanwhile.
+    """
+    newest = {drift["number"]: (drift, picture) for drift, picture in kept}
+    if not newest:
+        return
+    rows = [
+        {
+            "drift": number,
+            "media_type": _JPEG,
+            "etag": picture.etag,
+            "width": picture.width,
+            "height": picture.height,
+            "data": picture.data,
+        }
+        for number, (_, picture) in newest.items()
+    ]
     try:
-        connection.execute(keep)
+        _put(connection, rows)
     except IntegrityError:
         raise not_found("Drift") from None
-    picture_stored(connection, drift, len(picture.data))
-    _note_picture(connection, drift)
-    shown = {key: row[key] for key in ("media_type", "etag", "width", "height")}
-    return shown | {"id": drift["id"], "bytes": len(picture.data)}
+    pictures_stored(connection, [(drift, len(picture.data)) for drift, picture in newest.values()])
+    _note_pictures(connection, [drift for drift, _ in newest.values()])
 
 
-def _note_picture(connection: Connection, drift: Mapping[Any, Any]) -> None:
-    """Note the newest job of a stream that has a picture."""
-    if drift["late"]:
-        return
-    here = streams.c.experiment == drift["experiment"]
-    here &= streams.c.stream == (drift["stream"] or "")
-    earlier = or_(streams.c.last_pictured.is_(None), streams.c.last_pictured < drift["number"])
-    connection.execute(update(streams).where(here, earlier).values(last_pictured=drift["number"]))
+def _note_pictures(connection: Connection, jobs: Sequence[Mapping[Any, Any]]) -> None:
+    """Note the newest job of each stream that has a picture."""
+    newest: dict[tuple[int, str], int] = {}
+    for job in jobs:
+        if not job["late"]:
+            here = job["experiment"], job["stream"] or ""
+            newest[here] = max(job["number"], newest.get(here, 0))
+    for (experiment, stream), number in newest.items():
+        _note(connection, {"of_experiment": experiment, "of_stream": stream, "newest": number})
+
+
+def _build_put(dialect: str) -> Any:
+    insert = sqlite.insert if dialect == "sqlite" else postgresql.insert
+    names = [column.name for column in pictures.c]
+    query = insert(pictures).values({name: bindparam(name) for name in names})
+    replaced = {name: query.excluded[name] for name in names if name != "drift"}
+    return query.on_conflict_do_update(index_elements=[pictures.c.drift], set_=replaced)
+
+
+_put = Prepared(_build_put)
+_note = Prepared(
+    lambda _: (
+        update(streams)
+        .where(
+            streams.c.experiment == bindparam("of_experiment"),
+            streams.c.stream == bindparam("of_stream"),
+            or_(streams.c.last_pictured.is_(None), streams.c.last_pictured < bindparam("newest")),
+        )
+        .values(last_pictured=bindparam("newest"))
+    )
+)
 
 
 @operations.add(

@@ -13,7 +13,6 @@ from sqlalchemy import Connection, bindparam, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from starlette.responses import Response
 
-from lenswatch.server.db.database import insert_into
 from lenswatch.server.db.prepared import Prepared
 from lenswatch.server.db.tables import picture_index, storage, streams
 from lenswatch.server.experiments.api import require
@@ -25,8 +24,8 @@ __all__ = [
     "bytes_of",
     "keep_storage",
     "operations",
-    "picture_stored",
     "pictures_deleted",
+    "pictures_stored",
     "storage_used",
 ]
 
@@ -67,23 +66,30 @@ def keep_storage(
             connection.execute(update(picture_index).where(here).values(verdict))
 
 
-def picture_stored(connection: Connection, job: Job, size: int) -> None:
-    """Count the picture of a job, which replaces an earlier one.
+def pictures_stored(connection: Connection, stored: Sequence[tuple[Job, int]]) -> None:
+    """Count the pictures of different jobs of one experiment, each of which replaces an earlier one.
 
     The transaction has locked the experiment's cursor.
+
+    Args:
+        connection: The transaction.
+        stored: At least one job, each with the bytes of its picture.
     """
-    here = picture_index.c.drift == job["number"]
-    before = connection.execute(select(picture_index.c.bytes).where(here)).scalar()
-    row = {
-        "drift": job["number"],
-        "experiment": job["experiment"],
-        "drift_detected": job["drift_detected"],
-        "created_at": job["created_at"],
-        "bytes": size,
-    }
-    put = insert_into(connection, picture_index).values(row)
-    connection.execute(put.on_conflict_do_update(index_elements=["drift"], set_=row))
-    _add(connection, job["experiment"], 0, 0, int(before is None), size - (before or 0))
+    here = picture_index.c.drift.in_([job["number"] for job, _ in stored])
+    before = list(connection.execute(select(picture_index.c.bytes).where(here)).scalars())
+    rows = [
+        {
+            "drift": job["number"],
+            "experiment": job["experiment"],
+            "drift_detected": job["drift_detected"],
+            "created_at": job["created_at"],
+            "bytes": size,
+        }
+        for job, size in stored
+    ]
+    _index(connection, rows)
+    more = len(stored) - len(before), sum(size for _, size in stored) - sum(before)
+    _add(connection, stored[0][0]["experiment"], 0, 0, *more)
 
 
 def pictures_deleted(connection: Connection, experiment: int, drifts: Sequence[int]) -> None:
@@ -139,4 +145,13 @@ def _build_add_up(dialect: str) -> Any:
     return query.on_conflict_do_update(index_elements=["experiment"], set_=total)
 
 
+def _build_index(dialect: str) -> Any:
+    insert = sqlite.insert if dialect == "sqlite" else postgresql.insert
+    names = ("drift", "experiment", "drift_detected", "created_at", "bytes")
+    query = insert(picture_index).values({name: bindparam(name) for name in names})
+    replaced = {name: query.excluded[name] for name in names if name != "drift"}
+    return query.on_conflict_do_update(index_elements=["drift"], set_=replaced)
+
+
 _add_up = Prepared(_build_add_up)
+_index = Prepared(_build_index)
