@@ -90,6 +90,13 @@ _CLAIM = (
 _CLAIMED = sa.select(sending.c.outbox_id).where(
     sending.c.outbox_id.in_(sa.bindparam("ids", expanding=True))
 )
+_DONE = sa.delete(outbox).where(_IDS)
+_of_row = sa.update(outbox).where(outbox.c.id == sa.bindparam("of_row"))
+_ARRIVED = _of_row.values(drift_id=sa.bindparam("drift"), attempts=0, due_at=0.0)
+_PARK = _of_row.values(
+    parked_because=sa.bindparam("because"), parked_at=sa.bindparam("at"), out_of_turn=True
+)
+_DELAY = _of_row.values(attempts=outbox.c.attempts + 1, due_at=sa.bindparam("due"))
 _OLDEST = sa.select(outbox.c.posted_at).order_by(outbox.c.id).limit(1)
 
 
@@ -262,16 +269,16 @@ class OutboxRows:
         with self.store.begin(hasty=True) as transaction:
             connection = transaction.connection
             if result.done:
-                connection.execute(sa.delete(outbox).where(_IDS), {"ids": result.done})
-            for row_id, drift_id in result.arrived.items():
-                connection.execute(_of(row_id).values(drift_id=drift_id, attempts=0, due_at=0.0))
+                connection.execute(_DONE, {"ids": result.done})
             now = self.store.clock()
-            for row_id, reason in result.parked.items():
-                parked = {"parked_because": reason, "parked_at": now, "out_of_turn": True}
-                connection.execute(_of(row_id).values(parked))
-            for row_id, delay in result.delayed.items():
-                attempts = outbox.c.attempts + 1
-                connection.execute(_of(row_id).values(attempts=attempts, due_at=now + delay))
+            arrived = [{"of_row": row, "drift": drift} for row, drift in result.arrived.items()]
+            parked = [
+                {"of_row": row, "because": why, "at": now} for row, why in result.parked.items()
+            ]
+            delayed = [{"of_row": row, "due": now + wait} for row, wait in result.delayed.items()]
+            for change, rows in ((_ARRIVED, arrived), (_PARK, parked), (_DELAY, delayed)):
+                if rows:
+                    connection.execute(change, rows)
             for stream, newer in result.passed.items():
                 connection.execute(_PASSED, {"of_stream": stream, "newer": newer})
             _mark_overtaken(connection, result.newest)
@@ -358,10 +365,6 @@ def _mark_overtaken(connection: sa.Connection, newest: Mapping[str, int]) -> Non
     if values:
         for statement in _OVERTAKEN:
             connection.execute(statement, values)
-
-
-def _of(row_id: int) -> sa.Update:
-    return sa.update(outbox).where(outbox.c.id == row_id)
 
 
 def _rows(found: sa.CursorResult[Any]) -> list[Row]:
