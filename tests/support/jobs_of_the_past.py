@@ -10,7 +10,7 @@ from sqlalchemy import insert, select
 from lenswatch.server.db.database import Database
 from lenswatch.server.db.tables import drifts, experiments, pictures
 from lenswatch.server.jobs import store
-from lenswatch.server.jobs.storage import picture_stored
+from lenswatch.server.jobs.storage import pictures_stored
 from lenswatch.server.values import stamps
 from support.samples import JOB
 
@@ -37,7 +37,7 @@ def put(
             values = {"media_type": "image/jpeg", "etag": "e", "width": 1, "height": 1}
             values |= {"drift": row["number"], "data": os.urandom(picture)}
             connection.execute(insert(pictures).values(values))
-            picture_stored(connection, row, picture)
+            pictures_stored(connection, [(row, picture)])
     return [row["id"] for row in rows]
 
 

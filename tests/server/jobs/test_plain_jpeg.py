@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from lenswatch.server.jobs.pictures import thumbnail
+from lenswatch.server.jobs.pictures import StoredPicture, thumbnail
 from lenswatch.server.jobs.plain_jpeg import plain_size
 from lenswatch.server.values.refusals import Refusal
 
@@ -30,6 +30,16 @@ def as_pillow_writes(array: Any, **options: Any) -> bytes:
     target = io.BytesIO()
     Image.fromarray(array).save(target, "JPEG", **options)
     return target.getvalue()
+
+
+def stored_or_none(data: bytes) -> StoredPicture | None:
+    """Return what is stored of a file; None if it is refused as no picture."""
+    try:
+        return thumbnail(data)
+    except Refusal as refusal:
+        if refusal.code != 422:
+            raise
+        return None
 
 
 def shown(data: bytes) -> Any:
@@ -74,10 +84,8 @@ def test_any_other_file_is_encoded_again_or_refused(name: str) -> None:
     data = OTHERS[name]
     size = plain_size(data)
     assert size is None or max(size) > 512
-    try:
-        stored = thumbnail(data)
-    except Refusal as refusal:
-        assert refusal.code == 422
+    stored = stored_or_none(data)
+    if stored is None:
         return
     assert stored.data != data
     assert plain_size(stored.data) == (stored.width, stored.height)
@@ -89,9 +97,7 @@ def test_a_changed_byte_is_never_stored_as_something_else_than_a_picture(
     at: int, value: int
 ) -> None:
     data = PLAIN[:at] + bytes((value,)) + PLAIN[at + 1 :]
-    try:
-        stored = thumbnail(data)
-    except Refusal as refusal:
-        assert refusal.code == 422
+    stored = stored_or_none(data)
+    if stored is None:
         return
     assert shown(stored.data).shape == (stored.height, stored.width, 3)

@@ -45,10 +45,10 @@ __all__ = [
     "Scales",
     "areas",
     "compressed",
-    "row_median",
     "parts",
     "parts_of_window",
     "parts_of_windows",
+    "row_median",
 ]
 
 
