@@ -6,6 +6,7 @@ then rules, then what belongs to them. What another process holds is skipped, an
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 import uuid
@@ -13,12 +14,23 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, exists, insert, select, tuple_, update
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Select,
+    bindparam,
+    delete,
+    exists,
+    insert,
+    select,
+    tuple_,
+    update,
+)
 
 from lenswatch.server.alerts.facts import items_of
 from lenswatch.server.alerts.rules import Rule, View
 from lenswatch.server.alerts.spells import Memory, Telling, decide, tell
-from lenswatch.server.db.database import Database, insert_into
+from lenswatch.server.db.database import Database, insert_of
 from lenswatch.server.db.tables import (
     channels,
     deliveries,
@@ -62,43 +74,41 @@ def decide_pass(database: Database, now: int | None = None) -> bool:
 
 
 def _is_anything(connection: Connection, now: int) -> bool:
-    wanted = (
-        select(streams.c.stream).where(streams.c.undecided > 0),
-        select(rule_states.c.stream).where(rule_states.c.due_at <= now),
-        select(rules.c.number).where(rules.c.flush_at <= now),
-    )
-    return any(connection.execute(query.limit(1)).first() is not None for query in wanted)
+    return any(connection.execute(query, {"now": now}).first() is not None for query in _ANYTHING)
 
 
 def _pick(connection: Connection, now: int) -> list[Row]:
     """Lock and return the streams to look at."""
-    _forget_lost(connection, now)
-    changed = select(streams).where(streams.c.undecided > 0)
-    due = (
-        select(streams)
-        .join(
-            rule_states,
-            (rule_states.c.experiment == streams.c.experiment)
-            & (rule_states.c.stream == streams.c.stream),
-        )
-        .where(rule_states.c.due_at <= now)
-    )
+    connection.execute(_FORGET_LOST, {"now": now})
     found: dict[tuple[int, str], Row] = {}
-    for query in (changed, due):
-        locked = query.limit(LOOKED_AT - len(found)).with_for_update(of=streams, skip_locked=True)
-        for row in connection.execute(locked).mappings():
+    for query in _TO_LOOK_AT:
+        asked = {"now": now, "most": LOOKED_AT - len(found)}
+        for row in connection.execute(query, asked).mappings():
             found[row["experiment"], row["stream"]] = row
         if len(found) >= LOOKED_AT:
             break
     return list(found.values())
 
 
-def _forget_lost(connection: Connection, now: int) -> None:
-    """Delete what is remembered of streams that are gone."""
-    there = exists().where(
-        streams.c.experiment == rule_states.c.experiment, streams.c.stream == rule_states.c.stream
+# Statements of each look, which are built once: building takes longer than running them.
+_now = bindparam("now", type_=BigInteger)
+_same_stream = (rule_states.c.experiment == streams.c.experiment) & (
+    rule_states.c.stream == streams.c.stream
+)
+_is_due = rule_states.c.due_at <= _now
+_ANYTHING = (
+    select(streams.c.stream).where(streams.c.undecided > 0).limit(1),
+    select(rule_states.c.stream).where(_is_due).limit(1),
+    select(rules.c.number).where(rules.c.flush_at <= _now).limit(1),
+)
+_FORGET_LOST = delete(rule_states).where(_is_due, ~exists().where(_same_stream))  # streams are gone
+_TO_LOOK_AT = tuple(
+    query.limit(bindparam("most")).with_for_update(of=streams, skip_locked=True)
+    for query in (
+        select(streams).where(streams.c.undecided > 0),
+        select(streams).join(rule_states, _same_stream).where(_is_due),
     )
-    connection.execute(delete(rule_states).where(rule_states.c.due_at <= now, ~there))
+)
 
 
 def _look_at(connection: Connection, found: Sequence[Row], now: int) -> None:
@@ -176,10 +186,15 @@ def _state(row: Row, stream: Row, memory: Memory, due_at: int | None) -> dict[st
 
 
 def _keep(connection: Connection, states: Sequence[dict[str, Any]]) -> None:
-    query = insert_into(connection, rule_states)
+    connection.execute(_keeping(connection.dialect.name), list(states))
+
+
+@functools.cache
+def _keeping(dialect: str) -> Any:
+    query = insert_of(dialect, rule_states)
     changed = {name: query.excluded[name] for name in ("memory", "ready", "due_at")}
     keys = [rule_states.c.rule, rule_states.c.stream]
-    connection.execute(query.on_conflict_do_update(index_elements=keys, set_=changed), list(states))
+    return query.on_conflict_do_update(index_elements=keys, set_=changed)
 
 
 def _clear(connection: Connection, found: Sequence[Row]) -> None:
@@ -231,12 +246,9 @@ def _say(connection: Connection, row: Row, now: int) -> None:
 
 
 def _ready(rule: int) -> Select[Any]:
-    same = (rule_states.c.experiment == streams.c.experiment) & (
-        rule_states.c.stream == streams.c.stream
-    )
     return (
         select(streams, rule_states.c.memory)
-        .join(rule_states, same)
+        .join(rule_states, _same_stream)
         .where(rule_states.c.rule == rule, rule_states.c.ready)
     )
 

@@ -34,7 +34,15 @@ from lenswatch.errors import ServerError
 from lenswatch.server.db.engines import MARGIN_SECONDS, SILENCE_SECONDS, make_engine
 from lenswatch.server.query.sqlite_functions import regex_function, same_json
 
-__all__ = ["Contended", "Database", "Outage", "QueryRefused", "insert_into", "one_line"]
+__all__ = [
+    "Contended",
+    "Database",
+    "Outage",
+    "QueryRefused",
+    "insert_into",
+    "insert_of",
+    "one_line",
+]
 
 # Mistakes of ours, not outages.
 _FAULTS = (DataError, IntegrityError, InterfaceError, NotSupportedError, ProgrammingError)
@@ -273,6 +281,9 @@ def one_line(error: object) -> str:
 
 def insert_into(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
     """Return an INSERT in the dialect of the database, which offers ON CONFLICT."""
-    if connection.dialect.name == "sqlite":
-        return sqlite.insert(table)
-    return postgresql.insert(table)
+    return insert_of(connection.dialect.name, table)
+
+
+def insert_of(dialect: str, table: Table) -> sqlite.Insert | postgresql.Insert:
+    """Return an INSERT in a dialect, "sqlite" or "postgresql", which offers ON CONFLICT."""
+    return sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
