@@ -104,6 +104,7 @@ def fill(url: str, large: int) -> dict[str, float]:
         with database.engine.connect().execution_options(
             isolation_level="AUTOCOMMIT"
         ) as connection:
+            connection.execute(text("SET statement_timeout = 0"))
             connection.execute(text("VACUUM ANALYZE"))
     database.close()
     return {"seconds": round(taken, 1)}
