@@ -12,14 +12,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from PIL import Image
-from torch.nn.functional import interpolate
 
 from lenswatch.detect.arrays import Pixels
 from lenswatch.errors import ImageError
 from lenswatch.reference.pictures.colour import Profile, cmyk_image
 from lenswatch.reference.pictures.depth import Depth
+from lenswatch.reference.pictures.scaling import resized
 
 __all__ = ["Raster"]
 
@@ -76,15 +75,15 @@ class Raster:
     def scaled(self, size: tuple[int, int]) -> Pixels:
         """Return the picture scaled to `size` (height, width), as (height, width, 3) uint8 in sRGB.
 
-        Scaling is bilinear with antialiasing, as in Pillow, but by torch: its code for 8 bits is several
-        times faster. It scales rows before columns, so that bands of rows may be scaled by themselves.
+        Scaling is bilinear with antialiasing. It goes along rows first, so that bands of rows may be scaled
+        by themselves.
         """
         bands = self._bands()
         pixels = next(bands)
         height = self.size[1]
         if len(pixels) < height:
             pixels = _narrowed(itertools.chain([pixels], bands), height, size[1])
-        pixels = _resized(pixels, size)
+        pixels = resized(pixels, size)
         return pixels if self.profile is None else self.profile.to_srgb(pixels)
 
     def whole(self) -> Pixels:
@@ -146,14 +145,6 @@ def _narrowed(bands: Iterable[Pixels], height: int, width: int) -> Pixels:
     for band in bands:
         if not done:
             narrow = np.empty((height, width, band.shape[2]), np.uint8)
-        narrow[done : done + len(band)] = _resized(band, (len(band), width))
+        narrow[done : done + len(band)] = resized(band, (len(band), width))
         done += len(band)
     return narrow
-
-
-def _resized(pixels: Pixels, size: tuple[int, int]) -> Pixels:
-    if pixels.shape[:2] == size:
-        return pixels
-    planes = torch.from_numpy(pixels).permute(2, 0, 1)[None]
-    scaled = interpolate(planes, size=size, mode="bilinear", antialias=True)
-    return np.ascontiguousarray(scaled[0].permute(1, 2, 0).numpy())
