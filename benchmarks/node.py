@@ -29,7 +29,8 @@ from benchmarks.timing import Comparison, Elsewhere, compare, milliseconds
 from lenswatch.config import AlarmConfig, Config, StorageConfig, TrackingConfig
 from lenswatch.demo import Footage, draw_frame
 from lenswatch.detect.chart.features import measure, measure_all, view
-from lenswatch.detect.mmd import MMDStreaming, median_distance
+from lenswatch.detect.mmd import median_distance
+from lenswatch.detect.mmd_streaming import MMDStreaming
 from lenswatch.detect.verdict import Rule
 from lenswatch.node.calibrate import calibrate_stream
 from lenswatch.node.current import Current

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from lenswatch.client.monitor import DriftMonitor as DriftMonitor
     from lenswatch.client.monitor import new_experiment as new_experiment
     from lenswatch.client.monitor import register as register
-    from lenswatch.detect.mmd import MMDStreaming as MMDStreaming
+    from lenswatch.detect.mmd_streaming import MMDStreaming as MMDStreaming
 
 __version__ = "0.1.0"  # pyproject.toml reads it from here
 
 _HOMES = {
-    "MMDStreaming": "lenswatch.detect.mmd",
+    "MMDStreaming": "lenswatch.detect.mmd_streaming",
     "DriftMonitor": "lenswatch.client.monitor",
     "new_experiment": "lenswatch.client.monitor",
     "register": "lenswatch.client.monitor",

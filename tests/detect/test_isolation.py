@@ -29,7 +29,7 @@ from lenswatch.detect.chart.causes import causes
 from lenswatch.detect.chart.chart import ChartState
 from lenswatch.detect.chart.fitting import fit_chart
 from lenswatch.detect.chart.features import measure, measure_all, view
-from lenswatch.detect.mmd import MMDStreaming
+from lenswatch.detect.mmd_streaming import MMDStreaming
 
 rng = np.random.default_rng(0)
 pictures = rng.integers(0, 255, (80, 96, 120, 3), np.uint8)

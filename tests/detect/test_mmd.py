@@ -13,9 +13,11 @@ from frouros.detectors.data_drift.exceptions import MissingFitError
 from frouros.utils.kernels import rbf_kernel
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial.distance import pdist
 
 import lenswatch
-from lenswatch.detect.mmd import FittedMMD, MMDStreaming, Window, median_distance
+from lenswatch.detect.mmd import FittedMMD, Window, gaussian_kernel, median_distance
+from lenswatch.detect.mmd_streaming import MMDStreaming
 from lenswatch.errors import BlindKernelError, EmbeddingError, StoreError
 
 
@@ -49,6 +51,21 @@ def test_distances_equal_frouros_within_1e_9(case: Any) -> None:
             assert mine is None
         else:
             assert mine.distance == pytest.approx(his.distance, abs=1e-9)
+
+
+@pytest.mark.parametrize("rows", [1, 16, 17, 300])
+def test_the_kernel_is_that_of_frouros(rows: int) -> None:
+    rng = np.random.default_rng(rows)
+    X, Y = rng.normal(50, 1, (rows, 32)), rng.normal(50.5, 1, (2500, 32))
+    sigma = median_distance(Y)
+    assert np.allclose(gaussian_kernel(X, Y, sigma), rbf_kernel(X, Y, sigma), rtol=0, atol=1e-12)
+    assert np.diag(gaussian_kernel(X, X, sigma)) == pytest.approx(1, abs=1e-12)
+
+
+@pytest.mark.parametrize("n", [2, 3, 999, 2500])
+def test_the_bandwidth_is_the_median_distance_of_at_most_1000_rows(n: int) -> None:
+    X = np.random.default_rng(n).normal(7, 2, (n, 5))
+    assert median_distance(X) == pytest.approx(np.median(pdist(X[:: -(-n // 1000)])), rel=1e-12)
 
 
 @pytest.mark.parametrize(("n", "window"), [(2, 2), (2, 5), (50, 2)])

@@ -1,7 +1,8 @@
 """Maximum Mean Discrepancy between a sliding window of embeddings and clean reference embeddings.
 
 Everything here is a pure function of two values: `FittedMMD`, which never changes, and `Window`,
-which is given and returned. `MMDStreaming`, a Frouros detector, holds both in one object.
+which is given and returned. `lenswatch.MMDStreaming`, a Frouros detector, holds both in one object; nothing
+here needs Frouros or SciPy.
 
 With K the kernel, reference x (n samples) and window y (m samples), the unbiased estimate of
 Gretton et al. (2012), "A Kernel Two-Sample Test", JMLR 13, equation 3, is::
@@ -16,23 +17,15 @@ from __future__ import annotations
 import functools
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from frouros.callbacks.streaming.base import BaseCallbackStreaming
-from frouros.detectors.data_drift.base import MultivariateData, NumericalData
-from frouros.detectors.data_drift.streaming.distance_based.base import (
-    BaseDistanceBased,
-    DistanceResult,
-)
-from frouros.utils.kernels import rbf_kernel
-from scipy.spatial.distance import pdist
 
 from lenswatch.detect.arrays import Floats
 from lenswatch.errors import BlindKernelError, EmbeddingError, StoreError
 
-__all__ = ["Entry", "FittedMMD", "MMDStreaming", "Window", "median_distance"]
+__all__ = ["Entry", "FittedMMD", "Window", "gaussian_kernel", "median_distance"]
 
 Kernel = Callable[[Floats, Floats], Floats]
 
@@ -40,7 +33,9 @@ Kernel = Callable[[Floats, Floats], Floats]
 BLIND_BELOW, BLIND_ABOVE = 1e-6, 1 - 1e-6
 MEDIAN_SAMPLES = 1000  # of the reference, evenly spaced: enough for a median
 _SHAPE = struct.Struct("<II")
-_ROWS = 1024  # of the reference's kernel matrix held in memory at a time
+_ROWS = 1024  # and columns of a kernel matrix that are held in memory at a time
+_FEW = 16  # rows whose differences from all others are cheaper than a matrix product
+_CACHED = 2048  # rows of 32 dimensions that the processor keeps at hand
 
 
 @dataclass(frozen=True)
@@ -141,7 +136,7 @@ class FittedMMD:
         """
         reference = _samples(X)
         if kernel is None:
-            kernel = functools.partial(rbf_kernel, sigma=sigma or _usable_median(reference))
+            kernel = functools.partial(gaussian_kernel, sigma=sigma or _usable_median(reference))
         mean_kernel = _mean_kernel(reference, kernel)
         if not BLIND_BELOW < mean_kernel < BLIND_ABOVE:
             raise BlindKernelError(_blind(reference, mean_kernel))
@@ -221,10 +216,40 @@ class FittedMMD:
         return np.array(found)
 
 
+def gaussian_kernel(X: Floats, Y: Floats, sigma: float) -> Floats:
+    """Return exp(-|x-y|^2 / (2 sigma^2)), (a, b), for the rows of (a, d) and (b, d) float64."""
+    squares = _squares(X, Y) if len(X) <= _FEW else _squares_by_product(X, Y)
+    squares *= -1 / (2 * sigma**2)
+    return np.exp(squares, out=squares)
+
+
 def median_distance(X: Floats) -> float:
     """Return the median Euclidean distance between rows of (n, d), of 1000 rows at most."""
-    step = -(-len(X) // MEDIAN_SAMPLES)
-    return float(np.median(pdist(X[::step])))
+    rows = X[:: -(-len(X) // MEDIAN_SAMPLES)]
+    squares = [_squares(rows[i : i + 1], rows[i + 1 :])[0] for i in range(len(rows) - 1)]
+    return float(np.median(np.sqrt(np.concatenate(squares))))
+
+
+def _squares(X: Floats, Y: Floats) -> Floats:
+    """Return the squared distances, (a, b), of few rows from others."""
+    squares = np.empty((len(X), len(Y)))
+    for top in range(0, len(Y), _CACHED):
+        part = Y[top : top + _CACHED]
+        for found, row in zip(squares[:, top : top + _CACHED], X, strict=True):
+            away = part - row
+            np.einsum("ij,ij->i", away, away, out=found)
+    return squares
+
+
+def _squares_by_product(X: Floats, Y: Floats) -> Floats:
+    """Return the same for many rows, as |x|^2 + |y|^2 - 2xy about the mean, where little cancels out."""
+    middle = Y.mean(axis=0)
+    x, y = X - middle, Y - middle
+    squares = x @ y.T
+    squares *= -2
+    squares += np.einsum("ij,ij->i", x, x)[:, None]
+    squares += np.einsum("ij,ij->i", y, y)
+    return np.maximum(squares, 0, out=squares)
 
 
 def _usable_median(reference: Floats) -> float:
@@ -239,8 +264,11 @@ def _usable_median(reference: Floats) -> float:
 
 def _mean_kernel(reference: Floats, kernel: Kernel) -> float:
     n = len(reference)
-    rows = (reference[i : i + _ROWS] for i in range(0, n, _ROWS))
-    total = sum(float(np.sum(kernel(block, reference))) for block in rows)
+    blocks = [reference[i : i + _ROWS] for i in range(0, n, _ROWS)]
+    total = 0.0
+    for i, rows in enumerate(blocks):
+        total += float(np.sum(kernel(rows, rows)))
+        total += 2 * sum(float(np.sum(kernel(rows, others))) for others in blocks[i + 1 :])
     return (total - n) / (n * (n - 1))
 
 
@@ -291,98 +319,3 @@ def _checked(embedding: Any, dimensions: int) -> Floats:
     if not np.isfinite(row).all():
         raise EmbeddingError("the embedding holds NaN or infinite values; the window is unchanged")
     return row.reshape(dimensions)
-
-
-class MMDStreaming(BaseDistanceBased):  # type: ignore[misc]  # Frouros has no type hints to check
-    """Frouros' `MMDStreaming`, computed incrementally in float64.
-
-    Distances equal those of Frouros within 1e-9, and are None until the window is full. The differences:
-
-    - Each embedding's mean kernel to the reference is computed once, not at every update.
-    - `reset` clears the window and keeps the reference.
-    - NaN, infinite and misshaped values raise an error and leave the window unchanged.
-    - The bandwidth is fitted to the reference unless it is given.
-    - A reference on which the kernel is nearly constant raises an error.
-
-    >>> import numpy as np
-    >>> rng = np.random.default_rng(31)
-    >>> detector = MMDStreaming(window_size=10)
-    >>> _ = detector.fit(X=rng.normal(size=(100, 2)))
-    >>> results = [detector.update(value)[0] for value in rng.normal(3, 1, size=(12, 2))]
-    >>> [result is None for result in results].count(True)
-    9
-    >>> round(float(results[-1].distance), 2) > 0.5
-    True
-    """
-
-    def __init__(
-        self,
-        window_size: int = 12,
-        sigma: float | None = None,
-        *,
-        kernel: Kernel | None = None,
-        callbacks: BaseCallbackStreaming | list[BaseCallbackStreaming] | None = None,
-    ) -> None:
-        if window_size < 2:
-            raise ValueError(f"window_size = {window_size}: the unbiased distance needs 2 or more")
-        if sigma is not None and kernel is not None:
-            raise ValueError("give sigma or kernel, not both")
-        if sigma is not None and not 0 < sigma < np.inf:
-            raise ValueError(f"sigma = {sigma}: must be a number greater than 0")
-        super().__init__(
-            data_type=NumericalData(), statistical_type=MultivariateData(), callbacks=callbacks
-        )
-        self.window_size = window_size
-        self.sigma = sigma
-        self.kernel = kernel
-        self._window: Window | None = None
-        self._within: Floats | None = (
-            None  # kernels in the window, kept so that only one row is new
-        )
-        self._entry: Entry | None = None
-
-    @property
-    def fitted(self) -> FittedMMD:
-        """Fitted reference and kernel, which never change.
-
-        Raises:
-            MissingFitError: from Frouros, when `fit` was not called.
-        """
-        self._check_is_fitted()
-        return self._fitted
-
-    @property
-    def window(self) -> Window:
-        """Window as it is now: a value that later updates do not change."""
-        return Window.empty(self.fitted.dimensions) if self._window is None else self._window
-
-    def reset(self) -> None:
-        """Clear the window and keep the reference."""
-        self._reset()
-
-    def _fit(self, X: Floats) -> None:
-        self._fitted = FittedMMD.fit(X, self.window_size, self.sigma, self.kernel)
-        self.X_ref = self._fitted.reference
-        self._reset()
-
-    def _reset(self) -> None:
-        self.num_instances = 0
-        self._window = None
-        self._within = None
-
-    def _specific_checks(self, X: Any) -> None:
-        self._entry = self.fitted.entry(X)
-
-    def _update(self, value: Any) -> DistanceResult | None:  # noqa: ARG002 - checked above, once
-        assert self._entry is not None
-        self._window = self.window.push(self._entry, self.window_size)
-        self._within = self.fitted.within(self._window, self._within)
-        distance = self.fitted.distance(self._window, self._within)
-        return None if distance is None else DistanceResult(distance=distance)
-
-    def _compare(self, X: Any) -> tuple[DistanceResult, dict[str, Any]]:
-        """Return the distance of any number of samples (k, d), k >= 2; the window stays as it is."""
-        fitted = replace(self.fitted, window_size=len(X))
-        distance = fitted.distance(fitted.warm(np.asarray(X, np.float64)))
-        assert distance is not None
-        return DistanceResult(distance=distance), {}
