@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import special
 
 from lenswatch.detect.thresholds import (
     USUAL_RUN_TIME,
@@ -196,6 +197,13 @@ def test_the_interval_is_the_exact_poisson_one(events: int, low: float, high: fl
     rate, lower, upper = false_alarm_rate_interval(events, 1000)
     assert rate == events / 1000
     assert (lower * 1000, upper * 1000) == pytest.approx((low, high), abs=1e-3)
+
+
+@pytest.mark.parametrize("events", [1, 2, 17, 400, 20_000])
+def test_the_interval_is_that_of_the_gamma_distribution(events: int) -> None:
+    _, lower, upper = false_alarm_rate_interval(events, 1)
+    expected = special.gammaincinv([events, events + 1], [0.025, 0.975])
+    assert (lower, upper) == pytest.approx(tuple(expected), rel=1e-9)
 
 
 def test_a_threshold_survives_json() -> None:

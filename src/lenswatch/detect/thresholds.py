@@ -16,8 +16,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
-from scipy.special import gammaincinv
+from numpy.typing import ArrayLike, NDArray
 
 from lenswatch.detect.arrays import Floats
 from lenswatch.detect.notes import capped, out_of_reach, provisional, too_short
@@ -155,9 +154,28 @@ def false_alarm_rate_interval(
     if frames <= 0:
         return 0.0, 0.0, math.inf
     tail = (1 - confidence) / 2
-    low = gammaincinv(events, tail) if events else 0.0
-    high = gammaincinv(events + 1, 1 - tail)
-    return events / frames, float(low) / frames, float(high) / frames
+    low = _poisson_mean(events - 1, 1 - tail) if events else 0.0
+    return events / frames, low / frames, _poisson_mean(events, tail) / frames
+
+
+def _poisson_mean(most: int, probability: float) -> float:
+    """Return the mean with which a Poisson variable is at most `most` with this probability, by bisection."""
+    counts = np.arange(most + 1)
+    logs = np.concatenate(([0.0], np.cumsum(np.log(counts[1:]))))  # of the factorials
+    low, high = 0.0, most + 1.0
+    while _at_most(counts, logs, high) > probability:
+        low, high = high, 2 * high
+    while low < (middle := (low + high) / 2) < high:
+        if _at_most(counts, logs, middle) > probability:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _at_most(counts: NDArray[np.int_], logs: Floats, mean: float) -> float:
+    """Return the probability of all these counts of a Poisson variable."""
+    return float(np.exp(counts * math.log(mean) - mean - logs).sum())
 
 
 def calibrate_scores(

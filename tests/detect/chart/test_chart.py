@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
+from scipy import linalg
 
 from lenswatch.detect.chart.causes import causes, deviation_map
 from lenswatch.detect.chart.chart import ChartState, LensChart
@@ -252,6 +253,19 @@ def test_a_quiet_scene_is_frozen_only_when_its_pictures_are_exactly_the_same() -
         still, state = watch.update(still, nearly), watch.update(state, thumbs[0])
     assert not watch.frozen(still)
     assert watch.frozen(state)
+
+
+@pytest.mark.parametrize("n", [60, 700])  # fewer and more than there are cells and channels
+def test_the_modes_are_the_principal_components(n: int) -> None:
+    rng = np.random.default_rng(n)
+    cells = rng.normal(0, 3, (n, 7, 8, 10)).astype(np.float32)
+    common = rng.normal(0, 30, (n, 3)) @ rng.normal(0, 1, (3, 560))
+    cells += common.reshape(cells.shape)
+    scales = Scales.fit(cells, folds_of(n))
+    flat = scales.deviations(cells).reshape(n, -1)
+    _, expected = linalg.eigh(flat.T @ flat, subset_by_index=(554, 559))
+    assert scales.modes.shape == (6, 560)
+    assert np.allclose(scales.modes.T @ scales.modes, expected @ expected.T, rtol=0, atol=1e-9)
 
 
 def test_a_scene_that_never_changes_has_no_modes() -> None:

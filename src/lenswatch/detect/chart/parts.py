@@ -28,7 +28,6 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from scipy import linalg
 
 from lenswatch.detect.arrays import Floats, Floats32
 from lenswatch.detect.chart.features import AGREEMENT, CHANNELS, GRID
@@ -195,11 +194,16 @@ class Scales:
 def _modes(deviations: Floats) -> Floats:
     """Return the first principal components of (n, 7, 8, 10) about 0 that have variance: (k, 560)."""
     flat = deviations.reshape(len(deviations), -1)
-    size, most = flat.shape[1], min(_MODES, len(flat) // _IMAGES_A_MODE)
+    most = min(_MODES, len(flat) // _IMAGES_A_MODE)
     if most == 0:
         return _NO_MODES
-    values, vectors = linalg.eigh(flat.T @ flat, subset_by_index=(size - most, size - 1))
-    return np.ascontiguousarray(vectors.T[values > _NOTHING * len(flat)])
+    few = len(flat) < flat.shape[1]  # the products of images have the same values then, and are fewer
+    values, vectors = np.linalg.eigh(flat @ flat.T if few else flat.T @ flat)
+    varies = values[-most:] > _NOTHING * len(flat)
+    values, modes = values[-most:][varies], vectors.T[-most:][varies]
+    if few:
+        modes = modes @ flat / np.sqrt(values)[:, None]
+    return np.ascontiguousarray(modes)
 
 
 def compressed(values: Floats) -> Floats:

@@ -16,9 +16,8 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft, ndimage
 
-from lenswatch.detect.arrays import Floats32, Pixels
+from lenswatch.detect.arrays import Floats, Floats32, Pixels
 from lenswatch.detect.chart.features import THUMB
 
 __all__ = ["Placing"]
@@ -124,7 +123,7 @@ class Placing:
         now = _edges(_halved(thumb))
         cross = _spectrum(now) * self.spectra
         cross /= np.sqrt(np.maximum(np.abs(cross), 1e-6))
-        surface = fft.irfft2(cross, s=_HALF).reshape(len(self.edges), -1)
+        surface = np.fft.irfft2(cross, s=_HALF).reshape(len(self.edges), -1)
         peaks = surface.argmax(axis=1)
         heights = surface[np.arange(len(peaks)), peaks] / surface.std(axis=1)
         in_place = _likeness(now, self.edges[0], 0, 0)
@@ -165,16 +164,41 @@ def _copy(scene: Pixels, matrix: Matrix) -> Floats32:
     """Return the edges, (32, 40), of the scene seen through a map; 0 where the scene is not known."""
     places = np.indices(THUMB, np.float64) - np.reshape(_MIDDLE, (2, 1, 1))
     rows, columns = np.tensordot(np.array(matrix), places, axes=1) + np.reshape(_MIDDLE, (2, 1, 1))
-    seen = ndimage.map_coordinates(
-        scene.astype(np.float32), [rows, columns], order=1, mode="nearest"
-    )
+    seen = _sampled(scene, rows, columns)
     inside = (np.abs(rows - _MIDDLE[0]) <= _MIDDLE[0]) & (
         np.abs(columns - _MIDDLE[1]) <= _MIDDLE[1]
     )
     known = _halved(inside) == 1
     if not known.all():
-        known = ndimage.binary_erosion(known)
+        known = _eroded(known)
     return np.asarray(_edges(_halved(seen)) * known, np.float32)
+
+
+def _sampled(scene: Pixels, rows: Floats, columns: Floats) -> Floats:
+    """Return the scene between its pixels, linearly; beyond its edge, that of the edge."""
+    (top, down), (left, right) = (
+        np.divmod(np.clip(places, 0, n - 1), 1)
+        for places, n in zip((rows, columns), scene.shape, strict=True)
+    )
+    y, x = top.astype(int), left.astype(int)
+    below, beside = (
+        np.minimum(places + 1, n - 1) for places, n in zip((y, x), scene.shape, strict=True)
+    )
+    upper = scene[y, x] * (1 - right) + scene[y, beside] * right
+    lower = scene[below, x] * (1 - right) + scene[below, beside] * right
+    return np.asarray(upper * (1 - down) + lower * down, np.float64)
+
+
+def _eroded(known: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the places that are known with the four beside them."""
+    p = np.pad(known, 1)
+    return known & p[:-2, 1:-1] & p[2:, 1:-1] & p[1:-1, :-2] & p[1:-1, 2:]
+
+
+def _laplacian(values: Floats32) -> Floats32:
+    p = np.pad(values, 1, mode="edge")
+    around = p[:-2, 1:-1] + p[2:, 1:-1] + p[1:-1, :-2] + p[1:-1, 2:]
+    return np.asarray(around - 4 * values, np.float32)
 
 
 def _terms(scene: Pixels) -> Floats32:
@@ -182,7 +206,7 @@ def _terms(scene: Pixels) -> Floats32:
     down, right = np.gradient(smooth)
     y, x = (np.indices(THUMB, np.float32) - np.reshape(_MIDDLE, (2, 1, 1))) / _RADIUS
     turn, zoom = x * down - y * right, y * down + x * right
-    flat = [np.ones(THUMB), smooth, ndimage.laplace(smooth), down, right, turn, zoom]
+    flat = [np.ones(THUMB), smooth, _laplacian(smooth), down, right, turn, zoom]
     return np.asarray(np.stack(flat).reshape(len(flat), -1), np.float32)
 
 
@@ -208,7 +232,7 @@ def _edges(values: Floats32) -> Floats32:
 
 def _spectrum(edges: Floats32) -> NDArray[np.complex64]:
     rows, columns = (np.sqrt(np.hanning(n + 2)[1:-1]).astype(np.float32) for n in _HALF)
-    spectrum: NDArray[np.complex64] = fft.rfft2(edges * rows[:, None] * columns)
+    spectrum: NDArray[np.complex64] = np.fft.rfft2(edges * rows[:, None] * columns)
     return spectrum
 
 

@@ -12,7 +12,6 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft
 
 from lenswatch.detect.arrays import Floats, Floats32, Pixels
 from lenswatch.detect.chart.features import padded
@@ -187,7 +186,7 @@ def displacement(thumb: Pixels, scene: Pixels, margin: float) -> tuple[int, int]
     """
     now, then = _details(thumb), _details(scene)
     cross = _spectrum(now) * np.conj(_spectrum(then))
-    surface = fft.irfft2(cross / np.sqrt(np.maximum(np.abs(cross), 1e-6)), s=thumb.shape)
+    surface = np.fft.irfft2(cross / np.sqrt(np.maximum(np.abs(cross), 1e-6)), s=thumb.shape)
     peak = (int(i) for i in np.unravel_index(int(surface.argmax()), surface.shape))
     down, right = ((i + n // 2) % n - n // 2 for i, n in zip(peak, thumb.shape, strict=True))
     if max(abs(down), abs(right)) > thumb.shape[0] // 3:
@@ -215,7 +214,7 @@ def _likeness(now: Floats32, then: Floats32, down: int, right: int) -> float:
 
 def _spectrum(details: Floats32) -> NDArray[np.complex64]:
     rows, columns = (np.hanning(n).astype(np.float32) for n in details.shape)
-    spectrum: NDArray[np.complex64] = fft.rfft2(details * rows[:, None] * columns)
+    spectrum: NDArray[np.complex64] = np.fft.rfft2(details * rows[:, None] * columns)
     return spectrum
 
 
