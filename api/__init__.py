@@ -1,7 +1,8 @@
 """The DEEPaaS module, which `deepaas-run` finds through the entry point `deepaas.v2.model`.
 
 DEEPaaS imports this module in its parent process, which must stay small, and calls `warm`, `predict`
-and `train` in spawned worker processes; torch is imported there and nowhere else.
+and `train` in spawned worker processes. torch is imported there and nowhere else, to train, or to serve a
+reference without a light form.
 """
 
 from __future__ import annotations

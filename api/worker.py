@@ -1,4 +1,4 @@
-"""The hooks as they run in DEEPaaS' worker processes, the only ones that load torch."""
+"""The hooks as they run in DEEPaaS' worker processes. Only `train` needs torch, and loads it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import torch
 from lenswatch.api.schemas import checked, predict_fields
 from lenswatch.api.temporary import PREFIX
 
@@ -26,8 +25,6 @@ from lenswatch.node.recalibrate import alarm_lines, take_up
 from lenswatch.node.request import Request, record_refusal
 from lenswatch.outbox.before_end import deliver_before_end
 from lenswatch.progress import Step
-from lenswatch.reference.clean import find_clean
-from lenswatch.reference.training import build_reference
 
 __all__ = ["predict", "train", "warm"]
 
@@ -39,9 +36,8 @@ _UPLOAD = re.compile(r"tmp[a-z0-9_]{8}\Z")  # DEEPaaS' names for its copies
 @functools.cache
 def _node() -> Node:
     """Return this process's node. DEEPaaS uses a worker for one call at a time."""
-    torch.set_num_threads(1)
     node = Node(load_config())
-    gc.freeze()  # torch's many objects live as long as the worker: the collector can skip them
+    gc.freeze()  # what the libraries made lives as long as the worker: the collector can skip it
     return node
 
 
@@ -110,6 +106,9 @@ def _observe(node: Node, path: Path, given: dict[str, Any], name: str) -> dict[s
 
 def train(epochs: int, learning_rate: float, seed: int) -> dict[str, Any]:
     """Train on the clean pictures, make the new reference current, and return a summary."""
+    from lenswatch.reference.clean import find_clean
+    from lenswatch.reference.training import build_reference
+
     config = load_config()
     encoder = dataclasses.replace(
         config.encoder, epochs=epochs, learning_rate=learning_rate, seed=seed

@@ -22,7 +22,8 @@ from lenswatch.detect.chart.causes import Cause, causes
 from lenswatch.detect.chart.features import Measured, measure_all
 from lenswatch.detect.chart.fitting import ChartFit, fit_chart
 from lenswatch.evaluate.faults import FAULTS, fault
-from lenswatch.reference.training import find_pictures, read_pictures
+from lenswatch.reference.footage import read_pictures
+from lenswatch.reference.training import find_pictures
 
 SIZE = (240, 320)
 SEVERITIES, PLACES = (1.0, 3.0, 5.0), 3

@@ -21,7 +21,8 @@ from lenswatch.detect.chart.features import VIEW, Measured, measure_all
 from lenswatch.detect.chart.fitting import fit_chart
 from lenswatch.detect.chart.parts import AREA, LEVEL, PARTS, VEILED, WINDOW, parts
 from lenswatch.detect.chart.prior import units
-from lenswatch.reference.training import find_pictures, read_pictures
+from lenswatch.reference.footage import read_pictures
+from lenswatch.reference.training import find_pictures
 
 GAP = 12  # pictures between the halves
 WINDOWS = (1, 2, 3, 6, 12)

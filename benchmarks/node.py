@@ -38,7 +38,8 @@ from lenswatch.node.observe import Node
 from lenswatch.node.request import Request
 from lenswatch.node.stream import StreamState
 from lenswatch.reference.artefact import Reference, load_reference, save_reference
-from lenswatch.reference.autoencoder import Autoencoder, encode
+from lenswatch.reference.autoencoder import Autoencoder, TorchEncoder, encode
+from lenswatch.reference.keep_light import keep_light
 from lenswatch.reference.pictures import encoder_input, read_picture
 
 __all__ = ["detector_update", "parent_memory", "predict_path", "recording"]
@@ -77,8 +78,14 @@ def make_node(root: Path, pictures: list[bytes], *, tracking: bool = True) -> No
     spread = rng.normal(0, centres.std() + 0.1, (EMBEDDINGS, centres.shape[1]))
     embeddings = (centres[rng.integers(0, len(centres), EMBEDDINGS)] + spread).astype(np.float32)
     sigma = median_distance(embeddings.astype(np.float64))
-    made = Reference(encoder, embeddings, config.transform, sigma, lens=measure_all(noisy))
-    reference = save_reference(root, made, {})
+    made = Reference(
+        TorchEncoder(encoder, config.transform),
+        embeddings,
+        config.transform,
+        sigma,
+        lens=measure_all(noisy),
+    )
+    reference = keep_light(root, save_reference(root, made, {}), views)
     calibrate_stream(config, reference)
     return Node(config)
 
@@ -127,7 +134,9 @@ def _our_path(root: Path, pictures: list[bytes]) -> Callable[[], object]:
 
 def _tutorial_path(root: Path, pictures: list[bytes]) -> Callable[[], object]:
     """The tutorial's path on the same encoder, reference and bandwidth."""
-    reference = load_reference(root)
+    reference = load_reference(root, light=False)
+    assert isinstance(reference.encoder, TorchEncoder)
+    encoder = reference.encoder.autoencoder.encoder
     size, transform = reference.transform.resize, reference.transform
     prepare = transforms.Compose(
         [
@@ -146,7 +155,7 @@ def _tutorial_path(root: Path, pictures: list[bytes]) -> Callable[[], object]:
     def predict(data: bytes) -> object:
         tensor = prepare(Image.open(io.BytesIO(data)).convert("RGB"))
         with torch.no_grad():
-            embedding = reference.autoencoder.encoder(tensor.unsqueeze(0))[0]
+            embedding = encoder(tensor.unsqueeze(0))[0]
         return detector.update(value=embedding.numpy())
 
     return in_turn(predict, pictures)
@@ -179,7 +188,6 @@ def lens_chart(root: Path, runs: int = 200) -> Comparison:
     calibrate_stream(config, node.reference)
     judge = Current(config).judge_of(node.reference, "default")
     pixels = read_picture(pictures[0], size, config.upload).pixels(size)
-    planes = encoder_input(pixels, config.transform)[None]
     state = StreamState(node.reference.detector(12).warm())
     for _ in range(12):
         state = judge.update_chart(state, measure(view(pixels)))
@@ -189,10 +197,8 @@ def lens_chart(root: Path, runs: int = 200) -> Comparison:
         seen = judge.update_chart(state, measure(view(pixels)))
         return judge.judge(fitted, seen, Request())[0].to_bytes()
 
-    encoder = node.reference.autoencoder.encoder
-    return compare(
-        "the lens chart, against the encoder", chart, lambda: encode(encoder, planes), 0, runs
-    )
+    encoder = node.reference.encoder
+    return compare("the lens chart, against the encoder", chart, lambda: encoder(pixels), 0, runs)
 
 
 def calibration(root: Path) -> Comparison:
@@ -201,15 +207,14 @@ def calibration(root: Path) -> Comparison:
     node = make_node(root, pictures)
     config, size = _config(root, verdict="either"), node.config.transform.resize
     pixels = read_picture(pictures[0], size, config.upload).pixels(size)
-    planes = encoder_input(pixels, config.transform)[None]
-    encoder = node.reference.autoencoder.encoder
+    encoder = node.reference.encoder
 
     def measured() -> object:
         measure_all(pixels for _ in range(EMBEDDINGS))
         return calibrate_stream(config, node.reference)
 
     def encoded() -> object:
-        return [encode(encoder, planes) for _ in range(EMBEDDINGS)]
+        return [encoder(pixels) for _ in range(EMBEDDINGS)]
 
     return compare("calibrating 400 pictures, against encoding them", measured, encoded, 0, 5)
 

@@ -22,7 +22,7 @@ SETTINGS: dict[str, Any] = tomli.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = SETTINGS["project"]
 SETUPTOOLS = SETTINGS["tool"]["setuptools"]
 # What the node does not import itself: webargs 5 imports distutils, of setuptools.
-NOT_IMPORTED = {"setuptools", "torchvision"}
+NOT_IMPORTED = {"setuptools"}
 HALVES = {"node", "server"}
 # Small extras, whose packages are imported only where somebody asks for what they do.
 SMALL = {"lenswatch.server.jobs": {"parquet"}, "lenswatch.server.alerts.channels": {"alerts"}}
@@ -65,8 +65,11 @@ def declared(extra: str = "") -> set[str]:
     """Return the packages that are needed without an extra, or those that an extra adds."""
     lines = PROJECT["optional-dependencies"][extra] if extra else PROJECT["dependencies"]
     modules = {"google-re2": "re2", "pillow": "PIL"}  # where the names differ
-    names = [Requirement(line).name for line in lines]
-    return {modules.get(name, name.replace("-", "_")) for name in names}
+    needed = [Requirement(line) for line in lines]
+    inner = {name for each in needed if each.name == PROJECT["name"] for name in each.extras}
+    names = [each.name for each in needed if each.name != PROJECT["name"]]
+    own = {modules.get(name, name.replace("-", "_")) for name in names}
+    return own.union(*map(declared, inner))
 
 
 def test_every_package_is_installed() -> None:

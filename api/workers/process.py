@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import multiprocessing
+import os
 import pickle
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from lenswatch.api.workers.serving import Message, serve
@@ -15,6 +17,7 @@ from lenswatch.errors import WorkerError
 
 __all__ = ["Worker"]
 
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")  # of torch, and of NumPy
 END_SECONDS = 2.0  # after which a killed process is given up, as one that waits for a dead disk
 JOIN_SECONDS = 0.5  # for a process that has closed its files
 
@@ -59,7 +62,8 @@ class Worker:
         self._pipe, theirs = context.Pipe()
         try:
             self._process = context.Process(target=serve, args=(theirs, warm), name="lenswatch")
-            self._process.start()
+            with _one_thread():
+                self._process.start()
         except OSError:
             self._pipe.close()
             raise
@@ -193,6 +197,21 @@ class Worker:
             error.died = not self.wanted
             answer.set_exception(error)
         self._on_end(self)
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let libraries use one thread in processes that are started here: more workers use more cores.
+
+    They read these variables when they are loaded. What the user has set stays.
+    """
+    missing = [name for name in _THREADS if name not in os.environ]
+    os.environ.update(dict.fromkeys(missing, "1"))
+    try:
+        yield
+    finally:
+        for name in missing:
+            os.environ.pop(name, None)
 
 
 def _look_at(answer: asyncio.Future[Any]) -> None:

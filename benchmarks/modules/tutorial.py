@@ -17,6 +17,7 @@ from torchvision import transforms
 
 from benchmarks.modules.noop import get_predict_args
 from lenswatch.reference.artefact import load_reference
+from lenswatch.reference.autoencoder import TorchEncoder
 
 __all__ = ["get_predict_args", "predict", "warm"]
 
@@ -26,7 +27,8 @@ loaded: dict[str, Any] = {}
 
 def warm() -> None:
     """Load the encoder, and fit the detector to the clean embeddings."""
-    reference = load_reference(Path("storage"))
+    reference = load_reference(Path("storage"), light=False)
+    assert isinstance(reference.encoder, TorchEncoder)
     detector = MMDStreaming(window_size=WINDOW, kernel=partial(rbf_kernel, sigma=reference.sigma))
     detector.fit(X=reference.embeddings)
     for row in reference.embeddings[:WINDOW]:
@@ -34,7 +36,7 @@ def warm() -> None:
     size, transform = reference.transform.resize, reference.transform
     steps = [transforms.Resize(size), transforms.ToTensor()]
     prepare = transforms.Compose([*steps, transforms.Normalize(transform.mean, transform.std)])
-    loaded.update(encoder=reference.autoencoder.encoder, prepare=prepare, detector=detector)
+    loaded.update(encoder=reference.encoder.autoencoder.encoder, prepare=prepare, detector=detector)
 
 
 def predict(input_file: Any) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from lenswatch.errors import InputError
 from lenswatch.node.calibrate import calibrate_stream
 from lenswatch.node.clean_footage import CleanFootage, clean_footage, distance_runs, embed_pictures
 from lenswatch.reference.artefact import Reference, load_reference
-from lenswatch.reference.autoencoder import Autoencoder
+from lenswatch.reference.autoencoder import Autoencoder, TorchEncoder
 from support.second_camera import list_names_only, second_camera, write_frames
 
 WINDOW = 4
@@ -30,7 +30,9 @@ def network() -> Autoencoder:
 
 
 def reference_of(network: Autoencoder, embeddings: Any) -> Reference:
-    return Reference(network, embeddings.astype(np.float32), TransformConfig(resize=SIZE), 1.0)
+    transform = TransformConfig(resize=SIZE)
+    encoder = TorchEncoder(network, transform)
+    return Reference(encoder, embeddings.astype(np.float32), transform, 1.0)
 
 
 @given(data=st.data(), n=st.integers(12, 40), others=st.integers(0, 12))

@@ -124,8 +124,8 @@ def _weeks(
     from lenswatch.evaluate.weeks_plan import assess_weeks
     from lenswatch.evaluate.weeks_report import weeks_page, weeks_tables
     from lenswatch.node.clean_seeds import days_of
+    from lenswatch.reference.footage import read_pictures
     from lenswatch.reference.order import times_of
-    from lenswatch.reference.training import read_pictures
 
     found = {}
     for camera, folder in _cameras(folders).items():

@@ -62,9 +62,9 @@ def _take_up(config: Config, reference: Reference) -> Calibration:
 
 def _check_on_dirty(config: Config, reference: Reference, calibration: Calibration) -> None:
     """Print how many windows of dirty pictures are above the threshold, if there are such pictures."""
+    from lenswatch.reference.footage import read_pictures
     from lenswatch.reference.order import find_in_order
     from lenswatch.reference.paths import kept_folder
-    from lenswatch.reference.training import embed, read_pictures
 
     try:
         dirty = config.camera_state.dirty
@@ -80,7 +80,7 @@ def _check_on_dirty(config: Config, reference: Reference, calibration: Calibrati
     threshold = calibration.thresholds.get("mmd")
     if threshold is None:
         return
-    embeddings = embed(reference.autoencoder, footage.pixels, reference.transform)
+    embeddings = [reference.encoder(pixels) for pixels in footage.pixels]
     distances = reference.detector(config.detector.window_size).distances(embeddings)
     drifted = int((distances > threshold.drift).sum())
     full = max(0, len(footage.files) - config.detector.window_size + 1)
@@ -144,12 +144,15 @@ def adopt(config: Config, folder: Path) -> None:
 
     FOLDER holds autoencoder.pth and clean_embeddings.pth.
     """
-    from lenswatch.reference.artefact import load_pair, save_reference
+    from lenswatch.reference.artefact import save_reference
+    from lenswatch.reference.keep_light import keep_light, noise
     from lenswatch.reference.manifest import EMBEDDINGS, WEIGHTS
+    from lenswatch.reference.pair import load_pair
 
     sigma = None if config.detector.sigma == "median" else float(config.detector.sigma)
     pair = load_pair(folder / WEIGHTS, folder / EMBEDDINGS, config.transform, sigma)
     manifest = {"source": str(folder)}
     reference = save_reference(config.storage_path, pair, manifest, make_current=False)
+    reference = keep_light(config.storage_path, reference, noise(reference.transform.resize))
     say(f"reference {reference.digest} from {len(reference.embeddings)} clean embeddings")
     _take_up(config, reference)

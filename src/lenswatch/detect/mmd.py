@@ -220,7 +220,7 @@ def gaussian_kernel(X: Floats, Y: Floats, sigma: float) -> Floats:
     """Return exp(-|x-y|^2 / (2 sigma^2)), (a, b), for the rows of (a, d) and (b, d) float64."""
     squares = _squares(X, Y) if len(X) <= _FEW else _squares_by_product(X, Y)
     squares *= -1 / (2 * sigma**2)
-    return np.exp(squares, out=squares)
+    return np.asarray(np.exp(squares, out=squares))
 
 
 def median_distance(X: Floats) -> float:
@@ -245,11 +245,12 @@ def _squares_by_product(X: Floats, Y: Floats) -> Floats:
     """Return the same for many rows, as |x|^2 + |y|^2 - 2xy about the mean, where little cancels out."""
     middle = Y.mean(axis=0)
     x, y = X - middle, Y - middle
-    squares = x @ y.T
+    squares: Floats = x @ y.T
     squares *= -2
     squares += np.einsum("ij,ij->i", x, x)[:, None]
     squares += np.einsum("ij,ij->i", y, y)
-    return np.maximum(squares, 0, out=squares)
+    np.maximum(squares, 0, out=squares)
+    return squares
 
 
 def _usable_median(reference: Floats) -> float:

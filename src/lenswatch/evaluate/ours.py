@@ -26,6 +26,7 @@ from lenswatch.node.observe import Node
 from lenswatch.node.request import Request
 from lenswatch.node.store.store import NodeStore
 from lenswatch.reference.artefact import Reference, save_reference
+from lenswatch.reference.autoencoder import TorchEncoder
 from lenswatch.reference.paths import node_database
 from lenswatch.reference.pictures import Picture
 
@@ -112,7 +113,7 @@ def _discard(node: Node, folder: Path) -> None:
 def _reference(clean: Sequence[Pixels], encoder: Encoder) -> Reference:
     """Return the reference that training on these images would leave."""
     return Reference(
-        autoencoder=encoder.autoencoder,
+        encoder=TorchEncoder(encoder.autoencoder, encoder.transform),
         embeddings=encoder.embeddings,
         transform=encoder.transform,
         sigma=median_distance(encoder.embeddings.astype(np.float64)),

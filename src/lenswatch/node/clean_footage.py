@@ -19,10 +19,8 @@ from lenswatch.errors import InputError
 from lenswatch.node.remembered import Remembered
 from lenswatch.progress import Progress, no_progress
 from lenswatch.reference.artefact import Reference, load_lens
-from lenswatch.reference.autoencoder import encode
+from lenswatch.reference.footage import read_pictures
 from lenswatch.reference.order import times_of
-from lenswatch.reference.pictures import encoder_input
-from lenswatch.reference.training import read_pictures
 from lenswatch.stages import stage
 
 __all__ = ["CleanFootage", "clean_footage", "distance_runs", "embed_picture", "embed_pictures"]
@@ -134,9 +132,7 @@ def embed_pictures(config: Config, reference: Reference, pictures: Sequence[Path
 @stage("encode")
 def embed_picture(reference: Reference, pixels: Pixels) -> npt.NDArray[np.float32]:
     """Return the embedding (d,) of one picture that has the size of the reference's transform."""
-    planes = encoder_input(pixels, reference.transform)
-    row: npt.NDArray[np.float32] = encode(reference.autoencoder.encoder, planes[None])[0]
-    return row
+    return reference.encoder(pixels)
 
 
 def distance_runs(

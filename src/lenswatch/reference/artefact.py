@@ -2,7 +2,8 @@
 
 A folder holds `autoencoder.pth` (a state dict), `clean_embeddings.pth` ((n, d) float32),
 `transform.json`, `bandwidth.json`, `clean_lens.npz` (measurements that the lens chart is fitted to) and
-`manifest.json`. The digest covers the first four. The manifest lists the digest of each file, the
+`manifest.json`. The digest covers the first four. `light.zip` beside them holds what serving needs without
+torch (`lenswatch.reference.light`). The manifest lists the digest of each file, the
 training pictures, and the settings and versions that the reference was made with.
 `storage/reference/current` names the reference in use.
 """
@@ -14,7 +15,7 @@ import functools
 import hashlib
 import io
 import json
-import pickle
+import logging
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -24,15 +25,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from lenswatch.config import TransformConfig
 from lenswatch.detect.chart.features import Measured
-from lenswatch.detect.mmd import FittedMMD, median_distance
+from lenswatch.detect.mmd import FittedMMD
 from lenswatch.errors import ArtefactError
 from lenswatch.files import write_atomically
-from lenswatch.reference.autoencoder import Autoencoder
+from lenswatch.reference.encoder import Encoder
 from lenswatch.reference.identity import PictureFile
+from lenswatch.reference.light import Light, can_run, have_light, read_light
 from lenswatch.reference.manifest import (
     BANDWIDTH,
     EMBEDDINGS,
@@ -50,11 +51,12 @@ __all__ = [
     "Reference",
     "list_digest",
     "load_lens",
-    "load_pair",
     "load_reference",
     "save_reference",
     "use_reference",
 ]
+
+log = logging.getLogger(__name__)
 
 LENS = "clean_lens.npz"
 # Two embeddings of one picture differ by rounding only: this share of the embeddings' extent.
@@ -66,7 +68,7 @@ class Reference:
     """Everything that judging a picture needs, apart from thresholds.
 
     Attributes:
-        autoencoder: The trained network, in evaluation mode.
+        encoder: The trained encoder, run by onnxruntime if possible, otherwise by torch.
         embeddings: (n, d) float32, of the clean pictures, in time order.
         transform: Conversion of a picture to the encoder's input.
         sigma: Bandwidth of the Gaussian kernel.
@@ -78,7 +80,7 @@ class Reference:
         manifest: Contents of `manifest.json`.
     """
 
-    autoencoder: Autoencoder
+    encoder: Encoder
     embeddings: npt.NDArray[np.float32]
     transform: TransformConfig
     sigma: float
@@ -184,8 +186,16 @@ def use_reference(storage: Path, digest: str) -> None:
     write_atomically(reference_folder(storage) / "current", digest.encode())
 
 
-def load_reference(storage: Path, digest: str | None = None) -> Reference:
+def load_reference(storage: Path, digest: str | None = None, *, light: bool = True) -> Reference:
     """Load and verify a reference: the current one, unless `digest` names another.
+
+    Its encoder is the ONNX model of its light form if it has one and onnxruntime is installed. Then torch is
+    not imported.
+
+    Args:
+        storage: The storage folder.
+        digest: The reference.
+        light: False takes the encoder of torch in any case.
 
     Raises:
         ArtefactError: There is none, or a file is missing, cut off or not the one that was saved.
@@ -198,9 +208,9 @@ def load_reference(storage: Path, digest: str | None = None) -> Reference:
     folder = reference_folder(storage) / digest
     manifest = verified_manifest(folder, digest)
     transform = _transform(folder / TRANSFORM)
-    embeddings = _load_embeddings(folder / EMBEDDINGS)
+    encoder, embeddings = (light and _light(storage, digest)) or _by_torch(folder, transform)
     return Reference(
-        autoencoder=_load_autoencoder(folder / WEIGHTS, transform.resize),
+        encoder=encoder,
         embeddings=embeddings,
         transform=transform,
         sigma=float(read_json(folder / BANDWIDTH)["sigma"]),
@@ -219,46 +229,52 @@ def load_lens(storage: Path, digest: str) -> Measured | None:
         return Measured(kept["cells"], kept["thumbs"])
 
 
-def load_pair(
-    weights: Path, embeddings: Path, transform: TransformConfig, sigma: float | None
-) -> Reference:
-    """Load a reference from the two files that the DriftWatch tutorial's code saves.
-
-    Args:
-        weights: State dict of a `lenswatch.reference.autoencoder.Autoencoder`.
-        embeddings: An (n, d) tensor or a list of (1, d) tensors.
-        transform: Conversion of a picture to the encoder's input.
-        sigma: Bandwidth of the kernel; None fits it by the median heuristic.
-
-    Raises:
-        ArtefactError: A file is missing or damaged, or the two do not fit together.
-        BlindKernelError: The kernel cannot tell two embeddings apart.
-    """
-    loaded = _load_embeddings(embeddings)
-    autoencoder = _load_autoencoder(weights, transform.resize)
-    if autoencoder.latent_dim != loaded.shape[1]:
-        raise ArtefactError(
-            f"{embeddings}: embeddings of {loaded.shape[1]} dimensions, but the encoder in {weights} "
-            f"makes {autoencoder.latent_dim}; give the pair that one training saved"
-        )
-    sigma = sigma or median_distance(loaded.astype(np.float64))
-    FittedMMD.fit(loaded, sigma=sigma)  # raises BlindKernelError
-    return Reference(autoencoder, loaded, transform, sigma)
-
-
 def list_digest(digests: Iterable[str]) -> str:
     """Return the digest of a list of pictures' digests, in order."""
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
+def _light(storage: Path, digest: str) -> tuple[Encoder, npt.NDArray[np.float32]] | None:
+    """Return encoder and embeddings of the light form; None if there is none that can be used."""
+    if not (have_light(storage, digest) and can_run()):
+        return None
+    from lenswatch.reference.onnx_encoder import OnnxEncoder
+
+    try:
+        found: Light = read_light(storage, digest)
+        weights = reference_folder(storage) / digest / WEIGHTS
+        return OnnxEncoder(found.model, weights), found.embeddings
+    except ArtefactError as error:
+        said = str(error)
+    log.warning("%s; torch is used instead", said)
+    return None
+
+
+def _by_torch(folder: Path, transform: TransformConfig) -> tuple[Encoder, npt.NDArray[np.float32]]:
+    """Return encoder and embeddings as torch loads them."""
+    try:
+        from lenswatch.reference import torch_files
+    except ModuleNotFoundError as error:
+        missing = error.name
+    else:
+        encoder = torch_files.load_encoder(folder / WEIGHTS, transform)
+        return encoder, torch_files.load_embeddings(folder / EMBEDDINGS)
+    raise ArtefactError(
+        f"{folder}: has no light form that can be used here, and {missing} is not installed; "
+        "`lenswatch reference export` it where that is, and `lenswatch reference import` it here"
+    )
+
+
 def _contents(reference: Reference) -> dict[str, bytes]:
+    from lenswatch.reference.torch_files import embeddings_bytes
+
     transform = dataclasses.asdict(reference.transform)
     if not transform["sample_bits"]:
         del transform["sample_bits"]  # a reference without it keeps the digest that it always had
     lens = {} if reference.lens is None else {LENS: _lens_bytes(reference.lens)}
     return lens | {
-        WEIGHTS: _torch_bytes(reference.autoencoder.state_dict()),
-        EMBEDDINGS: _torch_bytes(torch.from_numpy(np.ascontiguousarray(reference.embeddings))),
+        WEIGHTS: reference.encoder.weights(),
+        EMBEDDINGS: embeddings_bytes(reference.embeddings),
         TRANSFORM: json.dumps(transform, sort_keys=True).encode(),
         BANDWIDTH: json.dumps({"kernel": "gaussian", "sigma": reference.sigma}).encode(),
     }
@@ -267,12 +283,6 @@ def _contents(reference: Reference) -> dict[str, bytes]:
 def _lens_bytes(lens: Measured) -> bytes:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, cells=lens.cells, thumbs=lens.thumbs)
-    return buffer.getvalue()
-
-
-def _torch_bytes(value: Any) -> bytes:
-    buffer = io.BytesIO()
-    torch.save(value, buffer)
     return buffer.getvalue()
 
 
@@ -311,53 +321,3 @@ def _transform(path: Path) -> TransformConfig:
         key: tuple(value) if isinstance(value, list) else value for key, value in document.items()
     }
     return TransformConfig(**given)
-
-
-def _torch_load(path: Path) -> Any:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise ArtefactError(
-            f"{path}: no such file; `lenswatch adopt` needs both files, otherwise train again"
-        ) from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ArtefactError(
-            f"{path}: cannot be loaded: {reason}; restore it or train again"
-        ) from None
-
-
-def _load_embeddings(path: Path) -> npt.NDArray[np.float32]:
-    """Return (n, d) float32 from a tensor of that shape or from a list of (d,) or (1, d) tensors."""
-    loaded = _torch_load(path)
-    try:
-        rows = (
-            loaded if torch.is_tensor(loaded) else torch.stack([row.reshape(-1) for row in loaded])
-        )
-        embeddings = rows.detach().to(torch.float32).numpy()
-    except (TypeError, AttributeError, RuntimeError) as error:
-        raise ArtefactError(
-            f"{path}: holds no embeddings ({error}); give a tensor (n, d) or a list of (d,) tensors"
-        ) from None
-    if embeddings.ndim != 2 or len(embeddings) < 2 or not np.isfinite(embeddings).all():
-        raise ArtefactError(
-            f"{path}: holds an array of shape {embeddings.shape}; it must hold two or more embeddings, "
-            "(n, d), all of them finite"
-        )
-    return embeddings
-
-
-def _load_autoencoder(path: Path, size: tuple[int, int]) -> Autoencoder:
-    state = _torch_load(path)
-    try:
-        bias = state["decoder.0.weight"]
-        autoencoder = Autoencoder(size, int(bias.shape[1]))
-        autoencoder.load_state_dict(state)
-    except (KeyError, TypeError, AttributeError, IndexError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise ArtefactError(
-            f"{path}: holds the weights of another network than "
-            f"lenswatch.reference.autoencoder.Autoencoder for pictures of {size[0]} x {size[1]} ({reason}); "
-            "set [transform] resize to the size it was trained with"
-        ) from None
-    return autoencoder.eval()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 
 import numpy as np
@@ -9,7 +10,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Autoencoder", "encode"]
+from lenswatch.config import TransformConfig
+from lenswatch.detect.arrays import Floats32, Pixels
+from lenswatch.reference.pictures import encoder_input
+
+__all__ = ["Autoencoder", "TorchEncoder", "encode"]
 
 CHANNELS = (16, 32, 48, 64)
 STRIDE = 32  # input pixels for each pixel of the last feature map: 4 * 2 * 2 * 2
@@ -79,3 +84,27 @@ def encode(encoder: nn.Module, planes: npt.NDArray[np.float32]) -> npt.NDArray[n
     with torch.inference_mode():
         embeddings: npt.NDArray[np.float32] = encoder(torch.from_numpy(planes)).numpy()
     return embeddings
+
+
+class TorchEncoder:
+    """The encoder of an autoencoder, as a `lenswatch.reference.encoder.Encoder`.
+
+    Args:
+        autoencoder: The trained network, in evaluation mode.
+        transform: Normalisation of the pixels.
+    """
+
+    def __init__(self, autoencoder: Autoencoder, transform: TransformConfig) -> None:
+        self.autoencoder = autoencoder
+        self.transform = transform
+
+    def __call__(self, pixels: Pixels, /) -> Floats32:
+        """Return the embedding, (d,), of (height, width, 3) uint8."""
+        planes = encoder_input(pixels, self.transform)
+        return np.asarray(encode(self.autoencoder.encoder, planes[None])[0])
+
+    def weights(self) -> bytes:
+        """Return the state dict as torch saves it."""
+        buffer = io.BytesIO()
+        torch.save(self.autoencoder.state_dict(), buffer)
+        return buffer.getvalue()

@@ -9,9 +9,8 @@ import dataclasses
 import logging
 import math
 import platform
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -22,36 +21,33 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from lenswatch.config import Config, EncoderConfig, TransformConfig, UploadConfig
+from lenswatch.config import Config, EncoderConfig, TransformConfig
 from lenswatch.detect.arrays import Pixels
 from lenswatch.detect.chart.features import measure_all
 from lenswatch.detect.mmd import median_distance
-from lenswatch.errors import BlindKernelError, ImageError, InputError
+from lenswatch.errors import BlindKernelError, InputError
 from lenswatch.progress import Progress, Step, no_progress
 from lenswatch.reference.amount import check_amount, fewest_pictures
-from lenswatch.reference.artefact import Reference, list_digest, save_reference
-from lenswatch.reference.autoencoder import Autoencoder, encode
-from lenswatch.reference.identity import PictureFile, content_digest, path_below
+from lenswatch.reference.artefact import Reference, list_digest, save_reference, use_reference
+from lenswatch.reference.autoencoder import Autoencoder, TorchEncoder, encode
+from lenswatch.reference.footage import Footage, read_pictures
+from lenswatch.reference.identity import PictureFile, path_below
+from lenswatch.reference.keep_light import keep_light
 from lenswatch.reference.keep_thumbnails import chosen_rows, keep_thumbnails
 from lenswatch.reference.learnt import check_learnt, loss_of_one_colour, split_of
 from lenswatch.reference.order import find_in_order, times_of
-from lenswatch.reference.pictures import encoder_input, read_bytes, read_picture
+from lenswatch.reference.pictures import encoder_input
 from lenswatch.reference.pictures.depth import WHOLE, bits_of
 
 __all__ = [
     "Epoch",
-    "Footage",
     "build_reference",
     "embed",
     "find_pictures",
-    "read_pictures",
     "train",
 ]
 
 log = logging.getLogger(__name__)
-
-UNREADABLE_PERCENT = 2  # of the pictures; with more, something else is wrong than a single file
-LISTED = 20  # unreadable pictures that an error message names
 
 Embeddings = npt.NDArray[np.float32]
 
@@ -75,23 +71,6 @@ class Epoch:
     validation_loss: float
     best: bool
     pictures_per_second: float
-
-
-@dataclass(frozen=True)
-class Footage:
-    """Pictures that could be read, in the order in which they were given.
-
-    Attributes:
-        pixels: (n, height, width, 3) uint8, in a temporary file that is mapped into memory.
-        files: The n files.
-        digests: SHA-256 of the content of each file, hexadecimal.
-        largest: Largest value of those with 16 bits; None if there are none.
-    """
-
-    pixels: Pixels
-    files: tuple[Path, ...]
-    digests: tuple[str, ...]
-    largest: int | None = None
 
 
 def find_pictures(
@@ -146,56 +125,18 @@ def build_reference(
         PictureFile(path_below(config.image_folder, file), digest, taken)
         for file, digest, taken in zip(footage.files, footage.digests, times, strict=True)
     )
-    reference = Reference(autoencoder, embeddings, config.transform, fitted_sigma, listed, lens)
+    encoder = TorchEncoder(autoencoder, config.transform)
+    reference = Reference(encoder, embeddings, config.transform, fitted_sigma, listed, lens)
     reference.detector(config.detector.window_size)  # raises BlindKernelError before it is saved
     manifest = _manifest(config, footage.digests, epochs)
-    saved = save_reference(config.storage_path, reference, manifest, make_current=make_current)
+    saved = save_reference(config.storage_path, reference, manifest, make_current=False)
+    with _threads(config.encoder.threads):
+        saved = keep_light(config.storage_path, saved, footage.pixels)
     if config.storage.keep_images:
         keep_thumbnails(config, saved, {row: footage.files[row] for row in chosen_rows(saved)})
+    if make_current:
+        use_reference(config.storage_path, saved.digest)
     return saved
-
-
-def read_pictures(
-    pictures: Sequence[Path],
-    size: tuple[int, int],
-    limits: UploadConfig,
-    progress: Progress = no_progress,
-    kind: str = "pictures",
-    sample_bits: int = 0,
-) -> Footage:
-    """Read pictures at one size, leaving out those that cannot be read.
-
-    Any number of pictures fits, since the pixels are in a temporary file.
-
-    Args:
-        pictures: The pictures, in time order.
-        size: Height and width.
-        limits: Bytes and pixels that are accepted.
-        progress: Called after each picture.
-        kind: Description of the pictures, for messages.
-        sample_bits: Bits of 16 that the camera uses; 0 for all.
-
-    Raises:
-        InputError: More than 2 % of the pictures cannot be read; up to 2 % are listed in a warning.
-    """
-    with tempfile.TemporaryFile() as file:
-        pixels = np.memmap(file, np.uint8, "w+", shape=(len(pictures), *size, 3))
-    used: dict[Path, str] = {}
-    unreadable: dict[Path, str] = {}
-    largest: list[int] = []
-    for done, path in enumerate(pictures, 1):
-        try:
-            data = read_bytes(path, limits)
-            picture = read_picture(data, size, limits, sample_bits)
-            pixels[len(used)] = picture.pixels(size)
-            used[path] = content_digest(data)
-            largest += [] if picture.largest is None else [picture.largest]
-        except ImageError as error:
-            unreadable[path] = str(error).removeprefix(f"{path}: ")
-        progress(Step("reading pictures", done, len(pictures)))
-    _check_unreadable(unreadable, len(pictures), kind)
-    digests = tuple(used.values())
-    return Footage(pixels[: len(used)], tuple(used), digests, max(largest, default=None))
 
 
 def _read_clean(
@@ -222,19 +163,6 @@ def _read_clean(
     transform = dataclasses.replace(transform, sample_bits=bits)
     kind = "clean pictures again"
     return transform, read_pictures(pictures, transform.resize, limits, progress, kind, bits)
-
-
-def _check_unreadable(unreadable: Mapping[Path, str], total: int, kind: str) -> None:
-    lines = [f"{path}: {reason}" for path, reason in unreadable.items()]
-    problem = f"{len(lines)} of {total} {kind} cannot be read"
-    if len(lines) * 100 > total * UNREADABLE_PERCENT:
-        more = [f"and {len(lines) - LISTED} more"] if len(lines) > LISTED else []
-        listed = "".join(f"\n  {line}" for line in lines[:LISTED] + more)
-        raise InputError(
-            f"{problem}, more than {UNREADABLE_PERCENT} %; replace or remove them:{listed}"
-        )
-    if lines:
-        log.warning("%s and are left out:%s", problem, "".join(f"\n  {line}" for line in lines))
 
 
 def train(

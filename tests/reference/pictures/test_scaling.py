@@ -26,7 +26,7 @@ def by_torch(pixels: Pixels, size: tuple[int, int]) -> Pixels:
 def noise(height: int, width: int, channels: int, seed: int) -> Pixels:
     """Noise in which nearly black and nearly white prevail."""
     values = np.random.default_rng(seed).beta(0.3, 0.3, (height, width, channels))
-    return np.round(values * 255).astype(np.uint8)
+    return np.asarray(np.round(values * 255), np.uint8)
 
 
 @pytest.mark.slow

@@ -197,7 +197,9 @@ def _modes(deviations: Floats) -> Floats:
     most = min(_MODES, len(flat) // _IMAGES_A_MODE)
     if most == 0:
         return _NO_MODES
-    few = len(flat) < flat.shape[1]  # the products of images have the same values then, and are fewer
+    few = (
+        len(flat) < flat.shape[1]
+    )  # the products of images have the same values then, and are fewer
     values, vectors = np.linalg.eigh(flat @ flat.T if few else flat.T @ flat)
     varies = values[-most:] > _NOTHING * len(flat)
     values, modes = values[-most:][varies], vectors.T[-most:][varies]

@@ -192,7 +192,7 @@ def _sampled(scene: Pixels, rows: Floats, columns: Floats) -> Floats:
 def _eroded(known: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return the places that are known with the four beside them."""
     p = np.pad(known, 1)
-    return known & p[:-2, 1:-1] & p[2:, 1:-1] & p[1:-1, :-2] & p[1:-1, 2:]
+    return np.asarray(known & p[:-2, 1:-1] & p[2:, 1:-1] & p[1:-1, :-2] & p[1:-1, 2:])
 
 
 def _laplacian(values: Floats32) -> Floats32:
@@ -232,8 +232,7 @@ def _edges(values: Floats32) -> Floats32:
 
 def _spectrum(edges: Floats32) -> NDArray[np.complex64]:
     rows, columns = (np.sqrt(np.hanning(n + 2)[1:-1]).astype(np.float32) for n in _HALF)
-    spectrum: NDArray[np.complex64] = np.fft.rfft2(edges * rows[:, None] * columns)
-    return spectrum
+    return np.asarray(np.fft.rfft2(edges * rows[:, None] * columns), np.complex64)
 
 
 def _likeness(now: Floats32, then: Floats32, down: int, right: int) -> float:

@@ -214,8 +214,7 @@ def _likeness(now: Floats32, then: Floats32, down: int, right: int) -> float:
 
 def _spectrum(details: Floats32) -> NDArray[np.complex64]:
     rows, columns = (np.hanning(n).astype(np.float32) for n in details.shape)
-    spectrum: NDArray[np.complex64] = np.fft.rfft2(details * rows[:, None] * columns)
-    return spectrum
+    return np.asarray(np.fft.rfft2(details * rows[:, None] * columns), np.complex64)
 
 
 def _longest(flags: NDArray[np.bool_]) -> int:

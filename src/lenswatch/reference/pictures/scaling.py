@@ -12,6 +12,7 @@ import functools
 import itertools
 import operator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +40,7 @@ class _Block:
 
     found: slice
     used: slice
-    weights: NDArray[np.floating]
+    weights: NDArray[Any]
 
 
 def resized(pixels: Pixels, size: tuple[int, int]) -> Pixels:
@@ -55,7 +56,7 @@ def resized(pixels: Pixels, size: tuple[int, int]) -> Pixels:
     if pixels.shape[:2] == size:
         return pixels
     height, width, channels = pixels.shape
-    rows = pixels.reshape(height, width * channels)
+    rows: NDArray[Any] = pixels.reshape(height, width * channels)
     if width != size[1]:
         rows = _narrowed(rows, _blocks(width, size[1], channels))
     if height != size[0]:
@@ -63,7 +64,7 @@ def resized(pixels: Pixels, size: tuple[int, int]) -> Pixels:
     return rows.astype(np.uint8, copy=False).reshape(*size, channels)
 
 
-def _narrowed(rows: NDArray[np.generic], blocks: tuple[_Block, ...]) -> NDArray[np.floating]:
+def _narrowed(rows: NDArray[Any], blocks: tuple[_Block, ...]) -> NDArray[Any]:
     """Return rows scaled in width, as whole numbers."""
     precision = blocks[0].weights.dtype
     narrow = np.empty((len(rows), blocks[-1].found.stop), precision)
@@ -78,7 +79,7 @@ def _narrowed(rows: NDArray[np.generic], blocks: tuple[_Block, ...]) -> NDArray[
     return narrow
 
 
-def _flattened(rows: NDArray[np.generic], blocks: tuple[_Block, ...]) -> NDArray[np.floating]:
+def _flattened(rows: NDArray[Any], blocks: tuple[_Block, ...]) -> NDArray[Any]:
     """Return rows scaled in height, to be rounded down."""
     precision = blocks[0].weights.dtype
     tall = rows.astype(precision, copy=False)
