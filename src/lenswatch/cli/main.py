@@ -18,6 +18,7 @@ from lenswatch.cli.imports import import_
 from lenswatch.cli.keys import keys
 from lenswatch.cli.outbox import outbox
 from lenswatch.cli.predict import explain, predict
+from lenswatch.cli.reference import reference
 from lenswatch.cli.references import references, use
 from lenswatch.cli.server import server
 from lenswatch.cli.streams import reset, status
@@ -35,6 +36,8 @@ _EXTRAS = {
         "frouros",
         "matplotlib",
         "numpy",
+        "onnx",
+        "onnxruntime",
         "requests",
         "scipy",
         "torch",
@@ -91,7 +94,7 @@ def main() -> None:
 
 for command in (
     *(up, demo, server, keys, import_),
-    *(train, calibrate, collect, adopt, references, use, evaluate, compare),
+    *(train, calibrate, collect, adopt, reference, references, use, evaluate, compare),
     *(predict, watch, explain, status, reset, accept, baseline, annotate, outbox),
 ):
     main.add_command(command)

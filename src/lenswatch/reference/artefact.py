@@ -52,6 +52,7 @@ __all__ = [
     "list_digest",
     "load_lens",
     "load_reference",
+    "put_into_place",
     "save_reference",
     "use_reference",
 ]
@@ -168,13 +169,31 @@ def save_reference(
         pictures = [picture.to_json() for picture in reference.pictures]
         document = {"digest": digest, "files": files, "pictures": pictures, **manifest}
         write_atomically(temporary / MANIFEST, json.dumps(document, indent=2).encode())
-        temporary.chmod(0o755)
-        _rename_into_place(temporary, folder / digest, pictures)
+        if not put_into_place(temporary, folder / digest):
+            _list_pictures(folder / digest, pictures)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     if make_current:
         use_reference(storage, digest)
     return dataclasses.replace(reference, digest=digest, manifest=document)
+
+
+def put_into_place(temporary: Path, target: Path) -> bool:
+    """Rename the folder of a new reference; return False if the same reference is there already.
+
+    Raises:
+        ArtefactError: The one that is there is damaged.
+        OSError: It cannot be renamed.
+    """
+    temporary.chmod(0o755)
+    try:
+        temporary.rename(target)
+    except OSError:
+        if not target.is_dir():
+            raise
+        verified_manifest(target, target.name)
+        return False
+    return True
 
 
 def use_reference(storage: Path, digest: str) -> None:
@@ -286,18 +305,12 @@ def _lens_bytes(lens: Measured) -> bytes:
     return buffer.getvalue()
 
 
-def _rename_into_place(temporary: Path, target: Path, pictures: list[dict[str, str]]) -> None:
-    try:
-        temporary.rename(target)
-    except OSError:
-        if not target.is_dir():
-            raise
-        kept = verified_manifest(target, target.name)  # the same content is there already
-        if pictures and pictures != kept.get(
-            "pictures"
-        ):  # renamed since, or listed without digests
-            document = json.dumps(kept | {"pictures": pictures}, indent=2)
-            write_atomically(target / MANIFEST, document.encode())
+def _list_pictures(folder: Path, pictures: list[dict[str, str]]) -> None:
+    """Let a manifest list its pictures as they are now: renamed, or listed without digests before."""
+    kept = read_json(folder / MANIFEST)
+    if pictures and pictures != kept.get("pictures"):
+        document = json.dumps(kept | {"pictures": pictures}, indent=2)
+        write_atomically(folder / MANIFEST, document.encode())
 
 
 def _pictures(

@@ -24,7 +24,7 @@ from lenswatch.errors import ArtefactError
 from lenswatch.files import write_atomically
 from lenswatch.reference.paths import reference_folder
 
-__all__ = ["LIGHT", "Light", "can_run", "have_light", "read_light", "save_light"]
+__all__ = ["LIGHT", "Light", "can_run", "have_light", "read_light", "read_light_file", "save_light"]
 
 LIGHT = "light.zip"
 _MODEL, _EMBEDDINGS, _ABOUT = "encoder.onnx", "embeddings.npy", "light.json"
@@ -81,7 +81,15 @@ def read_light(storage: Path, digest: str) -> Light:
     Raises:
         ArtefactError: There is none, or it is damaged or that of another reference.
     """
-    path = _path(storage, digest)
+    return read_light_file(_path(storage, digest), digest)
+
+
+def read_light_file(path: Path, digest: str) -> Light:
+    """Return the light form in a file, which must be that of the reference `digest`.
+
+    Raises:
+        ArtefactError: There is none, or it is damaged or that of another reference.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             files = {name: archive.read(name) for name in (_MODEL, _EMBEDDINGS, _ABOUT)}

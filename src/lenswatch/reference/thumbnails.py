@@ -18,6 +18,7 @@ from lenswatch.reference.paths import reference_folder
 __all__ = [
     "MOST",
     "SIDE",
+    "THUMBNAILS",
     "have_thumbnails",
     "name_of",
     "read_thumbnail",
@@ -27,7 +28,7 @@ __all__ = [
 
 MOST = 200  # of one reference
 SIDE = 320  # pixels
-_FILE = "clean_pictures.zip"
+THUMBNAILS = "clean_pictures.zip"
 _BROKEN = (OSError, zipfile.BadZipFile, KeyError, EOFError, NotImplementedError, RuntimeError)
 
 
@@ -88,7 +89,7 @@ def read_thumbnail(storage: Path, digest: str, name: str) -> bytes:
 
 
 def _path(storage: Path, digest: str) -> Path:
-    return reference_folder(storage) / digest / _FILE
+    return reference_folder(storage) / digest / THUMBNAILS
 
 
 def _damaged(storage: Path, digest: str, error: Exception) -> ArtefactError:

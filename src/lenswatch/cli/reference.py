@@ -1,0 +1,131 @@
+"""`lenswatch reference`: references as files, and their light forms."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from lenswatch.cli.console import say
+from lenswatch.cli.options import FILE, with_config
+from lenswatch.config import Config
+
+if TYPE_CHECKING:
+    from lenswatch.detect.arrays import Pixels
+    from lenswatch.reference.artefact import Reference
+
+__all__ = ["reference"]
+
+_NAMED = click.argument("digest", metavar="REFERENCE", required=False)
+
+
+@click.group()
+def reference() -> None:
+    """Move references to other machines, and prepare them for nodes without torch.
+
+    REFERENCE is the beginning of a digest that `lenswatch references` lists; without it, the one
+    in use is meant.
+    """
+
+
+@reference.command()
+@with_config
+@click.argument("digest", metavar="REFERENCE")
+@click.argument("file", type=FILE)
+def export(config: Config, digest: str, file: Path) -> None:
+    """Write a reference with its calibrations into FILE.
+
+    A light form is made first if it has none, so that nodes without torch can use it.
+    """
+    from lenswatch.node.transfer import export_reference
+    from lenswatch.reference.catalogue import find_reference
+    from lenswatch.reference.light import have_light
+
+    found = find_reference(config.storage_path, digest)
+    if not have_light(config.storage_path, found):
+        _make_light(config, found)
+    export_reference(config.storage_path, found, file)
+    say(f"reference {found} is in {file}; `lenswatch reference import` takes it on another machine")
+
+
+@reference.command(name="import")
+@with_config
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def import_(config: Config, file: Path) -> None:
+    """Take a reference and its calibrations from FILE.
+
+    Nothing is taken unless all of it is as it was exported. It becomes the reference in use if there
+    is none yet; otherwise `lenswatch use` changes that.
+    """
+    from lenswatch.node.transfer import import_reference
+    from lenswatch.reference.artefact import use_reference
+    from lenswatch.reference.paths import current_digest
+
+    taken = import_reference(config.storage_path, file)
+    say(f"reference {taken.digest} {'is imported' if taken.new else 'was here already'}")
+    if taken.calibrated:
+        say(f"calibrated streams: {', '.join(taken.calibrated)}")
+    if not taken.light:
+        say("it has no light form: torch must be installed where it is used")
+    current = current_digest(config.storage_path)
+    if current is None:
+        use_reference(config.storage_path, taken.digest)
+    if current in (None, taken.digest):
+        say("it is in use")
+    else:
+        say(f"in use is {current} still; lenswatch use {taken.digest}")
+
+
+@reference.command()
+@with_config
+@_NAMED
+def light(config: Config, digest: str | None) -> None:
+    """Make the light form of a reference that was made without.
+
+    It is the encoder for onnxruntime, with which a node takes a fifth of the memory. Training makes
+    it. Embeddings are compared with torch's on the reference's clean pictures that are still there.
+    """
+    from lenswatch.reference.catalogue import find_reference
+    from lenswatch.reference.paths import current_digest
+
+    named = digest or current_digest(config.storage_path) or ""
+    _make_light(config, find_reference(config.storage_path, named))
+
+
+def _make_light(config: Config, digest: str) -> None:
+    from lenswatch.reference.artefact import load_reference
+    from lenswatch.reference.keep_light import make_light, noise
+    from lenswatch.reference.light import read_light
+
+    loaded = load_reference(config.storage_path, digest, light=False)
+    clean = _clean(config, loaded)
+    first = next(clean, None)
+    pictures = noise(loaded.transform.resize) if first is None else itertools.chain([first], clean)
+    make_light(config.storage_path, loaded, pictures)
+    about = read_light(config.storage_path, digest).about
+    kind = (
+        "clean pictures" if first is not None else "pictures of noise, as clean ones are not here"
+    )
+    say(
+        f"light form of reference {digest}: embeddings differ from torch's by "
+        f"{about['largest_difference']:.1g} at most ({about['pictures']} {kind})"
+    )
+
+
+def _clean(config: Config, loaded: Reference) -> Iterator[Pixels]:
+    """Yield the pixels of the clean pictures that are where they were, unchanged."""
+    from lenswatch.errors import InputError
+    from lenswatch.reference.identity import file_digest
+    from lenswatch.reference.pictures import read_picture_file
+
+    size, bits = loaded.transform.resize, loaded.transform.sample_bits
+    for picture in loaded.pictures:
+        file = config.image_folder / picture.path
+        if file_digest(file) == picture.sha256:
+            try:
+                yield read_picture_file(file, size, config.upload, bits).pixels(size)
+            except InputError:  # stricter limits than when it was trained
+                continue
