@@ -11,25 +11,17 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from aiohttp import web
 from lenswatch.api.schemas import predict_fields
 from lenswatch.api.workers.model_pool import ModelPool
+from lenswatch.api.workers.upload import Upload
 from marshmallow import EXCLUDE, Schema, ValidationError
 
 from lenswatch.errors import InputError
 
-__all__ = ["Direct", "Upload", "complaint"]
-
-
-class Upload(NamedTuple):
-    """An uploaded file as `predict` gets it, with the attributes of DEEPaaS' `UploadedFile`."""
-
-    name: str
-    filename: str  # path of the temporary file
-    content_type: str
-    original_filename: str
+__all__ = ["Direct", "complaint"]
 
 
 class Direct:

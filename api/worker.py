@@ -23,7 +23,6 @@ from lenswatch.node.observe import Node
 from lenswatch.node.originals import Originals
 from lenswatch.node.recalibrate import alarm_lines, take_up
 from lenswatch.node.request import Request, record_refusal
-from lenswatch.outbox.before_end import deliver_before_end
 from lenswatch.progress import Step
 
 __all__ = ["predict", "train", "warm"]
@@ -140,6 +139,8 @@ def train(epochs: int, learning_rate: float, seed: int) -> dict[str, Any]:
 
 
 def _deliver(node: Node) -> None:
+    from lenswatch.outbox.before_end import deliver_before_end  # a worker has no use for it
+
     waiting = deliver_before_end(node.store, node.config.tracking)
     if waiting:
         log.warning("%s", waiting)

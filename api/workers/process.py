@@ -8,7 +8,9 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 from collections.abc import Callable, Iterator
+from types import ModuleType
 from typing import Any
 
 from lenswatch.api.workers.serving import Message, serve
@@ -62,7 +64,7 @@ class Worker:
         self._pipe, theirs = context.Pipe()
         try:
             self._process = context.Process(target=serve, args=(theirs, warm), name="lenswatch")
-            with _one_thread():
+            with _one_thread(), _without_program():
                 self._process.start()
         except OSError:
             self._pipe.close()
@@ -212,6 +214,20 @@ def _one_thread() -> Iterator[None]:
     finally:
         for name in missing:
             os.environ.pop(name, None)
+
+
+@contextlib.contextmanager
+def _without_program() -> Iterator[None]:
+    """Keep processes that are started here from importing the program that runs this one.
+
+    They need nothing of DEEPaaS, whose program would take 20 MB in each of them.
+    """
+    program = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = program
 
 
 def _look_at(answer: asyncio.Future[Any]) -> None:

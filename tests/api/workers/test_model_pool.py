@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import importlib.metadata
+import pickle
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -73,6 +74,16 @@ def test_a_prediction_gets_its_event_id_and_a_time_limit(upload: Any) -> None:
     named = functools.partial(predict, input_file=upload, event_id="mine")
     assert applied(calls, named, "e2")["output"]["event_id"] == "mine"
     assert [seconds for _, seconds in calls.calls] == [9.0, 9.0]
+
+
+def test_a_worker_needs_nothing_of_deepaas(upload: Any) -> None:
+    """What is pickled there names modules, which are imported when it is read."""
+    calls = Calls()
+    call = functools.partial(wrapper.ModelWrapper.predict_wrap, predict, input_file=upload)
+    applied(calls, call, "e1")
+    (sent, _) = calls.calls[0]
+    assert b"deepaas" not in pickle.dumps(sent).replace(b"lenswatch.api", b"")
+    assert sent.args[0].keywords["input_file"] == tuple(upload)
 
 
 def test_a_training_has_no_event_id_and_no_time_limit() -> None:
