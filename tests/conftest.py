@@ -178,12 +178,20 @@ class Served:
 
 
 @contextlib.contextmanager
-def deepaas_running(root: Path, *, workers: int = 1) -> Iterator[Served]:
-    """Run deepaas-run with the settings in `root`, and end it with all its workers."""
+def deepaas_running(
+    root: Path, *, workers: int = 1, programs: Path = Path(sys.executable).parent
+) -> Iterator[Served]:
+    """Run deepaas-run with the settings in `root`, and end it with all its workers.
+
+    Args:
+        root: The working directory, with config.toml.
+        workers: Processes that judge.
+        programs: The folder of deepaas-run.
+    """
     log, temporary, port = root / "deepaas.log", root / "tmp", free_port()
     temporary.mkdir(exist_ok=True)
     settings = {"LENSWATCH_CONFIG": str(root / "config.toml"), "TMPDIR": str(temporary)}
-    command = [str(Path(sys.executable).with_name("deepaas-run")), "--listen-ip=127.0.0.1"]
+    command = [str(programs / "deepaas-run"), "--listen-ip=127.0.0.1"]
     with log.open("wb") as output:
         process = subprocess.Popen(
             [*command, f"--listen-port={port}", f"--workers={workers}"],
