@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.util
 import os
 import shutil
 import tempfile
@@ -26,6 +27,7 @@ from lenswatch.node.store.space import space_of
 from lenswatch.node.store.store import NodeStore
 from lenswatch.node.store.writable import check_writable
 from lenswatch.outbox.waiting import reasons_of
+from lenswatch.reference.light import check_light, have_light
 from lenswatch.reference.manifest import verified_manifest
 from lenswatch.reference.paths import (
     calibration_folder,
@@ -46,6 +48,7 @@ __all__ = [
 PING_SECONDS = 5.0
 SHORT_SECONDS = 30.0  # for which a process may start before the want of it is told
 BUSY_SECONDS = 4.0  # for which another process may keep node.db locked
+_HAS_TORCH = importlib.util.find_spec("torch") is not None
 LEAST_FREE_BYTES = 32 * 2**20
 LEAST_FREE_SHARE = 0.05  # of a disk that is small
 NO_REFERENCE = (
@@ -216,11 +219,17 @@ def _reference_files(config: Config, digest: str) -> list[Path]:
 
 
 def _reference(config: Config, digest: str) -> Finding:
-    """Compare the files with the digests under which they were saved."""
+    """Compare the files with the digests under which they were saved; torch serves without a light form."""
     try:
         verified_manifest(reference_folder(config.storage_path) / digest, digest)
     except ArtefactError as error:
         return Finding(str(error))
+    try:
+        if _HAS_TORCH and not have_light(config.storage_path, digest):
+            return Finding()
+        check_light(config.storage_path, digest)
+    except ArtefactError as error:
+        return Finding(warning=str(error)) if _HAS_TORCH else Finding(str(error))
     return Finding()
 
 

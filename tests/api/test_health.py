@@ -264,6 +264,20 @@ def test_a_damaged_reference_is_a_reason_until_it_is_whole(trained: Config, name
     assert not asyncio.run(check_once(check)).reason
 
 
+@pytest.mark.parametrize("has_torch", [True, False])
+def test_a_damaged_light_form_matters_where_torch_is_missing(
+    trained: Config, monkeypatch: pytest.MonkeyPatch, has_torch: bool
+) -> None:
+    monkeypatch.setattr(checks, "_HAS_TORCH", has_torch)
+    file = reference_folder(trained.storage_path) / digest_of(trained) / "light.zip"
+    assert find(trained, "reference") == Finding(told={"digest": digest_of(trained)})
+    file.write_bytes(file.read_bytes()[:-20])
+    found = find(trained, "reference")
+    assert f"{file}: cannot be used" in (found.warning if has_torch else found.reason)
+    file.unlink()
+    assert bool(find(trained, "reference").reason) is not has_torch
+
+
 async def check_once(check: checks.Check) -> Finding:
     return await check()
 

@@ -2,7 +2,7 @@
 
 `light.zip` in the reference's folder holds `encoder.onnx`, `embeddings.npy` and `light.json`. It is made of
 the reference, whose digest does not cover it: a reference that was made without can get one. `light.json` has
-the digests of the other two, which are checked before they are used.
+the digests of the other two, which are checked before they are used, and can be checked without NumPy.
 """
 
 from __future__ import annotations
@@ -15,16 +15,25 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from lenswatch.detect.arrays import Floats32
 from lenswatch.errors import ArtefactError
 from lenswatch.files import write_atomically
 from lenswatch.reference.paths import reference_folder
 
-__all__ = ["LIGHT", "Light", "can_run", "have_light", "read_light", "read_light_file", "save_light"]
+if TYPE_CHECKING:
+    from lenswatch.detect.arrays import Floats32
+
+__all__ = [
+    "LIGHT",
+    "Light",
+    "can_run",
+    "check_light",
+    "have_light",
+    "read_light",
+    "read_light_file",
+    "save_light",
+]
 
 LIGHT = "light.zip"
 _MODEL, _EMBEDDINGS, _ABOUT = "encoder.onnx", "embeddings.npy", "light.json"
@@ -63,6 +72,8 @@ def save_light(storage: Path, digest: str, light: Light) -> None:
     Raises:
         WriteError: The file cannot be written.
     """
+    import numpy as np
+
     buffer = io.BytesIO()
     np.save(buffer, np.ascontiguousarray(light.embeddings, np.float32), allow_pickle=False)
     files = {_MODEL: light.model, _EMBEDDINGS: buffer.getvalue()}
@@ -90,6 +101,27 @@ def read_light_file(path: Path, digest: str) -> Light:
     Raises:
         ArtefactError: There is none, or it is damaged or that of another reference.
     """
+    import numpy as np
+
+    files, about = _checked(path, digest)
+    try:
+        embeddings = np.load(io.BytesIO(files[_EMBEDDINGS]), allow_pickle=False)
+    except _NO_ARRAY as error:
+        raise _damaged(path, str(error)) from None
+    return Light(files[_MODEL], embeddings, about)
+
+
+def check_light(storage: Path, digest: str) -> None:
+    """Compare the light form of a reference with the digests under which it was saved.
+
+    Raises:
+        ArtefactError: There is none, or it is damaged or that of another reference.
+    """
+    _checked(_path(storage, digest), digest)
+
+
+def _checked(path: Path, digest: str) -> tuple[dict[str, bytes], Mapping[str, Any]]:
+    """Return the model and the embeddings as files, and what is said of them."""
     try:
         with zipfile.ZipFile(path) as archive:
             files = {name: archive.read(name) for name in (_MODEL, _EMBEDDINGS, _ABOUT)}
@@ -106,11 +138,7 @@ def read_light_file(path: Path, digest: str) -> Light:
     for name, content in files.items():
         if hashlib.sha256(content).hexdigest() != stated.get(name):
             raise _damaged(path, f"{name} is not the file that was saved")
-    try:
-        embeddings = np.load(io.BytesIO(files[_EMBEDDINGS]), allow_pickle=False)
-    except _NO_ARRAY as error:
-        raise _damaged(path, str(error)) from None
-    return Light(files[_MODEL], embeddings, about)
+    return files, about
 
 
 def _path(storage: Path, digest: str) -> Path:

@@ -51,12 +51,10 @@ def encoder_model(autoencoder: Autoencoder, transform: TransformConfig) -> bytes
         elif isinstance(module, nn.Flatten):
             graph.node("Flatten")
         elif isinstance(module, nn.Linear):
-            weight, bias = (
-                _array(each).astype(np.float64) for each in (module.weight, module.bias)
-            )
-            inputs = graph.constant("weight", weight), graph.constant("bias", bias)
+            both = (_array(each).astype(np.float64) for each in (module.weight, module.bias))
+            terms = [graph.constant(f"linear{i}_", each) for i, each in enumerate(both)]
             graph.node("Cast", to=TensorProto.DOUBLE)
-            graph.node("Gemm", *inputs, transB=1)
+            graph.node("Gemm", *terms, transB=1)
             graph.node("Cast", to=TensorProto.FLOAT)
         elif not isinstance(module, nn.ReplicationPad2d):  # which comes first, see above
             raise TypeError(f"the encoder has a layer {module} that has no ONNX node here")
