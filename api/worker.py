@@ -16,6 +16,7 @@ from typing import Any
 from lenswatch.api.schemas import checked, predict_fields
 from lenswatch.api.temporary import PREFIX
 
+from lenswatch.checking.report import check
 from lenswatch.config import load_config
 from lenswatch.errors import ArtefactError, InputError
 from lenswatch.node.judge import Judge
@@ -106,6 +107,7 @@ def _observe(node: Node, path: Path, given: dict[str, Any], name: str) -> dict[s
 def train(epochs: int, learning_rate: float, seed: int) -> dict[str, Any]:
     """Train on the clean pictures, make the new reference current, and return a summary."""
     from lenswatch.reference.clean import find_clean
+    from lenswatch.reference.schema import save_schema
     from lenswatch.reference.training import build_reference
 
     config = load_config()
@@ -117,7 +119,11 @@ def train(epochs: int, learning_rate: float, seed: int) -> dict[str, Any]:
     log.info("%s", ordered.told())
     for note in ordered.notes:
         log.warning("%s", note)
+    report = check(config.image_folder, ordered, config, _log_step)
+    for finding in report.before_training:
+        log.warning("%s", finding.line())
     reference = build_reference(config, ordered.pictures, _log_step, make_current=False)
+    save_schema(config.storage_path, reference.digest, report.schema)
     taken_up = take_up(config, reference, _log_step)
     notes = Judge.of(taken_up.default, config.alarm).notes
     for note in notes:

@@ -12,6 +12,7 @@ import click
 from lenswatch import __version__
 from lenswatch.cli.annotate import annotate
 from lenswatch.cli.baseline import accept, baseline
+from lenswatch.cli.check import check
 from lenswatch.cli.collect import collect
 from lenswatch.cli.evaluate import compare, evaluate
 from lenswatch.cli.imports import import_
@@ -94,7 +95,7 @@ def main() -> None:
 
 for command in (
     *(up, demo, server, keys, import_),
-    *(train, calibrate, collect, adopt, reference, references, use, evaluate, compare),
+    *(check, train, calibrate, collect, adopt, reference, references, use, evaluate, compare),
     *(predict, watch, explain, status, reset, accept, baseline, annotate, outbox),
 ):
     main.add_command(command)

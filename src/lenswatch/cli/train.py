@@ -25,18 +25,25 @@ __all__ = ["adopt", "calibrate", "train"]
 @click.command()
 @with_config
 def train(config: Config) -> None:
-    """Train on the clean pictures, and calibrate.
+    """Check the clean pictures, train on them, and calibrate.
 
+    What `lenswatch check` would warn of is told first, on standard error.
     Streams with thresholds of their own are calibrated again with the clean pictures they had. Then
     the new reference becomes the current one. Up to 2 % of the pictures may be unreadable; they are
     listed and left out.
     """
+    from lenswatch.checking.report import check
     from lenswatch.reference.clean import find_clean
+    from lenswatch.reference.schema import save_schema
     from lenswatch.reference.training import build_reference
 
-    pictures = tell_order(config.image_folder, find_clean(config)).pictures
+    ordered = tell_order(config.image_folder, find_clean(config))
     with show_progress() as progress:
-        reference = build_reference(config, pictures, progress, make_current=False)
+        report = check(config.image_folder, ordered, config, progress)
+        for finding in report.before_training:
+            click.echo(f"lenswatch: {config.image_folder}: {finding.line()}", err=True)
+        reference = build_reference(config, ordered.pictures, progress, make_current=False)
+    save_schema(config.storage_path, reference.digest, report.schema)
     say(f"reference {reference.digest} from {len(reference.pictures)} clean pictures")
     calibration = _take_up(config, reference)
     _check_on_dirty(config, reference, calibration)

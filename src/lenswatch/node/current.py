@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from lenswatch.config import Config
 from lenswatch.detect.mmd import FittedMMD
-from lenswatch.errors import InputError
+from lenswatch.errors import ArtefactError, InputError
 from lenswatch.node.calibrate import fit_calibration
 from lenswatch.node.calibration_file import (
     DEFAULT_STREAM,
@@ -19,6 +19,7 @@ from lenswatch.node.calibration_file import (
 from lenswatch.node.judge import Judge
 from lenswatch.reference.artefact import Reference, load_reference
 from lenswatch.reference.paths import calibration_folder, current_digest, reference_folder
+from lenswatch.reference.schema import PictureSchema, load_schema
 
 __all__ = ["Current", "FittedReference"]
 
@@ -40,6 +41,9 @@ class Current:
     Args:
         config: The settings.
         keep_calibrations: Save the thresholds of a reference that has none; without it nothing is written.
+
+    Attributes:
+        schema: The kind of the clean pictures of the reference, if it is known.
 
     Raises:
         ArtefactError: There is no reference yet, or it is damaged. So do the methods.
@@ -84,7 +88,16 @@ class Current:
 
     def _load(self, digest: str | None) -> FittedReference:
         reference = load_reference(self._config.storage_path, digest)
+        self.schema = self._load_schema(reference.digest)
         return FittedReference(reference, reference.detector(self._config.detector.window_size))
+
+    def _load_schema(self, digest: str) -> PictureSchema | None:
+        try:
+            return load_schema(self._config.storage_path, digest)
+        except ArtefactError as error:
+            said = str(error)
+        log.warning("%s; pictures are judged without it", said)
+        return None
 
     def _calibrate(self, reference: Reference) -> Calibration:
         """Return thresholds from the reference's own pictures, or none if they are too few."""

@@ -156,7 +156,8 @@ class Node:
             raise
         judge = current.judge_of(reference, request.stream)
         measured = None if judge.chart is None else measure(view(pixels))
-        about = self._about(reference, request, embedding) | notes_of(picture)
+        about = self._about(reference, request, embedding)
+        about |= notes_of(picture, current.schema, pixels)
         moments = self._moments(request, picture)
         seen = _Seen(request, fitted, judge, entry, measured, moments, about, reference.digest)
         body = self._record(source, seen, self._thumbnail(picture))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from lenswatch.detect.arrays import Pixels
 from lenswatch.node.request import Request, clean_name
 from lenswatch.reference.pictures import Picture
+from lenswatch.reference.schema import PictureSchema
 from lenswatch.wire import new_event_id
 
 __all__ = ["identity_of", "notes_of"]
@@ -20,6 +22,17 @@ def identity_of(request: Request) -> dict[str, Any]:
     }
 
 
-def notes_of(picture: Picture) -> dict[str, Any]:
-    """Return the part of an answer on how the picture was read, if there is something to say."""
-    return {"picture_notes": list(picture.notes)} if picture.notes else {}
+def notes_of(
+    picture: Picture, schema: PictureSchema | None = None, pixels: Pixels | None = None
+) -> dict[str, Any]:
+    """Return the part of an answer on how the picture was read, if there is something to say.
+
+    Args:
+        picture: The picture.
+        schema: The kind of the clean pictures that it is compared with, if it is known.
+        pixels: Its pixels (height, width, 3) uint8, at any scale.
+    """
+    notes = list(picture.notes)
+    if schema is not None and pixels is not None:
+        notes += schema.breaks((picture.width, picture.height), pixels)
+    return {"picture_notes": notes} if notes else {}

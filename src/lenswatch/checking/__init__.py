@@ -1,0 +1,1 @@
+"""Checks of clean pictures before a reference is made of them."""
