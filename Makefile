@@ -17,7 +17,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.lenswatch-installed
 INSTALLED_DEV := $(VENV)/.lenswatch-installed-dev
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-SOURCES := src api tests benchmarks docs .ci
+SOURCES := src api tests benchmarks docs examples .ci
 # The package as it is installed, api/ in its place, for the tools that only read files.
 WHOLE := build/whole
 BIOME_VERSION := 2.6.8

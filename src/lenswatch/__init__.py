@@ -14,17 +14,19 @@ if TYPE_CHECKING:
     from lenswatch.client.monitor import new_experiment as new_experiment
     from lenswatch.client.monitor import register as register
     from lenswatch.detect.mmd_streaming import MMDStreaming as MMDStreaming
+    from lenswatch.sources.monitor import Monitor as Monitor
 
 __version__ = "0.1.0"  # pyproject.toml reads it from here
 
 _HOMES = {
     "MMDStreaming": "lenswatch.detect.mmd_streaming",
+    "Monitor": "lenswatch.sources.monitor",
     "DriftMonitor": "lenswatch.client.monitor",
     "new_experiment": "lenswatch.client.monitor",
     "register": "lenswatch.client.monitor",
 }
 
-__all__ = ["DriftMonitor", "MMDStreaming", "__version__", "new_experiment", "register"]
+__all__ = ["DriftMonitor", "MMDStreaming", "Monitor", "__version__", "new_experiment", "register"]
 
 
 def __getattr__(name: str) -> Any:
