@@ -79,3 +79,39 @@ def test_deepaas_ui_shows_the_upload_as_a_picture_and_the_answer_as_text(
     ].items():
         described = field["description"].lower()
         assert not any(word in described for word in media), name
+
+
+def test_deepaas_ui_reads_the_description_and_the_answer(
+    deepaas: Served, specification: Any, camera: Camera
+) -> None:
+    """The reading of AI4OS' page: fields by their types, empty ones left out, values by their labels."""
+    (path,) = [path for path in specification["paths"] if path.endswith("predict/")]
+    post = specification["paths"][path]["post"]
+    inputs = {p["name"]: p.get("type", "string") for p in post["parameters"]}
+    inputs.pop("accept", None)
+    known = {"integer", "number", "boolean", "string", "array", "file"}
+    assert set(inputs.values()) <= known
+    outputs = specification["definitions"]["ModelPredictionResponse"]["properties"]
+    shown = {"string", "boolean", "integer", "number", "array", "object"}
+    assert {field["type"] for field in outputs.values() if "type" in field} <= shown
+
+    typed = {"stream": "reef", "drift_distance": 0.0, "warning_distance": None, "event_id": ""}
+    sent = {name: value for name, value in typed.items() if value}
+    (mime,) = post["produces"]
+    reply = requests.post(
+        f"{deepaas.url}{path}",
+        headers={"accept": mime},
+        params=sent | {"accept": mime},
+        files={"input_file": ("frame.jpg", camera(60), "image/jpeg")},
+        timeout=60,
+    )
+    assert reply.status_code == 200, reply.text
+    answer = reply.json()
+    assert answer.get("status") != "error"
+    values = {label: answer.get(label) for label in outputs}
+    assert values["stream"] == "reef"
+    assert values["drift"] in (True, False)
+    assert isinstance(values["distance"], float)
+    about = requests.get(f"{deepaas.url}{path.removesuffix('predict/')}", timeout=60).json()
+    assert about["author"]
+    assert about["description"].startswith("Notices that")
