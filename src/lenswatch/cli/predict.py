@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
+from lenswatch.ahead import ahead
 from lenswatch.cli.collect import finish_collections
 from lenswatch.cli.console import say
 from lenswatch.cli.footage import find_told
@@ -21,11 +24,16 @@ from lenswatch.errors import InputError
 from lenswatch.reference.paths import current_digest
 
 if TYPE_CHECKING:
+    from lenswatch.node.looking import Refused, Seen
     from lenswatch.node.observe import Node
     from lenswatch.node.request import Request
     from lenswatch.reference.order import Ordered
 
 __all__ = ["answer_line", "deliver", "explain", "predict"]
+
+AHEAD = 16  # pictures of a folder that are looked at before their turn; each takes some 50 KB then
+
+_Looked: TypeAlias = "tuple[Path, Request, Seen | Refused | None]"
 
 
 @click.command()
@@ -92,9 +100,10 @@ def _predict_folder(
         InputError: Some could not be used; the others were judged.
     """
     refused = repeated = late = 0
-    for i, picture in enumerate(pictures.pictures):
+
+    def look(i: int) -> _Looked:
+        picture = pictures.pictures[i]
         event_id = None if again else _event_id(node, request, folder, picture)
-        known = event_id is not None and node.store.answer(event_id) is not None
         asked = replace(
             request,
             image_name=picture.name,
@@ -103,8 +112,13 @@ def _predict_folder(
             camera_time=pictures.wrong.get(picture),
             backlog=True,
         )
+        return picture, asked, node.look(picture, asked)
+
+    threads = _use_threads()
+    for picture, asked, seen in ahead(look, range(len(pictures.pictures)), threads, AHEAD):
+        known = asked.event_id is not None and node.store.answer(asked.event_id) is not None
         try:
-            answer = node.observe(picture, asked)
+            answer = node.observe(picture, asked, seen, hasty=True)
         except InputError as error:
             refused += 1
             click.echo(f"lenswatch: {picture.name}: {error}", err=True)
@@ -112,6 +126,7 @@ def _predict_folder(
         repeated += known
         late += bool(answer.get("late"))  # absent in answers of earlier versions
         show(answer)
+    node.store.sync()
     finish_collections(node.config, node.store)
     deliver(node)
     _summarize(request.stream, len(pictures.pictures), repeated, late)
@@ -119,6 +134,13 @@ def _predict_folder(
         raise InputError(
             f"{refused} of {len(pictures.pictures)} pictures could not be used; the lines above say why"
         )
+
+
+def _use_threads() -> int:
+    """Let each computation use one core, and return the number of cores: pictures are looked at together."""
+    if "torch" in sys.modules:  # which the node has loaded, if it encodes by it
+        sys.modules["torch"].set_num_threads(1)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _event_id(node: Node, request: Request, folder: Path, picture: Path) -> str | None:

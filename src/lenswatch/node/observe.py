@@ -9,22 +9,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import sqlalchemy as sa
 
-from lenswatch.config import Config, TransformConfig
-from lenswatch.detect.chart.features import Measured, measure, view
-from lenswatch.detect.mmd import Entry, FittedMMD, Window
+from lenswatch.config import Config
+from lenswatch.detect.mmd import FittedMMD, Window
 from lenswatch.errors import DiskFull, InputError
 from lenswatch.node.calibration_file import DEFAULT_STREAM
-from lenswatch.node.clean_footage import embed_picture
-from lenswatch.node.clean_pictures import CleanPictures
 from lenswatch.node.clock import Place, place
 from lenswatch.node.collecting.collector import Collector
 from lenswatch.node.current import Current
-from lenswatch.node.judge import Judge
 from lenswatch.node.living import Living
+from lenswatch.node.looking import Looking, Refused, Seen, milliseconds
 from lenswatch.node.originals import Originals
 from lenswatch.node.request import (
     FOR_SENDING,
@@ -42,8 +37,7 @@ from lenswatch.node.told import identity_of, notes_of
 from lenswatch.node.unrecorded import Stored, Unrecorded, not_recorded
 from lenswatch.node.wrong_clocks import WrongClocks
 from lenswatch.reference.artefact import Reference
-from lenswatch.reference.capture import time_in_name
-from lenswatch.reference.pictures import Picture, read_picture, read_picture_file
+from lenswatch.reference.pictures import Picture
 from lenswatch.stages import stage
 from lenswatch.wire import DriftJob
 
@@ -53,20 +47,6 @@ log = logging.getLogger(__name__)
 
 CAMERA_CLOCK = {"name": "camera clock", "strength": 1.0, "cells": []}  # the cause of a wrong clock
 TRIES = 3  # to record: after each, the store makes some space on a full disk
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """All that is known of a picture before its stream's state."""
-
-    request: Request
-    fitted: FittedMMD
-    judge: Judge
-    entry: Entry
-    measured: Measured | None
-    moments: tuple[datetime, ...]
-    about: dict[str, Any]
-    digest: str  # of the reference
 
 
 @dataclass(frozen=True)
@@ -96,7 +76,7 @@ class Node:
         self.store = store or open_store(config)
         self._collector = Collector(config, self.store)
         self._originals = Originals(config)
-        self._clean_pictures = CleanPictures(config)
+        self._looking = Looking(config, self.store)
         self._loaded = None if self._collector.waits() else Current(config)
         self._unrecorded = Unrecorded()
         self._wrong_clocks = WrongClocks()
@@ -108,7 +88,31 @@ class Node:
         """The reference in force."""
         return self._current().fitted_reference().reference
 
-    def observe(self, source: bytes | Path | Picture, request: Request) -> dict[str, Any]:
+    def look(self, source: bytes | Path | Picture, request: Request) -> Seen | Refused | None:
+        """Return what `observe` finds out about a picture first, for any thread; None if it needs nothing.
+
+        A folder's pictures may be looked at together, and are then observed one after the other.
+
+        Raises:
+            InputError: The stream or the event id is invalid.
+        """
+        request.check_names()
+        try:
+            known = self._first_answer(request.event_id) is not None
+        except InputError:  # which is that answer
+            known = True
+        if known or self._collector.takes(request.stream):
+            return None
+        return self._looking.look(source, request, self._current())
+
+    def observe(
+        self,
+        source: bytes | Path | Picture,
+        request: Request,
+        seen: Seen | Refused | None = None,
+        *,
+        hasty: bool = False,
+    ) -> dict[str, Any]:
         """Judge one picture, record the verdict, and return the answer for the caller.
 
         The picture is decoded and encoded first. Then one transaction reads the stream's window, computes
@@ -118,13 +122,15 @@ class Node:
         Args:
             source: The picture as the bytes of a file, a file, or decoded.
             request: The caller's arguments.
+            seen: The result of `look` for them, if there is one already.
+            hasty: Do not wait for the disk, so that a power cut may undo it; `store.sync` waits for all.
 
         Raises:
             InputError: The picture or the request cannot be used. Unless the stream or the event id is
                 invalid, this is recorded as a Failed job and remembered for a retry. The window is unchanged.
         """
         request.check_names()
-        return self.store.again(lambda: self._observe(source, request))
+        return self.store.again(lambda: self._observe(source, request, seen, hasty=hasty))
 
     def reset(self, stream: str) -> int:
         """Delete a stream's window under every reference, and return how many there were."""
@@ -136,36 +142,30 @@ class Node:
         if not self._collector.waits():
             self._current().judge_of(self.reference, DEFAULT_STREAM)
 
-    def _observe(self, source: bytes | Path | Picture, request: Request) -> dict[str, Any]:
+    def _observe(
+        self,
+        source: bytes | Path | Picture,
+        request: Request,
+        seen: Seen | Refused | None = None,
+        *,
+        hasty: bool = False,
+    ) -> dict[str, Any]:
         first = self._first_answer(request.event_id)
         if first is not None:
             return first
         if self._collector.takes(request.stream):
             return self._collect(source, request)
-        current = self._current()
-        reference, fitted = current.fitted_reference()
-        try:
-            request.check_distances()
-            request.check_time()
-            picture = self._read(source, reference.transform)
-            pixels = picture.pixels(reference.transform.resize)
-            embedding = embed_picture(reference, pixels)
-            entry = fitted.entry(embedding)
-        except InputError as error:
-            record_refusal(self.store, self.config, request, error)
-            raise
-        judge = current.judge_of(reference, request.stream)
-        measured = None if judge.chart is None else measure(view(pixels))
-        about = self._about(reference, request, embedding)
-        about |= notes_of(picture, current.schema, pixels)
-        moments = self._moments(request, picture)
-        seen = _Seen(request, fitted, judge, entry, measured, moments, about, reference.digest)
-        body = self._record(source, seen, self._thumbnail(picture))
+        if seen is None:
+            seen = self._looking.look(source, request, self._current())
+        if isinstance(seen, Refused):
+            record_refusal(self.store, self.config, request, seen.error)
+            raise seen.error
+        body = self._record(source, seen, hasty=hasty)
         return self._judge_only(seen) if body is None else body
 
     @stage("record")
     def _record(
-        self, source: bytes | Path | Picture, seen: _Seen, thumbnail: bytes | None
+        self, source: bytes | Path | Picture, seen: Seen, *, hasty: bool
     ) -> dict[str, Any] | None:
         """Judge a picture and record that in one transaction; return None when the disk is full."""
         request = seen.request
@@ -173,7 +173,7 @@ class Node:
             try:
                 with (
                     self._originals.keeping() as keep,
-                    self.store.begin(leaving=FOR_SENDING) as transaction,
+                    self.store.begin(leaving=FOR_SENDING, hasty=hasty) as transaction,
                 ):
                     first = transaction.answer(request.event_id) if request.event_id else None
                     if first is not None:
@@ -190,7 +190,7 @@ class Node:
                         self._living.keep(connection, seen.judge, last, seen.measured, body, now)
                     body |= self._collector.take_judged(connection, source, body)
                     body |= keep(connection, source, body)
-                    body |= self._post(transaction, body, thumbnail, clean=judged.clean)
+                    body |= self._post(transaction, body, seen.thumbnail, clean=judged.clean)
                     transaction.put_answer(body["event_id"], Answer("judged", body))
             except DiskFull:
                 continue
@@ -199,7 +199,7 @@ class Node:
             return body
         return None
 
-    def _judge_only(self, seen: _Seen) -> dict[str, Any]:
+    def _judge_only(self, seen: Seen) -> dict[str, Any]:
         """Judge a picture that cannot be recorded by what this process knows of its stream."""
         try:
             with self.store.read() as connection:
@@ -213,13 +213,13 @@ class Node:
         self._wrong_clocks.note(seen.request.stream, judged.placed)
         return body
 
-    def _live(self, connection: sa.Connection, seen: _Seen) -> _Seen:
+    def _live(self, connection: sa.Connection, seen: Seen) -> Seen:
         """Return a picture with the baseline in force as its judge."""
         live = self._living.judged_by(connection, seen.judge, seen.request.stream)
         return replace(seen, judge=live)
 
     @stage("judge")
-    def _judge(self, seen: _Seen, stored: Stored) -> _Judged:
+    def _judge(self, seen: Seen, stored: Stored) -> _Judged:
         """Return the verdict on a picture, and the state of its stream after it.
 
         Args:
@@ -262,13 +262,6 @@ class Node:
         because = transaction.post(self._job(body), thumbnail, clean=clean)
         return not_recorded(because) if because else {"recorded": True}
 
-    def _about(
-        self, reference: Reference, request: Request, embedding: npt.NDArray[np.float32]
-    ) -> dict[str, Any]:
-        """Return the part of the answer that says which picture it is, and what it is compared with."""
-        about = {"model": reference.model, "nearest": reference.nearest(embedding)}
-        return identity_of(request) | about | self._clean_pictures.nearest(reference, embedding)
-
     def _first_answer(self, event_id: str | None) -> dict[str, Any] | None:
         """Return the first answer to an event id, or raise it when it was a refusal."""
         if event_id is None:
@@ -294,11 +287,11 @@ class Node:
         try:
             request.check_distances()
             request.check_time()
-            picture = self._read(source, self.config.transform)
+            picture = self._looking.read(source, self.config.transform)
         except InputError as error:
             record_refusal(self.store, self.config, request, error)
             raise
-        moments = self._moments(request, picture)
+        moments = self._looking.moments(request, picture)
         with (
             self._originals.keeping() as keep,
             self.store.begin(leaving=FOR_SENDING) as transaction,
@@ -313,7 +306,7 @@ class Node:
                     self._placed(told, placed, request) | identity_of(request) | notes_of(picture)
                 )
                 body |= keep(transaction.connection, source, body)
-                body |= self._post(transaction, body, self._thumbnail(picture))
+                body |= self._post(transaction, body, self._looking.thumbnail(picture))
                 transaction.put_answer(body["event_id"], Answer("judged", body))
         if taken is None:
             return self._observe(source, request)  # the collection has ended meanwhile
@@ -321,25 +314,8 @@ class Node:
         self._wrong_clocks.note(request.stream, placed)
         return body
 
-    @stage("decode")
-    def _read(self, source: bytes | Path | Picture, transform: TransformConfig) -> Picture:
-        if isinstance(source, Picture):
-            return source
-        settings = transform.resize, self.config.upload, transform.sample_bits
-        if isinstance(source, Path):
-            return read_picture_file(source, *settings)
-        return read_picture(source, *settings)
-
-    def _moments(self, request: Request, picture: Picture) -> tuple[datetime, ...]:
-        """Return the moments at which a picture may have been taken; none if nothing tells."""
-        if request.captured_at is not None:
-            return (_milliseconds(request.captured_at),)
-        reading = picture.taken or time_in_name(request.image_name, self._now())
-        found = () if reading is None else reading.moments(self.config.camera.zone)
-        return tuple(map(_milliseconds, found))
-
     def _now(self) -> datetime:
-        return _milliseconds(datetime.fromtimestamp(self.store.clock(), UTC))
+        return milliseconds(datetime.fromtimestamp(self.store.clock(), UTC))
 
     def _placed(
         self, verdict: Mapping[str, Any], placed: Place, request: Request
@@ -357,10 +333,6 @@ class Node:
         }
         return {**verdict, **times, **told}
 
-    def _thumbnail(self, picture: Picture) -> bytes | None:
-        wanted = self.config.storage.keep_images and self.config.tracking.url
-        return picture.thumbnail() if wanted else None
-
     def _new_state(self, fitted: FittedMMD) -> StreamState:
         known = self._start
         if known is None or known[0] is not fitted:
@@ -374,9 +346,3 @@ class Node:
         return DriftJob(
             "Completed", body["model"], body["drift"], self.config.tracking.tags, parameters
         )
-
-
-def _milliseconds(moment: datetime) -> datetime:
-    """Return a time in UTC as exactly as answers have it."""
-    moment = moment.astimezone(UTC)
-    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)

@@ -256,6 +256,10 @@ class NodeStore:
                 for stream, digest, images, updated_at in rows
             ]
 
+    def sync(self) -> None:
+        """Wait until all that was committed hastily is on the disk."""
+        self._checkpoint()
+
     def close(self) -> None:
         """Close all connections. They are opened again when needed."""
         self._file.close()
