@@ -27,6 +27,7 @@ from lenswatch.api.workers.pool import WorkerPool
 
 from lenswatch.config import Config, load_config
 from lenswatch.errors import LenswatchError
+from lenswatch.memory import keep_freed_memory
 from lenswatch.node.due import DueCommand, renewals, trainings
 from lenswatch.node.request import open_store
 from lenswatch.node.store.store import NodeStore
@@ -51,6 +52,7 @@ def attach(model: Any) -> None:
     """
     end_with_deep_start()
     use_own_folder()
+    keep_freed_memory()
     try:
         Parent(load_config(), model).attach(sys.modules["deepaas.api"].APP)
     except LenswatchError as error:  # DEEPaaS would serve its own test model instead

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from typing import Any, Literal
 
+from lenswatch.memory import keep_freed_memory
+
 __all__ = ["Message", "ping", "serve"]
 
 log = logging.getLogger(__name__)
@@ -38,6 +40,7 @@ def serve(pipe: Connection, warm: Callable[[], object] | None) -> None:
     )  # a library may have set its own
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    keep_freed_memory()
     threading.Thread(target=_end_with_the_parent, name="parent", daemon=True).start()
     if warm is not None:
         try:

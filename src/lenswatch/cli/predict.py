@@ -21,6 +21,7 @@ from lenswatch.cli.footage import find_told
 from lenswatch.cli.options import FILE, with_config
 from lenswatch.config import Config
 from lenswatch.errors import InputError
+from lenswatch.memory import keep_freed_memory
 from lenswatch.reference.paths import current_digest
 
 if TYPE_CHECKING:
@@ -114,6 +115,7 @@ def _predict_folder(
         )
         return picture, asked, node.look(picture, asked)
 
+    keep_freed_memory()
     threads = _use_threads()
     for picture, asked, seen in ahead(look, range(len(pictures.pictures)), threads, AHEAD):
         known = asked.event_id is not None and node.store.answer(asked.event_id) is not None
