@@ -95,7 +95,12 @@ def test_deepaas_ui_reads_the_description_and_the_answer(
     shown = {"string", "boolean", "integer", "number", "array", "object"}
     assert {field["type"] for field in outputs.values() if "type" in field} <= shown
 
-    typed: dict[str, Any] = {"stream": "reef", "drift_distance": 0.0, "warning_distance": None, "event_id": ""}
+    typed: dict[str, Any] = {
+        "stream": "reef",
+        "drift_distance": 0.0,
+        "warning_distance": None,
+        "event_id": "",
+    }
     sent = {name: value for name, value in typed.items() if value}
     (mime,) = post["produces"]
     reply = requests.post(
