@@ -105,11 +105,21 @@ def _observe(node: Node, path: Path, given: dict[str, Any], name: str) -> dict[s
 
 
 def train(epochs: int, learning_rate: float, seed: int) -> dict[str, Any]:
-    """Train on the clean pictures, make the new reference current, and return a summary."""
+    """Train on the clean pictures, make the new reference current, and return a summary.
+
+    Raises:
+        InputError: There are too few pictures, or what training needs is not installed.
+    """
     from lenswatch.reference.clean import find_clean
     from lenswatch.reference.schema import save_schema
-    from lenswatch.reference.training import build_reference
 
+    try:
+        from lenswatch.reference.training import build_reference
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"training needs {error.name}, which is not installed here; train on another machine, and "
+            "import its reference here with `lenswatch reference import`"
+        ) from None
     config = load_config()
     encoder = dataclasses.replace(
         config.encoder, epochs=epochs, learning_rate=learning_rate, seed=seed

@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 import pytest
+import requests
 
 from conftest import Camera, Served, deepaas_running, small_config, write_settings
 from lenswatch.node.observe import Node
@@ -122,3 +123,21 @@ def test_training_says_what_to_install(edge: Path, root: Path, tmp_path: Path) -
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "pip install 'lenswatch[node]'" in done.stderr
+
+
+def test_the_training_hook_says_where_to_train(node: Served, camera: Camera) -> None:
+    clean = node.root / "storage" / "images" / "clean"
+    clean.mkdir(parents=True)
+    for i in range(40):
+        (clean / f"{i:02}.jpg").write_bytes(camera(i))
+    url = f"{node.url}/v2/models/lenswatch/train/"
+    started = requests.post(url, params={"epochs": 1}, timeout=60).json()
+
+    def ended() -> dict[str, Any] | None:
+        found: dict[str, Any] = requests.get(f"{url}{started['uuid']}", timeout=60).json()
+        return None if found["status"] == "running" else found
+
+    training = until(ended)
+    assert training["status"] == "error"
+    assert "training needs torch, which is not installed here" in str(training)
+    assert "lenswatch reference import" in str(training)
