@@ -20,6 +20,9 @@ from lenswatch.reference.autoencoder import TorchEncoder
 from lenswatch.reference.light import LIGHT, have_light
 from lenswatch.reference.onnx_encoder import OnnxEncoder
 from lenswatch.reference.paths import calibration_folder, current_digest, reference_folder
+from lenswatch.reference.schema import PictureSchema, load_schema, save_schema
+
+SCHEMA = PictureSchema.of([((96, 64), "in colour")])
 
 
 @pytest.fixture
@@ -42,6 +45,7 @@ def current(config: Config) -> str:
 def exported(trained: Config, run: Any, tmp_path: Path) -> Path:
     """The file of a reference that is then no longer here."""
     file = tmp_path / "reference.zip"
+    save_schema(trained.storage_path, current(trained), SCHEMA)
     ended = run("export", current(trained)[:6], file)
     assert ended.exit_code == 0, ended.output
     shutil.rmtree(trained.storage_path)
@@ -60,6 +64,7 @@ def test_a_reference_serves_on_another_machine_as_where_it_was_trained(
     assert isinstance(taken.encoder, OnnxEncoder)
     assert taken.digest == there.digest
     assert taken.pictures == there.pictures
+    assert load_schema(here.storage_path, taken.digest) == SCHEMA
     assert np.array_equal(taken.encoder(camera_pixels(61)), there.encoder(camera_pixels(61)))
     folders = [calibration_folder(each.storage_path) for each in (before, here)]
     assert load_calibration(folders[0], taken.digest, "default") == load_calibration(

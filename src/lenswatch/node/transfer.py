@@ -21,12 +21,14 @@ from lenswatch.reference.artefact import put_into_place
 from lenswatch.reference.light import LIGHT, read_light_file
 from lenswatch.reference.manifest import MANIFEST, read_json, verified_manifest
 from lenswatch.reference.paths import calibration_folder, reference_folder
+from lenswatch.reference.schema import SCHEMA
 from lenswatch.reference.thumbnails import THUMBNAILS
 from lenswatch.wire import STREAM
 
 __all__ = ["Imported", "export_reference", "import_reference"]
 
 _REFERENCE, _CALIBRATION = "reference", "calibration"  # folders in the archive
+_BESIDE = (LIGHT, THUMBNAILS, SCHEMA)  # files of a reference that its manifest does not list
 _BROKEN = (zipfile.BadZipFile, EOFError, KeyError, NotImplementedError, RuntimeError, ValueError)
 
 
@@ -63,9 +65,7 @@ def export_reference(storage: Path, digest: str, file: Path) -> None:
     names = [MANIFEST, *verified_manifest(folder, digest)["files"]]
     if (folder / LIGHT).is_file():
         read_light_file(folder / LIGHT, digest)  # raises ArtefactError
-        names.append(LIGHT)
-    if (folder / THUMBNAILS).is_file():
-        names.append(THUMBNAILS)
+    names += [name for name in _BESIDE if (folder / name).is_file()]
     members = {f"{_REFERENCE}/{name}": folder / name for name in names}
     for calibration in sorted((calibration_folder(storage) / digest).glob("*.json")):
         if read_sealed(calibration)["format"] == FORMAT:
@@ -78,8 +78,8 @@ def export_reference(storage: Path, digest: str, file: Path) -> None:
 def import_reference(storage: Path, file: Path) -> Imported:
     """Take a reference from a file that `export_reference` wrote.
 
-    A reference that is here already stays as it is, and gets a light form if it has none. Calibrations that
-    are here stay, too. The reference in use does not change.
+    A reference that is here already stays as it is, and gets a light form and thumbnails if it has none.
+    Calibrations that are here stay, too. The reference in use does not change.
 
     Args:
         storage: The storage folder.
@@ -103,10 +103,11 @@ def import_reference(storage: Path, file: Path) -> Imported:
         except ArtefactError as error:
             raise ArtefactError(str(error).replace(f"{temporary}/", f"{file}: ")) from None
         folder, kept = temporary / _REFERENCE, references / digest
-        light = (folder / LIGHT).read_bytes() if (folder / LIGHT).is_file() else None
+        beside = {n: (folder / n).read_bytes() for n in _BESIDE if (folder / n).is_file()}
         new = put_into_place(folder, kept)
-        if light is not None and not (kept / LIGHT).is_file():
-            write_atomically(kept / LIGHT, light)
+        for name, content in beside.items():
+            if not (kept / name).is_file():
+                write_atomically(kept / name, content)
         calibrations = sorted((temporary / _CALIBRATION).glob("*.json"))
         taken = [each.stem for each in calibrations if _take(each, storage, digest)]
     finally:
@@ -119,7 +120,7 @@ def _verified(unpacked: Path) -> str:
     folder = unpacked / _REFERENCE
     digest = str(read_json(folder / MANIFEST).get("digest"))
     manifest = verified_manifest(folder, digest)
-    known = {MANIFEST, LIGHT, THUMBNAILS, *manifest["files"]}
+    known = {MANIFEST, *_BESIDE, *manifest["files"]}
     for path in folder.iterdir():
         if path.name not in known:
             raise ArtefactError(f"{path}: is no file of the reference; export it again")

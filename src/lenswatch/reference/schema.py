@@ -18,9 +18,9 @@ from lenswatch.errors import ArtefactError
 from lenswatch.files import write_atomically
 from lenswatch.reference.paths import reference_folder
 
-__all__ = ["PictureSchema", "colours_of", "load_schema", "save_schema"]
+__all__ = ["SCHEMA", "PictureSchema", "colours_of", "load_schema", "save_schema"]
 
-_FILE = "picture_schema.json"
+SCHEMA = "picture_schema.json"
 _SHOWN = 3  # sizes that a sentence names
 _STEP = 8  # of the pixels that are looked at in each direction
 _GREY = 2  # by which the channels of a grey picture may differ, after a JPEG's rounding
@@ -103,7 +103,7 @@ def save_schema(storage: Path, digest: str, schema: PictureSchema) -> None:
         WriteError: The file cannot be written.
     """
     text = json.dumps(schema.to_json(), indent=1)
-    write_atomically(reference_folder(storage) / digest / _FILE, f"{text}\n".encode())
+    write_atomically(reference_folder(storage) / digest / SCHEMA, f"{text}\n".encode())
 
 
 def load_schema(storage: Path, digest: str) -> PictureSchema | None:
@@ -113,7 +113,7 @@ def load_schema(storage: Path, digest: str) -> PictureSchema | None:
         ArtefactError: The file is damaged.
     """
     try:
-        document = json.loads((reference_folder(storage) / digest / _FILE).read_bytes())
+        document = json.loads((reference_folder(storage) / digest / SCHEMA).read_bytes())
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
