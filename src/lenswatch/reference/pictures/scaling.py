@@ -25,7 +25,7 @@ _LARGEST_WEIGHT = 2**15 - 1
 _MOST_BITS = 22
 _FLOAT32_BITS = 16  # of weights: 255 times their sum is below 2**24, which float32 still counts
 _STEP = 4, 8  # columns, rows that one product finds: more would multiply with more zeros
-_CHUNK = 6 * 2**20  # bytes of rows that are converted at a time, to stay in the processor's cache
+_CHUNK = 3 * 2**20  # bytes of rows that are converted at a time, to stay in the processor's cache
 
 
 @dataclass(frozen=True)
