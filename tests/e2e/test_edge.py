@@ -133,8 +133,8 @@ def test_the_training_hook_says_where_to_train(node: Served, camera: Camera) -> 
     url = f"{node.url}/v2/models/lenswatch/train/"
     started = requests.post(url, params={"epochs": 1}, timeout=60).json()
 
-    def ended() -> dict[str, Any] | None:
-        found: dict[str, Any] = requests.get(f"{url}{started['uuid']}", timeout=60).json()
+    def ended() -> Any:
+        found = requests.get(f"{url}{started['uuid']}", timeout=60).json()
         return None if found["status"] == "running" else found
 
     training = until(ended)
