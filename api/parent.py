@@ -28,6 +28,7 @@ from lenswatch.api.workers.pool import WorkerPool
 from lenswatch.config import Config, load_config
 from lenswatch.errors import LenswatchError
 from lenswatch.memory import keep_freed_memory
+from lenswatch.node.archive import Archiver, restore
 from lenswatch.node.due import DueCommand, renewals, trainings
 from lenswatch.node.request import open_store
 from lenswatch.node.store.store import NodeStore
@@ -54,9 +55,21 @@ def attach(model: Any) -> None:
     use_own_folder()
     keep_freed_memory()
     try:
-        Parent(load_config(), model).attach(sys.modules["deepaas.api"].APP)
+        config = load_config()
+        _restore(config)
+        Parent(config, model).attach(sys.modules["deepaas.api"].APP)
     except LenswatchError as error:  # DEEPaaS would serve its own test model instead
         raise SystemExit(f"lenswatch: {error}") from None
+
+
+def _restore(config: Config) -> None:
+    """Fill an empty storage folder from its archive, before any worker looks into it."""
+    try:
+        said = restore(config)
+    except OSError as error:
+        said = f"the storage folder cannot be filled from its archive: {error}"
+    if said:
+        log.warning("%s", said)
 
 
 class Parent:
@@ -85,6 +98,7 @@ class Parent:
         self._sender: Sender | None = None
         self._direct: Direct | None = None  # when this version of DEEPaaS is known
         self._commands: list[DueCommand] = []
+        self._archiver: Archiver | None = None
 
     def attach(self, app: web.Application) -> None:
         """Add middleware, route and hooks to an application that has not started yet."""
@@ -115,6 +129,8 @@ class Parent:
             self._commands = [DueCommand(self.config, each) for each in errands]
             for each in self._commands:
                 each.start()
+            self._archiver = Archiver(self.config, self._store)
+            self._archiver.start()
             if self.config.tracking.url:
                 self._sender = Sender(self._store, self.config.tracking)
                 self._sender.start()
@@ -133,6 +149,8 @@ class Parent:
         if sender is not None:
             stops.append(partial(sender.stop, timeout=3))
         await asyncio.gather(*map(asyncio.to_thread, stops))
+        if self._archiver is not None:
+            await asyncio.to_thread(self._archiver.stop)
         if self._store is not None:
             await asyncio.to_thread(self._store.close)
 

@@ -72,6 +72,7 @@ def watch(
     if stream_from_folder and _is_given(context, "stream"):
         raise InputError("--stream and --stream-from-folder exclude each other; give one of them")
     check_stream(stream)
+    from lenswatch.node.archive import restore
     from lenswatch.node.observe import Node
     from lenswatch.sources.arrivals import Patience
     from lenswatch.sources.folder import Told
@@ -84,6 +85,9 @@ def watch(
         click.echo(f"lenswatch: {one_line(sentence)}", err=True)
 
     with held_folder(folder):
+        told = restore(config)
+        if told:
+            complain(told)
         node = Node(config)
         watching = Watching(
             node,
@@ -122,13 +126,15 @@ def _calling_on_signals(stop: Callable[[], None]) -> Iterator[None]:
 def _beside(config: Config, node: Any) -> Iterator[None]:
     """Send drift jobs, train from collections and renew baselines beside the block, as a served node does."""
     from lenswatch.cli.predict import deliver
+    from lenswatch.node.archive import Archiver
     from lenswatch.node.due import DueCommand, renewals, trainings
     from lenswatch.outbox.sender import Sender
 
     errands = [trainings(node.store), renewals(config, node.store)]
     commands = [DueCommand(config, errand) for errand in errands]
-    sender = Sender(node.store, config.tracking)
+    sender, archiver = Sender(node.store, config.tracking), Archiver(config, node.store)
     sender.start()
+    archiver.start()
     for command in commands:
         command.start()
     try:
@@ -138,4 +144,5 @@ def _beside(config: Config, node: Any) -> Iterator[None]:
             command.stop()
         sender.stop()
         deliver(node)
+        archiver.stop()
         node.store.close()

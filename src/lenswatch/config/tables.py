@@ -117,6 +117,8 @@ class StorageConfig:
     """The node's own storage."""
 
     path: FolderPath = "storage"
+    archive: FolderPath = "auto"  # a folder on a remote disk, "off", or "auto" for AI4OS' mount
+    archive_minutes: PositiveNumber = 10.0
     keep_images: bool = True
     max_bytes: AtLeast1 = 2_000_000_000  # of the drift jobs and pictures that wait to be sent
     keep_originals: Literal["off", "drift", "all"] = "off"  # "drift": and warnings
