@@ -18,6 +18,13 @@ FROM source AS installed-node
 ARG PIP_EXTRA_INDEX_URL=""
 RUN pip install --no-cache-dir -c constraints.txt '.[node]'
 
+# What a node without a reference of its own shows, so that it can be tried. It takes some minutes.
+FROM installed-node AS demo
+WORKDIR /demo
+RUN lenswatch demo storage/images \
+    && lenswatch train \
+    && lenswatch reference export "$(cat storage/reference/current)" /demo/demo.reference
+
 # The AI4OS start script, from its public repository.
 FROM python:3.11-slim AS deep-start
 RUN apt-get update \
@@ -52,10 +59,12 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends git procps util-linux \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=installed-node /opt/lenswatch /opt/lenswatch
+COPY --from=demo /demo/demo.reference /opt/lenswatch/demo.reference
 COPY --from=deep-start /srv/.deep-start /srv/.deep-start
 RUN ln -s /srv/.deep-start/deep-start /usr/local/bin/deep-start
 COPY docker/deep-start.bash /srv/.deep-start.bash
 ENV OMP_NUM_THREADS=1 \
+    LENSWATCH_STORAGE_DEMO_REFERENCE=/opt/lenswatch/demo.reference \
     BASH_ENV=/srv/.deep-start.bash
 USER lenswatch
 EXPOSE 5000

@@ -28,9 +28,10 @@ from lenswatch.api.workers.pool import WorkerPool
 from lenswatch.config import Config, load_config
 from lenswatch.errors import LenswatchError
 from lenswatch.memory import keep_freed_memory
-from lenswatch.node.archive import Archiver, restore
+from lenswatch.node.archive import Archiver
 from lenswatch.node.due import DueCommand, renewals, trainings
 from lenswatch.node.request import open_store
+from lenswatch.node.starting import prepare
 from lenswatch.node.store.store import NodeStore
 from lenswatch.outbox.sender import Sender
 
@@ -56,20 +57,10 @@ def attach(model: Any) -> None:
     keep_freed_memory()
     try:
         config = load_config()
-        _restore(config)
+        prepare(config)
         Parent(config, model).attach(sys.modules["deepaas.api"].APP)
     except LenswatchError as error:  # DEEPaaS would serve its own test model instead
         raise SystemExit(f"lenswatch: {error}") from None
-
-
-def _restore(config: Config) -> None:
-    """Fill an empty storage folder from its archive, before any worker looks into it."""
-    try:
-        said = restore(config)
-    except OSError as error:
-        said = f"the storage folder cannot be filled from its archive: {error}"
-    if said:
-        log.warning("%s", said)
 
 
 class Parent:

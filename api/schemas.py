@@ -335,6 +335,9 @@ class ModelPredictionResponse(Schema):
     calibration_notes = fields.List(
         fields.Str(), metadata=_about("Limits of the thresholds; absent when there are none.")
     )
+    reference_note = fields.Str(
+        metadata=_about("What to know of the reference; absent when it is your own.")
+    )
     picture_notes = fields.List(
         fields.Str(),
         metadata=_about(

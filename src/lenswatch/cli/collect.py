@@ -63,6 +63,10 @@ def collect(
     check_stream(stream)
     if folder is not None and action is not None:
         raise InputError(f"FOLDER and --{action} exclude each other; give one of them")
+    if action is None:
+        from lenswatch.node.starting import drop_demo
+
+        drop_demo(config.storage_path)
     if folder is not None:
         _from_folder(config, stream, folder, _most(config, wanted))
     elif action is not None:

@@ -145,17 +145,24 @@ def _plot(
 
 @click.command()
 @with_config
-@click.argument("folder", type=FOLDER)
-def adopt(config: Config, folder: Path) -> None:
+@click.argument("folder", type=FOLDER, required=False)
+def adopt(config: Config, folder: Path | None) -> None:
     """Adopt the tutorial's pair of files as the reference.
 
-    FOLDER holds autoencoder.pth and clean_embeddings.pth.
+    FOLDER holds autoencoder.pth and clean_embeddings.pth. Without it the folder is taken in which
+    the archive lies, /storage on AI4OS.
     """
+    from lenswatch.node.starting import tutorial_folder
     from lenswatch.reference.artefact import save_reference
     from lenswatch.reference.keep_light import keep_light, noise
     from lenswatch.reference.manifest import EMBEDDINGS, WEIGHTS
     from lenswatch.reference.pair import load_pair
 
+    folder = folder or tutorial_folder(config)
+    if folder is None:
+        raise InputError(
+            f"FOLDER is missing, and no {WEIGHTS} and {EMBEDDINGS} lie beside the archive; give it"
+        )
     sigma = None if config.detector.sigma == "median" else float(config.detector.sigma)
     pair = load_pair(folder / WEIGHTS, folder / EMBEDDINGS, config.transform, sigma)
     manifest = {"source": str(folder)}

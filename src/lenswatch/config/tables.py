@@ -19,6 +19,7 @@ from lenswatch.config.values import (
     NotNegative,
     NotNegativeNumber,
     Number,
+    OptionalFile,
     Origin,
     Port,
     PositiveNumber,
@@ -119,6 +120,7 @@ class StorageConfig:
     path: FolderPath = "storage"
     archive: FolderPath = "auto"  # a folder on a remote disk, "off", or "auto" for AI4OS' mount
     archive_minutes: PositiveNumber = 10.0
+    demo_reference: OptionalFile = ""  # that a node without any shows; an exported reference
     keep_images: bool = True
     max_bytes: AtLeast1 = 2_000_000_000  # of the drift jobs and pictures that wait to be sent
     keep_originals: Literal["off", "drift", "all"] = "off"  # "drift": and warnings

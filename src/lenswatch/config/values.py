@@ -26,6 +26,9 @@ Days = Annotated[float, Meta(ge=0, le=100_000, description="a number from 0 to 1
 Images = Annotated[float, Meta(ge=1, le=_MAX, description="1 or more images")]
 Share = Annotated[float, Meta(gt=0, lt=1, description="a number between 0 and 1")]
 FolderPath = Annotated[str, Meta(pattern=r"\A[^\x00]+\Z", description="the path of a folder")]
+OptionalFile = Annotated[
+    str, Meta(pattern=r"\A[^\x00]*\Z", description="empty or the path of a file")
+]
 Duration = Annotated[
     str, Meta(pattern=rf"\A({DURATION})?\Z", description=f"empty or {DURATION_RULE}")
 ]

@@ -17,6 +17,7 @@ from lenswatch.node.calibration_file import (
     save_calibration,
 )
 from lenswatch.node.judge import Judge
+from lenswatch.node.starting import DEMO_NOTE, is_demo
 from lenswatch.reference.artefact import Reference, load_reference
 from lenswatch.reference.paths import calibration_folder, current_digest, reference_folder
 from lenswatch.reference.schema import PictureSchema, load_schema
@@ -44,6 +45,7 @@ class Current:
 
     Attributes:
         schema: The kind of the clean pictures of the reference, if it is known.
+        told: The part of each answer on the reference, if there is something to say.
 
     Raises:
         ArtefactError: There is no reference yet, or it is damaged. So do the methods.
@@ -89,6 +91,8 @@ class Current:
     def _load(self, digest: str | None) -> FittedReference:
         reference = load_reference(self._config.storage_path, digest)
         self.schema = self._load_schema(reference.digest)
+        demo = is_demo(self._config.storage_path, reference.digest)
+        self.told = {"reference_note": DEMO_NOTE} if demo else {}
         return FittedReference(reference, reference.detector(self._config.detector.window_size))
 
     def _load_schema(self, digest: str) -> PictureSchema | None:

@@ -96,7 +96,7 @@ class Looking:
         judge = current.judge_of(reference, request.stream)
         measured = None if judge.chart is None else measure(view(pixels))
         about = self._about(reference, request, embedding)
-        about |= notes_of(picture, current.schema, pixels)
+        about |= notes_of(picture, current.schema, pixels) | current.told
         moments, thumbnail = self.moments(request, picture), self.thumbnail(picture)
         digest = reference.digest
         return Seen(request, fitted, judge, entry, measured, moments, about, digest, thumbnail)
