@@ -20,6 +20,7 @@ from lenswatch.errors import InputError
 
 __all__ = [
     "ANNOTATION_KINDS",
+    "BASELINE_REQUESTS",
     "CLOCK_ERROR",
     "EARLIEST_CAPTURE",
     "EVENT_ID",
@@ -44,6 +45,7 @@ JOB_STATUSES: tuple[JobStatus, ...] = ("Running", "Completed", "Failed")
 SCHEMA_VERSION = "1.0.0"
 TAG_LENGTH = 20  # characters, at least 1
 ANNOTATION_KINDS = ("lens cleaned", "moved on purpose", "retrained", "reset", "note")
+BASELINE_REQUESTS = ("accept", "cleaned", "undo")  # what people may ask a node to do
 VERDICTS = ("true drift", "false alarm")  # of people and programs, on events and jobs
 STREAM = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}\Z")
 STREAM_RULE = "use 1 to 64 of a-z, 0-9, '.', '_', '-', beginning with a letter or digit"

@@ -25,7 +25,7 @@ from lenswatch.server.db.upgrade import prepare
 from lenswatch.server.experiments import api as experiments_api
 from lenswatch.server.experiments import users
 from lenswatch.server.feedback import annotations as annotations_api
-from lenswatch.server.feedback import cleaning, quality, verdicts
+from lenswatch.server.feedback import baseline_requests, cleaning, quality, verdicts
 from lenswatch.server.http import execute, health, openapi
 from lenswatch.server.http.guard import LoopbackOnly
 from lenswatch.server.http.logs import make_log
@@ -79,6 +79,7 @@ _OURS = (
     retention,
     exports,
     annotations_api,
+    baseline_requests,
     verdicts,
     quality,
     cleaning,

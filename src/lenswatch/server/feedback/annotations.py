@@ -29,6 +29,7 @@ __all__ = [
     "MAX_TEXT",
     "AnnotationBody",
     "NewAnnotationBody",
+    "Stream",
     "add",
     "annotation_id",
     "change",

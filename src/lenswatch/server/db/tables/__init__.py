@@ -30,7 +30,9 @@ from lenswatch.server.db.tables.core import (
     users,
 )
 from lenswatch.server.db.tables.feedback import (
+    REQUEST_STATES,
     annotations_table,
+    baseline_requests,
     drift_feedback,
     event_feedback,
 )
@@ -50,9 +52,11 @@ __all__ = [
     "CHANNEL_KINDS",
     "DELIVERY_STATES",
     "EVENT_KINDS",
+    "REQUEST_STATES",
     "STATES",
     "annotations_table",
     "api_keys",
+    "baseline_requests",
     "channels",
     "cursors",
     "deliveries",

@@ -1,4 +1,4 @@
-"""Annotations, and what people and programs say about events and about jobs."""
+"""Annotations, requests to nodes, and what people and programs say about events and about jobs."""
 
 from __future__ import annotations
 
@@ -11,14 +11,28 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    text,
 )
 
 from lenswatch.server.db.tables.base import ID, NUMBER, STREAM, TEXT, experiment_column, metadata
-from lenswatch.wire import ANNOTATION_KINDS, VERDICTS
+from lenswatch.wire import ANNOTATION_KINDS, BASELINE_REQUESTS, VERDICTS
 
-__all__ = ["annotations_table", "drift_feedback", "event_feedback"]
+__all__ = [
+    "REQUEST_STATES",
+    "annotations_table",
+    "baseline_requests",
+    "drift_feedback",
+    "event_feedback",
+]
 
-_KINDS = ", ".join(f"'{kind}'" for kind in ANNOTATION_KINDS)
+REQUEST_STATES = ("waiting", "done", "rejected", "withdrawn")
+
+
+
+def _among(values: tuple[str, ...]) -> str:
+    return ", ".join(f"'{value}'" for value in values)
+
+
 _VERDICT = f"verdict IN ('{VERDICTS[0]}', '{VERDICTS[1]}')"
 
 annotations_table = Table(
@@ -37,9 +51,38 @@ annotations_table = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("changed_by", TEXT),
     Column("changed_at", BigInteger),
-    CheckConstraint(f"kind IN ({_KINDS})", name="kind"),
+    CheckConstraint(f"kind IN ({_among(ANNOTATION_KINDS)})", name="kind"),
     UniqueConstraint("experiment", "id"),
     Index(None, "experiment", "begins_at", "number"),
+)
+
+baseline_requests = Table(
+    "baseline_requests",
+    metadata,
+    Column("number", NUMBER, primary_key=True),
+    Column("id", ID, nullable=False),  # may be chosen by clients, like an annotation's
+    experiment_column(),
+    Column("stream", STREAM, nullable=False),
+    Column("kind", String(8), nullable=False),
+    Column("baseline", BigInteger),  # the node's number: to undo, or of what was done
+    Column("author", TEXT, nullable=False),
+    Column("asked_at", BigInteger, nullable=False),
+    Column("state", String(9), nullable=False),
+    Column("answer", TEXT, nullable=False),
+    Column("answered_at", BigInteger),
+    CheckConstraint(f"kind IN ({_among(BASELINE_REQUESTS)})", name="kind"),
+    CheckConstraint(f"state IN ({_among(REQUEST_STATES)})", name="state"),
+    UniqueConstraint("experiment", "id"),
+    Index(None, "experiment", "number"),
+    # Only one waits for each stream.
+    Index(
+        "uq_baseline_requests_waiting",
+        "experiment",
+        "stream",
+        unique=True,
+        sqlite_where=text("state = 'waiting'"),
+        postgresql_where=text("state = 'waiting'"),
+    ),
 )
 
 event_feedback = Table(
