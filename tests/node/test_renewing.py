@@ -17,7 +17,7 @@ from lenswatch.errors import InputError
 from lenswatch.node.calibrate import calibrate_stream
 from lenswatch.node.kept_pictures import kept_of, pack
 from lenswatch.node.observe import Node
-from lenswatch.node.renewing import Renewing, due_streams
+from lenswatch.node.renewing import Done, Renewing, due_streams
 from lenswatch.node.request import Request
 from lenswatch.node.store import baselines as rows
 from lenswatch.node.store.store import NodeStore
@@ -42,8 +42,8 @@ class Station:
         self._camera = camera
         self._taken = 60  # the reference has those before
 
-    def _leave(self, _: sa.Connection, kind: str, text: str, stream: str, _at: float) -> None:
-        self.notes.append((stream, kind, text))
+    def _leave(self, _: sa.Connection, kind: str, done: Done) -> None:
+        self.notes.append((done.stream, kind, done.text))
 
     def take(self, count: int, *, blurred: bool = False, seconds: float = QUARTER) -> list[Any]:
         answers = []

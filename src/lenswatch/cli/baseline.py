@@ -21,7 +21,7 @@ from lenswatch.errors import InputError, LenswatchError
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-    from lenswatch.node.renewing import Renewing
+    from lenswatch.node.renewing import Done, Leave, Renewing
     from lenswatch.node.store.store import NodeStore
 
 __all__ = ["accept", "baseline"]
@@ -90,12 +90,15 @@ def cleaned(config: Config, stream: str) -> None:
 @baseline.command(hidden=True)
 @with_config
 def renew(config: Config) -> None:
-    """Renew the baselines whose day is over, as a node does by itself."""
+    """Do what people ask for, and renew the baselines whose day is over, as a node does by itself."""
+    from lenswatch.node.asked import fulfil
     from lenswatch.node.renewing import due_streams
 
     if hasattr(os, "nice"):
         os.nice(10)  # the node goes on answering meanwhile
     with closing(_store(config)) as store:
+        for stream, text in fulfil(config, store, _leave(config)):
+            say(f"stream {stream}: {text}")
         renewing = _renewing(config, store)
         for stream in due_streams(store):
             try:
@@ -116,13 +119,19 @@ def _store(config: Config) -> NodeStore:
 
 def _renewing(config: Config, store: NodeStore) -> Renewing:
     from lenswatch.node.renewing import Renewing
+
+    return Renewing(config, store, _leave(config))
+
+
+def _leave(config: Config) -> Leave:
+    """Return what keeps an annotation of a change of a baseline, to be sent later."""
     from lenswatch.outbox.notes import put_note
 
-    def leave(connection: sa.Connection, kind: str, text: str, stream: str, at: float) -> None:
+    def leave(connection: sa.Connection, kind: str, done: Done) -> None:
         if config.tracking.url:
-            put_note(connection, new_annotation(kind, text, stream, at), at)
+            put_note(connection, new_annotation(kind, done.text, done.stream, done.at), done.at)
 
-    return Renewing(config, store, leave)
+    return leave
 
 
 def _utc(seconds: float) -> str:

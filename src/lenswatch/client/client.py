@@ -274,6 +274,23 @@ class TrackingClient:
         body = to_json({"verdict": verdict, "text": text}).encode()
         return self._extension("PUT", path, "feedback", body, "application/json") is not None
 
+    def baseline_requests(self, experiment: str) -> list[Json] | None:
+        """Return what people ask nodes to do; None when this server has no such requests."""
+        path = f"/experiment/{experiment}/baseline-request?state=waiting&limit=1000"
+        response = self._extension("GET", path, "baseline-request")
+        return None if response is None else records(response)
+
+    def answer_request(self, experiment: str, request: str, answer: Mapping[str, Any]) -> None:
+        """Say what became of a request.
+
+        Args:
+            experiment: Id of the experiment.
+            request: Id of the request.
+            answer: `state` ("done" or "rejected"), `answer` (text) and `baseline` (number or None).
+        """
+        path = f"/experiment/{experiment}/baseline-request/{request}/answer"
+        record(self._request("PUT", path, data=to_json(answer).encode()))
+
     def takes_batches(self) -> bool:
         """Return False when the server is known to take no batches; its event ids are not unique then."""
         return "batch" not in self._lacks

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from lenswatch.config import Config
 from lenswatch.errors import StoreError
-from lenswatch.node.store import baselines, collections
+from lenswatch.node.store import baselines, collections, requests
 from lenswatch.node.store.store import NodeStore
 
 __all__ = ["DueCommand", "Errand", "renewals", "trainings"]
@@ -122,13 +122,14 @@ def trainings(store: NodeStore) -> Errand:
 
 
 def renewals(config: Config, store: NodeStore) -> Errand:
-    """Return the renewal of baselines, once a stream's day is over."""
+    """Return the renewal of baselines, once a stream's day is over or a person asks for something."""
 
     def is_due() -> bool:
-        if config.alarm.baseline == "fixed":
-            return False
         with store.read() as connection:
-            return bool(baselines.due(connection, store.clock() - _DAY))
+            if requests.any_waiting(connection):
+                return True
+            fixed = config.alarm.baseline == "fixed"
+            return not fixed and bool(baselines.due(connection, store.clock() - _DAY))
 
     about = "the renewal of baselines"
-    return Errand("baselines", ("baseline", "renew"), is_due, about, 60.0, 60.0)
+    return Errand("baselines", ("baseline", "renew"), is_due, about, 5.0, 60.0)

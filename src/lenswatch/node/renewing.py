@@ -32,7 +32,7 @@ from lenswatch.node.store.store import NodeStore
 from lenswatch.node.stream import StreamState
 from lenswatch.reference.paths import calibration_folder, current_digest
 
-__all__ = ["Done", "Renewing", "due_streams"]
+__all__ = ["Done", "Leave", "Renewing", "due_streams"]
 
 MOST_KEPT = 440  # pictures of a stream after an evening; a day adds 144, and all are under 4 MB
 _SEEDS_APART = 600.0  # seconds, so that seeds lie before all that was seen
@@ -47,12 +47,17 @@ class Done:
         kind: What was recorded; None if nothing was.
         text: A sentence for people.
         at: Time in seconds since 1970.
+        number: Of the baseline that was made or undone; None if nothing was.
     """
 
     stream: str
     kind: Kind | None
     text: str
     at: float
+    number: int | None = None
+
+
+Leave = Callable[[sa.Connection, str, Done], None]
 
 
 def due_streams(store: NodeStore) -> list[str]:
@@ -67,14 +72,14 @@ class Renewing:
     Args:
         config: The settings.
         store: The node's database.
-        leave: Keeps an annotation (kind, text, stream, time) within a transaction, to be sent later.
+        leave: Keeps an annotation of a kind within the transaction of what was done, to be sent later.
     """
 
     def __init__(
         self,
         config: Config,
         store: NodeStore,
-        leave: Callable[[sa.Connection, str, str, str, float], None] = lambda *_: None,
+        leave: Leave = lambda *_: None,
     ) -> None:
         self._config = config
         self._store = store
@@ -109,13 +114,21 @@ class Renewing:
             return Done(stream, None, f"not renewed: {found.because}", now)
         return self._put(work, replace(row, since=newest), "renewed", found.fit, found.pictures)
 
-    def accept(self, stream: str) -> Done:
+    def accept(self, stream: str, until: float | None = None) -> Done:
         """Take the present pictures of a stream as clean, and fit its baseline to them at once.
 
+        Args:
+            stream: The stream.
+            until: Capture time of the last one that is accepted; None for all.
+
         Raises:
-            InputError: The stream has no baseline that lives.
+            InputError: The stream has no baseline that lives, or no picture from before that time.
         """
         work = self._work(stream)
+        if until is not None:
+            work = replace(work, kept=[one for one in work.kept if one.at <= until])
+            if not work.kept:
+                raise InputError(f"stream {stream}: no picture is kept of the time before that")
         newest = work.kept[-1].at
         first, fit, pictures = accept(work.first, kept_of(work.kept), now=newest / SECONDS_A_DAY)
         row = replace(work.row, since=newest, testimony=None, because="")
@@ -138,16 +151,21 @@ class Renewing:
             rows.forget_pictures(connection, stream)
             transaction.delete_windows(stream)  # the pictures in it show the dirt
             text = f"baseline: back to the calibration (number {number})"
-            self._leave(connection, "lens cleaned", text, stream, now)
-        return Done(stream, "cleaned", text, now)
+            done = Done(stream, "cleaned", text, now, number)
+            self._leave(connection, "lens cleaned", done)
+        return done
 
-    def undo(self, stream: str) -> Done:
+    def undo(self, stream: str, only: int | None = None) -> Done:
         """Undo the last renewal, acceptance or cleaning of a stream.
 
         The pictures that it was the first to use do not count as quiet any more.
 
+        Args:
+            stream: The stream.
+            only: Number of the one to undo; None for the last, whatever it is.
+
         Raises:
-            InputError: There is none, or what was before it is no longer kept.
+            InputError: There is none, the last one is another, or what was before it is no longer kept.
         """
         work, now = self._work(stream), self._store.clock()
         with self._store.begin() as transaction:
@@ -163,6 +181,10 @@ class Renewing:
                     f"stream {stream}: its baseline was never renewed; nothing to undo"
                 )
             last, before = mine[-1], mine[-2] if len(mine) > 1 else None
+            if only is not None and last.id != only:
+                raise InputError(
+                    f"stream {stream}: number {last.id} ({last.kind}) came after number {only}; undo that first"
+                )
             if before is not None and not before.restorable:
                 raise InputError(
                     f"stream {stream}: what was before number {last.id} is no longer kept; "
@@ -178,8 +200,17 @@ class Renewing:
             rows.put_stream(connection, row)
             self._move(connection, work, self._judge_of(connection, work.judge, back))
             text = f"baseline: number {last.id} ({last.kind}) was undone"
-            self._leave(connection, "note", text, stream, now)
-        return Done(stream, None, text, now)
+            done = Done(stream, None, text, now, last.id)
+            self._leave(connection, "note", done)
+        return done
+
+    def is_original(self, stream: str) -> bool:
+        """Return True if nothing but its calibration is known of a stream, so that it is compared with that."""
+        try:
+            self._work(stream)
+        except InputError:
+            return True
+        return False
 
     def put_off(self, stream: str) -> None:
         """Try a stream whose evening failed again a day later."""
@@ -208,13 +239,15 @@ class Renewing:
             )
             first = number if is_first else row.first
             rows.put_stream(connection, replace(row, in_force=number, first=first))
+            newest = work.kept[-1].at
             if kind == "accepted":
-                rows.mark_quiet(connection, row.stream, 0.0, quiet=True)
-            self._prune(connection, row.stream, work.kept[-1].at)
+                rows.mark_quiet(connection, row.stream, 0.0, quiet=True, until=newest)
+            self._prune(connection, row.stream, newest)
             self._move(connection, work, self._judge_of(connection, work.judge, number))
             text = f"baseline {kind} from {pictures} pictures (number {number})"
-            self._leave(connection, "note", text, row.stream, now)
-        return Done(row.stream, kind, text, now)
+            done = Done(row.stream, kind, text, now, number)
+            self._leave(connection, "note", done)
+        return done
 
     def _prune(self, connection: sa.Connection, stream: str, newest: float) -> None:
         rows.prune(connection, stream, newest - DAYS * SECONDS_A_DAY, MOST_KEPT)

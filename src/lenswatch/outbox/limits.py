@@ -25,6 +25,7 @@ class DeliveryLimits:
     longest_delay_seconds: float = 60.0
     silence_seconds: float = 60.0  # between two warnings about parked jobs
     retry_parked_seconds: float = 86_400.0  # after which a parked job is sent once more
+    ask_seconds: float = 60.0  # between two looks for what people ask for
     retry_parked_at_most: int = 200  # of them at once
 
     def delay(self, failures: int) -> float:

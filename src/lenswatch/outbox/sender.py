@@ -28,6 +28,7 @@ from lenswatch.outbox.delivery import Delivery
 from lenswatch.outbox.limits import DeliveryLimits
 from lenswatch.outbox.notes import NoteDelivery
 from lenswatch.outbox.parked import Parked, ParkedJobs, Selection
+from lenswatch.outbox.requests import RequestDelivery
 from lenswatch.outbox.rows import Counts, OutboxRows
 from lenswatch.outbox.waiting import Waiting
 
@@ -79,6 +80,11 @@ class Sender:
         )
         self._notes = (
             NoteDelivery(store, self._client, config, self._may_send) if self._client else None
+        )
+        self._requests = (
+            RequestDelivery(store, self._client, config, self._may_send, self._limits.ask_seconds)
+            if self._client
+            else None
         )
         self._poll = poll
         self._stopping = threading.Event()
@@ -192,6 +198,8 @@ class Sender:
         self._retry_parked()
         sent = self._delivery.once()
         sent = self._notes.once() or sent
+        if self._requests is not None:
+            self._requests.once()
         if sent:
             self._recover()
         self._sent = sent or (self._sent and self._rows.shrink())

@@ -217,9 +217,18 @@ def mark_loud(connection: sa.Connection, stream: str, low: int, high: int) -> No
     _LOUD(connection, {"of_stream": stream, "low": low, "high": high})
 
 
-def mark_quiet(connection: sa.Connection, stream: str, after: float, *, quiet: bool) -> None:
-    """Mark all pictures captured after a time as quiet, or as not quiet."""
-    mine = (baseline_pictures.c.stream == stream, baseline_pictures.c.at > after)
+def mark_quiet(
+    connection: sa.Connection,
+    stream: str,
+    after: float,
+    *,
+    quiet: bool,
+    until: float | None = None,
+) -> None:
+    """Mark all pictures captured after a time, and up to another, as quiet, or as not quiet."""
+    mine = [baseline_pictures.c.stream == stream, baseline_pictures.c.at > after]
+    if until is not None:
+        mine.append(baseline_pictures.c.at <= until)
     connection.execute(sa.update(baseline_pictures).where(*mine).values(quiet=quiet))
 
 

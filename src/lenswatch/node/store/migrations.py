@@ -216,6 +216,15 @@ def _add_baselines(connection: sa.Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
+def _add_baseline_requests(connection: sa.Connection) -> None:
+    """Add the table of what people on the tracking server ask for."""
+    connection.exec_driver_sql(
+        """CREATE TABLE baseline_requests (
+            id TEXT PRIMARY KEY, stream TEXT NOT NULL, kind TEXT NOT NULL, baseline INTEGER,
+            asked_at REAL NOT NULL, state TEXT NOT NULL, answer TEXT NOT NULL, told_at REAL)"""
+    )
+
+
 MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (
     _create_tables,
     _name_answers,
@@ -230,4 +239,5 @@ MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (
     _add_notes,
     _add_sending,
     _add_baselines,
+    _add_baseline_requests,
 )

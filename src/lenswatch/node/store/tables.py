@@ -9,6 +9,7 @@ __all__ = [
     "answer_ages",
     "answers",
     "baseline_pictures",
+    "baseline_requests",
     "baseline_streams",
     "baselines",
     "collected",
@@ -212,4 +213,16 @@ baseline_pictures = sa.Table(
     sa.Column("at", sa.Float, nullable=False),  # capture time
     sa.Column("quiet", sa.Boolean, nullable=False),  # no drift within 12 pictures, or accepted
     sa.Column("data", sa.LargeBinary, nullable=False),  # of kept_pictures
+)
+baseline_requests = sa.Table(  # of people on the tracking server
+    "baseline_requests",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("stream", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),  # of wire.BASELINE_REQUESTS
+    sa.Column("baseline", sa.Integer),  # id of the one to undo, or of the one that was made
+    sa.Column("asked_at", sa.Float, nullable=False),  # on this machine's clock
+    sa.Column("state", sa.Text, nullable=False),  # waiting, done or rejected
+    sa.Column("answer", sa.Text, nullable=False),
+    sa.Column("told_at", sa.Float),  # when the server had the answer
 )

@@ -40,7 +40,7 @@ __all__ = [
     "withdraw",
 ]
 
-MAX_LISTED = 100  # requests of one answer
+MAX_LISTED = 1000  # requests of one answer
 _MAX_TEXT = 2000  # characters
 _MAX_NUMBER = 2**63 - 1
 _PATH = "/experiment/{experiment_id}/baseline-request"
