@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -245,3 +246,97 @@ def test_every_action_of_a_page_is_known(local: Api, pier: dict[str, Any]) -> No
     used = {name for page in pages for name in re.findall(r'name="act" value="([^"]*)"', page)}
     assert {"rule", "channel", "retention", "grant", "delete-experiment", "note"} <= used
     assert used <= set(ACTS)
+
+
+def scored(api: Api, experiment: dict[str, Any]) -> None:
+    parameters = {"stream": "reef", "score": 3.0, "drift_score": 1.0}
+    api.drift(experiment, drift_detected=True, parameters=parameters)
+
+
+def asked(api: Api, experiment: dict[str, Any]) -> list[tuple[str, str]]:
+    found = api.get(f"/experiment/{experiment['id']}/baseline-request").json()
+    return [(one["kind"], one["state"]) for one in found]
+
+
+def answered(api: Api, experiment: dict[str, Any], **told: Any) -> None:
+    path = f"/experiment/{experiment['id']}/baseline-request"
+    newest = api.get(path).json()[0]["id"]
+    assert api.put(f"{path}/{newest}/answer", json={"state": "done"} | told).status_code == 200
+
+
+def undo_of(answer: Any) -> dict[str, str]:
+    query = parse_qs(urlsplit(answer.headers["Location"]).query)
+    return dict(json.loads(query["undo"][0]))
+
+
+def test_this_is_clean_waits_for_the_node_and_is_withdrawn(
+    local: Api, pier: dict[str, Any], about: dict[str, str]
+) -> None:
+    scored(local, pier)
+    answer = press(local.client, act="accept", **about)
+    assert answer.status_code == 303
+    assert asked(local, pier) == [("accept", "waiting")]
+    address = f"/experiment/{pier['id']}?stream=reef"
+    page = local.client.get(address).text
+    assert "waits for the node" in page
+    assert "Withdraw" in page
+    press(local.client, **undo_of(answer))
+    assert asked(local, pier) == [("accept", "withdrawn")]
+    assert "waits for the node" not in local.client.get(address).text
+
+
+def test_what_the_node_did_is_shown_and_undone_by_the_node(
+    local: Api, pier: dict[str, Any], about: dict[str, str]
+) -> None:
+    scored(local, pier)
+    answer = press(local.client, act="accept", **about)
+    answered(local, pier, answer="baseline accepted from 480 pictures (number 3)", baseline=3)
+    event = state(local, pier)["event"]
+    for address in ("?stream=reef", f"/event/{event}"):
+        page = local.client.get(f"/experiment/{pier['id']}{address}").text
+        assert "baseline accepted from 480 pictures (number 3)" in page
+    press(local.client, **undo_of(answer))
+    assert asked(local, pier) == [("undo", "waiting"), ("accept", "done")]
+    [newest] = local.get(f"/experiment/{pier['id']}/baseline-request?limit=1").json()
+    assert newest["baseline"] == 3
+
+
+def test_a_cleaning_is_told_to_the_node_and_both_are_taken_back(
+    local: Api, pier: dict[str, Any], about: dict[str, str]
+) -> None:
+    scored(local, pier)
+    answer = press(local.client, act="cleaned", **about)
+    assert "done=cleaned+node" in answer.headers["Location"]
+    assert asked(local, pier) == [("cleaned", "waiting")]
+    press(local.client, **undo_of(answer))
+    assert asked(local, pier) == [("cleaned", "withdrawn")]
+    assert local.get(f"/experiment/{pier['id']}/annotation").json() == []
+
+
+def test_a_cleaning_of_earlier_or_without_a_lens_score_is_a_note_only(
+    local: Api, pier: dict[str, Any], about: dict[str, str]
+) -> None:
+    press(local.client, act="cleaned", **about)
+    scored(local, pier)
+    press(local.client, act="cleaned", at="2026-06-03T06:00", **about)
+    assert asked(local, pier) == []
+    assert len(local.get(f"/experiment/{pier['id']}/annotation").json()) == 2
+
+
+def test_a_request_that_the_node_rejects_says_why(
+    local: Api, pier: dict[str, Any], about: dict[str, str]
+) -> None:
+    scored(local, pier)
+    press(local.client, act="accept", **about)
+    answered(local, pier, state="rejected", answer="no picture was judged since")
+    page = local.client.get(f"/experiment/{pier['id']}?stream=reef").text
+    assert "the node did not do it: no picture was judged since" in page
+
+
+def test_a_second_request_says_that_one_waits(
+    local: Api, pier: dict[str, Any], about: dict[str, str]
+) -> None:
+    press(local.client, act="accept", **about)
+    answer = press(local.client, act="accept", **about)
+    assert answer.status_code == 409
+    assert "Another request of this stream waits" in answer.text

@@ -16,6 +16,7 @@ import anyio.to_thread
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from lenswatch.server.pages.asked import ask, has_node, take_back
 from lenswatch.server.pages.asking import Asker, said_by, stream_name
 from lenswatch.server.pages.done import done_query
 from lenswatch.server.pages.forms import Form, back_address, read_form
@@ -201,16 +202,50 @@ async def note(deed: Deed) -> Outcome:
         "ends_at": stamps.iso(ends) if ends else None,
     }
     made = await deed.asker.send("POST", f"{deed.experiment}/annotation", body)
-    said = "cleaned" if kind == "lens cleaned" else "note"
-    return Outcome(deed.about, _undo(deed, "unnote", note=str(made["id"])), kind=said)
+    undo = _undo(deed, "unnote", note=str(made["id"]))
+    if kind != "lens cleaned":
+        return Outcome(deed.about, undo, kind="note")
+    request = await _cleaned_now(deed) if body["stream"] and begins == deed.look.now else ""
+    asked = {"request": request} if request and undo else {}
+    return Outcome(deed.about, undo | asked, kind="cleaned node" if request else "cleaned")
+
+
+async def _cleaned_now(deed: Deed) -> str:
+    """Ask the node to go back to its calibration; return the request's id, "" if there is none to ask."""
+    stream = deed.streams[0]
+    if not await has_node(deed.asker, deed.experiment, stream):
+        return ""
+    try:
+        return await ask(deed.asker, deed.experiment, stream, "cleaned")
+    except Refusal as refusal:
+        if refusal.code == 409:  # something else waits for the node; the note is stored
+            return ""
+        raise
 
 
 @action("unnote")
 async def unnote(deed: Deed) -> Outcome:
-    """Remove a note."""
+    """Remove a note, and take back what came with it."""
     note_id = _id(deed.text("note"))
     await deed.asker.send("DELETE", f"{deed.experiment}/annotation/{note_id}")
+    if request := deed.text("request"):
+        await take_back(deed.asker, deed.experiment, deed.streams[0], request)
     return Outcome(deed.about)
+
+
+@action("accept")
+async def accept(deed: Deed) -> Outcome:
+    """Ask the node to take the present pictures as clean."""
+    made = await ask(deed.asker, deed.experiment, deed.streams[0], "accept")
+    return Outcome(deed.about, _undo(deed, "unask", request=made))
+
+
+@action("unask")
+async def unask(deed: Deed) -> Outcome:
+    """Withdraw a request, or ask the node to undo what it did."""
+    request = _id(deed.text("request"))
+    undone = await take_back(deed.asker, deed.experiment, deed.streams[0], request)
+    return Outcome(deed.about, kind="undo" if undone else "unask")
 
 
 @action("true drift", "false alarm")

@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 
 from lenswatch.server.http.services import Services
 from lenswatch.server.pages import assets
+from lenswatch.server.pages.asked import asked_of
 from lenswatch.server.pages.asking import Asker, stream_name
 from lenswatch.server.pages.axes import Axes, axes_of
 from lenswatch.server.pages.callers import rights_of
@@ -78,10 +79,11 @@ async def camera(request: Request) -> Response:
     asker = Asker(request)
     root = f"/experiment/{_uuid(request.path_params['experiment_id'])}"
     view = await _view(asker, root)
-    (points, jobs), events, notes, rights = await asyncio.gather(
+    (points, jobs), events, notes, asked, rights = await asyncio.gather(
         _points(asker, root, view, most=_SKETCHED),
         _events(asker, root, view),
         _notes(asker, root, view),
+        asked_of(asker, root, view.name),
         rights_of(request, [view.experiment["id"]]),
     )
     lanes = _lanes(view, points, events, notes)
@@ -109,6 +111,8 @@ async def camera(request: Request) -> Response:
         "filters": filters,
         "rights": rights,
         "may_edit": view.experiment["id"] in rights.edits,
+        "asked": asked,
+        "with_node": bool(view.name and points and points[-1].score.value is not None),
         "image": lambda job: image_address(view.experiment["id"], job),
         "export_query": lambda kind: _export(view, filters, kind),
         "paths": paths_of(table["row"].job.parameters) if table["row"] else [],

@@ -24,6 +24,10 @@ DONE = {
     "retire": "{} retired: it is not expected any more.",
     "unretire": "{} is in use again.",
     "cleaned": "Cleaning of {} noted. The next pictures say whether it helped.",
+    "cleaned node": "Cleaning of {} noted. Its node compares with the first clean pictures again.",
+    "accept": "{}: its node is asked to take the pictures of now as clean.",
+    "unask": "{}: the request was withdrawn.",
+    "undo": "{}: its node is asked to undo that.",
     "note": "Note on {} added.",
     "unnote": "Note on {} removed.",
     "false alarm": "{}: called a false alarm.",
@@ -35,7 +39,8 @@ DONE = {
     "deleted": "{} deleted.",
     "tested": "A test was sent to {}.",
 }
-_UNDOING = {"unacknowledge", "unmute", "unretire", "unnote", "unverdict"}  # what a link may offer
+# What a link may offer.
+_UNDOING = {"unacknowledge", "unmute", "unretire", "unnote", "unverdict", "unask"}
 _LONGEST = 300  # characters of a name in an address
 
 

@@ -12,6 +12,7 @@ import anyio.to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
+from lenswatch.server.pages.asked import asked_of
 from lenswatch.server.pages.asking import Asker, stream_name
 from lenswatch.server.pages.callers import rights_of
 from lenswatch.server.pages.cards import Card, cards, clean_address, image_address
@@ -58,8 +59,9 @@ async def event(request: Request) -> Response:
     )
     rights = await rights_of(request, [experiment])
     named = stream | {"experiment": experiment, "experiment_name": found["name"]}
-    [camera], notes, feedback, deliveries, quality = await asyncio.gather(
+    [camera], asked, notes, feedback, deliveries, quality = await asyncio.gather(
         cards(asker, [named]),
+        asked_of(asker, root, record["stream"]),
         asker.find(f"{root}/annotation", [], stream=record["stream"]),
         asker.find(f"{root}/event/{event_id}/feedback", None),
         _deliveries(asker, root, event_id, may_see=experiment in rights.edits),
@@ -88,6 +90,8 @@ async def event(request: Request) -> Response:
         "side": request.query_params.get("view") == "side",
         "map": request.query_params.get("map") == "1",
         "may_edit": experiment in rights.edits,
+        "asked": asked,
+        "with_node": bool(record["stream"] and shown and shown[-1].job.score.value is not None),
         "image": lambda job: image_address(experiment, job),
         "done": done_of(request),
     }

@@ -41,7 +41,10 @@ STATE_WORDS = {
 ACTION_TIPS = {
     "acknowledge": "Everybody sees that you are on it, and reminders stop. The state stays.",
     "mute": "No messages about this camera for this time. It stays on this page and is still judged.",
-    "cleaned": "Notes the time of cleaning. From the next pictures on, Lenswatch says whether it helped.",
+    "cleaned": "Notes the time of cleaning. The node compares with the first clean pictures again, and the "
+    "next pictures say whether it helped.",
+    "accept": "The lens is clean, and the scene was changed on purpose: the node learns the pictures of now. "
+    "Not while the lens is dirty.",
     "false alarm": "The lens was fine. Counts in how often alarms are right; changes no threshold by itself.",
     "true drift": "The lens or the picture was really bad. Counts in how often alarms are right.",
     "retire": "This camera is not expected any more: it is never called silent, and leaves the lists.",
