@@ -16,6 +16,7 @@ from lenswatch.node.due import DueCommand, renewals
 from lenswatch.node.observe import Node
 from lenswatch.node.request import Request
 from lenswatch.node.store.baselines import all_baselines
+from lenswatch.node.store.requests import Asked, take
 from lenswatch.node.store.store import NodeStore
 from support.waiting import until
 
@@ -37,6 +38,13 @@ def test_a_stream_whose_day_is_over_is_renewed_by_a_child_process(
             node.observe(camera(i), Request(stream="reef", captured_at=at))
         now[0] = time.time()
         fixed = dataclasses.replace(config, alarm=AlarmConfig(baseline="fixed"))
+        assert not renewals(fixed, store).is_due()
+        with store.begin() as transaction:
+            asked = Asked("r1", "reef", "cleaned", None, now[0])
+            take(transaction.connection, [asked])
+        assert renewals(fixed, store).is_due()  # a person asks for something
+        with store.begin() as transaction:
+            take(transaction.connection, [])
         assert not renewals(fixed, store).is_due()
         errand = dataclasses.replace(renewals(config, store), poll_seconds=0.05)
         thread = DueCommand(config, errand)
