@@ -2,8 +2,8 @@
 
 Each folder holds pictures of one fixed camera. A lens chart is fitted to the first half of each. In the
 second half, each fault of `evaluate.faults` begins at three places, at three severities, after twelve clean
-pictures. The table says how many were noticed within sixteen pictures, and how many of these had a right
-first cause at that picture and at the last one.
+pictures. Places where the chart is in alarm before are left out. The table says how many were noticed within
+sixteen pictures, and how many of these had a right first cause at that picture and at the last one.
 """
 
 from __future__ import annotations
@@ -43,9 +43,13 @@ class Trial:
 
 @dataclass(frozen=True)
 class Outcome:
-    """First causes at the picture where a fault was noticed and at the last one; None if unnoticed."""
+    """First causes at the picture where a fault was noticed and at the last one; None if unnoticed.
+
+    Where the chart was above a threshold at the last clean picture already, the fault is not what is noticed.
+    """
 
     name: str
+    alarmed: bool
     noticed: bool
     first: str | None
     last: str | None
@@ -91,13 +95,15 @@ def outcome(fit: ChartFit, trial: Trial) -> Outcome:
     chart, state = fit.chart, fit.chart.start()
     for i in range(len(trial.clean)):
         state = chart.update(state, trial.clean[i])
+    alarmed = bool(causes(chart, state, fit.threshold.drift, fit.slow.drift))
     named: list[tuple[Cause, ...]] = []
     for i in range(len(trial.spoilt)):
         state = chart.update(state, trial.spoilt[i])
         named.append(causes(chart, state, fit.threshold.drift, fit.slow.drift))
     seen = [found[0].name for found in named if found]
     last = named[-1][0].name if named[-1] else None
-    return Outcome(trial.name, bool(seen), seen[0] if seen else None, last)
+    noticed = bool(seen) and not alarmed
+    return Outcome(trial.name, alarmed, noticed, seen[0] if seen else None, last)
 
 
 def show(found: list[Outcome]) -> None:
@@ -105,7 +111,7 @@ def show(found: list[Outcome]) -> None:
     print("| fault | noticed | right at once | right at the last | wrong names |")
     print("| --- | --- | --- | --- | --- |")
     for name in [*FAULTS, "all"]:
-        rows = [o for o in found if name in (o.name, "all")]
+        rows = [o for o in found if name in (o.name, "all") and not o.alarmed]
         noticed = [o for o in rows if o.noticed]
         last = [o for o in noticed if o.last]
         right = sum(o.first in FAULTS[o.name].causes for o in noticed)
@@ -119,6 +125,9 @@ def show(found: list[Outcome]) -> None:
         names = ", ".join(f"{cause} {n}" for cause, n in wrong.most_common(4))
         counts = f"{len(noticed)} of {len(rows)} | {_share(right, len(noticed))} | {_share(later, len(last))}"
         print(f"| {name} | {counts} | {names} |")
+    print(
+        f"{sum(o.alarmed for o in found)} of {len(found)} began in an alarm, and are not among these"
+    )
 
 
 def _share(part: int, whole: int) -> str:

@@ -183,7 +183,8 @@ class Renewing:
             last, before = mine[-1], mine[-2] if len(mine) > 1 else None
             if only is not None and last.id != only:
                 raise InputError(
-                    f"stream {stream}: number {last.id} ({last.kind}) came after number {only}; undo that first"
+                    f"stream {stream}: number {last.id} ({last.kind}) came after number {only}; "
+                    "undo that first"
                 )
             if before is not None and not before.restorable:
                 raise InputError(
@@ -205,7 +206,7 @@ class Renewing:
         return done
 
     def is_original(self, stream: str) -> bool:
-        """Return True if nothing but its calibration is known of a stream, so that it is compared with that."""
+        """Return True if a stream has nothing but its calibration to be compared with."""
         try:
             self._work(stream)
         except InputError:

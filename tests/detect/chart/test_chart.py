@@ -220,12 +220,29 @@ def test_a_moved_camera_and_a_damaged_picture_have_one_cause(
     assert only.name in FAULTS[name].causes
 
 
-def test_growth_is_called_covered_and_a_colour_cast(fit: Any, later: Any) -> None:
+@pytest.mark.parametrize("severity", [3, 5])
+def test_growth_is_called_covered_and_a_colour_cast(fit: Any, later: Any, severity: float) -> None:
     spoil = fault("algae", 1)
     state, _ = run(fit, later[:20])
-    state, _ = run(fit, [spoil(p, 3) for p in later[20:28]], state)
+    state, _ = run(fit, [spoil(p, severity) for p in later[20:28]], state)
     found = causes(fit.chart, state, fit.threshold.drift, fit.slow.drift)
     assert [cause.name for cause in found[:2]] == ["covered", "colour cast"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "severity", "name"),
+    [
+        ("film", 3, "partly covered"),  # it blurs what is behind it, and nothing else
+        ("defocus", 3, "blurred"),
+        ("fog", 5, "less contrast"),  # its clouds have a structure of their own
+        ("darker", 5, "darker"),
+    ],
+)
+def test_a_fault_of_the_whole_picture_shows_in_all_cells(
+    fit: Any, later: Any, kind: str, severity: float, name: str
+) -> None:
+    spoil = fault(kind, 1)
+    assert first_cause(fit, later, lambda p: spoil(p, severity)).name == name
 
 
 def test_nothing_is_plainly_wrong_with_clean_footage(fit: Any, later: Any) -> None:

@@ -153,7 +153,9 @@ def test_what_cannot_be_a_request_is_refused(
     assert listed(local, pier) == []
 
 
-@pytest.mark.parametrize("told", [{}, {"state": "waiting"}, {"state": "done", "answer": "x" * 2001}])
+@pytest.mark.parametrize(
+    "told", [{}, {"state": "waiting"}, {"state": "done", "answer": "x" * 2001}]
+)
 def test_what_cannot_be_an_answer_is_refused(local: Any, pier: Any, told: Any) -> None:
     asked = ask(local, pier)
     refused = local.put(path(pier, asked["id"], "answer"), json=told)

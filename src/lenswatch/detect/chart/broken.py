@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter1d
 
 from lenswatch.detect.arrays import Floats, Pixels
 
@@ -23,6 +24,10 @@ _DIFFERENT = 1.0  # grey levels between neighbours of the clean scene
 _GREY = 1.5  # standard deviation of a row that holds nothing
 _SEAM = 9.0  # grey levels by which two rows differ more than in the clean scene
 _SINGLE = 2.5  # times the next largest difference
+_NEAR = 3  # rows
+_ACROSS = 0.5  # share of the columns in which a seam shows
+_BURNT = 245.0  # grey levels
+_LEAST = 0.27  # of that likeness: the rows that arrived agree with the scene
 _SAME, _OTHER = 0.55, 0.35  # correlation with the scene on either side of a seam
 _MARGIN = 8  # rows that either side must have
 
@@ -53,19 +58,33 @@ def _run(flags: NDArray[np.bool_]) -> int:
     return len(flags) if flags.all() else int(np.argmin(flags))
 
 
-def damaged(thumb: Pixels, scene: Pixels) -> bool:
-    """Return whether the rows at one end of a picture hold nothing, one row over and over, or other rows."""
+def damaged(thumb: Pixels, scene: Pixels, alike: float) -> bool:
+    """Return whether the rows at one end of a picture hold nothing, one row over and over, or other rows.
+
+    Args:
+        thumb: (64, 80) uint8, luma of the picture.
+        scene: (64, 80) uint8, the clean scene.
+        alike: Likeness to it that nearly all clean pictures exceed, from 0 to 1.
+    """
     now, then = thumb.astype(np.float64), scene.astype(np.float64)
-    return _empty(now, then) or _empty(now[::-1], then[::-1]) or _torn(now, then)
+    least = _LEAST * alike
+    empty = _empty(now, then, least) or _empty(now[::-1], then[::-1], least)
+    return empty or _torn(now, then)
 
 
-def _empty(now: Floats, then: Floats) -> bool:
-    """Return whether the last rows are all alike, unlike the clean ones, and the others are whole."""
+def _empty(now: Floats, then: Floats, least: float) -> bool:
+    """Return whether the last rows are all alike, unlike the clean ones, and the others are whole.
+
+    Rows that are burnt out are alike too, and not damaged.
+    """
     steps, usual = _steps(now), _steps(then)
     band = _run(steps[::-1] < _ALIKE)
     if band < _BAND or band > len(steps) - _BAR or float(usual[-band:].mean()) < _DIFFERENT:
         return False
-    if _agreement(now[: -band - 2], then[: -band - 2]) < _SAME:
+    if (
+        float(now[-band:].mean()) > _BURNT
+        or _agreement(now[: -band - 2], then[: -band - 2]) < least
+    ):
         return False
     grey = float(now[-band:].std(axis=1).mean()) < _GREY
     return not grey or float(steps[-band - 2 : -band].max()) > _SEAM / 2
@@ -73,14 +92,24 @@ def _empty(now: Floats, then: Floats) -> bool:
 
 def _torn(now: Floats, then: Floats) -> bool:
     """Return whether a seam parts rows that agree with the clean scene from rows that do not."""
-    excess = _steps(now) - _steps(then)
+    usual = np.abs(np.diff(then, axis=0))
+    usual = maximum_filter1d(
+        usual, 2 * _NEAR + 1, axis=0
+    )  # a picture that moved has its edges nearby
+    over = np.abs(np.diff(now, axis=0)) - usual
+    excess = over.mean(axis=1)
     row = int(excess.argmax())
+    if float((over[row] > _SEAM / 2).mean()) < _ACROSS:
+        return False
     others = np.delete(excess, slice(max(row - 1, 0), row + 2))
     if excess[row] < max(_SEAM, _SINGLE * float(others.max())):
         return False
     if not _MARGIN <= row + 1 <= len(now) - _MARGIN:
         return False
-    sides = [_agreement(now[part], then[part]) for part in (slice(0, row), slice(row + 2, None))]
+    parts = slice(0, row), slice(row + 2, None)
+    if max(float(now[part].mean()) for part in parts) > _BURNT:
+        return False
+    sides = [_agreement(now[part], then[part]) for part in parts]
     return max(sides) > _SAME and min(sides) < _OTHER
 
 

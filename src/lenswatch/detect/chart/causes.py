@@ -35,17 +35,21 @@ _MOST = 3  # causes named by their signatures
 _ALIKE = 0.35  # cosine from which on a further signature counts
 _PART = 0.15  # share of the cells that "partly covered" looks at: the most changed ones
 _WHOLLY = 0.66  # cosine from which on a fault of the whole picture explains the change
+_PARTLY = 0.75  # cosine below which a fault of the whole picture may be one of a part of it
+_ABSENT = 0.2  # share of the cells in which such a fault should show and does not
 _SURELY_WHOLE = 0.85  # cosine: such a change is not that of a moved camera
 _INTACT = 2.5  # deviations: cells with less are as they were
 _SOME = 0.1  # share of the picture
 _HIDDEN = 0.3  # agreement with the clean scene below which it cannot be recognised
 _MUCH = 0.2  # share of the picture that is hidden: it is covered, not partly so
 _LITTLE = 0.08  # share of the picture that is hidden: it is partly covered
-_UNLIKE, _MOST_INTACT = (
-    0.5,
+_UNLIKE = 0.5  # cosine below which that is what changed
+_STRANGE, _MOST_INTACT = (
     0.4,
-)  # cosine and share of the picture: something transparent covers a part
+    0.4,
+)  # cosine, share of the picture: something transparent covers a part
 _TINT = 5.0  # levels of Cb and Cr
+_ASKED = 2.5  # deviations: a cell in which a fault should show
 _LOCAL = 0.6  # factor that makes those cells' share of the change comparable with a cosine
 
 # Names of a channel that falls and that rises. The cells of a change are those of the channels of its name.
@@ -136,7 +140,7 @@ def _at_a_look(chart: LensChart, state: ChartState) -> list[Cause]:
         return []
     if boxed(thumb, chart.scene):
         return [Cause("camera moved", _STRONG - 4, _EVERYWHERE)]
-    if damaged(thumb, chart.scene):
+    if damaged(thumb, chart.scene, chart.watch.alike):
         return [Cause("damaged", _STRONG - 3, _EVERYWHERE)]
     if chart.watch.in_place(thumb) or _closest(chart, state)[1] > _SURELY_WHOLE:
         return []
@@ -157,7 +161,7 @@ def _by_signature(chart: LensChart, state: ChartState, over: float) -> Iterator[
     named = _named(chart, _unit(recent))
     local, closest = _local_share(chart, state), max(named[0][1], 1e-9)
     covered = _covered(chart, state)
-    if covered or local > closest:
+    if covered or local > max(closest, _closest(chart, state)[1]):
         closest = max(local, closest)
         colour = [("colour cast", closest / 2)] if covered and _tinted(chart, state) else []
         named = [(covered or "partly covered", closest), *colour]
@@ -172,22 +176,51 @@ def _covered(chart: LensChart, state: ChartState) -> str | None:
     colour changed, which a veil or less light does not do.
     """
     name, cosine = _closest(chart, state)
+    away = np.abs(chart.scales.deviations(state.cells[-1:])[0]).max(axis=0)
+    least = min(_HIDDEN, chart.watch.alike / 2)  # where clean pictures hardly agree, less is normal
+    hidden = float(((state.cells[-1, AGREEMENT] < least) & (away >= _INTACT)).mean())
+    tint = name == "colour cast" and cosine > _SURELY_WHOLE
+    if hidden > _MUCH and not tint and _overgrown(chart, state, away):
+        return "covered"
+    if cosine < _PARTLY and _absent(chart, state, away) > _ABSENT:
+        return "covered" if hidden > _MUCH else "partly covered"
     if cosine > _WHOLLY or name == "noisier":
         return None
-    away = np.abs(chart.scales.deviations(state.cells[-1:])[0]).max(axis=0)
     intact = float((away < _INTACT).mean())
     if intact < _SOME and name not in ("blurred", "colour cast"):
         return None
-    hidden = float(((state.cells[-1, AGREEMENT] < _HIDDEN) & (away >= _INTACT)).mean())
     if hidden > _MUCH:
         return "covered"
-    local = cosine < _UNLIKE and intact > _MOST_INTACT
-    return "partly covered" if hidden > _LITTLE or local else None
+    local = cosine < _STRANGE and intact > _MOST_INTACT
+    seen = cosine < _UNLIKE and hidden > _LITTLE
+    return "partly covered" if seen or local else None
 
 
 def _closest(chart: LensChart, state: ChartState) -> tuple[str, float]:
     """Return name and cosine of the signature that the change of the last picture resembles most."""
     return _named(chart, _unit(chart.scales.without_modes(state.cells[-1:])[0]))[0]
+
+
+def _absent(chart: LensChart, state: ChartState, away: Floats) -> float:
+    """Return the share of cells that are as they were, of those in which the closest fault should show.
+
+    A lens that is out of focus blurs all that has structure; a film blurs what is behind it.
+    """
+    change = chart.scales.without_modes(state.cells[-1:])[0]
+    _, directions = chart.signatures
+    likeness = directions @ change.ravel()
+    best = int(likeness.argmax())
+    wanted = np.abs(likeness[best] * directions[best].reshape(change.shape)).max(axis=0) > _ASKED
+    return float((away[wanted] < _INTACT).mean()) if wanted.any() else 0.0
+
+
+def _overgrown(chart: LensChart, state: ChartState, away: Floats) -> bool:
+    """Return whether the changed cells have a colour of their own: neither the scene's nor grey."""
+    changed = away >= _INTACT
+    before = chart.scales.usual.median[_COLOURS][:, changed].mean(axis=1)
+    now = state.cells[-1, _COLOURS][:, changed].mean(axis=1)
+    kept = float(np.clip(now @ before / max(float(before @ before), 1e-9), 0, 1))
+    return float(np.linalg.norm(now - kept * before)) > _TINT
 
 
 def _tinted(chart: LensChart, state: ChartState) -> bool:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lenswatch.detect.arrays import Floats, Floats32, Pixels
+from lenswatch.detect.chart.blocks import everywhere, overlap
 from lenswatch.detect.chart.features import THUMB
 
 __all__ = ["Placing"]
@@ -137,7 +138,9 @@ class Placing:
             if k == 0 and max(abs(down), abs(right)) <= _STEP and blur < _BLURRED:
                 continue
             there = _likeness(now, self.edges[k], down, right)
-            if there > max(in_place + _BETTER, _LEAST_LIKE):
+            if there > max(in_place + _BETTER, _LEAST_LIKE) and everywhere(
+                now, self.edges[k], self.edges[0], down, right
+            ):
                 return True
         return False
 
@@ -237,9 +240,7 @@ def _spectrum(edges: Floats32) -> NDArray[np.complex64]:
 
 def _likeness(now: Floats32, then: Floats32, down: int, right: int) -> float:
     """Return the correlation of `now`, moved back, with `then`, where they overlap and `then` is known."""
-    height, width = now.shape
-    a = now[max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)]
-    b = then[max(-down, 0) : height - max(down, 0), max(-right, 0) : width - max(right, 0)]
+    a, b = overlap(now, then, down, right)
     a = a * (b != 0)
     return float((a * b).sum() / max(float(np.sqrt((a * a).sum() * (b * b).sum())), 1e-6))
 

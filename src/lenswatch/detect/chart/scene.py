@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lenswatch.detect.arrays import Floats, Floats32, Pixels
+from lenswatch.detect.chart.blocks import everywhere, overlap
 from lenswatch.detect.chart.features import padded
 
 __all__ = ["SceneState", "SceneWatch", "displacement"]
@@ -193,7 +194,8 @@ def displacement(thumb: Pixels, scene: Pixels, margin: float) -> tuple[int, int]
         return 0, 0
     nearby = [(down + i, right + j) for i in (-1, 0, 1) for j in (-1, 0, 1)]
     best, where = max((_likeness(now, then, *place), place) for place in nearby)
-    return where if best > _likeness(now, then, 0, 0) + margin else (0, 0)
+    clearly = best > _likeness(now, then, 0, 0) + margin
+    return where if clearly and everywhere(now, then, then, *where) else (0, 0)
 
 
 def _details(picture: Pixels) -> Floats32:
@@ -206,9 +208,7 @@ def _details(picture: Pixels) -> Floats32:
 
 def _likeness(now: Floats32, then: Floats32, down: int, right: int) -> float:
     """Return the correlation of `now`, moved back by a displacement, with `then` where they overlap."""
-    height, width = now.shape
-    a = now[max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)]
-    b = then[max(-down, 0) : height - max(down, 0), max(-right, 0) : width - max(right, 0)]
+    a, b = overlap(now, then, down, right)
     return float((a * b).sum() / max(float(np.sqrt((a * a).sum() * (b * b).sum())), 1e-6))
 
 

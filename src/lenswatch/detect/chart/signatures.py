@@ -19,6 +19,9 @@ __all__ = ["signatures"]
 Signature = tuple[str, Floats]
 
 _FOG = 200.0  # luma
+_DIM = 0.6  # of the scene's own luma: a veil in the shade
+_DENSE = 0.7  # share of the contrast that dense fog takes, which has a structure of its own
+_CLOUDS = (2.0, 6.0)  # standard deviations of that, in grey levels
 _SLIGHT, _STRONG = 0.12, 0.4  # shares of light or contrast that are lost
 _BLURS = (0.3, 0.6, 0.85)  # of the fine structure
 # Shares of Laplacian, gradient and contrast that a blur removes, relative to _BLURS: from one that is hardly
@@ -52,11 +55,21 @@ def signatures(median: Floats) -> Iterator[Signature]:
         )
         for veil in (float(luma.mean()), _FOG):
             yield "less contrast", _change(less, share * (veil - luma), **faded)
+    share = _DENSE
+    faded = {"blue": -share * blue, "red": -share * red}
+    for clouds in _CLOUDS:
+        cloudy = _structure(median, *(4 * [1 - share]), added=clouds)
+        for veil in (_DIM * float(luma.mean()), float(luma.mean()), _FOG):
+            yield "less contrast", _change(cloudy, share * (veil - luma), **faded)
     for share in _BLURS:
         for kernel in _KERNELS:
             laplacian, gradient, contrast = (1 - k * share for k in kernel)
             blurred = _structure(median, laplacian, gradient, contrast, 1 - share)
             yield "blurred", _change(blurred)
+        coarse = _structure(
+            median, 1 - 0.5 * share, 1 - 0.3 * share, 1 - 0.1 * share, max(1 - 1.5 * share, 0.0)
+        )
+        yield "blurred", _change(coarse)  # large pixels: the fine noise goes first
     for deviation in _NOISES:
         yield "noisier", _change(_structure(median, added=deviation))
     for one, other in ((1, 0), (0, 1), (1, 1), (1, -1)):

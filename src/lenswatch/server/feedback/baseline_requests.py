@@ -254,7 +254,7 @@ def list_requests(call: Call) -> Response:
     refusals=(401, 403, 404, 409, 422),
 )
 def create_request(call: Call) -> Response:
-    """Ask the node of a stream to accept its present pictures, to go back to its calibration, or to undo that."""
+    """Ask the node of a stream to accept its pictures, to go back to its calibration, or to undo that."""
     assert call.caller
     experiment = require("Edit", call)["number"]
     row = ask(call.connection, experiment, call.caller, call.body)

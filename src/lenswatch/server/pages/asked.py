@@ -61,9 +61,7 @@ async def asked_of(asker: Asker, root: str, stream: str | None) -> Asked | None:
     return Asked(one["id"], title, author, one["asked_at"], one["state"], one["answer"], words)
 
 
-async def ask(
-    asker: Asker, root: str, stream: str, kind: str, baseline: int | None = None
-) -> str:
+async def ask(asker: Asker, root: str, stream: str, kind: str, baseline: int | None = None) -> str:
     """Ask the node of a camera to do something, and return the id of the request.
 
     Raises:

@@ -28,7 +28,6 @@ __all__ = [
 REQUEST_STATES = ("waiting", "done", "rejected", "withdrawn")
 
 
-
 def _among(values: tuple[str, ...]) -> str:
     return ", ".join(f"'{value}'" for value in values)
 

@@ -33,9 +33,7 @@ def upgrade() -> None:
         sa.Column("state", sa.String(9), nullable=False),
         sa.Column("answer", TEXT, nullable=False),
         sa.Column("answered_at", sa.BigInteger()),
-        sa.CheckConstraint(
-            "kind IN ('accept', 'cleaned', 'undo')", name=op.f(f"ck_{TABLE}_kind")
-        ),
+        sa.CheckConstraint("kind IN ('accept', 'cleaned', 'undo')", name=op.f(f"ck_{TABLE}_kind")),
         sa.CheckConstraint(
             "state IN ('waiting', 'done', 'rejected', 'withdrawn')", name=op.f(f"ck_{TABLE}_state")
         ),
