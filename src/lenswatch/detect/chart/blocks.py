@@ -13,7 +13,7 @@ __all__ = ["everywhere", "overlap"]
 
 _BLOCKS = (4, 5)
 _CLEAR = 0.3  # likeness of a block that can be recognised in either place
-_MOST = 0.6  # share of these blocks
+_MOST = 0.75  # share of these blocks
 
 
 def overlap(now: Floats32, then: Floats32, down: int, right: int) -> tuple[Floats32, Floats32]:

@@ -43,7 +43,7 @@ _MOST_MOVE = 4.0  # pixels: beyond that it is no small move
 _EXPLAINED = 0.3  # of what differs from the scene
 _FITS = 0.5  # share of the picture's variance that the moved scene explains
 _TEXTURED = 0.3  # times the mean strength of edges: blocks that show a move
-_MOST_BLOCKS = 0.6  # share of these blocks
+_MOST_BLOCKS = 0.75  # share of these blocks
 _LEAST_GAIN = 0.3  # contrast of the scene that must be left
 
 Matrix = tuple[tuple[float, float], tuple[float, float]]
