@@ -87,7 +87,9 @@ def test_what_a_person_calls_clean_on_the_page_raises_no_alarm_until_it_is_undon
 ) -> None:
     before = station.take()
     assert before["score"] > before["drift_score"]
-    page.goto(f"{fresh_server.page_of(until(lambda: experiment_of(fresh_server)))}?stream=reef")
+    experiment = until(lambda: experiment_of(fresh_server))
+    assert experiment
+    page.goto(f"{fresh_server.page_of(experiment)}?stream=reef")
     page.get_by_role("button", name="This is clean").click()
     expect(page.locator("#done")).to_contain_text("asked to take the pictures of now as clean")
 

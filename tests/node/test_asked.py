@@ -82,7 +82,7 @@ def test_a_request_that_another_process_does_meanwhile_is_done_once(station: Sta
     def first(connection: sa.Connection, *arguments: object, **more: object) -> bool:
         return False  # the other process has answered it
 
-    rows.answer = first  # type: ignore[assignment]
+    rows.answer = first
     try:
         assert fulfil(station.config, station.store, meanwhile) == []
     finally:

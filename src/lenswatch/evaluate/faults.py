@@ -269,6 +269,6 @@ FAULTS: dict[str, Fault] = {
     "motion blur": _plain("motion blur", "blurred"),
     "defocus": _plain("defocus", "blurred"),
     "pixelate": _plain("pixelate", "blurred"),
-    "brightness": _plain("brightness", "brighter", "burnt out"),  # a bright scene is burnt out by it
+    "brightness": _plain("brightness", "brighter", "burnt out"),  # as a bright scene becomes
     "fog": _plain("fog", "less contrast", "brighter"),
 }

@@ -74,7 +74,7 @@ def test_a_scene_whose_pictures_hardly_agree_can_be_damaged() -> None:
 
 
 def test_an_edge_of_the_scene_that_moved_by_a_row_is_no_seam() -> None:
-    scene = SCENE // 3
+    scene = (SCENE // 3).astype(np.uint8)
     scene[30:] += 150
     seen = scene.copy()
     seen[30:32] = scene[28:30]

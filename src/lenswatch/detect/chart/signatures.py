@@ -58,7 +58,7 @@ def signatures(median: Floats) -> Iterator[Signature]:
     share = _DENSE
     faded = {"blue": -share * blue, "red": -share * red}
     for clouds in _CLOUDS:
-        cloudy = _structure(median, *(4 * [1 - share]), added=clouds)
+        cloudy = _scaled(median, 1 - share, clouds)
         for veil in (_DIM * float(luma.mean()), float(luma.mean()), _FOG):
             yield "less contrast", _change(cloudy, share * (veil - luma), **faded)
     for share in _BLURS:
@@ -102,8 +102,8 @@ def _structure(
     return np.stack([logs[0] - spread, logs[1] - sharp, logs[2] - rough, ratio - blur])
 
 
-def _scaled(median: Floats, factor: float) -> Floats:
-    return _structure(median, factor, factor, factor, factor)
+def _scaled(median: Floats, factor: float, added: float = 0.0) -> Floats:
+    return _structure(median, factor, factor, factor, factor, added)
 
 
 def _same(median: Floats) -> Floats:
