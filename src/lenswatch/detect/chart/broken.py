@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import maximum_filter1d
 
 from lenswatch.detect.arrays import Floats, Pixels
 
@@ -92,10 +91,7 @@ def _empty(now: Floats, then: Floats, least: float) -> bool:
 
 def _torn(now: Floats, then: Floats) -> bool:
     """Return whether a seam parts rows that agree with the clean scene from rows that do not."""
-    usual = np.abs(np.diff(then, axis=0))
-    usual = maximum_filter1d(
-        usual, 2 * _NEAR + 1, axis=0
-    )  # a picture that moved has its edges nearby
+    usual = _nearby(np.abs(np.diff(then, axis=0)))
     over = np.abs(np.diff(now, axis=0)) - usual
     excess = over.mean(axis=1)
     row = int(excess.argmax())
@@ -111,6 +107,12 @@ def _torn(now: Floats, then: Floats) -> bool:
         return False
     sides = [_agreement(now[part], then[part]) for part in parts]
     return max(sides) > _SAME and min(sides) < _OTHER
+
+
+def _nearby(steps: Floats) -> Floats:
+    """Return the largest of the rows around each: a picture that moved a little has its edges there."""
+    rows = np.pad(steps, ((_NEAR, _NEAR), (0, 0)))
+    return np.asarray(np.lib.stride_tricks.sliding_window_view(rows, 2 * _NEAR + 1, 0).max(-1))
 
 
 def _steps(values: Floats) -> Floats:
