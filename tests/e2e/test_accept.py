@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lenswatch.api.due import DueCommand, renewals
+from lenswatch.node.due import DueCommand, renewals
 from playwright.sync_api import Page, expect
 
 from conftest import Camera, write_settings
