@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lenswatch.node.due import DueCommand, renewals
 from playwright.sync_api import Page, expect
 
 from conftest import Camera, write_settings
 from lenswatch.config import Config, load_config
+from lenswatch.node.due import DueCommand, renewals
 from lenswatch.node.observe import Node
 from lenswatch.node.request import Request, open_store
 from lenswatch.node.store.baselines import all_baselines
