@@ -258,6 +258,7 @@ PARAMETERS = {
     "GET /experiment/E/events": ("stream", "kind", "to", "open", "limit", "after", "from"),
     "GET /experiment/E/export": ("format", "stream", "status", "drift", "tags", "from", "to"),
     "GET /experiment/E/annotation": ("stream", "kind", "from", "to", "limit"),
+    "GET /experiment/E/baseline-request": ("stream", "state", "limit"),
     "GET /experiment/E/quality": ("stream", "from", "to"),
     "GET /experiment/E/deliveries": ("state", "channel", "event", "stream", "limit", "before"),
 }
