@@ -19,7 +19,7 @@ watchPulse(`${base}/${live}`);
 function slide() {
   const node = document.querySelector("[data-compare]:not(.side)");
   if (!node || node.classList.contains("sliding")) return;
-  const range = Object.assign(document.createElement("input"), { type: "range", min: 0, max: 100, value: cut });
+  const range = Object.assign(document.createElement("input"), { id: "cut", type: "range", min: 0, max: 100, value: cut });
   range.setAttribute("aria-label", "How much of the clean picture is shown over the other one, in percent");
   range.addEventListener("input", () => show(node, range));
   range.addEventListener("keydown", (event) => {

@@ -36,8 +36,12 @@ export async function refresh() {
   const page = new DOMParser().parseFromString(text, "text/html");
   if (partsOf(page) !== partsOf(document)) return location.reload(); // the page has another shape now
   document.title = page.title;
-  for (const part of page.querySelectorAll("[data-part]")) exchange(part);
-  for (const listener of listeners) listener();
+  const { activeElement: held } = document;
+  const part = held.closest("[data-part]")?.id;
+  const path = part && pathOf(held);
+  for (const fresh of page.querySelectorAll("[data-part]")) exchange(fresh);
+  for (const listener of listeners) listener(); // which may add what had the focus
+  if (part && !held.isConnected) find(document.getElementById(part), path)?.focus({ preventScroll: true });
 }
 
 const partsOf = (page) => [...page.querySelectorAll("[data-part]")].map((part) => part.id).join();
@@ -56,7 +60,6 @@ async function fetched(address) {
 function exchange(fresh) {
   const old = document.getElementById(fresh.id);
   if (!old || old.isEqualNode(fresh) || isTyping(old)) return;
-  const held = old.contains(document.activeElement) ? pathOf(document.activeElement) : null;
   const open = [...old.querySelectorAll("details")].map((node) => node.open);
   keepPictures(old, fresh);
   const node = document.importNode(fresh, true);
@@ -64,7 +67,6 @@ function exchange(fresh) {
     details.open = open[i] ?? details.open;
   });
   old.replaceWith(node);
-  if (held) find(node, held)?.focus({ preventScroll: true });
 }
 
 /** A picture that has been loaded is not loaded again. */
@@ -77,7 +79,7 @@ function keepPictures(old, fresh) {
 
 function isTyping(part) {
   const { activeElement: field } = document;
-  return part.contains(field) && field.matches("input:not([type=checkbox], [type=range]), textarea, select");
+  return part.contains(field) && field.matches("input:not([type=checkbox], [type=range]), input:active, textarea, select");
 }
 
 /** Where an element is in its part: by id, address or action, else by position. */
