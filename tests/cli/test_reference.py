@@ -168,10 +168,13 @@ def test_a_file_that_cannot_be_written_is_one_line(
 def test_an_old_reference_gets_its_light_form(trained: Config, run: Any, pictures: bool) -> None:
     (reference_folder(trained.storage_path) / current(trained) / LIGHT).unlink()
     assert isinstance(load_reference(trained.storage_path).encoder, TorchEncoder)
+    references = ["references", "--config", str(trained.root / "config.toml")]
+    assert "lenswatch reference light" in CliRunner().invoke(main, references).output
     if not pictures:
         shutil.rmtree(trained.image_folder)
     ended = run("light")
     assert ended.exit_code == 0, ended.output
     said = "60 clean pictures" if pictures else "8 pictures of noise, as clean ones are not here"
     assert said in " ".join(ended.output.split())
+    assert "lenswatch reference light" not in CliRunner().invoke(main, references).output
     assert isinstance(load_reference(trained.storage_path).encoder, OnnxEncoder)

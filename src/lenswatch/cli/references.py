@@ -19,7 +19,8 @@ def references(config: Config) -> None:
     """List the references, the newest last, and the streams that are calibrated under each."""
     from lenswatch.node.calibration_file import calibrated_streams
     from lenswatch.reference.catalogue import list_references
-    from lenswatch.reference.paths import calibration_folder
+    from lenswatch.reference.light import have_light
+    from lenswatch.reference.paths import calibration_folder, current_digest
 
     folder = calibration_folder(config.storage_path)
     table = Table("in use", "reference", "made (UTC)", "pictures", "calibrated streams")
@@ -31,10 +32,15 @@ def references(config: Config) -> None:
         streams = ", ".join(calibrated_streams(folder, each.digest))
         cells = [made if each.readable else "manifest damaged", pictures, streams]
         table.add_row("yes" if each.current else "", each.digest, *cells)
-    if table.row_count:
-        Console().print(table)
-    else:
+    if not table.row_count:
         say("no reference yet: lenswatch train")
+        return
+    Console().print(table)
+    current = current_digest(config.storage_path)
+    if current is not None and not have_light(config.storage_path, current):
+        say(
+            "the one in use is served by torch, at five times the memory: lenswatch reference light"
+        )
 
 
 @click.command()
