@@ -79,10 +79,11 @@ def test_a_worker_serves_without_them(root: Path) -> None:
     "command",
     [
         ["predict", "frame.jpg"],
+        ["predict", "clean"],
         ["calibrate", "--stream", "pier", "clean"],
         ["explain", "frame.jpg"],
     ],
-    ids=lambda command: str(command[0]),
+    ids=" ".join,
 )
 def test_so_do_the_commands_of_a_node(root: Path, command: list[str]) -> None:
     assert not imported(root, COMMAND, *command) & HEAVY

@@ -114,6 +114,10 @@ def test_the_commands_of_a_node_work(edge: Path, root: Path, camera: Camera, nod
         (folder / f"{i:02}.jpg").write_bytes(camera(i))
     assert "24 clean pictures" in lenswatch(edge, root, "calibrate", "--stream", "pier", folder)
     assert "clean" in lenswatch(edge, root, "predict", "--stream", "pier", folder / "00.jpg")
+    assert "stream quay, under reference" in lenswatch(
+        edge, root, "collect", "--stream", "quay", folder
+    )
+    assert lenswatch(edge, root, "predict", "--stream", "shore", folder).count(".jpg") == 24
     assert "default" in lenswatch(edge, root, "status")
     assert "yes" in lenswatch(edge, root, "references")
 

@@ -228,7 +228,6 @@ def _from_folder(config: Config, stream: str, folder: Path, wanted: int) -> None
     from lenswatch.node.recalibrate import take_up
     from lenswatch.reference.amount import fewest_pictures
     from lenswatch.reference.artefact import load_reference
-    from lenswatch.reference.training import build_reference
 
     pictures = choose_from(
         find_told(config, folder, ["*"], key="FOLDER"),
@@ -239,6 +238,8 @@ def _from_folder(config: Config, stream: str, folder: Path, wanted: int) -> None
     )
     say(f"{len(pictures)} pictures, spread over {folder}, are kept below {config.image_folder}")
     if current_digest(config.storage_path) is None:
+        from lenswatch.reference.training import build_reference  # loads torch
+
         with show_progress() as progress:
             reference = build_reference(config, pictures, progress, make_current=False)
             taken_up = take_up(config, reference, progress)

@@ -23,7 +23,6 @@ from lenswatch.node.store.store import NodeStore
 from lenswatch.progress import Progress, no_progress
 from lenswatch.reference.artefact import Reference, load_reference
 from lenswatch.reference.paths import current_digest
-from lenswatch.reference.training import build_reference
 
 __all__ = ["finish_due", "is_due"]
 
@@ -139,6 +138,8 @@ def _reference(
     pictures = sorted(
         (each for some in kept.values() for each in some), key=lambda each: each.taken
     )
+    from lenswatch.reference.training import build_reference  # loads torch
+
     paths = [config.image_folder / each.file for each in pictures]
     reference = build_reference(config, paths, progress, make_current=False)
     streams = ", ".join(stream for stream in kept if kept[stream])
