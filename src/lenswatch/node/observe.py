@@ -31,7 +31,7 @@ from lenswatch.node.request import (
 )
 from lenswatch.node.store.gaps import note_unrecorded
 from lenswatch.node.store.store import Answer, NodeStore, Transaction, newest_window
-from lenswatch.node.stored_state import state_of
+from lenswatch.node.stored_state import KnownStates, state_of
 from lenswatch.node.stream import StreamState
 from lenswatch.node.told import identity_of, notes_of
 from lenswatch.node.unrecorded import Stored, Unrecorded, not_recorded
@@ -81,6 +81,7 @@ class Node:
         self._unrecorded = Unrecorded()
         self._wrong_clocks = WrongClocks()
         self._living = Living()
+        self._known = KnownStates()
         self._start: tuple[FittedMMD, StreamState] | None = None  # of a new stream
 
     @property
@@ -185,6 +186,7 @@ class Node:
                     if judged.state is not None:
                         state = judged.state.to_bytes()
                         transaction.put_window(request.stream, seen.digest, state)
+                        self._known.wrote(request.stream, state, judged.state)
                         transaction.delete_other_windows(request.stream, seen.digest)
                         now, last = self.store.clock(), judged.state
                         self._living.keep(connection, seen.judge, last, seen.measured, body, now)
@@ -229,7 +231,8 @@ class Node:
         request, fitted, judge = seen.request, seen.fitted, seen.judge
         live, notes = self._unrecorded.state(request.stream, stored), list[str]()
         if live is None:
-            live, notes = state_of(stored, self._new_state(fitted), request.stream, seen.digest)
+            start = self._new_state(fitted)
+            live, notes = state_of(stored, start, request.stream, seen.digest, self._known)
         placed = place(seen.moments, self._now(), live.newest, backlog=request.backlog)
         state = self._new_state(fitted) if placed.late else replace(live, newest=placed.newest)
         pushed = state.window.push(seen.entry, fitted.window_size)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import threading
+from collections import OrderedDict
 
 from lenswatch.errors import StoreError
 from lenswatch.node.store.salvage import DAMAGED
 from lenswatch.node.stream import StreamState
 from lenswatch.node.unrecorded import Stored
 
-__all__ = ["LOST", "REBUILT", "state_of"]
+__all__ = ["LOST", "REBUILT", "KnownStates", "state_of"]
 
 log = logging.getLogger(__name__)
 
@@ -17,10 +19,43 @@ REBUILT = (
     "The window starts anew, since node.db was damaged; an alarm stays until clean pictures end it."
 )
 LOST = "The window starts anew and an alarm is forgotten, since the stream's state was damaged."
+MOST_STATES = 64  # of some 80 KB
+
+
+class KnownStates:
+    """States as this process wrote them, which need not be read again while they are what is stored.
+
+    Any number of threads may share them. Another process that writes a stream makes its row another one.
+
+    Args:
+        most: Streams that are kept; the one that was not wanted for longest goes first.
+    """
+
+    def __init__(self, most: int = MOST_STATES) -> None:
+        self._most = most
+        self._kept: OrderedDict[str, tuple[bytes, StreamState]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def read(self, stream: str, data: bytes) -> StreamState:
+        """Return a stored state.
+
+        Raises:
+            StoreError: The data is damaged.
+        """
+        known = self._kept.get(stream)
+        return known[1] if known is not None and known[0] == data else StreamState.from_bytes(data)
+
+    def wrote(self, stream: str, data: bytes, state: StreamState) -> None:
+        """Keep what was written for a stream."""
+        with self._lock:
+            self._kept[stream] = data, state
+            self._kept.move_to_end(stream)
+            while len(self._kept) > self._most:
+                self._kept.popitem(last=False)
 
 
 def state_of(
-    stored: Stored, start: StreamState, stream: str, digest: str
+    stored: Stored, start: StreamState, stream: str, digest: str, known: KnownStates
 ) -> tuple[StreamState, list[str]]:
     """Return the stream's state, or what follows on another one, and notes for the answer.
 
@@ -31,11 +66,12 @@ def state_of(
         start: State of a new stream.
         stream: Name of the stream.
         digest: The reference.
+        known: States that this process wrote.
     """
     if stored is None:
         return start, []
     try:
-        state = StreamState.from_bytes(stored[1])
+        state = known.read(stream, stored[1])
     except StoreError:
         state = None
     if state is None:

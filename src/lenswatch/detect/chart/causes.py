@@ -112,7 +112,7 @@ def deviation_map(chart: LensChart, state: ChartState) -> Floats:
     """
     if not len(state.cells):
         return np.zeros(MAP)
-    residuals = chart.images.of(state.cells[-_LASTING:]).residuals
+    residuals = chart.images.of(state.cells).residuals[-_LASTING:]
     lasting = row_median(np.moveaxis(residuals, 0, -1)).reshape(-1, *GRID)
     return np.asarray(_coarse(np.abs(lasting)).max(axis=0))
 

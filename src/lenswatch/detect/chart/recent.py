@@ -50,6 +50,7 @@ class RecentImages:
         self._scales, self._most = scales, most
         self._kept: OrderedDict[bytes, tuple[Floats, Floats, Floats]] = OrderedDict()
         self._lock = threading.Lock()
+        self._last: tuple[Floats32, Recent] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and pickle without what is kept."""
@@ -58,10 +59,16 @@ class RecentImages:
     def of(self, cells: Floats32) -> Recent:
         """Return what is known of images (w, 8, 8, 10), w >= 1.
 
-        Each is measured by itself, so that its values do not depend on the images beside it.
+        The array must not be changed afterwards. Each image is measured by itself, so that its values do not
+        depend on the images beside it.
         """
+        last = self._last
+        if last is not None and last[0] is cells:
+            return last[1]
         rows = [self._row(image) for image in cells]
-        return Recent(*(np.stack(values) for values in zip(*rows, strict=True)))
+        found = Recent(*(np.stack(values) for values in zip(*rows, strict=True)))
+        self._last = cells, found
+        return found
 
     def _row(self, image: Floats32) -> tuple[Floats, Floats, Floats]:
         key = image.tobytes()
