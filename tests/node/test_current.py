@@ -85,3 +85,19 @@ def test_a_damaged_new_reference_is_an_error_until_it_is_repaired(trained: Confi
     file.write_bytes(content)
     assert current.fitted_reference().reference.digest == made.digest
     assert load_reference(trained.storage_path).digest == made.digest
+
+
+def test_streams_without_a_calibration_share_the_judge_of_default(trained: Config) -> None:
+    current = Current(trained)
+    reference = current.fitted_reference().reference
+    shared = current.judge_of(reference, "default")
+    assert current.judge_of(reference, "a") is current.judge_of(reference, "b") is shared
+    folder = calibration_folder(trained.storage_path)
+    save_calibration(
+        folder, "a", dataclasses.replace(shared.calibration, created_at="2026-06-01T00:00:00Z")
+    )
+    own = current.judge_of(reference, "a")
+    assert own.calibration.created_at == "2026-06-01T00:00:00Z"
+    again = current.judge_of(reference, "b")
+    assert again is current.judge_of(reference, "default") is not own
+    assert again.calibration == shared.calibration

@@ -87,6 +87,7 @@ class DetectorConfig:
     window_size: AtLeast2 = 12
     sigma: Literal["median"] | PositiveNumber = "median"
     warm_start: bool = True
+    reference_samples: NotNegative = 0  # that stand for all clean embeddings; 0 for all of them
 
 
 @dataclass(frozen=True)

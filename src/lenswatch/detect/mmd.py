@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from lenswatch.detect.arrays import Floats
+from lenswatch.detect.reduction import Reduction, reduced
 from lenswatch.errors import BlindKernelError, EmbeddingError, StoreError
 
 __all__ = ["Entry", "FittedMMD", "Window", "gaussian_kernel", "median_distance"]
@@ -110,12 +111,14 @@ class FittedMMD:
         kernel: Function of (a, d) and (b, d) that returns (a, b), with K(x, x) = 1.
         mean_kernel: Mean of K over pairs of different reference samples.
         window_size: Number m of embeddings that a distance is computed from.
+        reduction: Few samples that stand for the reference; None for all of them.
     """
 
     reference: Floats
     kernel: Kernel
     mean_kernel: float
     window_size: int
+    reduction: Reduction | None = None
 
     @classmethod
     def fit(
@@ -163,6 +166,11 @@ class FittedMMD:
         distances = self.largest_distance - 2 * own / (len(self.reference) - 1)
         return float(np.median(distances))
 
+    def reduced(self, samples: int) -> FittedMMD:
+        """Return a detector with few samples, whose distances are off by twice their `bound` at most."""
+        few = reduced(self.reference, self.kernel, self.mean_kernel, samples)
+        return replace(self, reduction=few)
+
     def entry(self, embedding: Any) -> Entry:
         """Check one embedding, (d,) or (1, d), and evaluate the kernel between it and the reference.
 
@@ -170,10 +178,12 @@ class FittedMMD:
             EmbeddingError: it has NaN or infinite values, or another dimension than the reference.
         """
         row = _checked(embedding, self.dimensions)
+        if self.reduction is not None:
+            return Entry(row, self.reduction.mean_kernel(self.kernel, row))
         return Entry(row, float(np.mean(self.kernel(row[None], self.reference))))
 
     def distance(self, window: Window, within: Floats | None = None) -> float | None:
-        """Return the unbiased MMD^2 between window and reference, or None until the window is full.
+        """Return the unbiased MMD^2 of window and reference, or None until the window is full.
 
         `within` is the (m, m) kernel matrix of the window, if it is known already.
         """

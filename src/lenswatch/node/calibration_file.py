@@ -34,6 +34,7 @@ __all__ = [
     "load_calibration",
     "save_calibration",
     "streams_of_their_own",
+    "uses_default",
 ]
 
 _DAY = 86400.0  # seconds
@@ -225,6 +226,11 @@ def load_calibration(folder: Path, digest: str, stream: str) -> Calibration | No
             continue
         return _parse(file, document, digest)
     return None
+
+
+def uses_default(folder: Path, digest: str, stream: str) -> bool:
+    """Return True if a stream has no calibration under any reference, so that it uses that of "default"."""
+    return not (_file(folder, digest, stream).exists() or _elsewhere(folder, digest, stream))
 
 
 def streams_of_their_own(folder: Path) -> set[str]:

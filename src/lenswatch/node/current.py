@@ -15,6 +15,7 @@ from lenswatch.node.calibration_file import (
     Calibration,
     load_calibration,
     save_calibration,
+    uses_default,
 )
 from lenswatch.node.judge import Judge
 from lenswatch.node.starting import DEMO_NOTE, is_demo
@@ -77,23 +78,41 @@ class Current:
         stamp = _stamp(folder / reference.digest)  # replacing a file in it changes its time
         kept = self._judges.get((reference.digest, stream))
         if kept is None or kept[0] != stamp:
-            found = load_calibration(folder, reference.digest, stream)
-            if found is None:
-                found = self._calibrate(reference)
-                stamp = _stamp(folder / reference.digest)
-            kept = self._judges[reference.digest, stream] = (
-                stamp,
-                Judge.of(found, self._config.alarm),
-            )
+            # Thousands of streams may share the judge of "default": it takes time to read, and memory.
+            name = DEFAULT_STREAM if uses_default(folder, reference.digest, stream) else stream
+            kept = self._judges.get((reference.digest, name))
+            if kept is None or kept[0] != stamp:
+                kept = self._judges[reference.digest, name] = self._read(folder, reference, name)
+            self._judges[reference.digest, stream] = kept
             self._log_notes(stream, kept[1])
         return kept[1]
+
+    def _read(self, folder: Path, reference: Reference, stream: str) -> tuple[object, Judge]:
+        """Return the judge of a stream that has a calibration, with the state of the folder."""
+        stamp = _stamp(folder / reference.digest)
+        found = load_calibration(folder, reference.digest, stream)
+        if found is None:
+            found = self._calibrate(reference)
+            stamp = _stamp(folder / reference.digest)
+        return stamp, Judge.of(found, self._config.alarm)
 
     def _load(self, digest: str | None) -> FittedReference:
         reference = load_reference(self._config.storage_path, digest)
         self.schema = self._load_schema(reference.digest)
         demo = is_demo(self._config.storage_path, reference.digest)
         self.told = {"reference_note": DEMO_NOTE} if demo else {}
-        return FittedReference(reference, reference.detector(self._config.detector.window_size))
+        fitted = reference.detector(self._config.detector.window_size)
+        samples = self._config.detector.reference_samples
+        if 0 < samples < len(reference.embeddings):
+            fitted = fitted.reduced(samples)
+        if fitted.reduction is not None:
+            log.info(
+                "%d of %d clean embeddings stand for all; a distance is off by %.2g at most",
+                len(fitted.reduction.samples),
+                len(reference.embeddings),
+                2 * fitted.reduction.bound,
+            )
+        return FittedReference(reference, fitted)
 
     def _load_schema(self, digest: str) -> PictureSchema | None:
         try:
