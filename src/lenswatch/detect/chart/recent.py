@@ -20,7 +20,7 @@ from lenswatch.detect.chart.parts import Measure, row_median
 
 __all__ = ["Recent", "RecentImages"]
 
-MOST = 1024  # images that are kept, of 4.7 KB each: windows of 85 streams
+MOST = 4096  # images that are kept, of 4.7 KB each: windows of 341 streams
 
 
 @dataclass(frozen=True)
