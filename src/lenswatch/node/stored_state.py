@@ -54,8 +54,15 @@ class KnownStates:
                 self._kept.popitem(last=False)
 
 
+_NONE = KnownStates(0)
+
+
 def state_of(
-    stored: Stored, start: StreamState, stream: str, digest: str, known: KnownStates
+    stored: Stored,
+    start: StreamState,
+    stream: str,
+    digest: str,
+    known: KnownStates | None = None,
 ) -> tuple[StreamState, list[str]]:
     """Return the stream's state, or what follows on another one, and notes for the answer.
 
@@ -66,12 +73,12 @@ def state_of(
         start: State of a new stream.
         stream: Name of the stream.
         digest: The reference.
-        known: States that this process wrote.
+        known: States that this process wrote, if it keeps them.
     """
     if stored is None:
         return start, []
     try:
-        state = known.read(stream, stored[1])
+        state = (known or _NONE).read(stream, stored[1])
     except StoreError:
         state = None
     if state is None:
