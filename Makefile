@@ -8,6 +8,7 @@
 # make findings     each script in findings/, one after the other
 # make constraints  constraints.txt with the newest versions; run the tests with them before you commit it
 # make bench        speed of the node;  make bench-server  of the tracking server;  make bench-served  over HTTP
+# make bench-costs  what a picture costs against the sizes of reference, window, picture and streams
 #
 # VENV=PATH   use that virtual environment instead of .venv;  PYTHON=python3.12  create it with that
 
@@ -31,7 +32,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SPREAD)
 # An environment that several checkouts share is installed anew when another one used it last.
 $(shell [ "$$(cat $(INSTALLED) 2>/dev/null)" = "$(CURDIR)" ] || rm -f $(INSTALLED) $(INSTALLED_DEV))
 
-.PHONY: up test coverage test-fast test-faults lint lint-javascript format findings constraints bench bench-served bench-server
+.PHONY: up test coverage test-fast test-faults lint lint-javascript format findings constraints bench bench-costs bench-served bench-server
 .DELETE_ON_ERROR:
 
 up: $(INSTALLED)
@@ -88,6 +89,9 @@ bench: $(INSTALLED_DEV)
 
 bench-served: $(INSTALLED_DEV)
 	@$(BIN)/python -m benchmarks.served
+
+bench-costs: $(INSTALLED_DEV)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.costs
 
 bench-server: $(INSTALLED_DEV)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.server

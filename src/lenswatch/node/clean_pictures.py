@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lenswatch.config import Config
+from lenswatch.detect.nearest import Nearest
 from lenswatch.errors import ArtefactError
 from lenswatch.held import hold
 from lenswatch.node.clean_files import clean_files
@@ -30,7 +31,7 @@ class _Known(NamedTuple):
 
     digest: str
     names: tuple[str, ...]
-    embeddings: npt.NDArray[np.float32]
+    nearest: Nearest | None
 
 
 class CleanPictures:
@@ -57,9 +58,9 @@ class CleanPictures:
             embedding: (d,), of the picture that is judged.
         """
         known = self._of(reference) if self._wanted else None
-        if known is None or not known.names:
+        if known is None or known.nearest is None:
             return {}
-        row = int(((known.embeddings - embedding) ** 2).sum(axis=1).argmin())
+        row = known.nearest.row(embedding)
         return {"nearest_clean": {"reference": known.digest, "name": known.names[row]}}
 
     def _of(self, reference: Reference) -> _Known | None:
@@ -80,11 +81,12 @@ class CleanPictures:
         try:
             names = thumbnail_names(self._config.storage_path, reference.digest)
             rows = [int(name) for name in names]
-            return _Known(reference.digest, names, reference.embeddings[rows])
+            nearest = Nearest(reference.embeddings[rows]) if rows else None
+            return _Known(reference.digest, names, nearest)
         except (ArtefactError, ValueError, IndexError) as error:
             because = str(error)
         log.warning("jobs name no nearest clean picture: %s", because)
-        return _Known(reference.digest, (), reference.embeddings[:0])
+        return _Known(reference.digest, (), None)
 
     def _make(self, reference: Reference) -> None:
         """Make the thumbnails of a reference that has none; one process of all does it."""

@@ -29,6 +29,7 @@ import numpy.typing as npt
 from lenswatch.config import TransformConfig
 from lenswatch.detect.chart.features import Measured
 from lenswatch.detect.mmd import FittedMMD
+from lenswatch.detect.nearest import Nearest
 from lenswatch.errors import ArtefactError
 from lenswatch.files import write_atomically
 from lenswatch.reference.encoder import Encoder
@@ -104,7 +105,11 @@ class Reference:
         """Return the number of that picture; None for an adopted pair."""
         if not self.pictures:
             return None
-        return int(((self.embeddings - embedding) ** 2).sum(axis=1).argmin())
+        return self._nearest.row(embedding)
+
+    @functools.cached_property
+    def _nearest(self) -> Nearest:
+        return Nearest(self.embeddings)
 
     def same_pictures(self, digest: str, embedding: npt.NDArray[Any]) -> tuple[int, ...]:
         """Return the numbers of the clean pictures that are the picture with this content.
