@@ -10,6 +10,7 @@ import functools
 import io
 import json
 import logging
+import math
 import os
 import tempfile
 import time
@@ -69,6 +70,8 @@ class Table:
 
 
 def _shown(value: float) -> str:
+    if math.isnan(value):
+        return "not computed"
     return (
         f"{value:,}" if isinstance(value, int) else f"{value:.2g}" if value < 10 else f"{value:.0f}"
     )
