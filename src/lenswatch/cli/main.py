@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import logging
 import sys
@@ -20,6 +21,8 @@ from lenswatch.cli.keys import keys
 from lenswatch.cli.outbox import outbox
 from lenswatch.cli.predict import explain, predict
 from lenswatch.cli.reference import reference
+from lenswatch.cli.reference_shown import compare as compare_two
+from lenswatch.cli.reference_shown import show
 from lenswatch.cli.references import references, use
 from lenswatch.cli.server import server
 from lenswatch.cli.streams import reset, status
@@ -99,3 +102,8 @@ for command in (
     *(predict, watch, explain, status, reset, accept, baseline, annotate, outbox),
 ):
     main.add_command(command)
+
+for name, command in {"list": references, "use": use, "show": show, "compare": compare_two}.items():
+    named = copy.copy(command)
+    named.name = name
+    reference.add_command(named)

@@ -24,7 +24,7 @@ _NAMED = click.argument("digest", metavar="REFERENCE", required=False)
 
 @click.group()
 def reference() -> None:
-    """Move references to other machines, and prepare them for nodes without torch.
+    """Look at references, go back to another one, move them to other machines.
 
     REFERENCE is the beginning of a digest that `lenswatch references` lists; without it, the one
     in use is meant.
