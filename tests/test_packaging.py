@@ -25,7 +25,11 @@ SETUPTOOLS = SETTINGS["tool"]["setuptools"]
 NOT_IMPORTED = {"setuptools"}
 HALVES = {"node", "server"}
 # Small extras, whose packages are imported only where somebody asks for what they do.
-SMALL = {"lenswatch.server.jobs": {"parquet"}, "lenswatch.server.alerts.channels": {"alerts"}}
+SMALL = {
+    "lenswatch.estimators": {"sklearn"},
+    "lenswatch.server.jobs": {"parquet"},
+    "lenswatch.server.alerts.channels": {"alerts"},
+}
 
 
 def folders() -> dict[str, Path]:
@@ -64,7 +68,11 @@ def half(package: str) -> str:
 def declared(extra: str = "") -> set[str]:
     """Return the packages that are needed without an extra, or those that an extra adds."""
     lines = PROJECT["optional-dependencies"][extra] if extra else PROJECT["dependencies"]
-    modules = {"google-re2": "re2", "pillow": "PIL"}  # where the names differ
+    modules = {
+        "google-re2": "re2",
+        "pillow": "PIL",
+        "scikit-learn": "sklearn",
+    }  # where the names differ
     needed = [Requirement(line) for line in lines]
     inner = {name for each in needed if each.name == PROJECT["name"] for name in each.extras}
     names = [each.name for each in needed if each.name != PROJECT["name"]]
