@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from conftest import Camera, write_settings
+from conftest import Camera, small_config, write_settings
+from lenswatch.node.request import open_store
 from lenswatch.reference.paths import current_digest
 from support.ports import free_port
 from support.tracking_server import Server
@@ -91,16 +93,16 @@ def test_without_the_server_it_says_that_the_job_waits(root: Path, camera: Camer
 
 
 @pytest.mark.slow
-def test_every_argument_of_predict_arrives_as_it_was_meant(
-    root: Path, server: Server, camera: Camera
-) -> None:
+def test_every_argument_of_predict_arrives_as_it_was_meant(root: Path, camera: Camera) -> None:
     """`deepaas-cli` reads numbers and hands on all else as text, without any check."""
-    write_settings(root, server.root)
+    write_settings(root, f"http://127.0.0.1:{free_port()}")
     (root / "one.jpg").write_bytes(camera(60))
     options = ("--captured_at", "20230728T083036Z", "--event_id", "e1")
     distances = ("--drift_distance", "-2", "--warning_distance", "-3")
     assert deepaas_cli(root, root / "one.jpg", *options, *distances).returncode == 0
-    [job] = jobs(server)
+    with open_store(small_config(root)).read() as connection:
+        [text] = connection.exec_driver_sql("SELECT job FROM outbox").scalars().all()
+    job = json.loads(text)
     parameters = job["parameters"]
     assert parameters["captured_at"] == "2023-07-28T08:30:36.000Z"
     assert (parameters["event_id"], parameters["drift_distance"]) == ("e1", -2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -116,16 +117,22 @@ def test_the_tutorials_files_beside_the_archive_are_adopted(
     assert load_reference(config.storage_path).manifest["source"] == str(mount)
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("program", "says"), [("/bin/false", "exit code 1"), ("/none", "No such file")]
+)
 def test_files_that_cannot_be_adopted_are_named_with_the_reason(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    program: str,
+    says: str,
 ) -> None:
-    mount = tmp_path / "mount"
-    mount.mkdir()
     for name in ("autoencoder.pth", "clean_embeddings.pth"):
-        (mount / name).write_bytes(b"no file of torch")
-    monkeypatch.setenv("LENSWATCH_STORAGE_ARCHIVE", str(mount / "lenswatch"))
+        (tmp_path / name).write_bytes(b"no file of torch")
+    monkeypatch.setenv("LENSWATCH_STORAGE_ARCHIVE", str(tmp_path / "lenswatch"))
+    monkeypatch.setattr(sys, "executable", program)
     config = load_config(write_settings(tmp_path))
     prepare(config)
-    assert "were not adopted: lenswatch: " in caplog.text
+    assert "were not adopted: " in caplog.text
+    assert says in caplog.text
     assert current_digest(config.storage_path) is None
