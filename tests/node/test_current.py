@@ -101,3 +101,20 @@ def test_streams_without_a_calibration_share_the_judge_of_default(trained: Confi
     again = current.judge_of(reference, "b")
     assert again is current.judge_of(reference, "default") is not own
     assert again.calibration == shared.calibration
+
+
+def test_few_samples_stand_for_the_reference_only_if_asked_to(
+    trained: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    detector = dataclasses.replace(trained.detector, reference_samples=8)
+    with caplog.at_level("INFO"):
+        few = Current(dataclasses.replace(trained, detector=detector)).fitted_reference()
+    found = few.fitted.reduction
+    assert found is not None
+    assert 0 < len(found.samples) <= 8 < len(few.reference.embeddings)
+    assert "clean embeddings stand for all; a distance is off by" in caplog.text
+    whole = Current(trained).fitted_reference().fitted
+    assert whole.reduction is None
+    for row in few.reference.embeddings[:20]:
+        off = abs(few.fitted.entry(row).to_reference - whole.entry(row).to_reference)
+        assert off <= found.bound + 1e-6
