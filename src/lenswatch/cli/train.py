@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -145,15 +146,23 @@ def _plot(
 
 @click.command()
 @with_config
+@click.option(
+    "--network",
+    metavar="MODULE:CLASS",
+    help="Your class, of which autoencoder.pth is a state dict.",
+)
 @click.argument("folder", type=FOLDER, required=False)
-def adopt(config: Config, folder: Path | None) -> None:
+def adopt(config: Config, network: str | None, folder: Path | None) -> None:
     """Adopt the tutorial's pair of files as the reference.
 
     FOLDER holds autoencoder.pth and clean_embeddings.pth. Without it the folder is taken in which
-    the archive lies, /storage on AI4OS.
+    the archive lies, /storage on AI4OS. autoencoder.pth may be any encoder as TorchScript,
+    torch.export or ONNX, that takes pictures normalised by [transform]; or the state dict of a
+    class of your own, with --network.
     """
     from lenswatch.node.starting import tutorial_folder
     from lenswatch.reference.artefact import save_reference
+    from lenswatch.reference.foreign import exported
     from lenswatch.reference.keep_light import keep_light, noise
     from lenswatch.reference.manifest import EMBEDDINGS, WEIGHTS
     from lenswatch.reference.pair import load_pair
@@ -164,9 +173,15 @@ def adopt(config: Config, folder: Path | None) -> None:
             f"FOLDER is missing, and no {WEIGHTS} and {EMBEDDINGS} lie beside the archive; give it"
         )
     sigma = None if config.detector.sigma == "median" else float(config.detector.sigma)
-    pair = load_pair(folder / WEIGHTS, folder / EMBEDDINGS, config.transform, sigma)
-    manifest = {"source": str(folder)}
-    reference = save_reference(config.storage_path, pair, manifest, make_current=False)
+    with tempfile.TemporaryDirectory() as temporary:
+        weights = folder / WEIGHTS
+        if network is not None:
+            content = exported(network, weights, config.transform.resize)
+            weights = Path(temporary) / WEIGHTS
+            weights.write_bytes(content)
+        pair = load_pair(weights, folder / EMBEDDINGS, config.transform, sigma)
+        manifest = {"source": str(folder)}
+        reference = save_reference(config.storage_path, pair, manifest, make_current=False)
     reference = keep_light(config.storage_path, reference, noise(reference.transform.resize))
     say(f"reference {reference.digest} from {len(reference.embeddings)} clean embeddings")
     _take_up(config, reference)

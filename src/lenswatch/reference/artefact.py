@@ -281,8 +281,9 @@ def _by_torch(folder: Path, transform: TransformConfig) -> tuple[Encoder, npt.ND
     except ModuleNotFoundError as error:
         missing = error.name
     else:
-        encoder = torch_files.load_encoder(folder / WEIGHTS, transform)
-        return encoder, torch_files.load_embeddings(folder / EMBEDDINGS)
+        embeddings = torch_files.load_embeddings(folder / EMBEDDINGS)
+        dimensions = int(embeddings.shape[1])
+        return torch_files.load_encoder(folder / WEIGHTS, transform, dimensions), embeddings
     raise ArtefactError(
         f"{folder}: has no light form that can be used here, and {missing} is not installed; "
         "`lenswatch reference export` it where that is, and `lenswatch reference import` it here"

@@ -59,7 +59,8 @@ def make_light(storage: Path, reference: Reference, pictures: Iterable[Pixels]) 
     from lenswatch.reference.onnx_encoder import OnnxEncoder
     from lenswatch.reference.onnx_model import encoder_model
 
-    assert isinstance(reference.encoder, TorchEncoder)
+    if not isinstance(reference.encoder, TorchEncoder):
+        raise ArtefactError("its encoder is not one of Lenswatch's own")
     model = encoder_model(reference.encoder.autoencoder, reference.transform)
     encoder = OnnxEncoder(model, reference_folder(storage) / reference.digest / WEIGHTS)
     count, largest = 0, 0.0

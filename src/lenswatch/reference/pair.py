@@ -7,10 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from lenswatch.config import TransformConfig
+from lenswatch.detect.arrays import Floats32
 from lenswatch.detect.mmd import FittedMMD, median_distance
 from lenswatch.errors import ArtefactError
 from lenswatch.reference.artefact import Reference
 from lenswatch.reference.autoencoder import TorchEncoder
+from lenswatch.reference.encoder import Encoder
+from lenswatch.reference.foreign import ForeignEncoder, kind_of_file
 from lenswatch.reference.torch_files import load_autoencoder, load_embeddings
 
 __all__ = ["load_pair"]
@@ -22,7 +25,8 @@ def load_pair(
     """Load a reference from the two files that the DriftWatch tutorial's code saves.
 
     Args:
-        weights: State dict of a `lenswatch.reference.autoencoder.Autoencoder`.
+        weights: State dict of a `lenswatch.reference.autoencoder.Autoencoder`, or any other encoder as
+            TorchScript, `torch.export` or ONNX.
         embeddings: An (n, d) tensor or a list of (1, d) tensors.
         transform: Conversion of a picture to the encoder's input.
         sigma: Bandwidth of the kernel; None fits it by the median heuristic.
@@ -32,12 +36,21 @@ def load_pair(
         BlindKernelError: The kernel cannot tell two embeddings apart.
     """
     loaded = load_embeddings(embeddings)
+    if kind_of_file(weights) is not None:
+        foreign = ForeignEncoder(weights, transform, loaded.shape[1])
+        return _fitted(foreign, loaded, transform, sigma)
     autoencoder = load_autoencoder(weights, transform.resize)
     if autoencoder.latent_dim != loaded.shape[1]:
         raise ArtefactError(
             f"{embeddings}: embeddings of {loaded.shape[1]} dimensions, but the encoder in {weights} "
             f"makes {autoencoder.latent_dim}; give the pair that one training saved"
         )
-    sigma = sigma or median_distance(loaded.astype(np.float64))
-    FittedMMD.fit(loaded, sigma=sigma)  # raises BlindKernelError
-    return Reference(TorchEncoder(autoencoder, transform), loaded, transform, sigma)
+    return _fitted(TorchEncoder(autoencoder, transform), loaded, transform, sigma)
+
+
+def _fitted(
+    encoder: Encoder, embeddings: Floats32, transform: TransformConfig, sigma: float | None
+) -> Reference:
+    sigma = sigma or median_distance(embeddings.astype(np.float64))
+    FittedMMD.fit(embeddings, sigma=sigma)  # raises BlindKernelError
+    return Reference(encoder, embeddings, transform, sigma)

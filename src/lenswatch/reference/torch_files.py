@@ -14,12 +14,16 @@ import torch
 from lenswatch.config import TransformConfig
 from lenswatch.errors import ArtefactError
 from lenswatch.reference.autoencoder import Autoencoder, TorchEncoder
+from lenswatch.reference.encoder import Encoder
+from lenswatch.reference.foreign import ForeignEncoder, kind_of_file
 
 __all__ = ["embeddings_bytes", "load_autoencoder", "load_embeddings", "load_encoder"]
 
 
-def load_encoder(path: Path, transform: TransformConfig) -> TorchEncoder:
-    """Return the encoder of an autoencoder's file, as `load_autoencoder` loads it."""
+def load_encoder(path: Path, transform: TransformConfig, dimensions: int) -> Encoder:
+    """Return the encoder of a file: of an autoencoder of ours, or of any other kind that can be adopted."""
+    if kind_of_file(path) is not None:
+        return ForeignEncoder(path, transform, dimensions)
     return TorchEncoder(load_autoencoder(path, transform.resize), transform)
 
 
