@@ -144,6 +144,16 @@ def test_what_a_person_accepts_raises_no_alarm_until_it_is_undone(station: Stati
     assert station.baselines() == [("accepted", True)]
 
 
+def test_accepting_too_early_says_that_the_alarm_goes_on(station: Station) -> None:
+    station.take(120)
+    station.take(3, blurred=True)
+    assert "still above the threshold" in station.renewing.accept("reef").text
+    score = station.take(1, blurred=True)[-1]
+    assert score["score"] > score["drift_score"]
+    station.take(12, blurred=True)
+    assert "still above" not in station.renewing.accept("reef").text
+
+
 def test_after_cleaning_the_stream_is_compared_with_its_calibration(station: Station) -> None:
     original = station.threshold()
     station.take(60)

@@ -35,6 +35,10 @@ from lenswatch.reference.paths import calibration_folder, current_digest
 __all__ = ["Done", "Leave", "Renewing", "due_streams"]
 
 MOST_KEPT = 440  # pictures of a stream after an evening; a day adds 144, and all are under 4 MB
+_STILL_ABOVE = (
+    "; the last pictures are still above the threshold, since few like them are kept yet (one in ten "
+    "minutes): accept again in two hours"
+)
 _SEEDS_APART = 600.0  # seconds, so that seeds lie before all that was seen
 
 
@@ -246,6 +250,8 @@ class Renewing:
             self._prune(connection, row.stream, newest)
             self._move(connection, work, self._judge_of(connection, work.judge, number))
             text = f"baseline {kind} from {pictures} pictures (number {number})"
+            if kind == "accepted" and _is_above(fit, work.kept):
+                text += _STILL_ABOVE
             done = Done(row.stream, kind, text, now, number)
             self._leave(connection, "note", done)
         return done
@@ -351,6 +357,16 @@ class _Work:
     row: StreamBaseline
     first: First
     kept: list[KeptRow]
+
+
+def _is_above(fit: ChartFit, kept: list[KeptRow]) -> bool:
+    """Return True if the last kept pictures are above the threshold of a chart."""
+    chart, state = fit.chart, fit.chart.start()
+    last = kept_of(kept[-chart.window :]).measured
+    for i in range(len(last)):
+        state = chart.update(state, last[i])
+    score = chart.score(state)
+    return score is not None and score > fit.threshold.drift
 
 
 def _document(fit: ChartFit, witness: Witness | None) -> str:
