@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import FloatRect, Locator, Page, expect
 
 from support.tracking_server import Server
+from support.waiting import until
 
 WIDTHS = [360, 800, 1400]
 BOX = "node => node.getBoundingClientRect().toJSON()"
@@ -72,8 +73,8 @@ def camera_of(server: Server, experiment: str, stream: str = "demo") -> str:
 
 
 def box_of(element: Locator) -> FloatRect:
-    """Return where a visible element is on the page."""
-    box = element.bounding_box()
+    """Return where a visible element is on the page; a chart that is drawn anew has none for a moment."""
+    box = until(element.bounding_box)
     assert box
     return box
 
