@@ -67,25 +67,25 @@ def resized(pixels: Pixels, size: tuple[int, int]) -> Pixels:
 def _narrowed(rows: NDArray[Any], blocks: tuple[_Block, ...]) -> NDArray[Any]:
     """Return rows scaled in width, as whole numbers."""
     precision = blocks[0].weights.dtype
-    narrow = np.empty((len(rows), blocks[-1].found.stop), precision)
+    narrow = np.empty((len(rows), blocks[-1].found.stop), np.uint8)
     step = max(1, _CHUNK // (rows.shape[1] * precision.itemsize))
     for top in range(0, len(rows), step):
         wide = rows[top : top + step].astype(precision)
-        found = narrow[top : top + step]
+        found = np.empty((len(wide), narrow.shape[1]), precision)
         for block in blocks:
             np.matmul(wide[:, block.used], block.weights, out=found[:, block.found])
         found += 0.5
-        np.floor(found, out=found)
+        narrow[top : top + step] = found  # rounded down
     return narrow
 
 
 def _flattened(rows: NDArray[Any], blocks: tuple[_Block, ...]) -> NDArray[Any]:
     """Return rows scaled in height, to be rounded down."""
     precision = blocks[0].weights.dtype
-    tall = rows.astype(precision, copy=False)
     flat = np.empty((blocks[-1].found.stop, rows.shape[1]), precision)
     for block in blocks:
-        np.matmul(block.weights.T, tall[block.used], out=flat[block.found])
+        tall = rows[block.used].astype(precision, copy=False)
+        np.matmul(block.weights.T, tall, out=flat[block.found])
     flat += 0.5
     return flat
 
