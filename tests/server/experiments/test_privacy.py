@@ -19,6 +19,7 @@ from support.samples import JOB, picture
 NOTE = {"kind": "note", "text": "x"}
 CHANNEL = {"name": "x", "kind": "webhook", "url": "https://hooks.example/x"}
 RULE = {"name": "x", "on": ["drift"]}
+ASK = {"stream": "secret-stream", "kind": "accept"}
 THINGS: dict[str, dict[str, Any]] = {"annotation": NOTE, "channel": CHANNEL, "rule": RULE}
 BODIES = {
     "/experiment": {"name": "x"},
@@ -38,6 +39,8 @@ BODIES = {
     "/experiment/{experiment_id}/rule-preview": RULE,
     "/experiment/{experiment_id}/stream/{stream}": {"title": "x"},
     "/experiment/{experiment_id}/retention": {"jobs_days": 1},
+    "/experiment/{experiment_id}/baseline-request": ASK,
+    "/experiment/{experiment_id}/baseline-request/{request_id}/answer": {"state": "done"},
 }
 REFERENCE = "0123456789abcdef"
 PARTS = ("stream/secret-stream", "events", "annotation", "channel", "rule", "retention")
@@ -91,6 +94,7 @@ def secret(ann: Any) -> dict[str, Any]:
     }
     [event] = ann.get(f"{base}/events").json()
     ids = {f"{part}_id": entry["id"] for part, entry in made.items()} | {"event_id": event["id"]}
+    ids["request_id"] = ann.post(f"{base}/baseline-request", json=ASK).json()["id"]
     return {
         "E": experiment["id"],
         "D": drift["id"],
