@@ -136,7 +136,7 @@ def _exported(path: Path) -> _Run:
 
 
 def _onnx(path: Path) -> _Run:
-    import onnxruntime
+    from lenswatch.reference.onnx import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1

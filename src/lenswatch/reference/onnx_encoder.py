@@ -8,10 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 
 from lenswatch.detect.arrays import Floats32, Pixels
 from lenswatch.errors import ArtefactError
+from lenswatch.reference.onnx import onnxruntime
 
 __all__ = ["OUTPUT", "PIXELS", "OnnxEncoder"]
 
