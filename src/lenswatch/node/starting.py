@@ -90,12 +90,15 @@ def _adopt(config: Config) -> None:
     command = [sys.executable, "-m", "lenswatch", "adopt", str(folder)]
     if config.file is not None:
         command += ["--config", str(config.file)]
+    failure: Exception | None = None
     try:
         ended = subprocess.run(
             command, capture_output=True, text=True, timeout=ADOPT_SECONDS, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        log.warning("%s and %s in %s were not adopted: %s", WEIGHTS, EMBEDDINGS, folder, error)
+        failure = error
+    if failure is not None:
+        log.warning("%s and %s in %s were not adopted: %s", WEIGHTS, EMBEDDINGS, folder, failure)
         return
     lines = (ended.stderr if ended.returncode else ended.stdout).strip().splitlines()
     if ended.returncode:

@@ -105,15 +105,18 @@ class RequestDelivery:
 
     def _told(self, experiment: str, answer: Untold) -> bool:
         """Send an answer, and return False if it must be sent again later."""
+        refusal: TrackingRefused | None = None
         body = {"state": answer.state, "answer": answer.answer, "baseline": answer.baseline}
         try:
             self._client.answer_request(experiment, answer.id, body)
         except TrackingRefused as refused:
             if refused.status not in REFUSALS and not refused.gone:
                 return False
-            log.warning("an answer to a request was refused: %s", reason_of(refused))
+            refusal = refused
         except TrackingError:
             return False
+        if refusal is not None:
+            log.warning("an answer to a request was refused: %s", reason_of(refusal))
         with self._store.begin() as transaction:
             rows.tell(transaction.connection, answer.id, self._store.clock())
         return True
