@@ -100,7 +100,7 @@ def _added(taken: dict[str, _Taken], without: str, having: str) -> tuple[float, 
 
 
 def _rounds(posts: dict[str, _Posting], post: Callable[..., None], size: int) -> dict[str, _Taken]:
-    """What each server took. They take turns, so that all meet the same load."""
+    """Return the times that each server took. They take turns, so that all meet the same load."""
     taken = {name: _Taken() for name in posts}
     for number in range(ROUNDS + 1):
         for name, posting in posts.items():

@@ -20,7 +20,7 @@ __all__ = ["KSDrift", "MMDDrift"]
 
 
 class _Windowed(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type hints to check
-    """What both detectors share.
+    """The parts that both detectors share.
 
     Subclasses compute `_distances(clean, rows)`, one for each row of (n, d).
     """

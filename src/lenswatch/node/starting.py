@@ -1,4 +1,4 @@
-"""What a node does before its first picture when it has no reference: restore, adopt, or show a demo.
+"""The start of a node without a reference: restore, adopt, or show a demo.
 
 Nothing here needs torch, because DEEPaaS' parent process calls it.
 """

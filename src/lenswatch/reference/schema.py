@@ -40,7 +40,7 @@ def colours_of(pixels: Pixels) -> str:
 
 @dataclass(frozen=True)
 class PictureSchema:
-    """What all clean pictures of a reference have in common.
+    """The properties that all clean pictures of a reference share.
 
     Attributes:
         sizes: Width and height of each size among them, upright.

@@ -1,1 +1,1 @@
-"""Where pictures come from besides uploads: each source turns what arrives into calls of `Node.observe`."""
+"""Sources of pictures besides uploads: each one turns what arrives into calls of `Node.observe`."""

@@ -25,7 +25,7 @@ MOST = 4096  # images that are kept, of 4.7 KB each: windows of 341 streams
 
 @dataclass(frozen=True)
 class Recent:
-    """What is known of w images by themselves.
+    """Everything known of w images by themselves.
 
     Attributes:
         level: (w, 7), median deviation of each channel.

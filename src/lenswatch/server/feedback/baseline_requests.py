@@ -73,7 +73,7 @@ class BaselineRequestBody(bodies.Body):
 
 
 class AnswerBody(bodies.Body):
-    """What became of a request."""
+    """The outcome of a request."""
 
     state = fields.String(required=True, validate=validate.OneOf(("done", "rejected")))
     answer = bodies.Text(load_default="", validate=validate.Length(max=_MAX_TEXT))

@@ -1,4 +1,4 @@
-"""What people ask the node of a camera to do: the buttons, and how a page tells what became of it."""
+"""Requests of people to the node of a camera: the buttons, and how a page tells what became of them."""
 
 from __future__ import annotations
 
