@@ -1,4 +1,4 @@
-"""What AI4OS, the platform of the DriftWatch tutorial, reads of this project."""
+"""The parts of this project that AI4OS, the platform of the DriftWatch tutorial, reads."""
 
 from __future__ import annotations
 

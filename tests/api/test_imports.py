@@ -1,4 +1,4 @@
-"""What is only needed to train is not imported to serve, where it is installed, too."""
+"""Imports to serve: nothing that only training needs, even where it is installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people on the tracking server ask for is fetched, and answered once it is done."""
+"""Requests of people on the tracking server: fetched, and answered once they are done."""
 
 from __future__ import annotations
 

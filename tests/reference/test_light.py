@@ -72,7 +72,7 @@ def test_embeddings_are_those_of_torch_within_1e_5(trained: Config) -> None:
 
 
 def test_distances_are_those_of_torch_as_far_as_float32_tells(trained: Config) -> None:
-    """Where the reference is narrow, the last bit of an embedding changes a distance by more than 1e-6."""
+    """With a narrow reference the last bit of an embedding changes a distance by more than 1e-6."""
     found = load_reference(trained.storage_path)
     by_torch = load_reference(trained.storage_path, light=False)
     pictures = [camera_pixels(i, blurred=i > 75) for i in range(60, 90)]

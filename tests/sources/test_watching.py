@@ -31,7 +31,7 @@ SHORT = Patience(settle=0.1, longest=0.3)
 
 @dataclass
 class Heard:
-    """What a watcher told."""
+    """The lines that a watcher told."""
 
     answers: list[Mapping[str, Any]] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)

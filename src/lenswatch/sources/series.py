@@ -29,7 +29,7 @@ __all__ = ["Series", "check_clean", "observe"]
 
 
 class Series(Protocol):
-    """What was learnt of the clean span of one series, and how a window is compared with it.
+    """The clean span of one series as it was learnt, and the comparison of a window with it.
 
     Attributes:
         digest: Identifies it among all that the stream had.

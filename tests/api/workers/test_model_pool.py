@@ -77,7 +77,7 @@ def test_a_prediction_gets_its_event_id_and_a_time_limit(upload: Any) -> None:
 
 
 def test_a_worker_needs_nothing_of_deepaas(upload: Any) -> None:
-    """What is pickled there names modules, which are imported when it is read."""
+    """A pickle names modules, which are imported when it is read."""
     calls = Calls()
     call = functools.partial(wrapper.ModelWrapper.predict_wrap, predict, input_file=upload)
     applied(calls, call, "e1")
