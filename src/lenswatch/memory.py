@@ -1,10 +1,13 @@
-"""The memory of a process that handles one picture after the other."""
+"""The memory of processes that run for long."""
 
 from __future__ import annotations
 
-__all__ = ["keep_freed_memory"]
+import gc
+
+__all__ = ["collect_rarely", "keep_freed_memory"]
 
 LARGE_BYTES = 2**24
+COLLECTIONS = (20_000, 20, 20)  # new objects before the youngest are looked at, and so on
 
 
 def keep_freed_memory() -> None:
@@ -17,3 +20,14 @@ def keep_freed_memory() -> None:
     """
     # findings/numpy-temporaries-are-mapped-anew-until-a-large-one-was-freed.sh
     bytes(LARGE_BYTES)
+
+
+def collect_rarely() -> None:
+    """Let the garbage collector pass over what exists, and wait for more new objects than it does by itself.
+
+    A server has hundreds of thousands of objects once it has started, none of them garbage. Each time that a
+    request parsed a few thousand values, the collector looked at all of them.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECTIONS)

@@ -29,7 +29,7 @@ from starlette.applications import Starlette
 
 from lenswatch.config import Config, check_settings
 from lenswatch.errors import LenswatchError, ServerError
-from lenswatch.memory import keep_freed_memory
+from lenswatch.memory import collect_rarely, keep_freed_memory
 from lenswatch.server.alerts.courier import allowed_hosts
 from lenswatch.server.app import check_auth, create_app
 from lenswatch.server.db.upgrade import prepare
@@ -137,7 +137,9 @@ def _work(
     config: Config, make_app: MakeApp, listener: socket.socket, on_start: Callable[[], None]
 ) -> None:
     keep_freed_memory()
-    _Server(make_app(), config, on_start).run([listener])
+    server = _Server(make_app(), config, on_start)
+    collect_rarely()
+    server.run([listener])
 
 
 def _supervise(config: Config, limits: Limits, make_app: MakeApp, listener: socket.socket) -> None:
