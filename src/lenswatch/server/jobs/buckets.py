@@ -79,10 +79,16 @@ def summed(contents: Iterable[Content]) -> Content:
     for content in contents:
         for letter, part in content["verdicts"].items():
             known = verdicts.get(letter)
-            verdicts[letter] = part if known is None else _merged_verdicts(known, part)
+            if known is None:
+                verdicts[letter] = [*part]
+            else:
+                _add_verdicts(known, part)
         for name, part in content["values"].items():
             known = values.get(name)
-            values[name] = part if known is None else _merged_values(known, part)
+            if known is None:
+                values[name] = [*part]
+            else:
+                _add_values(known, part)
     return {"verdicts": verdicts, "values": values}
 
 
@@ -139,16 +145,20 @@ def _bounded(total: float) -> float:
     return max(-_MOST, min(_MOST, total))
 
 
-def _merged_verdicts(one: list[Any], other: list[Any]) -> list[Any]:
-    first = one[1] if one[1][:2] <= other[1][:2] else other[1]
-    last = one[2] if one[2][:2] >= other[2][:2] else other[2]
-    return [one[0] + other[0], first, last]
+def _add_verdicts(total: list[Any], part: list[Any]) -> None:
+    _, first, last = part
+    total[0] += part[0]
+    if first[0] <= total[1][0] and first[:2] < total[1][:2]:
+        total[1] = first
+    if last[0] >= total[2][0] and last[:2] > total[2][:2]:
+        total[2] = last
 
 
-def _merged_values(one: list[Any], other: list[Any]) -> list[Any]:
-    least, most = one[2], one[3]
-    if other[2][3] < least[3] or (other[2][3] == least[3] and other[2][:2] < least[:2]):
-        least = other[2]
-    if other[3][3] > most[3] or (other[3][3] == most[3] and other[3][:2] < most[:2]):
-        most = other[3]
-    return [one[0] + other[0], _bounded(one[1] + other[1]), least, most]
+def _add_values(total: list[Any], part: list[Any]) -> None:
+    _, _, least, most = part
+    total[0] += part[0]
+    total[1] = _bounded(total[1] + part[1])
+    if least[3] <= total[2][3] and _least(least) < _least(total[2]):
+        total[2] = least
+    if most[3] >= total[3][3] and _most(most) < _most(total[3]):
+        total[3] = most

@@ -208,7 +208,7 @@ def _rows(
     # Without the sum SQLite would find the jobs by the index of the experiment, and read it from end to end.
     here = drifts.c.experiment + 0 == experiment
     query = drawn(connection, paths).where(drifts.c.number.in_(asked), here)
-    found = connection.execute(query, {"numbers": sorted(numbers)}).mappings()
+    found = connection.execute(query, {"numbers": sorted(numbers)}).mappings().all()
     rows = {row["number"]: row for row in found}
     known = set(chosen.numbers)
     gone = []

@@ -7,11 +7,11 @@ hour or day come from roll-ups, and jobs at even distances in time fill up what 
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from sqlalchemy import ColumnElement, Connection, Text, cast, func, select
 
 from lenswatch.server.db.tables import drifts, rollups, tallies
@@ -229,7 +229,7 @@ def _rolled(
         *where,
     )
     rows = connection.execute(query.order_by(rollups.c.begin)).all()
-    contents = json.loads(f"[{','.join(text for _, text in rows)}]")  # much faster than one by one
+    contents = msgspec.json.decode(f"[{','.join(text for _, text in rows)}]")  # faster than one by one
     return [(begin, content) for (begin, _), content in zip(rows, contents, strict=True)]
 
 

@@ -30,7 +30,8 @@ def even_moments(begin: int, end: int, most: int) -> list[int]:
 def moments_of_jobs(pieces: Sequence[tuple[int, Content]], most: int) -> list[int]:
     """Return moments between which about the same number of jobs is, by the contents of a span."""
     counts = [jobs_in(content) for _, content in pieces]
-    ranks = [place * sum(counts) // most for place in range(most if counts else 0)]
+    total = sum(counts)
+    ranks = [place * total // most for place in range(most if counts else 0)]
     found: list[int] = []
     before = 0
     for (_, content), jobs in zip(pieces, counts, strict=True):
