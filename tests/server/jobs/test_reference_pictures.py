@@ -81,6 +81,21 @@ def test_a_full_reference_takes_no_further_picture(
     assert names(local, path) == ["a", "b", "c"]
 
 
+def test_a_full_experiment_takes_no_further_reference(
+    local: Any, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reference_pictures, "MOST_REFERENCES", 2)
+    for digit in "01":
+        assert put(local, path[:-1] + digit, "a").status_code == 200
+    refused = put(local, path[:-1] + "2", "a")
+    assert refused.status_code == 422
+    assert "2 references already" in refused.json()["errors"]["path"]["reference"][0]
+    assert put(local, path[:-1] + "1", "a").status_code == 200
+    assert put(local, path[:-1] + "1", "b").status_code == 200
+    other = f"/experiment/{local.experiment()['id']}/reference/{DIGEST}"
+    assert put(local, other, "a").status_code == 200
+
+
 @pytest.mark.parametrize("name", ["%20", ".hidden", "a" * 65, "%00", "%C3%A4"])
 def test_a_name_that_is_none_is_refused(local: Any, path: str, name: str) -> None:
     code = 404 if name == "%00" else 422  # no path has such a character

@@ -30,6 +30,7 @@ from lenswatch.server.values.refusals import invalid, not_found
 
 __all__ = [
     "MOST_PICTURES",
+    "MOST_REFERENCES",
     "Nearest",
     "bytes_by_experiment",
     "find_nearest",
@@ -38,6 +39,7 @@ __all__ = [
 ]
 
 MOST_PICTURES = 256  # of one reference
+MOST_REFERENCES = 200  # of one experiment
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 _RULE = "1 to 64 letters, digits, dots, dashes and underscores, the first a letter or digit."
 _PATH = "/experiment/{experiment_id}/reference/{reference}"
@@ -161,15 +163,20 @@ def put_reference_picture(call: Call) -> Response:
 
 
 def _check_room(connection: Connection, experiment: int, reference: str, name: str) -> None:
-    """Raise a Refusal (422) when a reference has all the pictures that it may have, and this is another.
+    """Raise a Refusal (422) when a reference, or an experiment, has all that it may have, and this is more.
 
-    Two writers at the same time may exceed the limit by one each on PostgreSQL, which does no harm.
+    Two writers at the same time may exceed a limit by one each on PostgreSQL, which does no harm.
     """
-    others = select(func.count()).where(
-        table.c.experiment == experiment, table.c.reference == reference, table.c.name != name
-    )
-    if connection.execute(others).scalar_one() >= MOST_PICTURES:
+    here = table.c.experiment == experiment
+    others = select(func.count()).where(here, table.c.reference == reference, table.c.name != name)
+    count = connection.execute(others).scalar_one()
+    if count >= MOST_PICTURES:
         raise invalid("path", {"name": [f"The reference has {MOST_PICTURES} pictures already."]})
+    if not count:
+        known = select(table.c.reference).where(here, table.c.reference != reference).distinct()
+        if len(connection.execute(known).all()) >= MOST_REFERENCES:
+            full = f"The experiment has pictures of {MOST_REFERENCES} references already."
+            raise invalid("path", {"reference": [f"{full} Use another experiment."]})
 
 
 @operations.add(
