@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import select
 import threading
 import time
 from collections.abc import Generator
@@ -16,20 +17,33 @@ from typing import Any
 
 import psycopg
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, InvalidatePoolError, OperationalError
 
+from lenswatch.server.db.pipeline import pipeline
 from lenswatch.server.values.storable import INT64, written
 
-__all__ = ["MARGIN_SECONDS", "POOL_SIZE", "SILENCE_SECONDS", "STATEMENT_SECONDS", "make_engine"]
+__all__ = [
+    "MARGIN_SECONDS",
+    "POOL_SIZE",
+    "SILENCE_SECONDS",
+    "STATEMENT_SECONDS",
+    "Silence",
+    "make_engine",
+]
 
 BUSY_SECONDS = 60.0  # for a lock on SQLite
 POOL_SIZE = 16
+TRUST_SECONDS = 5.0  # for which a connection may rest before it is asked for a sign of life
 POOL_SECONDS = 10  # for a free connection
 STATEMENT_SECONDS = 30.0
 LOCK_SECONDS = 20.0  # for a lock on PostgreSQL
 MARGIN_SECONDS = 5.0  # in which PostgreSQL itself should report that time is up
 SILENCE_SECONDS = STATEMENT_SECONDS + MARGIN_SECONDS  # until PostgreSQL counts as frozen
 _ATTEMPT_MS = 500  # for one attempt at SQLite's lock, between checks whether the server stops
+
+
+class Silence(psycopg.OperationalError):
+    """The database has not answered in time, or our server stops."""
 
 
 class PatientConnection(psycopg.Connection[tuple[Any, ...]]):
@@ -56,7 +70,7 @@ class PatientConnection(psycopg.Connection[tuple[Any, ...]]):
         except StopIteration as end:
             return end.value
         self.pgconn.finish()
-        raise psycopg.OperationalError("the database has stopped answering")
+        raise Silence("the database has stopped answering")
 
 
 def make_engine(url: str, ended: threading.Event, silence_seconds: float) -> Engine:
@@ -78,7 +92,6 @@ def make_engine(url: str, ended: threading.Event, silence_seconds: float) -> Eng
         max_overflow=POOL_SIZE,
         pool_timeout=POOL_SECONDS,
         pool_use_lifo=True,  # prefer few connections, whose caches are warm
-        pool_pre_ping=not sqlite,
         query_cache_size=100,
         enable_from_linting=False,  # JSON functions in FROM read the row beside them
         json_serializer=written,
@@ -91,7 +104,9 @@ def make_engine(url: str, ended: threading.Event, silence_seconds: float) -> Eng
     else:
         connect = partial(_connect_postgresql, ended=ended, silence_seconds=silence_seconds)
         event.listen(engine, "do_connect", connect)
-        event.listen(engine, "checkin", _forget_mode)
+        event.listen(engine, "checkin", _rest)
+        event.listen(engine, "checkout", _look)
+        pipeline(engine)
     return engine
 
 
@@ -143,10 +158,30 @@ def _connect_postgresql(
     return connection
 
 
-def _forget_mode(connection: Any, _record: Any) -> None:
+def _look(connection: Any, record: Any, _proxy: Any) -> None:
+    """Replace a connection that has ended while it rested, and all others of that age."""
+    rested = time.monotonic() - record.info.get("rests_since", math.inf)
+    if rested < TRUST_SECONDS and not _has_news(connection):
+        return
+    try:
+        connection.execute("SELECT 1")
+        connection.rollback()
+    except psycopg.Error:
+        raise InvalidatePoolError from None
+
+
+def _has_news(connection: PatientConnection) -> bool:
+    """Return whether the server has sent something that nobody asked for, such as the end."""
+    waiting = select.poll()
+    waiting.register(connection.fileno(), select.POLLIN)
+    return bool(waiting.poll(0))
+
+
+def _rest(connection: Any, record: Any) -> None:
     """Reset the mode of a read, in place of SQLAlchemy's READ WRITE, which overrides a read-only default."""
     if connection is not None and not connection.closed:
         connection.read_only = None
+        record.info["rests_since"] = time.monotonic()
 
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:

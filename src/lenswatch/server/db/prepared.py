@@ -12,7 +12,9 @@ from typing import Any
 from sqlalchemy import Connection, CursorResult
 from sqlalchemy.sql.elements import ClauseElement
 
-__all__ = ["Prepared"]
+from lenswatch.server.db.pipeline import Rows, Sent, keep_back, run
+
+__all__ = ["Prepared", "ask"]
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,26 @@ class Prepared:
 
     def __call__(
         self, connection: Connection, values: Mapping[str, Any] | Sequence[Mapping[str, Any]]
-    ) -> CursorResult[Any]:
+    ) -> CursorResult[Any] | Rows:
         """Run the statement with its values, or once for each of several."""
         text = self._texts.get(connection.dialect.name) or self._compile(connection)
         if isinstance(values, Mapping):
+            if connection.dialect.name == "postgresql":
+                return run(connection, (text.sql, text.parameters(values)))[0]
             return connection.exec_driver_sql(text.sql, text.parameters(values))
         return connection.exec_driver_sql(text.sql, [text.parameters(one) for one in values])
+
+    def later(self, connection: Connection, values: Mapping[str, Any]) -> None:
+        """Run the statement, whose result nobody wants. On PostgreSQL it is sent with the next one."""
+        if connection.dialect.name == "sqlite":
+            self(connection, values)
+            return
+        keep_back(connection, *self.text(connection, values))
+
+    def text(self, connection: Connection, values: Mapping[str, Any]) -> Sent:
+        """Return the statement and its parameters as the database gets them."""
+        text = self._texts.get(connection.dialect.name) or self._compile(connection)
+        return text.sql, text.parameters(values)
 
     def _compile(self, connection: Connection) -> _Text:
         dialect = connection.dialect
@@ -62,3 +78,12 @@ class Prepared:
         text = _Text(str(compiled), compiled.positiontup, fixed)
         self._texts[dialect.name] = text
         return text
+
+
+def ask(
+    connection: Connection, *statements: tuple[Prepared, Mapping[str, Any]]
+) -> list[Rows | CursorResult[Any]]:
+    """Run statements in this order, and return the rows of each. On PostgreSQL they share a round trip."""
+    if connection.dialect.name == "sqlite":
+        return [prepared(connection, values) for prepared, values in statements]
+    return [*run(connection, *(p.text(connection, values) for p, values in statements))]

@@ -13,9 +13,10 @@ from typing import Protocol
 
 import anyio
 import anyio.to_thread
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 from starlette.requests import Request
 
+from lenswatch.server.db.prepared import Prepared
 from lenswatch.server.db.tables import users
 from lenswatch.server.values.refusals import UNKNOWN_IDENTITY, unauthorized
 
@@ -166,10 +167,15 @@ def find_caller(connection: Connection, identity: Identity | None) -> Caller | N
     """Return `identity` with its user record, if it has one; None for an anonymous caller."""
     if identity is None:
         return None
-    query = select(users.c.id).where(
-        users.c.subject == identity.subject, users.c.issuer == identity.issuer
+    asked = {"subject": identity.subject, "issuer": identity.issuer}
+    return Caller(identity, _user(connection, asked).scalar())
+
+
+_user = Prepared(
+    lambda _: select(users.c.id).where(
+        users.c.subject == bindparam("subject"), users.c.issuer == bindparam("issuer")
     )
-    return Caller(identity, connection.execute(query).scalar())
+)
 
 
 def is_user(entitlements: frozenset[str], wanted: Sequence[str]) -> bool:

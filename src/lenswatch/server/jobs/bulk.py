@@ -22,7 +22,7 @@ def add_rows(connection: Connection, table: Table, entries: list[dict[str, Any]]
         return
     arrays = connection.dialect.name == "sqlite"
     rows = [list(entry.values()) for entry in entries] if arrays else entries
-    _bulk_insert(table, tuple(entries[0]))(connection, {"rows": written(rows)})
+    _bulk_insert(table, tuple(entries[0])).later(connection, {"rows": written(rows)})
 
 
 def put_rows(connection: Connection, table: Table, entries: list[dict[str, Any]]) -> None:
@@ -33,7 +33,7 @@ def put_rows(connection: Connection, table: Table, entries: list[dict[str, Any]]
     if connection.dialect.name == "sqlite":
         put(connection, [_plain(entry) for entry in entries])
     else:
-        put(connection, {"rows": written(entries)})
+        put.later(connection, {"rows": written(entries)})
 
 
 def _plain(entry: dict[str, Any]) -> dict[str, Any]:

@@ -108,7 +108,7 @@ def write(
             row["causes"] = written(row["causes"])
         _upsert(connection, rows if len(rows) > 1 else rows[0])
     else:
-        _upsert(connection, {"rows": written(rows)})
+        _upsert.later(connection, {"rows": written(rows)})
 
 
 def forget(connection: Connection, experiment: int, name: str) -> None:

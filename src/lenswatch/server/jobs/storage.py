@@ -135,7 +135,7 @@ def _add(connection: Connection, experiment: int, *steps: int) -> None:
     if not any(steps):
         return
     values = dict(zip(_COUNTS, steps, strict=True))
-    _add_up(connection, {"experiment": experiment, **values})
+    _add_up.later(connection, {"experiment": experiment, **values})
 
 
 def _build_add_up(dialect: str) -> Any:

@@ -17,10 +17,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from marshmallow import fields, validate
-from sqlalchemy import Boolean, Connection, bindparam, delete, func, or_, select, update
+from sqlalchemy import Boolean, Column, Connection, bindparam, delete, func, or_, select, update
 from sqlalchemy.dialects import sqlite
 
-from lenswatch.server.db.prepared import Prepared
+from lenswatch.server.db.prepared import Prepared, ask
 from lenswatch.server.db.tables import cursors, drift_tags, drifts
 from lenswatch.server.http.bodies import JsonObject
 from lenswatch.server.http.records import Record
@@ -70,13 +70,19 @@ class DriftRecord(Record):
 def store(connection: Connection, experiment: int, jobs: Sequence[Job]) -> list[tuple[Job, bool]]:
     """Store `jobs` and return their rows in order, each with whether it is new.
 
-    A job whose event id the experiment has already is not stored again; the stored row is returned.
+    A job whose event id the experiment has already is not stored again; the stored row is returned. So is
+    one that has an `id`, if this transaction runs again because nobody knew whether it was committed.
     """
     if not jobs:
         return []
-    seq = _advance(connection, experiment, len(jobs), any(map(_irregular, jobs)))
+    moved, last = ask(
+        connection,
+        (_move, _step(experiment, len(jobs), any(map(_irregular, jobs)))),
+        (_last_arrival, {"experiment": experiment}),
+    )
+    seq = _first_of(moved, len(jobs))
     rows = [_row(experiment, seq + i, job) for i, job in enumerate(jobs)]
-    rows[0]["created_at"] = _following(connection, experiment, rows[0]["created_at"])
+    rows[0]["created_at"] = _following(last.scalar(), rows[0]["created_at"])
     for earlier, later in itertools.pairwise(rows):
         later["created_at"] = max(later["created_at"], earlier["created_at"] + 1)
     for row in rows:
@@ -123,26 +129,28 @@ def _keep(
     }
     insert_tags(connection, fresh.values())
     keep(connection, experiment, added=list(fresh.values()))
-    repeated = [row["event_id"] for row in rows if row["id"] not in fresh]
-    known = _by_event(connection, experiment, repeated)
-    return [
-        (fresh[row["id"]], True) if row["id"] in fresh else (known[row["event_id"]], False)
-        for row in rows
-    ]
+    repeated = [row for row in rows if row["id"] not in fresh]
+    events = _stored(connection, experiment, drifts.c.event_id, [r["event_id"] for r in repeated])
+    unnamed = [row["id"] for row in repeated if row["event_id"] is None]
+    ids = _stored(connection, experiment, drifts.c.id, unnamed)
+    found: list[tuple[Job, bool]] = []
+    for row in rows:
+        kept = fresh.get(row["id"]) or events.get(row["event_id"]) or ids[row["id"]]
+        found.append((kept, kept["id"] == row["id"]))
+    return found
 
 
-def _following(connection: Connection, experiment: int, now: int) -> int:
-    """Return `now`, or the next moment after the last job, if this clock was set back by less than a day.
+def _following(last: int | None, now: int) -> int:
+    """Return `now`, or the next moment after the `last` arrival, if this clock went back by less than a day.
 
     The order of arrival is the order of the jobs, so it must survive a clock that is corrected.
     """
-    last = _last_arrival(connection, {"experiment": experiment}).scalar()
     behind = 0 if last is None else last + 1 - now
     return now + behind if 0 < behind < DAY_MICROSECONDS else now
 
 
 def _insert(connection: Connection, rows: list[dict[str, Any]]) -> dict[str, int]:
-    """Insert the rows whose events are new, and return their numbers by id."""
+    """Insert the rows whose events and ids are new, and return their numbers by id."""
     if connection.dialect.name == "sqlite":
         texts = [
             row | {"tags": written(row["tags"]), "parameters": written(row["parameters"])}
@@ -152,7 +160,7 @@ def _insert(connection: Connection, rows: list[dict[str, Any]]) -> dict[str, int
         seqs = {"experiment": rows[0]["experiment"], "first": rows[0]["seq"]}
         inserted = _numbers_from(connection, seqs)
     else:
-        inserted = connection.execute(_new_drifts(tuple(sorted(rows[0]))), {"rows": rows})
+        inserted = _new_drifts(tuple(sorted(rows[0])))(connection, {"rows": written(rows)})
     return {row.id: row.number for row in inserted}
 
 
@@ -160,10 +168,14 @@ def _insert(connection: Connection, rows: list[dict[str, Any]]) -> dict[str, int
 
 
 @functools.cache
-def _new_drifts(names: tuple[str, ...]) -> Any:
-    """Return PostgreSQL's INSERT of jobs whose events are new, with the columns' `names`."""
-    known = from_records(drifts, names).on_conflict_do_nothing(index_elements=_SAME_EVENT)
-    return known.returning(drifts.c.id, drifts.c.number)
+def _new_drifts(names: tuple[str, ...]) -> Prepared:
+    """Return PostgreSQL's INSERT of jobs whose events and ids are new, with the columns' `names`."""
+
+    def build(_dialect: str) -> Any:
+        known = from_records(drifts, names).on_conflict_do_nothing()
+        return known.returning(drifts.c.id, drifts.c.number)
+
+    return Prepared(build)
 
 
 def _build_insert(_dialect: str) -> Any:
@@ -171,10 +183,9 @@ def _build_insert(_dialect: str) -> Any:
         column.name: bindparam(column.name) for column in drifts.c if column.name != "number"
     }
     query = sqlite.insert(drifts).values(values)
-    return query.on_conflict_do_nothing(index_elements=_SAME_EVENT)
+    return query.on_conflict_do_nothing()
 
 
-_SAME_EVENT = [drifts.c.experiment, drifts.c.event_id]
 _insert_new = Prepared(_build_insert)
 _numbers_from = Prepared(
     lambda _: select(drifts.c.id, drifts.c.number).where(
@@ -271,8 +282,15 @@ def lock(connection: Connection, experiment: int) -> None:
 
 def _advance(connection: Connection, experiment: int, steps: int, irregular: bool) -> int:
     """Lock the experiment's cursor, advance it, and return the first of the `steps` new numbers."""
-    values = {"experiment": experiment, "steps": steps, "irregular": irregular}
-    seq = _move(connection, values).scalar()
+    return _first_of(_move(connection, _step(experiment, steps, irregular)), steps)
+
+
+def _step(experiment: int, steps: int, irregular: bool) -> dict[str, Any]:
+    return {"experiment": experiment, "steps": steps, "irregular": irregular}
+
+
+def _first_of(moved: Any, steps: int) -> int:
+    seq = moved.scalar()
     if seq is None:
         raise not_found("Experiment")
     return int(seq) - steps + 1
@@ -335,11 +353,15 @@ def _irregular(job: Job) -> bool:
     )
 
 
-def _by_event(connection: Connection, experiment: int, events: list[str]) -> dict[str, Job]:
-    found: dict[str, Job] = {}
-    for start in range(0, len(events), _CHUNK):
+def _stored(
+    connection: Connection, experiment: int, column: Column[Any], values: list[str | None]
+) -> dict[str | None, Job]:
+    """Return the stored jobs by `column`, where it has one of the `values`."""
+    wanted = [value for value in values if value is not None]
+    found: dict[str | None, Job] = {}
+    for start in range(0, len(wanted), _CHUNK):
         query = select(drifts).where(
-            drifts.c.experiment == experiment, drifts.c.event_id.in_(events[start : start + _CHUNK])
+            drifts.c.experiment == experiment, column.in_(wanted[start : start + _CHUNK])
         )
-        found |= {row["event_id"]: row for row in connection.execute(query).mappings()}
+        found |= {row[column.name]: row for row in connection.execute(query).mappings()}
     return found
