@@ -31,11 +31,12 @@ from sqlalchemy.exc import (
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from lenswatch.errors import ServerError
-from lenswatch.server.db.engines import MARGIN_SECONDS, SILENCE_SECONDS, make_engine
+from lenswatch.server.db.engines import MARGIN_SECONDS, SILENCE_SECONDS, Silence, make_engine
 from lenswatch.server.query.sqlite_functions import regex_function, same_json
 
 __all__ = [
     "Contended",
+    "Cut",
     "Database",
     "Outage",
     "QueryRefused",
@@ -67,6 +68,19 @@ class Outage(ServerError):  # noqa: N818
 
 class Contended(Outage):
     """The database cancelled a transaction in favour of another one. It may succeed when run again."""
+
+
+class Cut(Outage):
+    """The connection was lost in the middle of a transaction. It may succeed when run again.
+
+    Args:
+        reason: The database's message.
+        in_doubt: The loss came during the commit, so that perhaps everything was stored.
+    """
+
+    def __init__(self, reason: str, *, in_doubt: bool) -> None:
+        super().__init__(reason)
+        self.in_doubt = in_doubt
 
 
 class Database:
@@ -107,11 +121,13 @@ class Database:
 
     @contextmanager
     def _transaction(self, options: dict[str, Any]) -> Iterator[Connection]:
+        done = False  # all but the commit
         try:
             with self._connect() as connection:
                 connection = connection.execution_options(**options)
                 with connection.begin():
                     yield connection
+                    done = True
         except TimeoutError:
             raise Outage("No connection to the database was free.") from None
         except DBAPIError as error:
@@ -119,8 +135,12 @@ class Database:
                 raise
             if self.sqlite and _concerns_file(error):
                 self._open_anew()
-            contended = getattr(error.orig, "sqlstate", None) in _CONTENDED
-            raise (Contended if contended else Outage)(one_line(error.orig)) from error
+            reason = one_line(error.orig)
+            if getattr(error.orig, "sqlstate", None) in _CONTENDED:
+                raise Contended(reason) from error
+            if error.connection_invalidated and not isinstance(error.orig, Silence):
+                raise Cut(reason, in_doubt=done) from error
+            raise Outage(reason) from error
 
     def _connect(self) -> Connection:
         if not self.sqlite:

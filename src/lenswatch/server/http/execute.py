@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar, TypeVarTuple
 
 import anyio
@@ -19,13 +19,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from lenswatch.server.db.database import Contended, QueryRefused
+from lenswatch.server.db.database import Contended, Cut, Outage, QueryRefused
 from lenswatch.server.http import bodies
+from lenswatch.server.http.groups import Groups
 from lenswatch.server.http.operations import Call, Operation, Who
 from lenswatch.server.http.reading import read_body
 from lenswatch.server.http.services import Services
 from lenswatch.server.http.telemetry import ROUTE
-from lenswatch.server.identity.identity import Identity, find_caller
+from lenswatch.server.identity.identity import Caller, Identity, find_caller
 from lenswatch.server.values.refusals import Refusal, forbidden, invalid
 
 __all__ = ["identify", "in_thread", "routes"]
@@ -73,17 +74,21 @@ def routes(operations: Iterable[Operation]) -> list[Route]:
 
 
 def _route(path: str, methods: dict[str, Operation]) -> Route:
+    groups = Groups(_write_together)
+
     async def answer(request: Request) -> Response:
         request.scope[ROUTE] = path
         return await _execute(
-            methods["GET" if request.method == "HEAD" else request.method], request
+            methods["GET" if request.method == "HEAD" else request.method], request, groups
         )
 
     pattern = path.replace("_id}", "_id:lower_uuid}").replace("{stream}", "{stream:name}")
     return Route(pattern, answer, methods=list(methods))
 
 
-async def _execute(operation: Operation, request: Request) -> Response:
+async def _execute(
+    operation: Operation, request: Request, groups: Groups[_Execution, Response]
+) -> Response:
     services: Services = request.app.state.services
     if "\0" in request.scope["path"]:  # PostgreSQL stores no such text, so nothing is there
         raise Refusal(404, "Not found.")
@@ -102,7 +107,82 @@ async def _execute(operation: Operation, request: Request) -> Response:
     if operation.authorize and operation.prepare:
         await in_thread(services.readers, run.authorize)
         await in_thread(services.scalers, operation.prepare, run.call)
+    if operation.together:
+        return await groups.run(run.call.experiment_id, run)
     return await in_thread(services.writers, run.write)
+
+
+async def _write_together(runs: Sequence[_Execution]) -> Sequence[Response | Exception]:
+    """Execute calls of one operation on one experiment."""
+    return await in_thread(runs[0].call.services.writers, _results, runs)
+
+
+def _results(runs: Sequence[_Execution]) -> Sequence[Response | Exception]:
+    """Return the answers of calls that are stored in one transaction.
+
+    If that is not possible because of one of them, each gets a transaction of its own.
+    """
+    if len(runs) > 1:
+        try:
+            return _in_transaction(runs[0], lambda connection: _all_within(connection, runs))
+        except Outage as outage:
+            return [outage] * len(runs)
+        except Exception:
+            pass
+    return [_result(run) for run in runs]
+
+
+def _result(run: _Execution) -> Response | Exception:
+    try:
+        return run.write()
+    except Exception as error:
+        return error
+
+
+def _all_within(
+    connection: Connection, runs: Sequence[_Execution]
+) -> Sequence[Response | Exception]:
+    """Execute calls of one operation within one transaction; each caller is looked up once."""
+    operation = runs[0].operation
+    assert operation.together
+    callers: dict[Identity | None, Caller | None] = {}
+    for run in runs:
+        call = run.call
+        if call.identity not in callers:
+            callers[call.identity] = find_caller(connection, call.identity)
+        call.connection, call.caller = connection, callers[call.identity]
+    admitted = [run.call for run in runs if run.admitted]
+    answers = iter(operation.together(admitted))
+    return [next(answers) if run.admitted else _unregistered() for run in runs]
+
+
+def _unregistered() -> Refusal:
+    return Refusal(403, "User not registered.")
+
+
+def _in_transaction(run: _Execution, work: Callable[[Connection], _T]) -> _T:
+    """Return the result of `work` in a transaction, which is begun again if the database gave it up.
+
+    Raises:
+        Outage: The database cannot answer now.
+    """
+    database, operation = run.database, run.operation
+    cut = False
+    attempt = 1
+    while True:
+        try:
+            with database.write() if operation.writes else database.read() as connection:
+                return work(connection)
+        except Contended:
+            if attempt == _TRIES:
+                raise
+            time.sleep(random.uniform(0, 0.05 * attempt))  # no event tells when the other ended
+            attempt += 1
+        except Cut as error:
+            unsafe = error.in_doubt and operation.writes and not operation.repeatable
+            if cut or unsafe:
+                raise
+            cut = True
 
 
 class _Execution:
@@ -113,10 +193,15 @@ class _Execution:
         self.call = call
         self.database = call.services.database
 
+    @property
+    def admitted(self) -> bool:
+        """True if the caller, who was looked up, is registered where that is needed."""
+        caller = self.call.caller
+        return self.operation.who is not Who.REGISTERED or bool(caller and caller.user_id)
+
     def read(self) -> Response:
         self.check_request()
-        with self.database.read() as connection:
-            return self._within(connection, self.operation.endpoint)
+        return self._run(self.operation.endpoint)
 
     def authorize(self) -> None:
         assert self.operation.authorize
@@ -124,15 +209,10 @@ class _Execution:
             self._within(connection, self.operation.authorize)
 
     def write(self) -> Response:
-        for attempt in range(1, _TRIES + 1):
-            try:
-                with self.database.write() as connection:
-                    return self._within(connection, self.operation.endpoint)
-            except Contended:
-                if attempt == _TRIES:
-                    raise
-                time.sleep(random.uniform(0, 0.05 * attempt))  # no event tells when the other ended
-        raise AssertionError("unreachable")
+        return self._run(self.operation.endpoint)
+
+    def _run(self, function: Callable[[Call], _T]) -> _T:
+        return _in_transaction(self, lambda connection: self._within(connection, function))
 
     def check_request(self) -> None:
         """Check query string and body, and raise all complaints together."""
@@ -158,8 +238,8 @@ class _Execution:
         operation, call = self.operation, self.call
         call.connection = connection
         call.caller = find_caller(connection, call.identity)
-        if operation.who is Who.REGISTERED and not (call.caller and call.caller.user_id):
-            raise Refusal(403, "User not registered.")
+        if not self.admitted:
+            raise _unregistered()
         if not (operation.slow or operation.searches):
             return function(call)
         try:

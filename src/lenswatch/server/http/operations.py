@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 from lenswatch.server.http.bodies import QueryBody
 from lenswatch.server.http.services import Services
 from lenswatch.server.identity.identity import Caller, Identity
-from lenswatch.server.values.refusals import JsonAnswer
+from lenswatch.server.values.refusals import JsonAnswer, Refusal
 
 __all__ = ["Call", "Operation", "Operations", "Who", "reply"]
 
@@ -56,6 +56,7 @@ class Call:
 
 
 Endpoint = Callable[[Call], Response]
+Together = Callable[[Sequence[Call]], Sequence[Response | Refusal]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +72,9 @@ class Operation:
     interpret: Callable[[dict[str, Any]], Any] | None = None  # turns a body into what endpoints get
     args: Schema | None = None  # of the query string
     writes: bool = False  # the endpoint changes the database
+    # Answers calls that are on the same experiment and wait for each other, in one transaction.
+    together: Together | None = None
+    repeatable: bool = False  # the endpoint may run again though it was perhaps committed
     slow: bool = False  # its statements may take long, so they have a time limit
     authorize: Callable[[Call], None] | None = None  # refuses a call before `prepare`
     prepare: Callable[[Call], None] | None = None  # long work outside of any transaction

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,10 +18,11 @@ from lenswatch.server.http.bodies import BatchBody, DriftBody, JsonObject, Query
 from lenswatch.server.http.operations import Call, Operations, Who, reply
 from lenswatch.server.http.paging import page_schema, paged
 from lenswatch.server.http.records import Count, Record
+from lenswatch.server.identity.identity import Caller
 from lenswatch.server.jobs import search, store
 from lenswatch.server.jobs.store import DriftRecord
 from lenswatch.server.query.conditions import read_query
-from lenswatch.server.values.refusals import invalid, not_found
+from lenswatch.server.values.refusals import Refusal, invalid, not_found
 
 __all__ = ["find_drift", "operations"]
 
@@ -76,11 +78,48 @@ def search_drifts(call: Call) -> Response:
     return paged([store.record(row) for row in rows], total, call.args)
 
 
+def _named(job: dict[str, Any]) -> dict[str, Any]:
+    """Return a job with its id, which it keeps when its transaction is run again."""
+    return {"id": str(uuid.uuid4()), **job}
+
+
+def create_together(calls: Sequence[Call]) -> list[Response | Refusal]:
+    """Store the jobs of calls on one experiment, each like `create_drift`."""
+    found: dict[Caller | None, Mapping[Any, Any] | Refusal] = {}
+    for call in calls:
+        if call.caller not in found:
+            found[call.caller] = _experiment_or_refusal(call)
+    experiments = [one for one in found.values() if not isinstance(one, Refusal)]
+    stored: Iterator[tuple[Mapping[Any, Any], bool]] = iter(())
+    if experiments:  # they are all the same
+        jobs = [call.body for call in calls if not isinstance(found[call.caller], Refusal)]
+        stored = iter(store.store(calls[0].connection, experiments[0]["number"], jobs))
+    answers: list[Response | Refusal] = []
+    for call in calls:
+        result = found[call.caller]
+        answers.append(result.copy() if isinstance(result, Refusal) else _created(next(stored)[0]))
+    return answers
+
+
+def _experiment_or_refusal(call: Call) -> Mapping[Any, Any] | Refusal:
+    try:
+        return require("Edit", call)
+    except Refusal as refusal:
+        return refusal
+
+
+def _created(row: Mapping[Any, Any]) -> Response:
+    return reply(store.record(row), 201)
+
+
 @operations.add(
     "POST /experiment/{experiment_id}/drift",
     who=Who.REGISTERED,
     body=_DRIFT,
+    interpret=_named,
     writes=True,
+    together=create_together,
+    repeatable=True,
     success=201,
     returns=DriftRecord(),
     refusals=(401, 403, 404, 422),
@@ -89,14 +128,28 @@ def create_drift(call: Call) -> Response:
     """Store a job. A repeated `parameters.event_id` is answered by the job that is stored already."""
     experiment = require("Edit", call)
     [(row, _)] = store.store(call.connection, experiment["number"], [call.body])
-    return reply(store.record(row), 201)
+    return _created(row)
+
+
+def _check_each(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the result of each job of a batch as far as it is known before it is stored."""
+    return [_check(position, job) for position, job in enumerate(body["drifts"])]
+
+
+def _check(position: int, body: Any) -> dict[str, Any]:
+    try:
+        return {"position": position, "job": _named(_DRIFT.load(body))}
+    except ValidationError as error:
+        return {"position": position, "status": 422, "errors": {"json": complaints(error)}}
 
 
 @operations.add(
     "POST /experiment/{experiment_id}/drift/batch",
     who=Who.REGISTERED,
     body=BatchBody(),
+    interpret=_check_each,
     writes=True,
+    repeatable=True,
     extension=True,
     returns=BatchRecord(),
     refusals=(401, 403, 404, 422),
@@ -104,22 +157,25 @@ def create_drift(call: Call) -> Response:
 def create_drifts(call: Call) -> Response:
     """Store up to 1,000 jobs. Each is checked separately and answered under its position."""
     experiment = require("Edit", call)
-    results = [_check(position, body) for position, body in enumerate(call.body["drifts"])]
-    good = [result for result in results if "job" in result]
-    stored = store.store(call.connection, experiment["number"], [r["job"] for r in good])
-    for result, (row, new) in zip(good, stored, strict=True):
-        del result["job"]
-        event_id = row["parameters"].get("event_id")
-        result |= {"status": 201 if new else 200, "id": row["id"]}
-        result["event_id"] = event_id if isinstance(event_id, str) else None
-    return reply({"results": results})
+    good = [result["job"] for result in call.body if "job" in result]
+    stored = iter(store.store(call.connection, experiment["number"], good))
+    return reply({"results": [_result(result, stored) for result in call.body]})
 
 
-def _check(position: int, body: Any) -> dict[str, Any]:
-    try:
-        return {"position": position, "job": _DRIFT.load(body)}
-    except ValidationError as error:
-        return {"position": position, "status": 422, "errors": {"json": complaints(error)}}
+def _result(
+    checked: dict[str, Any], stored: Iterator[tuple[Mapping[Any, Any], bool]]
+) -> dict[str, Any]:
+    """Return the result of a job of a batch. The transaction may be run again, so `checked` stays."""
+    if "job" not in checked:
+        return checked
+    row, new = next(stored)
+    event_id = row["parameters"].get("event_id")
+    return {
+        "position": checked["position"],
+        "status": 201 if new else 200,
+        "id": row["id"],
+        "event_id": event_id if isinstance(event_id, str) else None,
+    }
 
 
 @operations.add(
