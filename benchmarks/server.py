@@ -25,6 +25,7 @@ from benchmarks.ingest import measure_ingest, source_of
 from benchmarks.jobs import MINUTE, START, job
 from benchmarks.serving import new_experiment, postgres, serving
 from benchmarks.views import measure_series, measure_views
+from benchmarks.writers import measure_writers
 from lenswatch.server.db.database import Database
 from lenswatch.server.db.tables import experiments
 from lenswatch.server.db.upgrade import prepare
@@ -33,6 +34,7 @@ from lenswatch.server.query.language import parse_query
 from lenswatch.server.values.stamps import iso
 
 BEFORE = "c8e428f"  # the build before states, alerts and roll-ups
+BEFORE_GROUPS = "dd8f27d"  # the build before jobs that come together were stored together
 CAMERAS = 1005
 SMALL, MIDDLE, LARGE, MANY = 1, 2, 3, 4  # numbers of the experiments that `fill` makes
 ARGS = {"page": 1, "page_size": 10, "order_by": "desc", "sort_by": "created_at"}
@@ -201,10 +203,14 @@ def databases(kind: str, folder: str, *names: str) -> Iterator[dict[str, str] | 
         yield {name: url for name, url in urls.items() if url} or None
 
 
-def measure(urls: dict[str, str], jobs: int, earlier: Path) -> dict[str, Any]:
+def measure(kind: str, urls: dict[str, str], jobs: int, earlier: Path) -> dict[str, Any]:
     """All that is measured on one kind of database."""
+    writers = {"before": urls["alone"], "now": urls["together"]}
+    with source_of(BEFORE_GROUPS) as ungrouped:
+        measured = measure_writers(kind, writers, ungrouped)
     ingest = {name: urls[name] for name in ("before", "now", "rule")}
     return {
+        "writers": measured,
         "ingest": measure_ingest(ingest, earlier),
         "migration": fill(urls["full"], jobs),
         "pages": measure_pages(urls["full"], jobs),
@@ -222,9 +228,10 @@ def main() -> None:
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder, source_of(options.before) as earlier:
         for kind in ("sqlite", "postgresql"):
-            with databases(kind, folder, "before", "now", "rule", "full", "few") as urls:
+            names = ("alone", "together", "before", "now", "rule", "full", "few")
+            with databases(kind, folder, *names) as urls:
                 if urls is not None:
-                    results[kind] = measure(urls, options.jobs, earlier)
+                    results[kind] = measure(kind, urls, options.jobs, earlier)
                     print(json.dumps({kind: results[kind]}, indent=1), flush=True)
         if options.requests:
             results["memory"] = measure_memory(f"sqlite:///{folder}/memory.db", options.requests)
