@@ -13,9 +13,12 @@ from conftest import Camera
 from lenswatch.ahead import ahead
 from lenswatch.config import Config
 from lenswatch.errors import InputError
+from lenswatch.node.current import Current
+from lenswatch.node.features import Features, features_of
 from lenswatch.node.observe import Node
 from lenswatch.node.request import Request
 from lenswatch.outbox.rows import OutboxRows
+from lenswatch.reference.pictures import read_picture
 
 
 def asked(i: int) -> Request:
@@ -66,6 +69,35 @@ def test_a_folder_that_is_looked_at_ahead_is_judged_as_one_by_one(
         return found, jobs
 
     assert both(ahead_of_time=True) == both(ahead_of_time=False)
+
+
+@pytest.mark.parametrize("picture", ["good", "bad", "blurred"])
+def test_a_picture_whose_features_are_known_is_judged_as_one_that_is_read(
+    tracked: Config, camera: Camera, picture: str
+) -> None:
+    data = {"good": camera(60), "bad": b"no picture", "blurred": camera(60, blurred=True)}[picture]
+    node = Node(tracked)
+    current = Current(tracked)
+    reference, fitted = current.fitted_reference()
+    try:
+        read = read_picture(data, reference.transform.resize, tracked.upload)
+        known: Features | InputError = features_of(read, reference, fitted, thumbnail=True)
+    except InputError as error:
+        known = error
+
+    def asked_of(stream: str) -> Request:
+        return Request(stream=stream, event_id=f"{stream}-{picture}", image_name="0.jpg")
+
+    def without_names(outcome: Any) -> Any:
+        times = ("captured_at", "stream", "event_id")
+        return outcome if isinstance(outcome, str) else {**outcome, **dict.fromkeys(times)}
+
+    read_now = outcome(lambda: node.observe(data, asked_of("read")))
+    seen = node.recognise(known, asked_of("known"))
+    recognised = outcome(lambda: node.observe(b"", asked_of("known"), seen))
+    assert without_names(recognised) == without_names(read_now)
+    pictures = OutboxRows(node.store).due(10)
+    assert [row.has_picture for row in pictures] == [picture != "bad"] * 2
 
 
 def test_an_event_that_is_answered_is_not_looked_at(trained: Config, camera: Camera) -> None:

@@ -10,22 +10,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from lenswatch.config import Config, TransformConfig
-from lenswatch.detect.chart.features import Measured, measure, view
+from lenswatch.detect.chart.features import Measured
 from lenswatch.detect.mmd import Entry, FittedMMD
 from lenswatch.errors import InputError
-from lenswatch.node.clean_footage import embed_picture
 from lenswatch.node.clean_pictures import CleanPictures
 from lenswatch.node.current import Current
+from lenswatch.node.features import Features, features_of
 from lenswatch.node.judge import Judge
 from lenswatch.node.request import Request
 from lenswatch.node.store.store import NodeStore
 from lenswatch.node.told import identity_of, notes_of
 from lenswatch.reference.artefact import Reference
-from lenswatch.reference.capture import time_in_name
+from lenswatch.reference.capture import Reading, time_in_name
 from lenswatch.reference.pictures import Picture, read_picture, read_picture_file
 from lenswatch.stages import stage
 
@@ -88,18 +85,53 @@ class Looking:
             request.check_distances()
             request.check_time()
             picture = self.read(source, reference.transform)
-            pixels = picture.pixels(reference.transform.resize)
-            embedding = embed_picture(reference, pixels)
-            entry = fitted.entry(embedding)
+            features = features_of(
+                picture,
+                reference,
+                fitted,
+                measured=current.judge_of(reference, request.stream).chart is not None,
+                colours=current.schema is not None,
+                thumbnail=self.wants_thumbnails,
+            )
         except InputError as error:
             return Refused(error)
+        return self._seen(features, request, current)
+
+    def recognise(
+        self, features: Features | InputError, request: Request, current: Current
+    ) -> Seen | Refused:
+        """Return what `look` returns for a picture whose features are known, or what makes it unusable."""
+        try:
+            request.check_distances()
+            request.check_time()
+        except InputError as error:
+            return Refused(error)
+        if isinstance(features, InputError):
+            return Refused(features)
+        return self._seen(features, request, current)
+
+    @property
+    def wants_thumbnails(self) -> bool:
+        """True if the tracking server is sent a small JPEG of each picture."""
+        return self._config.storage.keep_images and bool(self._config.tracking.url)
+
+    def _seen(self, features: Features, request: Request, current: Current) -> Seen:
+        reference, fitted = current.fitted_reference()
         judge = current.judge_of(reference, request.stream)
-        measured = None if judge.chart is None else measure(view(pixels))
-        about = self._about(reference, request, embedding)
-        about |= notes_of(picture, current.schema, pixels) | current.told
-        moments, thumbnail = self.moments(request, picture), self.thumbnail(picture)
-        digest = reference.digest
-        return Seen(request, fitted, judge, entry, measured, moments, about, digest, thumbnail)
+        about = self._about(reference, request, features)
+        about |= notes_of(features.notes, current.schema, features.size, features.colours)
+        about |= current.told
+        return Seen(
+            request,
+            fitted,
+            judge,
+            features.entry,
+            None if judge.chart is None else features.measured,
+            self._moments(request, features.taken),
+            about,
+            reference.digest,
+            features.thumbnail if self.wants_thumbnails else None,
+        )
 
     @stage("decode")
     def read(self, source: bytes | Path | Picture, transform: TransformConfig) -> Picture:
@@ -117,24 +149,27 @@ class Looking:
 
     def moments(self, request: Request, picture: Picture) -> tuple[datetime, ...]:
         """Return the moments at which a picture may have been taken; none if nothing tells."""
-        if request.captured_at is not None:
-            return (milliseconds(request.captured_at),)
-        now = milliseconds(datetime.fromtimestamp(self._store.clock(), UTC))
-        reading = picture.taken or time_in_name(request.image_name, now)
-        found = () if reading is None else reading.moments(self._config.camera.zone)
-        return tuple(map(milliseconds, found))
+        return self._moments(request, picture.taken)
 
     def thumbnail(self, picture: Picture) -> bytes | None:
         """Return a small JPEG of a picture for the tracking server; None if none is sent."""
-        wanted = self._config.storage.keep_images and self._config.tracking.url
-        return picture.thumbnail() if wanted else None
+        return picture.thumbnail() if self.wants_thumbnails else None
 
-    def _about(
-        self, reference: Reference, request: Request, embedding: npt.NDArray[np.float32]
-    ) -> dict[str, Any]:
+    def _moments(self, request: Request, taken: Reading | None) -> tuple[datetime, ...]:
+        if request.captured_at is not None:
+            return (milliseconds(request.captured_at),)
+        now = milliseconds(datetime.fromtimestamp(self._store.clock(), UTC))
+        reading = taken or time_in_name(request.image_name, now)
+        found = () if reading is None else reading.moments(self._config.camera.zone)
+        return tuple(map(milliseconds, found))
+
+    def _about(self, reference: Reference, request: Request, features: Features) -> dict[str, Any]:
         """Return the part of the answer that says which picture it is, and what it is compared with."""
-        about = {"model": reference.model, "nearest": reference.nearest(embedding)}
-        return identity_of(request) | about | self._clean_pictures.nearest(reference, embedding)
+        row = features.nearest_row
+        nearest = None if row is None else reference.pictures[row].path
+        about = {"model": reference.model, "nearest": nearest}
+        clean = self._clean_pictures.nearest(reference, features.embedding)
+        return identity_of(request) | about | clean
 
 
 def milliseconds(moment: datetime) -> datetime:

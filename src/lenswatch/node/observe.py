@@ -18,6 +18,7 @@ from lenswatch.node.calibration_file import DEFAULT_STREAM
 from lenswatch.node.clock import Place, place
 from lenswatch.node.collecting.collector import Collector
 from lenswatch.node.current import Current
+from lenswatch.node.features import Features
 from lenswatch.node.living import Living
 from lenswatch.node.looking import Looking, Refused, Seen, milliseconds
 from lenswatch.node.originals import Originals
@@ -97,14 +98,23 @@ class Node:
         Raises:
             InputError: The stream or the event id is invalid.
         """
-        request.check_names()
-        try:
-            known = self._first_answer(request.event_id) is not None
-        except InputError:  # which is that answer
-            known = True
-        if known or self._collector.takes(request.stream):
+        if not self._needs_a_look(request):
             return None
         return self._looking.look(source, request, self._current())
+
+    def recognise(self, features: Features | InputError, request: Request) -> Seen | Refused | None:
+        """Return what `look` returns, for a picture whose features were computed elsewhere.
+
+        Args:
+            features: The features under the reference in force, or what makes the picture unusable.
+            request: The caller's arguments.
+
+        Raises:
+            InputError: The stream or the event id is invalid.
+        """
+        if not self._needs_a_look(request):
+            return None
+        return self._looking.recognise(features, request, self._current())
 
     def observe(
         self,
@@ -265,6 +275,15 @@ class Node:
         because = transaction.post(self._job(body), thumbnail, clean=clean)
         return not_recorded(because) if because else {"recorded": True}
 
+    def _needs_a_look(self, request: Request) -> bool:
+        """Return False for a call that is answered already, and for a picture that is only collected."""
+        request.check_names()
+        try:
+            known = self._first_answer(request.event_id) is not None
+        except InputError:  # which is that answer
+            known = True
+        return not (known or self._collector.takes(request.stream))
+
     def _first_answer(self, event_id: str | None) -> dict[str, Any] | None:
         """Return the first answer to an event id, or raise it when it was a refusal."""
         if event_id is None:
@@ -306,7 +325,9 @@ class Node:
             if taken is not None:
                 told, placed = taken
                 body = (
-                    self._placed(told, placed, request) | identity_of(request) | notes_of(picture)
+                    self._placed(told, placed, request)
+                    | identity_of(request)
+                    | notes_of(picture.notes)
                 )
                 body |= keep(transaction.connection, source, body)
                 body |= self._post(transaction, body, self._looking.thumbnail(picture))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from lenswatch.detect.arrays import Pixels
 from lenswatch.node.request import Request, clean_name
-from lenswatch.reference.pictures import Picture
 from lenswatch.reference.schema import PictureSchema
 from lenswatch.wire import new_event_id
 
@@ -23,16 +22,20 @@ def identity_of(request: Request) -> dict[str, Any]:
 
 
 def notes_of(
-    picture: Picture, schema: PictureSchema | None = None, pixels: Pixels | None = None
+    notes: Sequence[str],
+    schema: PictureSchema | None = None,
+    size: tuple[int, int] | None = None,
+    colours: str | None = None,
 ) -> dict[str, Any]:
     """Return the part of an answer on how the picture was read, if there is something to say.
 
     Args:
-        picture: The picture.
+        notes: Sentences on what was assumed in reading it.
         schema: The kind of the clean pictures that it is compared with, if it is known.
-        pixels: Its pixels (height, width, 3) uint8, at any scale.
+        size: Width and height of the picture, upright.
+        colours: "grey" or "in colour".
     """
-    notes = list(picture.notes)
-    if schema is not None and pixels is not None:
-        notes += schema.breaks((picture.width, picture.height), pixels)
-    return {"picture_notes": notes} if notes else {}
+    found = list(notes)
+    if schema is not None and size is not None and colours is not None:
+        found += schema.breaks(size, colours)
+    return {"picture_notes": found} if found else {}

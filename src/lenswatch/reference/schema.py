@@ -56,12 +56,12 @@ class PictureSchema:
         found = list(pictures)
         return cls(frozenset(size for size, _ in found), frozenset(each for _, each in found))
 
-    def breaks(self, size: Size, pixels: Pixels) -> list[str]:
+    def breaks(self, size: Size, colours: str) -> list[str]:
         """Return a sentence on each respect in which a picture is of another kind than the clean ones.
 
         Args:
             size: Its width and height, upright.
-            pixels: (height, width, 3) uint8, at any scale.
+            colours: What `colours_of` returns for it.
         """
         notes = []
         if self.sizes and size not in self.sizes:
@@ -71,10 +71,8 @@ class PictureSchema:
                 f"the picture has {size[0]} x {size[1]} pixels, while each clean one had "
                 f"{' or '.join(named)}{more}"
             )
-        if len(self.colours) == 1 and colours_of(pixels) not in self.colours:
-            notes.append(
-                f"the picture is {colours_of(pixels)}, while each clean one was {min(self.colours)}"
-            )
+        if len(self.colours) == 1 and colours not in self.colours:
+            notes.append(f"the picture is {colours}, while each clean one was {min(self.colours)}")
         return notes
 
     def to_json(self) -> dict[str, Any]:

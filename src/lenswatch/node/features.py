@@ -1,0 +1,84 @@
+"""Everything about a picture that depends on its content and the reference alone.
+
+It takes most of the time, needs no state and no database, and is the same in every process. So it may be
+computed anywhere, and once for each content.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lenswatch.detect.arrays import Floats32
+from lenswatch.detect.chart.features import Measured, measure, view
+from lenswatch.detect.mmd import Entry, FittedMMD
+from lenswatch.node.clean_footage import embed_picture
+from lenswatch.reference.artefact import Reference
+from lenswatch.reference.capture import Reading
+from lenswatch.reference.pictures import Picture
+from lenswatch.reference.schema import colours_of
+
+__all__ = ["Features", "features_of"]
+
+
+@dataclass(frozen=True)
+class Features:
+    """What was found out about the content of a picture.
+
+    Attributes:
+        embedding: (d,) float32.
+        entry: The embedding as an entry of a window.
+        nearest_row: Number of the nearest clean picture; None for an adopted pair.
+        measured: Measurements for the lens chart; None where none is used.
+        size: Width and height of the picture, upright.
+        colours: "grey" or "in colour"; None where nobody asks.
+        taken: Reading of the camera's clock, by the metadata.
+        notes: Sentences on how the picture was read.
+        thumbnail: A small JPEG for the tracking server; None if none is sent.
+    """
+
+    embedding: Floats32
+    entry: Entry
+    nearest_row: int | None
+    measured: Measured | None
+    size: tuple[int, int]
+    colours: str | None = None
+    taken: Reading | None = None
+    notes: tuple[str, ...] = ()
+    thumbnail: bytes | None = None
+
+
+def features_of(
+    picture: Picture,
+    reference: Reference,
+    fitted: FittedMMD,
+    *,
+    measured: bool = True,
+    colours: bool = True,
+    thumbnail: bool = False,
+) -> Features:
+    """Encode and measure a picture.
+
+    Args:
+        picture: The picture.
+        reference: The reference that it is compared with.
+        fitted: The reference's detector.
+        measured: Measure it for the lens chart.
+        colours: Look whether it is grey.
+        thumbnail: Make a small JPEG.
+
+    Raises:
+        InputError: The embedding has NaN or infinite values.
+    """
+    pixels = picture.pixels(reference.transform.resize)
+    embedding = embed_picture(reference, pixels)
+    return Features(
+        embedding=embedding,
+        entry=fitted.entry(embedding),
+        nearest_row=reference.nearest_row(embedding),
+        measured=measure(view(pixels)) if measured else None,
+        size=(picture.width, picture.height),
+        colours=colours_of(pixels) if colours else None,
+        taken=picture.taken,
+        notes=picture.notes,
+        thumbnail=picture.thumbnail() if thumbnail else None,
+    )
