@@ -16,8 +16,9 @@ from typing import Any
 from lenswatch.errors import ArtefactError, ImageError, InputError, WriteError
 from lenswatch.node.observe import Node
 from lenswatch.node.request import Request
-from lenswatch.reference.order import BAD_SHARE, Ordered, in_order
+from lenswatch.reference.order import Ordered, in_order
 from lenswatch.reference.pictures import read_picture
+from lenswatch.reference.time_order import BAD_SHARE
 from lenswatch.sources.arrivals import Arrival, Arrivals, Patience, stamp_of
 from lenswatch.sources.ledger import Ledger, Stamp
 from lenswatch.sources.rejected import reject
