@@ -112,6 +112,7 @@ def train(epochs: int, learning_rate: float, seed: int) -> dict[str, Any]:
     """
     from lenswatch.reference.clean import find_clean
     from lenswatch.reference.schema import save_schema
+    from lenswatch.registry.push import push_if_wanted
 
     try:
         from lenswatch.reference.training import build_reference
@@ -140,6 +141,8 @@ def train(epochs: int, learning_rate: float, seed: int) -> dict[str, Any]:
         log.warning("calibration of %s: %s", reference.model, note)
     streams = [*taken_up.lines, *alarm_lines(config)]
     for line in streams:
+        log.warning("%s", line)
+    for line in push_if_wanted(config, reference.digest):
         log.warning("%s", line)
     threshold = taken_up.default.thresholds.get("mmd")
     return {

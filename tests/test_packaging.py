@@ -27,6 +27,7 @@ HALVES = {"node", "server"}
 # Small extras, whose packages are imported only where somebody asks for what they do.
 SMALL = {
     "lenswatch.estimators": {"sklearn"},
+    "lenswatch.registry": {"mlflow"},
     "lenswatch.server.jobs": {"parquet"},
     "lenswatch.server.alerts.channels": {"alerts"},
 }
@@ -70,6 +71,7 @@ def declared(extra: str = "") -> set[str]:
     lines = PROJECT["optional-dependencies"][extra] if extra else PROJECT["dependencies"]
     modules = {
         "google-re2": "re2",
+        "mlflow-skinny": "mlflow",
         "pillow": "PIL",
         "scikit-learn": "sklearn",
     }  # where the names differ

@@ -18,6 +18,7 @@
     ├── TrackingError           a request that the tracking server did not carry out
     │   ├── TrackingUnavailable the server is unreachable, slow or failing; a later try may succeed
     │   └── TrackingRefused     the server itself refused it; another try will not help
+    ├── RegistryError           a request that MLflow did not carry out
     └── ServerError             a tracking server that cannot start or continue
 
 Each takes exactly one string, so that it can be pickled and sent to another process.
@@ -33,6 +34,7 @@ __all__ = [
     "ImageTooLarge",
     "InputError",
     "LenswatchError",
+    "RegistryError",
     "ServerError",
     "StoreDamaged",
     "StoreError",
@@ -143,6 +145,10 @@ class TrackingRefused(TrackingError):  # noqa: N818
     status: int = 0
     reason: str = ""
     gone: bool = False
+
+
+class RegistryError(LenswatchError):
+    """A request that MLflow did not carry out, or a registered model that is no reference."""
 
 
 class ServerError(LenswatchError):

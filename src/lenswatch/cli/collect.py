@@ -180,13 +180,19 @@ def _due(config: Config, _stream: str) -> None:
 def finish_collections(config: Config, store: NodeStore) -> None:
     """Train and calibrate from the collections that are over, and print what was done."""
     from lenswatch.node.collecting.finish import finish_due, is_due
+    from lenswatch.registry.push import push_if_wanted
 
     if not is_due(store):
         return
+    before = current_digest(config.storage_path)
     with show_progress() as progress:
         done = finish_due(config, store, say, progress)
     if not done:
         say("another process trains with the collected pictures already")
+    now = current_digest(config.storage_path)
+    if now is not None and now != before:
+        for line in push_if_wanted(config, now):
+            say(line)
 
 
 def mention_collections(config: Config) -> None:

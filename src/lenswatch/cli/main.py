@@ -47,6 +47,7 @@ _EXTRAS = {
         "torch",
         "watchfiles",
     },
+    "mlflow": {"mlflow", "pandas"},
     "server": {"alembic", "anyio", "httpx2", "jinja2", "joserfc", "starlette", "uvicorn"},
 }
 

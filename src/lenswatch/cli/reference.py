@@ -15,6 +15,7 @@ from lenswatch.config import Config
 
 if TYPE_CHECKING:
     from lenswatch.detect.arrays import Pixels
+    from lenswatch.node.transfer import Imported
     from lenswatch.reference.artefact import Reference
 
 __all__ = ["reference"]
@@ -61,10 +62,15 @@ def import_(config: Config, file: Path) -> None:
     is none yet; otherwise `lenswatch use` changes that.
     """
     from lenswatch.node.transfer import import_reference
+
+    _imported(config, import_reference(config.storage_path, file))
+
+
+def _imported(config: Config, taken: Imported) -> None:
+    """Say what was imported, and take it into use if there is no other reference."""
     from lenswatch.reference.artefact import use_reference
     from lenswatch.reference.paths import current_digest
 
-    taken = import_reference(config.storage_path, file)
     say(f"reference {taken.digest} {'is imported' if taken.new else 'was here already'}")
     if taken.calibrated:
         say(f"calibrated streams: {', '.join(taken.calibrated)}")
@@ -77,6 +83,38 @@ def import_(config: Config, file: Path) -> None:
         say("it is in use")
     else:
         say(f"in use is {current} still; lenswatch use {taken.digest}")
+
+
+@reference.command()
+@with_config
+@click.option("--alias", help="Give the new version this alias.")
+@_NAMED
+def push(config: Config, alias: str | None, digest: str | None) -> None:
+    """Log a reference in MLflow, as `lenswatch train` does.
+
+    $MLFLOW_TRACKING_URI is the address of the server. The reference becomes a version of the
+    registered model that is named as tracking.experiment.
+    """
+    from lenswatch.reference.catalogue import find_reference
+    from lenswatch.reference.paths import current_digest
+    from lenswatch.registry.push import push_reference
+
+    named = digest or current_digest(config.storage_path) or ""
+    pushed = push_reference(config, find_reference(config.storage_path, named), alias)
+    say(f"logged in MLflow: {pushed.uri}, run {pushed.run_id}")
+
+
+@reference.command()
+@with_config
+@click.argument("uri", metavar="MODEL")
+def pull(config: Config, uri: str) -> None:
+    """Take a reference and its calibrations from MLflow's model registry.
+
+    MODEL is models:/NAME@ALIAS or models:/NAME/VERSION. Otherwise as `lenswatch reference import`.
+    """
+    from lenswatch.registry.pull import pull_reference
+
+    _imported(config, pull_reference(config.storage_path, uri))
 
 
 @reference.command()

@@ -31,12 +31,13 @@ def train(config: Config) -> None:
     What `lenswatch check` would warn of is told first, on standard error.
     Streams with thresholds of their own are calibrated again with the clean pictures they had. Then
     the new reference becomes the current one. Up to 2 % of the pictures may be unreadable; they are
-    listed and left out.
+    listed and left out. With $MLFLOW_TRACKING_URI set, the training is logged there in the end.
     """
     from lenswatch.checking.report import check
     from lenswatch.reference.clean import find_clean
     from lenswatch.reference.schema import save_schema
     from lenswatch.reference.training import build_reference
+    from lenswatch.registry.push import push_if_wanted
 
     ordered = tell_order(config.image_folder, find_clean(config))
     with show_progress() as progress:
@@ -48,6 +49,8 @@ def train(config: Config) -> None:
     say(f"reference {reference.digest} from {len(reference.pictures)} clean pictures")
     calibration = _take_up(config, reference)
     _check_on_dirty(config, reference, calibration)
+    for line in push_if_wanted(config, reference.digest):
+        say(line)
     mention_collections(config)
 
 

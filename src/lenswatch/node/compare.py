@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from lenswatch.config import Config
 from lenswatch.detect.chart.features import measure, view
@@ -17,9 +18,9 @@ from lenswatch.node.stream import StreamState
 from lenswatch.progress import Progress, Step, no_progress
 from lenswatch.reference.artefact import Reference
 from lenswatch.reference.paths import calibration_folder
-from lenswatch.reference.pictures import read_picture_file
+from lenswatch.reference.pictures import read_picture, read_picture_file
 
-__all__ = ["Said", "verdicts"]
+__all__ = ["Judging", "Said", "verdicts"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,51 @@ class Said:
         return "drift" if self.drift else "warning" if self.warning else "clean"
 
 
+class Judging:
+    """A new stream that one reference judges, of which nothing is recorded.
+
+    Args:
+        config: The settings.
+        reference: The reference, which must be calibrated.
+        stream: The camera whose thresholds are used.
+
+    Raises:
+        ArtefactError: There are no thresholds under this reference.
+    """
+
+    def __init__(self, config: Config, reference: Reference, stream: str = "default") -> None:
+        folder = calibration_folder(config.storage_path)
+        calibration = load_calibration(folder, reference.digest, stream)
+        if calibration is None:
+            raise ArtefactError(
+                f"reference {reference.digest}: has no thresholds; `lenswatch use {reference.digest}` "
+                "finds them, and makes it the one in use"
+            )
+        self._judge = Judge.of(calibration, config.alarm)
+        self._fitted = reference.detector(config.detector.window_size)
+        self._config, self._reference = config, reference
+        self._request = Request(stream=stream)
+        self._state = StreamState(self._fitted.warm())
+
+    def judge(self, source: bytes | Path) -> dict[str, Any]:
+        """Return the verdict on the stream's next picture, a file or its bytes.
+
+        Raises:
+            ImageError: It cannot be read; the stream stays as it was.
+        """
+        transform, fitted = self._reference.transform, self._fitted
+        read: Any = read_picture_file if isinstance(source, Path) else read_picture
+        picture = read(source, transform.resize, self._config.upload, transform.sample_bits)
+        pixels = picture.pixels(transform.resize)
+        entry = fitted.entry(embed_picture(self._reference, pixels))
+        window = self._state.window.push(entry, fitted.window_size)
+        state = replace(self._state, window=window, pictures=self._state.pictures + 1)
+        measured = None if self._judge.chart is None else measure(view(pixels))
+        state = self._judge.update_chart(state, measured)
+        self._state, answer = self._judge.judge(fitted, state, self._request)
+        return answer
+
+
 def verdicts(
     config: Config,
     reference: Reference,
@@ -67,38 +113,14 @@ def verdicts(
     Raises:
         ArtefactError: There are no thresholds under this reference.
     """
-    folder = calibration_folder(config.storage_path)
-    calibration = load_calibration(folder, reference.digest, stream)
-    if calibration is None:
-        raise ArtefactError(
-            f"reference {reference.digest}: has no thresholds; `lenswatch use {reference.digest}` finds "
-            "them, and makes it the one in use"
-        )
-    judge = Judge.of(calibration, config.alarm)
-    fitted = reference.detector(config.detector.window_size)
-    transform, request = reference.transform, Request(stream=stream)
-    state, said = StreamState(fitted.warm()), list[Said]()
+    judging = Judging(config, reference, stream)
+    said = list[Said]()
     for done, path in enumerate(pictures, 1):
         progress(Step(reference.digest, done, len(pictures)))
         try:
-            picture = read_picture_file(
-                path, transform.resize, config.upload, transform.sample_bits
-            )
+            answer = judging.judge(path)
         except ImageError:
             continue
-        pixels = picture.pixels(transform.resize)
-        entry = fitted.entry(embed_picture(reference, pixels))
-        state = StreamState(
-            state.window.push(entry, fitted.window_size),
-            state.chart,
-            state.alarm,
-            state.pictures + 1,
-            state.newest,
-            state.since_drift,
-        )
-        measured = None if judge.chart is None else measure(view(pixels))
-        state = judge.update_chart(state, measured)
-        state, answer = judge.judge(fitted, state, request)
         keys = ("drift", "warning", "alarm", "distance", "score")
         said.append(Said(path, *(answer[key] for key in keys)))
     return said

@@ -64,6 +64,7 @@ class Epoch:
         validation_loss: Mean loss of the pictures that are held out.
         best: The validation loss is the lowest so far.
         pictures_per_second: Speed of the training.
+        ended_at: Unix time.
     """
 
     number: int
@@ -71,6 +72,7 @@ class Epoch:
     validation_loss: float
     best: bool
     pictures_per_second: float
+    ended_at: float
 
 
 def find_pictures(
@@ -212,7 +214,7 @@ def train(
         if improved:
             best = validation
             best_weights = {k: v.detach().clone() for k, v in autoencoder.state_dict().items()}
-        progress(Epoch(number, loss, validation, improved, speed))
+        progress(Epoch(number, loss, validation, improved, speed, time.time()))
         if waited >= settings.patience:
             break
     if not math.isfinite(best):
@@ -327,6 +329,15 @@ def _manifest(config: Config, digests: Sequence[str], epochs: Sequence[Epoch]) -
             "validation_loss": best.validation_loss,
             "pictures_per_second": round(best.pictures_per_second, 1),
         },
+        "history": [
+            {
+                "epoch": epoch.number,
+                "ended_at": round(epoch.ended_at, 3),
+                "training_loss": epoch.training_loss,
+                "validation_loss": epoch.validation_loss,
+            }
+            for epoch in epochs
+        ],
     }
 
 
