@@ -15,12 +15,13 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from lenswatch.detect.arrays import Floats
 from lenswatch.detect.mmd import FittedMMD
 from lenswatch.detect.thresholds import calibrate_scores
+from lenswatch.evaluate.compare import FEWEST, domain_classifier_auc
 
-__all__ = ["KSDrift", "MMDDrift"]
+__all__ = ["DomainClassifierDrift", "KSDrift", "MMDDrift"]
 
 
 class _Windowed(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type hints to check
-    """The parts that both detectors share.
+    """The parts that these detectors share.
 
     Subclasses compute `_distances(clean, rows)`, one for each row of (n, d).
     """
@@ -85,6 +86,37 @@ class MMDDrift(_Windowed):
             window = window.push(fitted.entry(row), self.window_size)
             distance = fitted.distance(window)
             found.append(0.0 if distance is None else distance)
+        return np.array(found)
+
+
+class DomainClassifierDrift(_Windowed):
+    """The AUC of a linear classifier between the last rows and clean ones (Lopez-Paz and Oquab 2017).
+
+    It is cross-validated, and 0.5 where the rows cannot be told apart. A window of fewer than 4 rows has no
+    score of its own, and gets 0.5.
+
+    Args:
+        window_size: Rows that are compared at once.
+        expected_run_time: Mean number of clean rows between two false alarms that the threshold aims at.
+
+    Attributes:
+        clean_: (n, d) the clean rows.
+        threshold_: AUC above which a window has drifted.
+    """
+
+    def __init__(self, window_size: int = 30, expected_run_time: float = 200.0) -> None:
+        super().__init__(window_size, expected_run_time)
+
+    def _distances(self, clean: Floats, rows: Floats) -> Floats:
+        # The clean rows that fill the first windows are not on the other side, too.
+        fill = min(self.window_size - 1, len(clean) // 2)
+        kept = clean[: len(clean) - fill] if len(clean) - fill >= FEWEST else clean
+        history = np.concatenate((clean[len(clean) - fill :], rows))
+        found = []
+        for end in range(fill + 1, len(history) + 1):
+            window = history[max(0, end - self.window_size) : end]
+            enough = min(len(window), len(kept)) >= FEWEST
+            found.append(domain_classifier_auc(kept, window) if enough else 0.5)
         return np.array(found)
 
 

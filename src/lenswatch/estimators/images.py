@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from lenswatch.config import UploadConfig
 from lenswatch.detect.arrays import Floats32
+from lenswatch.estimators.pixels import Source, read_all
 from lenswatch.reference.artefact import Reference, load_reference
-from lenswatch.reference.pictures import read_picture, read_picture_file
 
 __all__ = ["ImageEncoder"]
 
@@ -40,21 +39,15 @@ class ImageEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # as
         self.n_features_out_ = int(reference.embeddings.shape[1])
         return self
 
-    def transform(self, X: Sequence[str | Path | bytes]) -> Floats32:
-        """Return the embeddings (n, d) of pictures, which are paths or the bytes of files.
+    def transform(self, X: Iterable[Source]) -> Floats32:
+        """Return the embeddings (n, d) of pictures: paths, the bytes of files, or (h, w, 3) uint8.
 
         Raises:
             ImageError: One cannot be read.
         """
         reference = self._load(self.digest_)
         size, bits = reference.transform.resize, reference.transform.sample_bits
-        rows = []
-        for one in X:
-            if isinstance(one, bytes):
-                picture = read_picture(one, size, UploadConfig(), bits)
-            else:
-                picture = read_picture_file(Path(one), size, UploadConfig(), bits)
-            rows.append(reference.encoder(picture.pixels(size)))
+        rows = [reference.encoder(pixels) for pixels in read_all(X, size, bits)]
         return np.array(rows, np.float32).reshape(len(rows), self.n_features_out_)
 
     def get_feature_names_out(self, input_features: Any = None) -> Any:  # noqa: ARG002
