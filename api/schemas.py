@@ -282,6 +282,20 @@ class CollectingSchema(Schema):
     )
 
 
+ShadowSchema = Schema.from_dict(
+    {
+        "model": _text("Version of the reference in shadow."),
+        **{name: _flag(f"As `{name}` of the answer.") for name in ("drift", "warning", "alarm")},
+        **{
+            name: _number(f"As `{name}` of the answer.")
+            for kind in ("distance", "score")
+            for name in (kind, f"drift_{kind}", f"warning_{kind}")
+        },
+    },
+    name="ShadowSchema",
+)
+
+
 class ModelPredictionResponse(Schema):
     """The answer of `predict`. deepaas_ui looks for a definition of this name."""
 
@@ -354,6 +368,10 @@ class ModelPredictionResponse(Schema):
     )
     not_recorded_because = fields.Str(
         metadata=_about("What stood against recording; absent when it was recorded.")
+    )
+    shadow = fields.Nested(
+        ShadowSchema,
+        metadata=_about("Verdict of a reference in shadow; absent when there is none."),
     )
     window = fields.Nested(
         WindowSchema, required=True, metadata=_about("Fill level of the sliding window.")

@@ -20,7 +20,7 @@ from lenswatch.node.calibration_file import (
 from lenswatch.node.judge import Judge
 from lenswatch.node.starting import DEMO_NOTE, is_demo
 from lenswatch.reference.artefact import Reference, load_reference
-from lenswatch.reference.paths import calibration_folder, current_digest, reference_folder
+from lenswatch.reference.paths import CURRENT, calibration_folder, current_digest, reference_folder
 from lenswatch.reference.schema import PictureSchema, load_schema
 
 __all__ = ["Current", "FittedReference"]
@@ -43,6 +43,7 @@ class Current:
     Args:
         config: The settings.
         keep_calibrations: Save the thresholds of a reference that has none; without it nothing is written.
+        pointer: The file that names the reference, of `reference.paths`.
 
     Attributes:
         schema: The kind of the clean pictures of the reference, if it is known.
@@ -52,20 +53,22 @@ class Current:
         ArtefactError: There is no reference yet, or it is damaged. So do the methods.
     """
 
-    def __init__(self, config: Config, *, keep_calibrations: bool = True) -> None:
+    def __init__(
+        self, config: Config, *, keep_calibrations: bool = True, pointer: str = CURRENT
+    ) -> None:
         self._config = config
         self._keep_calibrations = keep_calibrations
-        self._pointer = reference_folder(config.storage_path) / "current"
+        self._pointer = reference_folder(config.storage_path) / pointer
         self._judges: dict[tuple[str, str], tuple[object, Judge]] = {}  # by digest and stream
         self._logged: dict[str, object] = {}  # each stream's calibration whose notes were logged
         self._stamp = _stamp(self._pointer)
-        self._fitted_reference = self._load(current_digest(config.storage_path))
+        self._fitted_reference = self._load(current_digest(config.storage_path, pointer))
 
     def fitted_reference(self) -> FittedReference:
         """Return the current reference and its detector, loaded again if it was replaced."""
         stamp = _stamp(self._pointer)
         if stamp != self._stamp:
-            digest = current_digest(self._config.storage_path)
+            digest = current_digest(self._config.storage_path, self._pointer.name)
             if digest is not None and digest != self._fitted_reference.reference.digest:
                 self._fitted_reference = self._load(digest)
                 self._judges.clear()

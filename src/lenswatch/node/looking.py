@@ -19,6 +19,7 @@ from lenswatch.node.current import Current
 from lenswatch.node.features import Features, features_of
 from lenswatch.node.judge import Judge
 from lenswatch.node.request import Request
+from lenswatch.node.shadow import SeenByShadow, Shadow
 from lenswatch.node.store.store import NodeStore
 from lenswatch.node.told import identity_of, notes_of
 from lenswatch.reference.artefact import Reference
@@ -43,6 +44,7 @@ class Seen:
         about: The part of the answer that tells of the picture itself.
         digest: That of the reference.
         thumbnail: A small JPEG for the tracking server; None if none is sent.
+        shadow: The picture as the reference in shadow sees it; None without one.
     """
 
     request: Request
@@ -54,6 +56,7 @@ class Seen:
     about: dict[str, Any]
     digest: str
     thumbnail: bytes | None
+    shadow: SeenByShadow | None = None
 
 
 @dataclass(frozen=True)
@@ -69,12 +72,16 @@ class Looking:
     Args:
         config: The settings.
         store: The node's database, for its clock.
+
+    Attributes:
+        shadow: The reference in shadow, if there is one.
     """
 
     def __init__(self, config: Config, store: NodeStore) -> None:
         self._config = config
         self._store = store
         self._clean_pictures = CleanPictures(config)
+        self.shadow = Shadow(config)
 
     def look(
         self, source: bytes | Path | Picture, request: Request, current: Current
@@ -95,12 +102,16 @@ class Looking:
             )
         except InputError as error:
             return Refused(error)
-        return self._seen(features, request, current)
+        shadow = self.shadow.look(source, request, picture, reference)
+        return self._seen(features, request, current, shadow)
 
     def recognise(
         self, features: Features | InputError, request: Request, current: Current
     ) -> Seen | Refused:
-        """Return what `look` returns for a picture whose features are known, or what makes it unusable."""
+        """Return what `look` returns for a picture whose features are known, or what makes it unusable.
+
+        A reference in shadow does not see it.
+        """
         try:
             request.check_distances()
             request.check_time()
@@ -115,7 +126,13 @@ class Looking:
         """True if the tracking server is sent a small JPEG of each picture."""
         return self._config.storage.keep_images and bool(self._config.tracking.url)
 
-    def _seen(self, features: Features, request: Request, current: Current) -> Seen:
+    def _seen(
+        self,
+        features: Features,
+        request: Request,
+        current: Current,
+        shadow: SeenByShadow | None = None,
+    ) -> Seen:
         reference, fitted = current.fitted_reference()
         judge = current.judge_of(reference, request.stream)
         about = self._about(reference, request, features)
@@ -131,6 +148,7 @@ class Looking:
             about,
             reference.digest,
             features.thumbnail if self.wants_thumbnails else None,
+            shadow,
         )
 
     @stage("decode")

@@ -202,6 +202,9 @@ class Node:
                         self._living.keep(connection, seen.judge, last, seen.measured, body, now)
                     body |= self._collector.take_judged(connection, source, body)
                     body |= keep(connection, source, body)
+                    if seen.shadow is not None:
+                        shadow = self._looking.shadow
+                        body |= shadow.judge(connection, seen.shadow, judged.placed)
                     body |= self._post(transaction, body, seen.thumbnail, clean=judged.clean)
                     transaction.put_answer(body["event_id"], Answer("judged", body))
             except DiskFull:

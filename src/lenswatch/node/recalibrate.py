@@ -26,7 +26,7 @@ from lenswatch.node.remembered import Found, Remembered
 from lenswatch.node.request import open_store
 from lenswatch.node.stream import StreamState
 from lenswatch.progress import Progress, no_progress
-from lenswatch.reference.artefact import Reference, use_reference
+from lenswatch.reference.artefact import Reference, shadow_reference, use_reference
 from lenswatch.reference.paths import calibration_folder, node_database
 
 __all__ = ["TakenUp", "alarm_lines", "take_up"]
@@ -49,7 +49,12 @@ class TakenUp:
 
 
 def take_up(
-    config: Config, reference: Reference, progress: Progress = no_progress, *, again: bool = True
+    config: Config,
+    reference: Reference,
+    progress: Progress = no_progress,
+    *,
+    again: bool = True,
+    shadow: bool = False,
 ) -> TakenUp:
     """Calibrate all streams under a saved reference, and make it the current one.
 
@@ -61,6 +66,7 @@ def take_up(
         reference: The reference, saved in `config.storage_path`.
         progress: Called after each picture that was read.
         again: Replace calibrations that exist under this reference, too.
+        shadow: Put it in shadow beside the current one instead.
 
     Raises:
         WriteError: A file cannot be written; the reference in use is unchanged.
@@ -71,7 +77,8 @@ def take_up(
     lines += [
         f"stream {name}: {work.stream(name)}" for name in sorted(streams_of_their_own(folder))
     ]
-    use_reference(config.storage_path, reference.digest)
+    put = shadow_reference if shadow else use_reference
+    put(config.storage_path, reference.digest)
     return TakenUp(default, tuple(lines))
 
 

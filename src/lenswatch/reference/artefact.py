@@ -46,15 +46,23 @@ from lenswatch.reference.manifest import (
     read_json,
     verified_manifest,
 )
-from lenswatch.reference.paths import current_digest, model_version, reference_folder
+from lenswatch.reference.paths import (
+    CURRENT,
+    SHADOW,
+    current_digest,
+    model_version,
+    reference_folder,
+)
 
 __all__ = [
     "Reference",
+    "end_shadow",
     "list_digest",
     "load_lens",
     "load_reference",
     "put_into_place",
     "save_reference",
+    "shadow_reference",
     "use_reference",
 ]
 
@@ -202,12 +210,28 @@ def put_into_place(temporary: Path, target: Path) -> bool:
 
 
 def use_reference(storage: Path, digest: str) -> None:
-    """Make a saved reference the current one.
+    """Make a saved reference the current one. It is no longer in shadow then.
 
     Raises:
         WriteError: The file that names it cannot be written.
     """
-    write_atomically(reference_folder(storage) / "current", digest.encode())
+    write_atomically(reference_folder(storage) / CURRENT, digest.encode())
+    if current_digest(storage, SHADOW) == digest:
+        end_shadow(storage)
+
+
+def shadow_reference(storage: Path, digest: str) -> None:
+    """Let a saved and calibrated reference judge beside the current one, instead of any other.
+
+    Raises:
+        WriteError: The file that names it cannot be written.
+    """
+    write_atomically(reference_folder(storage) / SHADOW, digest.encode())
+
+
+def end_shadow(storage: Path) -> None:
+    """Let no reference judge in shadow."""
+    (reference_folder(storage) / SHADOW).unlink(missing_ok=True)
 
 
 def load_reference(storage: Path, digest: str | None = None, *, light: bool = True) -> Reference:

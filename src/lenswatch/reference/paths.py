@@ -6,6 +6,8 @@ from pathlib import Path
 
 __all__ = [
     "COLLECTED",
+    "CURRENT",
+    "SHADOW",
     "calibration_folder",
     "current_digest",
     "kept_folder",
@@ -15,6 +17,7 @@ __all__ = [
 ]
 
 _DAMAGED = "damaged"
+CURRENT, SHADOW = "current", "shadow"  # files that name the reference in use, and the one in shadow
 COLLECTED = "collected"  # folder below that of all pictures, with a folder for each stream
 
 
@@ -38,13 +41,13 @@ def node_database(storage: Path) -> Path:
     return storage / "node.db"
 
 
-def current_digest(storage: Path) -> str | None:
-    """Return the digest of the reference in use, or None when there is none yet.
+def current_digest(storage: Path, pointer: str = CURRENT) -> str | None:
+    """Return the digest of the reference in use, or in shadow (`SHADOW`), or None when there is none.
 
     When the file that names it is damaged, the name of a reference that does not exist is returned.
     """
     try:
-        named = (reference_folder(storage) / "current").read_text(errors="replace").strip()
+        named = (reference_folder(storage) / pointer).read_text(errors="replace").strip()
     except FileNotFoundError:
         return None
     return _DAMAGED if named and not named.isalnum() else named or None

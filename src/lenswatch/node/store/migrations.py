@@ -225,6 +225,13 @@ def _add_baseline_requests(connection: sa.Connection) -> None:
     )
 
 
+def _add_shadows(connection: sa.Connection) -> None:
+    """Add the table of states under the reference in shadow."""
+    connection.exec_driver_sql(
+        "CREATE TABLE shadows (stream TEXT PRIMARY KEY, digest TEXT NOT NULL, state BLOB NOT NULL)"
+    )
+
+
 MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (
     _create_tables,
     _name_answers,
@@ -240,4 +247,5 @@ MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (
     _add_sending,
     _add_baselines,
     _add_baseline_requests,
+    _add_shadows,
 )

@@ -26,6 +26,7 @@ from lenswatch.node.store.gaps import Gap, add_gap, take_gap
 from lenswatch.node.store.opening import Opening
 from lenswatch.node.store.pruning import Pruning
 from lenswatch.node.store.reserve import Reserve
+from lenswatch.node.store.shadows import delete_state
 from lenswatch.node.store.shedding import Shedder
 from lenswatch.node.store.statement import Statement
 from lenswatch.node.store.tables import answers, outbox, pictures, windows
@@ -304,7 +305,8 @@ class Transaction:
         _DELETE_OTHERS(self.connection, {"of_stream": stream, "but": digest})
 
     def delete_windows(self, stream: str) -> int:
-        """Delete the stream's states under all references, and return their number."""
+        """Delete the stream's states under all references, and return their number without shadows."""
+        delete_state(self.connection, stream)
         return int(self.connection.execute(_DELETE_WINDOWS, {"of_stream": stream}).rowcount)
 
     def put_answer(self, event_id: str, answer: Answer) -> None:

@@ -24,6 +24,7 @@ __all__ = [
     "references",
     "repairs",
     "sending",
+    "shadows",
     "shedding",
     "waiting",
     "windows",
@@ -40,6 +41,13 @@ windows = sa.Table(
     sa.Column("digest", sa.Text, primary_key=True),
     sa.Column("images", sa.Integer, nullable=False),
     sa.Column("updated_at", sa.Float, nullable=False),
+    sa.Column("state", sa.LargeBinary, nullable=False),
+)
+shadows = sa.Table(  # the window of each stream under the reference in shadow
+    "shadows",
+    metadata,
+    sa.Column("stream", sa.Text, primary_key=True),
+    sa.Column("digest", sa.Text, nullable=False),
     sa.Column("state", sa.LargeBinary, nullable=False),
 )
 answers = sa.Table(

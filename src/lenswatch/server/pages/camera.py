@@ -43,6 +43,7 @@ from lenswatch.server.pages.rows import (
     read_rows,
     row_of,
 )
+from lenswatch.server.pages.shadowed import in_shadow
 from lenswatch.server.pages.words import decimals, name_of
 from lenswatch.server.values import stamps
 from lenswatch.server.values.refusals import Refusal, not_found
@@ -303,7 +304,9 @@ def _table(request: Request, view: _View, filters: Filters, job_id: str) -> dict
             row_of(connection, experiment, job_id) if job_id else _newest(connection, rows, view)
         )
         before, after = beside(connection, experiment, picked) if picked else (None, None)
+        shadow = in_shadow(connection, experiment, view.name, view.span) if view.name else None
     return {
+        "shadow": shadow,
         "cameras": cameras,
         "trouble": sum(camera.trouble for camera in cameras),
         "rows": rows,
