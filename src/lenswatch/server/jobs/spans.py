@@ -229,7 +229,8 @@ def _rolled(
         *where,
     )
     rows = connection.execute(query.order_by(rollups.c.begin)).all()
-    contents = msgspec.json.decode(f"[{','.join(text for _, text in rows)}]")  # faster than one by one
+    # Together they are parsed much faster than one by one.
+    contents = msgspec.json.decode(f"[{','.join(text for _, text in rows)}]")
     return [(begin, content) for (begin, _), content in zip(rows, contents, strict=True)]
 
 
