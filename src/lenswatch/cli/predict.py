@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import sys
@@ -146,21 +145,14 @@ def _use_threads() -> int:
 
 
 def _event_id(node: Node, request: Request, folder: Path, picture: Path) -> str | None:
-    """Return the id of a picture's verdict: one for each stream, reference, rule, file and content.
+    from lenswatch.node.event_ids import event_id_of
+    from lenswatch.reference.identity import file_digest
 
-    Copies of a picture have ids of their own, since a frozen camera writes the same file again and again.
-    """
-    try:
-        with picture.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
+    content = file_digest(picture)
+    if content is None:
         return None  # `observe` says what is wrong
-    rule = f"{request.drift_distance} {request.warning_distance}"
     name = picture.relative_to(folder).as_posix()
-    reference = current_digest(node.config.storage_path) or "none"
-    parts = (request.stream, reference, rule, name, content)
-    digest = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape"))
-    return f"folder-{digest.hexdigest()[:48]}"
+    return event_id_of(current_digest(node.config.storage_path), request, name, content)
 
 
 def _summarize(stream: str, pictures: int, repeated: int, late: int) -> None:
