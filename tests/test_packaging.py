@@ -26,6 +26,8 @@ NOT_IMPORTED = {"setuptools"}
 HALVES = {"node", "server"}
 # Small extras, whose packages are imported only where somebody asks for what they do.
 SMALL = {
+    "lenswatch.backfill": {"dask"},
+    "lenswatch.cluster": {"dask"},
     "lenswatch.estimators": {"sklearn"},
     "lenswatch.registry": {"mlflow"},
     "lenswatch.server.jobs": {"parquet"},

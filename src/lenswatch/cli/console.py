@@ -34,11 +34,11 @@ def one_line(text: str, at_most: int = 500) -> str:
 
 
 @contextmanager
-def show_progress() -> Iterator[Progress]:
-    """Yield a function that shows the steps it is called with."""
-    console = Console()
+def show_progress(*, err: bool = False) -> Iterator[Progress]:
+    """Yield a function that shows the steps it is called with, on standard error if `err` is true."""
+    console = Console(stderr=err)
     if not console.is_terminal:
-        yield _lines()
+        yield _lines(err=err)
         return
     columns = (
         bars.TextColumn("{task.description:<18}"),
@@ -64,7 +64,7 @@ def _bars(shown: bars.Progress) -> Progress:
     return show
 
 
-def _lines() -> Progress:
+def _lines(*, err: bool) -> Progress:
     """Return a function that prints a line for each quarter of a task and each step with a detail."""
     quarters: dict[str, int] = {}
 
@@ -72,6 +72,7 @@ def _lines() -> Progress:
         quarter = 4 * step.done // max(1, step.total)
         if step.detail or quarter > quarters.get(step.task, 0):
             quarters[step.task] = quarter
-            say(f"{step.task}: {step.done}/{step.total} {step.detail}".rstrip())
+            click.echo(f"{step.task}: {step.done}/{step.total} {step.detail}".rstrip(), err=err)
+            (sys.stderr if err else sys.stdout).flush()
 
     return show

@@ -12,6 +12,7 @@ import click
 
 from lenswatch import __version__
 from lenswatch.cli.annotate import annotate
+from lenswatch.cli.backfill import backfill
 from lenswatch.cli.baseline import accept, baseline
 from lenswatch.cli.check import check
 from lenswatch.cli.collect import collect
@@ -48,6 +49,7 @@ _EXTRAS = {
         "watchfiles",
     },
     "mlflow": {"mlflow", "pandas"},
+    "dask": {"distributed", "fsspec", "pyarrow"},
     "server": {"alembic", "anyio", "httpx2", "jinja2", "joserfc", "starlette", "uvicorn"},
 }
 
@@ -100,7 +102,7 @@ def main() -> None:
 for command in (
     *(up, demo, server, keys, import_),
     *(check, train, calibrate, collect, adopt, reference, references, use, evaluate, compare),
-    *(predict, watch, explain, status, reset, accept, baseline, annotate, outbox),
+    *(predict, watch, backfill, explain, status, reset, accept, baseline, annotate, outbox),
 ):
     main.add_command(command)
 

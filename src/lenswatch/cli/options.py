@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
 from lenswatch.config import Config, load_config
 
-__all__ = ["FILE", "FOLDER", "PORT", "with_config"]
+__all__ = ["FILE", "FOLDER", "PORT", "with_config", "with_scheduler"]
 
 FILE = click.Path(dir_okay=False, path_type=Path)  # to be written
+Command = TypeVar("Command", bound=Callable[..., Any])
+
 PORT = click.IntRange(1, 65535)
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -31,3 +35,18 @@ with_config = click.option(
     callback=_load,
     help="Settings file. Default: $LENSWATCH_CONFIG, else ./config.toml.",
 )
+
+
+def with_scheduler(command: Command) -> Command:
+    """Add the options of commands whose work a Dask cluster may do."""
+    scheduler = click.option(
+        "--scheduler",
+        metavar="tcp://HOST:PORT",
+        help="Dask scheduler whose workers do the work. Default: one on this machine.",
+    )
+    workers = click.option(
+        "--workers",
+        type=click.IntRange(1),
+        help="Processes on this machine, without --scheduler. Default: one for each core.",
+    )
+    return scheduler(workers(command))

@@ -1,0 +1,139 @@
+"""`lenswatch backfill`: judge the pictures of an archive."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lenswatch.cli.collect import finish_collections
+from lenswatch.cli.console import amount, one_line, say, show_progress
+from lenswatch.cli.options import with_config, with_scheduler
+from lenswatch.cli.predict import deliver
+from lenswatch.config import Config
+from lenswatch.errors import InputError
+from lenswatch.wire import check_stream
+
+if TYPE_CHECKING:
+    from lenswatch.backfill.folding import Folded
+    from lenswatch.backfill.running import Backfill, StreamRule
+    from lenswatch.backfill.sources import Listed
+
+__all__ = ["backfill"]
+
+
+@click.command()
+@with_config
+@click.option("--stream", default="default", show_default=True, help="Camera that took them.")
+@click.option(
+    "--stream-from-folder",
+    is_flag=True,
+    help="Each folder in SOURCE is a camera's; its name is the stream.",
+)
+@with_scheduler
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each picture.")
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+def backfill(
+    config: Config,
+    stream: str,
+    stream_from_folder: bool,
+    scheduler: str | None,
+    workers: int | None,
+    as_json: bool,
+    sources: tuple[str, ...],
+) -> None:
+    """Judge the pictures of an archive.
+
+    Each SOURCE is a folder with its subfolders, a .txt file that lists addresses, or a URL such as
+    s3://bucket/folder, gs://bucket/folder or webdav://host/folder. The pictures are read, decoded and encoded
+    in parallel, and then judged in the order in which they were taken, as `lenswatch predict FOLDER` judges
+    them. Start it again after it was interrupted: it goes on where it was.
+    """
+    check_stream(stream)
+    from lenswatch.backfill.folding import Receivers
+    from lenswatch.backfill.running import Backfill, held_backfill
+    from lenswatch.cluster.connection import opened_cluster
+    from lenswatch.memory import keep_freed_memory
+    from lenswatch.node.observe import Node
+    from lenswatch.outbox.sender import Sender
+
+    def answered(answer: Mapping[str, Any]) -> None:
+        if as_json:
+            say(json.dumps(answer))
+
+    def complain(sentence: str) -> None:
+        click.echo(f"lenswatch: {one_line(sentence, 1000)}", err=True)
+
+    keep_freed_memory()
+    with ExitStack() as stack:
+        stack.enter_context(held_backfill(config))
+        node = Node(config)
+        progress = stack.enter_context(show_progress(err=as_json))
+        work = Backfill(config, node, Receivers(answered, complain, complain, progress))
+        stack.callback(work.close)
+        count = work.list(sources, _rule(stream, stream_from_folder))
+        complain(f"{amount(count, 'picture')} in {amount(len(work.streams), 'stream')}")
+        sender = Sender(node.store, config.tracking)
+        sender.start()
+        stack.callback(sender.stop)
+        if work.unknown():
+            with opened_cluster(scheduler, workers) as cluster:
+                complain(f"dashboard of the cluster: {cluster.dashboard}")
+                work.look(cluster)
+        bad = _judge(work, complain)
+        node.store.sync()
+    finish_collections(config, node.store)
+    deliver(node)
+    node.store.close()
+    if bad:
+        raise InputError(
+            f"{bad} of {count} pictures could not be used; the lines above say why; those that could not be "
+            "read are tried again when you start the command again"
+        )
+
+
+def _rule(stream: str, from_folder: bool) -> StreamRule:
+    """Return the rule that tells the stream of a picture."""
+    if not from_folder:
+        return lambda _listed: stream
+
+    def of_folder(listed: Listed) -> str:
+        from lenswatch.sources.watching import stream_of
+
+        found = stream_of(listed.folder)
+        if not found:
+            raise InputError(
+                f"{listed.address}: --stream-from-folder needs a folder with a letter or digit in its name; "
+                "give --stream, or move the picture"
+            )
+        return found
+
+    return of_folder
+
+
+def _judge(work: Backfill, complain: Any) -> int:
+    """Judge all streams, say what was found, and return how many pictures could not be used."""
+    bad = 0
+    for stream, folded in work.judge():
+        complain(f"stream {stream}: {_summary(folded)}")
+        bad += folded.refused + folded.unread
+    return bad
+
+
+def _summary(folded: Folded) -> str:
+    verdicts = ", ".join(
+        f"{folded.verdicts[name]} {name}"
+        for name in ("clean", "warning", "drift", "not judged")
+        if folded.verdicts[name]
+    )
+    more = {
+        "judged before": folded.before,
+        "late, so each judged by itself": folded.late,
+        "unusable": folded.refused,
+        "unread": folded.unread,
+    }
+    told = [f"{count} {what}" for what, count in more.items() if count]
+    return "; ".join([amount(folded.pictures, "picture"), *filter(None, [verdicts]), *told])

@@ -1,0 +1,273 @@
+"""Work that is spread over the processes of a Dask cluster: a running one, or one of this machine's cores."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import queue
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Generic, TypeVar
+
+from distributed import Client, Future, KilledWorker, LocalCluster, WorkerPlugin
+
+from lenswatch import __version__
+from lenswatch.errors import WorkerError
+
+__all__ = ["Cluster", "kept", "opened_cluster"]
+
+log = logging.getLogger(__name__)
+
+AHEAD = 3  # tasks for each thread of the workers that the scheduler knows at a time
+PATIENCE_SECONDS = 120.0  # for a scheduler that has gone, and may be started again
+CONNECT_SECONDS = 10.0
+LOOK_SECONDS = 5.0  # between two looks at the number of workers
+
+_TALKATIVE = ("distributed", "distributed.client", "distributed.core", "tornado.application")
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_kept: dict[str, Any] = {}  # of a worker process, by name
+
+
+def kept(name: str) -> Any:
+    """Return a value that the client has given to all workers, in a worker process.
+
+    Raises:
+        WorkerError: There is none.
+    """
+    try:
+        return _kept[name]
+    except KeyError:
+        raise WorkerError(f"the worker was not given {name}; start the command again") from None
+
+
+class _Keeping(WorkerPlugin):  # type: ignore[misc]
+    """A value that each worker keeps, those that come later too."""
+
+    def __init__(self, name: str, make: Callable[[], Any]) -> None:
+        self.name = f"lenswatch-{name}"
+        self._kept_as, self._make, self._version = name, make, __version__
+
+    def setup(self, worker: Any) -> None:
+        if self._version != __version__:
+            raise WorkerError(
+                f"the worker {worker.address} has Lenswatch {__version__}, and the client {self._version}; "
+                "install the same on both"
+            )
+        _kept[self._kept_as] = self._make()
+
+
+class _Task(Generic[Item]):
+    def __init__(self, item: Item, future: Future) -> None:
+        self.item, self.future = item, future
+
+
+class Cluster:
+    """A connection to a Dask cluster.
+
+    Workers may come, go and die at any time. When the scheduler goes, the client waits for one at the same
+    address, and gives it the work that was lost.
+
+    Args:
+        address: Address of the scheduler.
+        patience: Seconds to wait for the scheduler.
+
+    Raises:
+        WorkerError: The scheduler cannot be reached.
+    """
+
+    def __init__(self, address: str, patience: float = PATIENCE_SECONDS) -> None:
+        for name in _TALKATIVE:  # of lost connections, with tracebacks
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        self.address = address
+        self._patience = patience
+        self._plugins: list[_Keeping] = []
+        self._client = self._connected(CONNECT_SECONDS)
+
+    @property
+    def dashboard(self) -> str:
+        """Address of the cluster's dashboard."""
+        return str(self._client.dashboard_link)
+
+    def keep(self, name: str, make: Callable[[], Any]) -> None:
+        """Let each worker, present and future, call `make`, and keep the value for `kept`.
+
+        Raises:
+            WorkerError: A worker cannot do it.
+        """
+        plugin = _Keeping(name, make)
+        self._register(plugin)
+        self._plugins.append(plugin)
+
+    def map(
+        self, work: Callable[[Item], Result], take: Callable[[], Item | None]
+    ) -> Iterator[tuple[Item, Result | WorkerError]]:
+        """Yield each item with its result as they come, in any order.
+
+        Few items are given to the scheduler at a time, so that memory does not grow with their number.
+
+        Args:
+            work: Called in a worker. An exception of it is raised here.
+            take: Returns the next item; None while there is no more.
+
+        Yields:
+            The item and its result, or a WorkerError if worker after worker died with it.
+
+        Raises:
+            WorkerError: The scheduler has gone and does not come back.
+        """
+        done: queue.SimpleQueue[_Task[Item]] = queue.SimpleQueue()
+        tasks: set[_Task[Item]] = set()
+
+        def submit(item: Item) -> None:
+            task = _Task(item, self._client.submit(work, item, pure=False))
+            tasks.add(task)
+            task.future.add_done_callback(lambda _future, task=task: done.put(task))
+
+        room, looked, lonely = 1, float("-inf"), time.monotonic()
+        try:
+            while True:
+                if time.monotonic() - looked >= LOOK_SECONDS:
+                    threads = self._threads()
+                    room, looked = max(1, AHEAD * threads), time.monotonic()
+                    lonely = self._told_lonely(threads, lonely)
+                while len(tasks) < room and (item := take()) is not None:
+                    submit(item)
+                if not tasks:
+                    return
+                try:
+                    task = done.get(timeout=LOOK_SECONDS)
+                except queue.Empty:
+                    continue
+                if task not in tasks:  # it was lost with the scheduler, and given again
+                    continue
+                if task.future.status in ("cancelled", "lost"):
+                    lost = [each.item for each in tasks]
+                    tasks.clear()
+                    self._reconnect()
+                    for item in lost:
+                        submit(item)
+                    continue
+                tasks.discard(task)
+                try:
+                    found = self._result(task.future)
+                except ConnectionError:
+                    submit(task.item)
+                    continue
+                yield task.item, found
+        finally:
+            with contextlib.suppress(Exception):  # the scheduler may be gone
+                self._client.cancel([each.future for each in tasks], force=True)
+
+    def close(self) -> None:
+        """Leave the cluster."""
+        with contextlib.suppress(Exception):  # the scheduler may be gone
+            self._client.close(timeout=2)
+
+    def _result(self, future: Future) -> Any:
+        """Return the result of a task.
+
+        Raises:
+            ConnectionError: It is lost with the scheduler.
+        """
+        error = future.exception() if future.status == "error" else None
+        if isinstance(error, KilledWorker):
+            return WorkerError(f"one worker process after the other died with it: {error.task}")
+        try:
+            return future.result()
+        except Exception:
+            if error is None and future.status != "finished":
+                raise ConnectionError from None
+            raise
+
+    def _threads(self) -> int:
+        try:
+            return sum(self._client.nthreads().values())
+        except Exception:  # the scheduler is gone: its futures tell
+            return 1
+
+    def _told_lonely(self, threads: int, since: float) -> float:
+        """Say once that there are no workers, and return since when there are none."""
+        if threads:
+            return time.monotonic()
+        if since > 0 and time.monotonic() - since > 2 * LOOK_SECONDS:
+            log.warning("no worker is connected to the scheduler %s; start some", self.address)
+            return -1.0
+        return since
+
+    def _reconnect(self) -> None:
+        log.warning("the scheduler %s has gone; waiting for it to come back", self.address)
+        self.close()
+        self._client = self._connected(self._patience)
+        for plugin in self._plugins:
+            self._register(plugin)
+
+    def _register(self, plugin: _Keeping) -> None:
+        try:
+            self._client.register_plugin(plugin)
+        except WorkerError:
+            raise
+        except Exception as error:  # whatever a worker raised
+            said = " ".join(str(error).split())
+            raise WorkerError(
+                f"a worker of {self.address} cannot be used ({said}); all need Lenswatch {__version__} with "
+                "the extras node and dask"
+            ) from None
+
+    def _connected(self, patience: float) -> Client:
+        end = time.monotonic() + patience
+        while True:
+            try:
+                return Client(self.address, timeout=CONNECT_SECONDS, set_as_default=False)
+            except (OSError, ValueError) as error:  # time-outs are OSErrors
+                said = " ".join(str(error).split())
+            if time.monotonic() >= end:
+                raise WorkerError(
+                    f"the scheduler {self.address} cannot be reached ({said}); start it, and then the "
+                    "command again"
+                )
+            time.sleep(1.0)
+
+
+@contextmanager
+def opened_cluster(scheduler: str | None, workers: int | None = None) -> Iterator[Cluster]:
+    """Connect to a cluster for the block.
+
+    Args:
+        scheduler: Address of a running scheduler, such as "tcp://10.0.0.5:8786"; None starts one on this
+            machine for the block.
+        workers: Processes of one thread each that are started without a scheduler; None for one for each
+            core.
+
+    Raises:
+        WorkerError: The scheduler cannot be reached.
+    """
+    if scheduler is not None:
+        cluster = Cluster(scheduler)
+        try:
+            yield cluster
+        finally:
+            cluster.close()
+        return
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    with (
+        tempfile.TemporaryDirectory(prefix="lenswatch-", ignore_cleanup_errors=True) as folder,
+        LocalCluster(
+            n_workers=workers or cores,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            local_directory=folder,
+            silence_logs=logging.CRITICAL,
+        ) as local,
+    ):
+        cluster = Cluster(local.scheduler_address)
+        try:
+            yield cluster
+        finally:
+            cluster.close()

@@ -1,0 +1,97 @@
+"""Work on a Dask cluster of processes."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+
+import dask
+import pytest
+
+from lenswatch.cluster.connection import AHEAD, Cluster, kept, opened_cluster
+from lenswatch.errors import WorkerError
+from support.ports import free_port
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A cluster of two processes, in which a task is given up when a worker has died with it."""
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        opened_cluster(None, 2) as found,
+    ):
+        yield found
+
+
+def _add_kept(number: int) -> int:
+    return int(number + kept("hundred"))
+
+
+def _hundred() -> int:
+    return 100
+
+
+def test_items_come_back_with_what_workers_were_given(cluster: Cluster) -> None:
+    cluster.keep("hundred", _hundred)
+    items = iter(range(50))
+    given: list[int] = []
+
+    def take() -> int | None:
+        given.extend(taken := [next(items, -1)])
+        return None if taken[0] < 0 else taken[0]
+
+    found, most = {}, 0
+    for item, result in cluster.map(_add_kept, take):
+        found[item] = result
+        most = max(most, len([each for each in given if each >= 0]) - len(found))
+    assert found == {i: i + 100 for i in range(50)}
+    assert 0 < most <= 2 * AHEAD
+
+
+def _die_at_seven(number: int) -> int:
+    if number == 7:
+        os._exit(1)
+    time.sleep(0.01)
+    return number
+
+
+def test_an_item_with_which_workers_die_is_named_and_the_others_are_done(cluster: Cluster) -> None:
+    items = iter([7, *range(8, 12)])
+    alone = {7}  # so that it takes no other with it
+    todo: list[int] = []
+
+    def take() -> int | None:
+        return todo.pop() if todo else next(items, None)
+
+    found: dict[int, object] = {}
+    for item, result in cluster.map(_die_at_seven, take):
+        if isinstance(result, WorkerError) and item not in alone:
+            todo.append(item)
+            continue
+        found[item] = result
+    assert isinstance(found.pop(7), WorkerError)
+    assert found == {i: i for i in range(8, 12)}
+
+
+def _fail(number: int) -> int:
+    raise ValueError(f"number {number}")
+
+
+def test_an_error_of_the_work_is_raised(cluster: Cluster) -> None:
+    items = iter([3])
+    with pytest.raises(ValueError, match="number 3"):
+        list(cluster.map(_fail, lambda: next(items, None)))
+
+
+def test_a_scheduler_that_is_not_there_is_named() -> None:
+    address = f"tcp://127.0.0.1:{free_port()}"
+    with pytest.raises(WorkerError, match=address), opened_cluster(address):
+        raise AssertionError
+
+
+def test_a_value_that_was_not_given_is_named() -> None:
+    with pytest.raises(WorkerError, match="was not given nothing"):
+        kept("nothing")
