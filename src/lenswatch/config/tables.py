@@ -78,6 +78,7 @@ class EncoderConfig:
     validation_share: Share = 0.2  # the last part of the pictures, by time
     seed: NotNegative = 0
     threads: AtLeast1 = 1  # one gives the same weights on any number of cores
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"  # "auto": a GPU if there is one
 
 
 @dataclass(frozen=True)

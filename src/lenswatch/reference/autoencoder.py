@@ -81,8 +81,11 @@ def _pad_to_multiple(size: tuple[int, int]) -> nn.Module:
 
 def encode(encoder: nn.Module, planes: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Return the embeddings (n, latent_dim) of (n, 3, height, width) float32, without gradients."""
+    parameter = next(encoder.parameters(), None)
+    device = "cpu" if parameter is None else parameter.device
     with torch.inference_mode():
-        embeddings: npt.NDArray[np.float32] = encoder(torch.from_numpy(planes)).numpy()
+        found = encoder(torch.from_numpy(planes).to(device)).cpu()
+        embeddings: npt.NDArray[np.float32] = found.numpy()
     return embeddings
 
 

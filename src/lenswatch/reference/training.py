@@ -5,6 +5,7 @@ Every function that takes long reports its steps to a callback; nothing is print
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import logging
 import math
@@ -30,6 +31,7 @@ from lenswatch.progress import Progress, Step, no_progress
 from lenswatch.reference.amount import check_amount, fewest_pictures
 from lenswatch.reference.artefact import Reference, list_digest, save_reference, use_reference
 from lenswatch.reference.autoencoder import Autoencoder, TorchEncoder, encode
+from lenswatch.reference.device import COMPARED, CPU, SAME, chosen_device, exactly, farthest
 from lenswatch.reference.footage import Footage, read_pictures
 from lenswatch.reference.identity import PictureFile, path_below
 from lenswatch.reference.keep_light import keep_light
@@ -118,7 +120,8 @@ def build_reference(
         autoencoder, epochs = _train(footage.pixels, config, progress)
         loss = min(epoch.validation_loss for epoch in epochs)
         check_learnt(loss, _untrained_loss(footage.pixels, config), config.encoder)
-        embeddings = embed(autoencoder, footage.pixels, config.transform, progress)
+        device = chosen_device(config.encoder.device)
+        embeddings = embed(autoencoder, footage.pixels, config.transform, progress, device)
         lens = measure_all(footage.pixels)
     sigma = config.detector.sigma
     fitted_sigma = _median(embeddings) if sigma == "median" else float(sigma)
@@ -183,18 +186,19 @@ def train(
     Args:
         pixels: (n, height, width, 3) uint8, in time order.
         transform: Normalisation of the pixels.
-        settings: Size of the embedding, and how to train.
+        settings: Size of the embedding, how to train, and on which device.
         progress: Called after each epoch. An exception that it raises ends the training.
 
     Returns:
-        The autoencoder of the best epoch.
+        The autoencoder of the best epoch, on the CPU.
 
     Raises:
         InputError: The loss becomes infinite or NaN.
     """
     torch.manual_seed(settings.seed)
     shuffle = torch.Generator().manual_seed(settings.seed)
-    autoencoder = Autoencoder((pixels.shape[1], pixels.shape[2]), settings.latent_dim)
+    device = chosen_device(settings.device)
+    autoencoder = Autoencoder((pixels.shape[1], pixels.shape[2]), settings.latent_dim).to(device)
     optimiser = torch.optim.Adam(autoencoder.parameters(), settings.learning_rate)
     split = split_of(len(pixels), settings.validation_share)
     held_out = list(range(split, len(pixels)))
@@ -203,7 +207,7 @@ def train(
     for number in range(1, settings.epochs + 1):
         started = time.perf_counter()
         order = torch.randperm(split, generator=shuffle).tolist()
-        with _threads(settings.threads):
+        with _threads(settings.threads), exactly(device):
             loss = _epoch(autoencoder, pixels, order, transform, settings, optimiser)
         speed = split / (time.perf_counter() - started)
         validation = _epoch(autoencoder, pixels, held_out, transform, settings, None)
@@ -223,7 +227,7 @@ def train(
             f"{settings.learning_rate}"
         )
     autoencoder.load_state_dict(best_weights)
-    return autoencoder.eval()
+    return autoencoder.cpu().eval()
 
 
 def embed(
@@ -231,11 +235,40 @@ def embed(
     pixels: Pixels,
     transform: TransformConfig,
     progress: Progress = no_progress,
+    device: torch.device = CPU,
 ) -> Embeddings:
-    """Return the embeddings (n, latent_dim) of (n, height, width, 3) uint8, one by one as in `predict`."""
-    rows = []
+    """Return the embeddings (n, latent_dim) of (n, height, width, 3) uint8, one by one as in `predict`.
+
+    Another device than the CPU is used if it agrees with the CPU on some of the pictures.
+    """
+    if device.type != "cpu":
+        some = pixels[:: -(-len(pixels) // COMPARED)]
+        with exactly(device):
+            rows = embed_on(device, autoencoder, some, transform)
+        away = farthest(rows, embed(autoencoder, some, transform))
+        if away <= SAME:
+            with exactly(device):
+                return embed_on(device, autoencoder, pixels, transform, progress)
+        log.warning(
+            "embeddings of %s differ from the CPU's by %.1g of their largest value, so the CPU encodes",
+            device,
+            away,
+        )
+    return embed_on(CPU, autoencoder, pixels, transform, progress)
+
+
+def embed_on(
+    device: torch.device,
+    autoencoder: Autoencoder,
+    pixels: Pixels,
+    transform: TransformConfig,
+    progress: Progress = no_progress,
+) -> Embeddings:
+    """Return the embeddings that a device computes, one by one."""
+    encoder = autoencoder.encoder if device == CPU else copy.deepcopy(autoencoder.encoder)
+    encoder, rows = encoder.to(device), list[Embeddings]()
     for one in pixels:
-        rows.append(encode(autoencoder.encoder, encoder_input(one, transform)[None])[0])
+        rows.append(encode(encoder, encoder_input(one, transform)[None])[0])
         progress(Step("encoding", len(rows), len(pixels)))
     return np.stack(rows)
 
@@ -264,7 +297,8 @@ def _epoch(
     total = 0.0
     for start in range(0, len(order), settings.batch_size):
         chosen = order[start : start + settings.batch_size]
-        batch = torch.from_numpy(np.stack([encoder_input(pixels[i], transform) for i in chosen]))
+        planes = np.stack([encoder_input(pixels[i], transform) for i in chosen])
+        batch = torch.from_numpy(planes).to(next(autoencoder.parameters()).device)
         with torch.set_grad_enabled(optimiser is not None):
             reconstruction, embedding = autoencoder(batch)
             loss = torch.nn.functional.mse_loss(reconstruction, batch)
