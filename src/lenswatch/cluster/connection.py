@@ -10,11 +10,11 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from typing import Any, Generic, TypeVar
 
 from distributed import Client, Future, KilledWorker, LocalCluster, WorkerPlugin
 
-from lenswatch import __version__
 from lenswatch.errors import WorkerError
 
 __all__ = ["Cluster", "kept", "opened_cluster"]
@@ -26,6 +26,7 @@ PATIENCE_SECONDS = 120.0  # for a scheduler that has gone, and may be started ag
 CONNECT_SECONDS = 10.0
 LOOK_SECONDS = 5.0  # between two looks at the number of workers
 
+_VERSION = version("lenswatch")
 _TALKATIVE = ("distributed", "distributed.client", "distributed.core", "tornado.application")
 
 Item = TypeVar("Item")
@@ -51,12 +52,12 @@ class _Keeping(WorkerPlugin):  # type: ignore[misc]
 
     def __init__(self, name: str, make: Callable[[], Any]) -> None:
         self.name = f"lenswatch-{name}"
-        self._kept_as, self._make, self._version = name, make, __version__
+        self._kept_as, self._make, self._version = name, make, _VERSION
 
     def setup(self, worker: Any) -> None:
-        if self._version != __version__:
+        if self._version != _VERSION:
             raise WorkerError(
-                f"the worker {worker.address} has Lenswatch {__version__}, and the client {self._version}; "
+                f"the worker {worker.address} has Lenswatch {_VERSION}, and the client {self._version}; "
                 "install the same on both"
             )
         _kept[self._kept_as] = self._make()
@@ -215,7 +216,7 @@ class Cluster:
         except Exception as error:  # whatever a worker raised
             said = " ".join(str(error).split())
             raise WorkerError(
-                f"a worker of {self.address} cannot be used ({said}); all need Lenswatch {__version__} with "
+                f"a worker of {self.address} cannot be used ({said}); all need Lenswatch {_VERSION} with "
                 "the extras node and dask"
             ) from None
 
