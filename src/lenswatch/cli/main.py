@@ -28,6 +28,7 @@ from lenswatch.cli.references import references, use
 from lenswatch.cli.server import server
 from lenswatch.cli.streams import reset, status
 from lenswatch.cli.train import adopt, calibrate, train
+from lenswatch.cli.tune import tune
 from lenswatch.cli.up import demo, up
 from lenswatch.cli.watch import watch
 from lenswatch.errors import LenswatchError
@@ -101,7 +102,7 @@ def main() -> None:
 
 for command in (
     *(up, demo, server, keys, import_),
-    *(check, train, calibrate, collect, adopt, reference, references, use, evaluate, compare),
+    *(check, train, calibrate, collect, adopt, reference, references, use, evaluate, tune, compare),
     *(predict, watch, backfill, explain, status, reset, accept, baseline, annotate, outbox),
 ):
     main.add_command(command)

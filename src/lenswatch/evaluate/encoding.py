@@ -32,8 +32,14 @@ class Encoder:
 
     transform = TransformConfig()
 
-    def __init__(self, autoencoder: Autoencoder, embeddings: Floats32) -> None:
+    def __init__(
+        self,
+        autoencoder: Autoencoder,
+        embeddings: Floats32,
+        transform: TransformConfig | None = None,
+    ) -> None:
         self.autoencoder = autoencoder
+        self.transform = transform or Encoder.transform
         self.embeddings = embeddings
         self._latest: tuple[Pixels, Floats32] | None = None
 
@@ -44,12 +50,14 @@ class Encoder:
         seed: int,
         settings: EncoderConfig | None = None,
         progress: Callable[[Epoch], None] = lambda _: None,
+        transform: TransformConfig | None = None,
     ) -> Encoder:
         """Train on clean images (h, w, 3) in time order; `progress` is told of each epoch."""
+        transform = transform or cls.transform
         settings = dataclasses.replace(settings or EncoderConfig(), seed=seed)
-        small = np.stack([scaled(image, cls.transform) for image in clean])
-        autoencoder = train(small, cls.transform, settings, progress)
-        return cls(autoencoder, embed(autoencoder, small, cls.transform))
+        small = np.stack([scaled(image, transform) for image in clean])
+        autoencoder = train(small, transform, settings, progress)
+        return cls(autoencoder, embed(autoencoder, small, transform), transform)
 
     def __call__(self, image: Pixels) -> Floats32:
         """Return the embedding, (d,), of an image of any size.

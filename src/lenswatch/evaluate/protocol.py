@@ -28,6 +28,7 @@ __all__ = [
     "Trial",
     "all_cases",
     "assess",
+    "delay_of",
     "evaluate",
     "figures",
     "half_of",
@@ -222,7 +223,7 @@ def _summary(outcomes: Sequence[Outcome], thresholds: Sequence[float]) -> dict[s
     for outcome, threshold in zip(outcomes, thresholds, strict=True):
         for trial in outcome.trials:
             modes = delays.setdefault(trial.mode, {})
-            modes.setdefault(trial.corruption, []).append(_delay(trial.scores, threshold))
+            modes.setdefault(trial.corruption, []).append(delay_of(trial.scores, threshold))
     detections = {
         mode: {name: _detections(found) for name, found in names.items()}
         for mode, names in delays.items()
@@ -248,7 +249,7 @@ def _detections(delays: Sequence[float]) -> dict[str, float | None]:
     }
 
 
-def _delay(scores: Sequence[float], threshold: float) -> float:
+def delay_of(scores: Sequence[float], threshold: float) -> float:
     """Images until the first score above the threshold; 1 is the first corrupted image."""
     above = np.flatnonzero(np.asarray(scores) > threshold)
     return float(above[0] + 1) if above.size else np.inf

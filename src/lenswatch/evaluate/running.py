@@ -43,7 +43,7 @@ from lenswatch.progress import Progress, Step, no_progress
 from lenswatch.reference.pictures import read_picture_file
 from lenswatch.reference.training import Epoch
 
-__all__ = ["run"]
+__all__ = ["PictureFile", "Pool", "keep_pictures", "run", "tell"]
 
 ThresholdAndRun = tuple[float, Run]  # of one detector
 
@@ -51,7 +51,7 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @dataclass(frozen=True)
-class _PictureFile:
+class PictureFile:
     """Pictures of a camera, decoded into one file.
 
     Attributes:
@@ -83,7 +83,7 @@ class _Part:
     number: int
     of: int
     camera: str
-    footage: _PictureFile
+    footage: PictureFile
     names: tuple[str, ...]
     plan: Plan
     cases: tuple[Case, ...]
@@ -117,10 +117,10 @@ def run(
         all_cases(half_of(len(pictures), plan), plan)  # refuses too few
     with tempfile.TemporaryDirectory(prefix="lenswatch-evaluate-") as scratch:
         kept = {
-            camera: _keep(Path(scratch) / str(i), camera, pictures, config, progress)
+            camera: keep_pictures(Path(scratch) / str(i), camera, pictures, config, progress)
             for i, (camera, pictures) in enumerate(cameras.items())
         }
-        with _Pool(processes, Path(scratch), progress) as pool:
+        with Pool(processes, Path(scratch), progress) as pool:
             if any(takes_encoder(make) for make in makers):
                 settings = encoder or EncoderConfig()
                 pool.each(_train, [(*each, plan, settings) for each in kept.items()])
@@ -135,9 +135,9 @@ def run(
     ]
 
 
-def _keep(
+def keep_pictures(
     file: Path, camera: str, pictures: Sequence[Path], config: Config, progress: Progress
-) -> _PictureFile:
+) -> PictureFile:
     """Decode the pictures into a file."""
     kept: Pixels | None = None
     for i, path in enumerate(pictures):
@@ -158,7 +158,7 @@ def _keep(
             )
         kept[i] = pixels
         progress(Step(f"{camera}: reading", i + 1, len(pictures)))
-    return _PictureFile(file, () if kept is None else kept.shape)
+    return PictureFile(file, () if kept is None else kept.shape)
 
 
 def _size(pixels: Pixels) -> str:
@@ -166,7 +166,7 @@ def _size(pixels: Pixels) -> str:
 
 
 def _parts(
-    camera: str, footage: _PictureFile, names: Sequence[str], plan: Plan, processes: int
+    camera: str, footage: PictureFile, names: Sequence[str], plan: Plan, processes: int
 ) -> list[_Part]:
     """Share out the cases, each to the part with the fewest images so far."""
     tested = half_of(footage.shape[0], plan)
@@ -195,7 +195,7 @@ def _outcome(
     return Outcome(name, camera, threshold, first.clean, ordered)
 
 
-class _Pool:
+class Pool:
     """A pool of processes with one thread each. After an error they are terminated."""
 
     def __init__(self, processes: int, scratch: Path, progress: Progress) -> None:
@@ -207,7 +207,7 @@ class _Pool:
             processes, context, initializer=_start, initargs=(self._messages, scratch)
         )
 
-    def __enter__(self) -> _Pool:
+    def __enter__(self) -> Pool:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
@@ -254,17 +254,23 @@ class _Worker:
     """The connection of a pool process to its parent.
 
     Attributes:
-        messages: Queue to the parent process.
+        messages: Queue to the parent process; None in a process that another scheduler has started.
     """
 
-    messages: Any
+    messages: Any = None
 
     def tell(self, camera: str, stage: str, part: int, done: int, total: int) -> None:
         """Report progress of one part of a task."""
-        self.messages.put((f"{camera}: {stage}", part, done, total))
+        if self.messages is not None:
+            self.messages.put((f"{camera}: {stage}", part, done, total))
 
 
-_worker: _Worker  # of this process; made by the pool's initializer
+_worker = _Worker()  # of this process; the pool's initializer connects it
+
+
+def tell(camera: str, stage: str, part: int, done: int, total: int) -> None:
+    """Report progress of one part of a task to the pool's parent process, if there is one."""
+    _worker.tell(camera, stage, part, done, total)
 
 
 def _start(messages: Any, scratch: Path) -> None:
@@ -276,7 +282,7 @@ def _start(messages: Any, scratch: Path) -> None:
     logging.basicConfig(level=logging.WARNING, format="lenswatch: %(message)s", force=True)
 
 
-def _train(camera: str, footage: _PictureFile, plan: Plan, settings: EncoderConfig) -> None:
+def _train(camera: str, footage: PictureFile, plan: Plan, settings: EncoderConfig) -> None:
     """Train the encoder that detectors share and write it beside the footage."""
     first, _ = halves(footage.images(), plan)
     stage, epochs = "training the encoder", settings.epochs
