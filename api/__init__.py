@@ -42,6 +42,7 @@ def get_metadata() -> dict[str, Any]:
         ),
         "license": "Apache-2.0",
         "author": "The Lenswatch authors",
+        "author-email": "maintainers@lenswatch.example",  # as in pyproject.toml
         "version": __version__,
     }
 

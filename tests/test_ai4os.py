@@ -8,7 +8,9 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+import tomli
 import yaml
+from lenswatch.api import get_metadata
 
 ROOT = Path(__file__).parents[1]
 METADATA = ROOT / "ai4-metadata.yml"
@@ -32,3 +34,9 @@ def test_the_platforms_validator_accepts_the_metadata() -> None:
 
 def test_the_metadata_has_the_version_that_it_is_checked_by() -> None:
     assert yaml.safe_load(METADATA.read_text())["metadata_version"] == "2.3.0"
+
+
+def test_the_module_names_its_author_and_an_address_as_the_package_does() -> None:
+    told = get_metadata()
+    [author] = tomli.loads((ROOT / "pyproject.toml").read_text())["project"]["authors"]
+    assert (told["author"], told["author-email"]) == (author["name"], author["email"])
