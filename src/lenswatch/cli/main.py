@@ -45,6 +45,7 @@ _EXTRAS = {
         "onnx",
         "onnxruntime",
         "requests",
+        "safetensors",
         "scipy",
         "torch",
         "watchfiles",

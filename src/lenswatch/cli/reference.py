@@ -87,6 +87,27 @@ def _imported(config: Config, taken: Imported) -> None:
 
 @reference.command()
 @with_config
+@click.argument("digest", metavar="REFERENCE")
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+def publish(config: Config, digest: str, folder: Path) -> None:
+    """Write a reference into FOLDER for people without Lenswatch.
+
+    The folder gets the weights and clean embeddings as safetensors, the encoder as ONNX, and a model
+    card, as the Hugging Face Hub expects them. `lenswatch reference export` is for other nodes.
+    """
+    from lenswatch.reference.artefact import load_reference
+    from lenswatch.reference.catalogue import find_reference
+    from lenswatch.reference.publish import publish as write
+
+    found = find_reference(config.storage_path, digest)
+    loaded = load_reference(config.storage_path, found, light=False)
+    say(
+        f"reference {found} is in {folder}: {', '.join(write(config.storage_path, loaded, folder))}"
+    )
+
+
+@reference.command()
+@with_config
 @click.option("--alias", help="Give the new version this alias.")
 @_NAMED
 def push(config: Config, alias: str | None, digest: str | None) -> None:

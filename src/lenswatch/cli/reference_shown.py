@@ -76,7 +76,9 @@ def _facts(config: Config, digest: str | None) -> dict[str, Any]:
         "kind of the pictures": None if schema is None else schema.to_json(),
         "encoder": (manifest.get("configuration") or {}).get("encoder"),
         "metrics": manifest.get("metrics"),
+        "code": manifest.get("code"),
         "versions": manifest.get("versions"),
+        "environment": manifest.get("environment"),
         "calibrated streams": calibrated_streams(calibration_folder(storage), found),
         "light form": have_light(storage, found),
     }

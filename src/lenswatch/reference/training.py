@@ -32,6 +32,7 @@ from lenswatch.reference.amount import check_amount, fewest_pictures
 from lenswatch.reference.artefact import Reference, list_digest, save_reference, use_reference
 from lenswatch.reference.autoencoder import Autoencoder, TorchEncoder, encode
 from lenswatch.reference.device import COMPARED, CPU, SAME, chosen_device, exactly, farthest
+from lenswatch.reference.environment import code, packages
 from lenswatch.reference.footage import Footage, read_pictures
 from lenswatch.reference.identity import PictureFile, path_below
 from lenswatch.reference.keep_light import keep_light
@@ -355,7 +356,9 @@ def _manifest(config: Config, digests: Sequence[str], epochs: Sequence[Epoch]) -
             table: dataclasses.asdict(getattr(config, table))
             for table in ("transform", "camera_state", "encoder", "detector")
         },
+        "code": code(),
         "versions": _versions(),
+        "environment": packages(),
         "metrics": {
             "epochs": len(epochs),
             "best_epoch": best.number,
