@@ -16,7 +16,8 @@ FROM source AS installed-node
 # On a machine without a GPU, PyTorch's CPU build saves some gigabytes:
 #   docker build --build-arg PIP_EXTRA_INDEX_URL=... (the address is on PyTorch's installation page)
 ARG PIP_EXTRA_INDEX_URL=""
-RUN pip install --no-cache-dir -c constraints.txt '.[node]'
+RUN pip install --no-cache-dir -c constraints.txt '.[node,mlflow]'
+RUN cp constraints.txt /opt/lenswatch/constraints.txt
 
 # What a node without a reference of its own shows, so that it can be tried. It takes some minutes.
 FROM installed-node AS demo
@@ -58,13 +59,15 @@ FROM machine AS node
 RUN apt-get update \
     && apt-get install -y --no-install-recommends git procps util-linux \
     && rm -rf /var/lib/apt/lists/*
-COPY --from=installed-node /opt/lenswatch /opt/lenswatch
+# `deep-start --jupyter` installs JupyterLab here, as the user of the image, and nothing that is there changes.
+COPY --from=installed-node --chown=lenswatch /opt/lenswatch /opt/lenswatch
 COPY --from=demo /demo/demo.reference /opt/lenswatch/demo.reference
 COPY --from=deep-start /srv/.deep-start /srv/.deep-start
 RUN ln -s /srv/.deep-start/deep-start /usr/local/bin/deep-start
 COPY docker/deep-start.bash /srv/.deep-start.bash
 ENV OMP_NUM_THREADS=1 \
     LENSWATCH_STORAGE_DEMO_REFERENCE=/opt/lenswatch/demo.reference \
+    PIP_CONSTRAINT=/opt/lenswatch/constraints.txt \
     BASH_ENV=/srv/.deep-start.bash
 USER lenswatch
 EXPOSE 5000

@@ -88,7 +88,15 @@ def test_the_image_without_a_target_is_the_nodes_and_the_servers_is_slim() -> No
     assert image_command("node") == ["deep-start", "--deepaas"]
     assert re.findall(r"--from=(\S+) /opt", STAGES["server"]) == ["installed-server"]
     installs = re.findall(r"^RUN pip install .* -c (\S+) '(.*)'$", DOCKERFILE, re.MULTILINE)
-    assert installs == [("constraints.txt", ".[server]"), ("constraints.txt", ".[node]")]
+    assert installs == [("constraints.txt", ".[server]"), ("constraints.txt", ".[node,mlflow]")]
+
+
+def test_the_user_of_the_image_can_install_beside_what_is_there() -> None:
+    """As `deep-start --jupyter` does."""
+    assert "USER lenswatch" in STAGES["node"]
+    assert "--from=installed-node --chown=lenswatch /opt/lenswatch /opt/lenswatch" in STAGES["node"]
+    assert "PIP_CONSTRAINT=/opt/lenswatch/constraints.txt" in STAGES["node"]
+    assert "cp constraints.txt /opt/lenswatch/constraints.txt" in STAGES["installed-node"]
 
 
 @pytest.mark.parametrize("service", ["server", "node"])
