@@ -7,6 +7,7 @@ pictures from its onset on.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -29,7 +30,17 @@ from lenswatch.detect.chart.fitting import ChartFit, fit_chart
 from lenswatch.detect.chart.witness import Witness
 from lenswatch.detect.thresholds import decluster
 
-__all__ = ["POLICIES", "Life", "Policy", "joined", "learn", "live", "replaced"]
+__all__ = [
+    "POLICIES",
+    "Life",
+    "Policy",
+    "Stay",
+    "ends_of",
+    "joined",
+    "learn",
+    "live",
+    "replaced",
+]
 
 Policy = Literal["never", "daily", "gated", "person"]
 POLICIES: dict[Policy, str] = {
@@ -121,32 +132,32 @@ def live(
         evenings: Numbers of the pictures after which a day ends; None for each 24 hours.
         onset: Picture from which on nobody accepts anything, since a fault has begun.
     """
-    stay = _Stay(first, learnt, policy)
-    ends = set(_ends(days) if evenings is None else evenings)
-    for i in range(len(pictures)):
-        stay.see(pictures[i], float(days[i]))
-        if i + 1 in ends:
-            stay.evening(float(days[i]), may_accept=onset is None or i < onset)
-    return Life(
-        np.array(stay.drift),
-        np.array(stay.witness),
-        tuple(stay.named),
-        tuple(stay.ratios),
-        tuple(stay.accepted),
-        tuple(stay.renewals),
-        stay.first.witness.votes,
-    )
+    stay = Stay(first, learnt, policy)
+    stay.go_on(pictures, days, ends_of(days) if evenings is None else evenings, onset)
+    return stay.life()
 
 
-def _ends(days: Floats) -> list[int]:
+def ends_of(days: Floats) -> list[int]:
     """Return how many pictures there are up to the end of each day."""
     whole = np.floor(days - days[0]).astype(int)
     return [int((whole <= day).sum()) for day in range(whole[-1] + 1)]
 
 
 @dataclass
-class _Stay:
-    """A stream on its way through the days."""
+class Stay:
+    """A stream on its way through the days.
+
+    Attributes:
+        first: The first chart.
+        learnt: The clean pictures that it was fitted to, and their times in days.
+        policy: The rules.
+        drift: True for each picture above the threshold.
+        witness: The ratio of the last evening, at each picture.
+        named: Name that the witness gave, by evening.
+        ratios: Its ratio, by evening.
+        accepted: Days in whose evening a person accepted.
+        renewals: Days in whose evening the chart was renewed.
+    """
 
     first: First
     learnt: tuple[Measured, Floats]
@@ -170,7 +181,37 @@ class _Stay:
         self._ratio, self._frozen, self._day, self._last_drift = 0.0, False, 0, -MARGIN - 1
         self._in_alarm = False
 
-    def see(self, picture: Measured, at: float) -> None:
+    def copy(self) -> Stay:
+        """Return a stream that has seen the same, and goes on by itself."""
+        other = copy.copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, list):
+                setattr(other, name, list(value))
+        return other
+
+    def go_on(
+        self, pictures: Measured, days: Floats, evenings: Sequence[int], onset: int | None = None
+    ) -> None:
+        """See the pictures after those seen so far; the arguments are those of `live`."""
+        ends = set(evenings)
+        for i in range(len(self.drift), len(pictures)):
+            self._see(pictures[i], float(days[i]))
+            if i + 1 in ends:
+                self._evening(float(days[i]), may_accept=onset is None or i < onset)
+
+    def life(self) -> Life:
+        """Return the verdicts so far."""
+        return Life(
+            np.array(self.drift),
+            np.array(self.witness),
+            tuple(self.named),
+            tuple(self.ratios),
+            tuple(self.accepted),
+            tuple(self.renewals),
+            self.first.witness.votes,
+        )
+
+    def _see(self, picture: Measured, at: float) -> None:
         """Judge one picture, and keep it."""
         number = len(self.drift)
         hold = None
@@ -194,7 +235,7 @@ class _Stay:
         self._quiet.append(not near or self.policy == "daily")
         self._numbers.append(number)
 
-    def evening(self, now: float, *, may_accept: bool) -> None:
+    def _evening(self, now: float, *, may_accept: bool) -> None:
         """End a day by the rules of the policy."""
         self._day += 1
         if self.policy == "never":

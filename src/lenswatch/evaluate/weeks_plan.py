@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from lenswatch.detect.chart.baseline import First
 from lenswatch.detect.chart.features import Measured, measure, view
 from lenswatch.errors import InputError
 from lenswatch.evaluate.fouling import FAULTS, fault
-from lenswatch.evaluate.weeks import POLICIES, Life, Policy, learn, live, replaced
+from lenswatch.evaluate.weeks import POLICIES, Policy, Stay, ends_of, learn, live, replaced
 from lenswatch.progress import Progress, Step, no_progress
 
 __all__ = ["WeeksPlan", "assess_weeks"]
@@ -93,16 +93,19 @@ class _Work:
         spacing = float(np.median(np.diff(days[:learnt]))) * 86400
         self._first: First = learn(*self._learnt, plan.ert, spacing)
         self._whole = np.floor(self._days - self._days[0]).astype(int)  # the day of each picture
+        last = int(self._whole[-1]) + 1 - plan.after
+        onsets = np.linspace(min(1, last), last, plan.onsets).round().astype(int)
+        self._onsets: list[int] = np.unique(onsets).tolist()
 
     def figures(self) -> dict[str, Any]:
         witness = self._first.witness
-        clean = {}
+        clean, until = {}, dict[Policy, list[Stay]]()
         for i, policy in enumerate(POLICIES):
-            clean[policy] = self._lived(self._live, policy).figures()
+            clean[policy], until[policy] = self._clean(policy)
             self._progress(Step("clean days", i + 1, len(POLICIES)))
         found = {"sudden": [], "creeping": []}  # type: dict[str, list[dict[str, Any]]]
         for name in self._plan.faults:
-            found["sudden"] += self._sudden(name)
+            found["sudden"] += self._sudden(name, until)
             found["creeping"].append(self._creeping(name))
         scales = self._first.chart.scales
         return {
@@ -118,20 +121,30 @@ class _Work:
             **found,
         }
 
-    def _sudden(self, name: str) -> list[dict[str, Any]]:
+    def _clean(self, policy: Policy) -> tuple[dict[str, Any], list[Stay]]:
+        """Return figures of the clean days, and the stream as it was when each sudden fault begins."""
+        stay, ends = Stay(self._first, self._learnt, policy), ends_of(self._days)
+        begun = []
+        for day in self._onsets:
+            onset = int(np.searchsorted(self._whole, day))
+            stay.go_on(self._live[:onset], self._days, ends)
+            begun.append(stay.copy())
+        stay.go_on(self._live, self._days, ends)
+        return stay.life().figures(), begun
+
+    def _sudden(self, name: str, until: Mapping[Policy, Sequence[Stay]]) -> list[dict[str, Any]]:
         corrupt = fault(name, self._plan.seed)
         faulty = self._measured(
             (corrupt(picture, self._plan.severity) for picture in self._pictures), f"sudden {name}"
         )
-        last = int(self._whole[-1]) + 1 - self._plan.after
-        days = np.unique(np.linspace(min(1, last), last, self._plan.onsets).round().astype(int))
-        found = []
+        ends, found = ends_of(self._days), []
         for policy in self._plan.policies:
-            for day in days.tolist():
+            for day, begun in zip(self._onsets, until[policy], strict=True):
                 onset = int(np.searchsorted(self._whole, day))
-                until = int(np.searchsorted(self._whole, day + self._plan.after))
-                spoiled = replaced(self._live, faulty, onset)[:until]
-                life = self._lived(spoiled, policy, onset)
+                end = int(np.searchsorted(self._whole, day + self._plan.after))
+                stay = begun.copy()
+                stay.go_on(replaced(self._live, faulty, onset)[:end], self._days, ends, onset)
+                life = stay.life()
                 found.append(
                     {"fault": name, "policy": policy, "day": day}
                     | self._told(life.alarm, life.drift, onset, day)
@@ -168,7 +181,7 @@ class _Work:
             (corrupt(p, float(s)) for p, s in zip(self._pictures, grown, strict=True)),
             f"creeping {name}",
         )
-        life = self._lived(faulty, "person", onset=0)
+        life = live(self._first, self._learnt, faulty, self._days, "person", onset=0)
         severe = grown >= _SEVERE
         return {
             "fault": name,
@@ -177,10 +190,6 @@ class _Work:
             "named": next((n for n, r in zip(life.named, life.ratios, strict=True) if r > 1), None),
             "severe in alarm": float(life.alarm[severe].mean()) if severe.any() else None,
         }
-
-    def _lived(self, pictures: Measured, policy: Policy, onset: int | None = None) -> Life:
-        days = self._days[: len(pictures)]
-        return live(self._first, self._learnt, pictures, days, policy, onset=onset)
 
     def _measured(self, pictures: Iterable[Pixels], what: str) -> Measured:
         """Measure pictures one by one, so that few of them are in memory."""
