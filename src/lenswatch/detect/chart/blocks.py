@@ -9,7 +9,7 @@ import numpy as np
 
 from lenswatch.detect.arrays import Floats32
 
-__all__ = ["everywhere", "overlap"]
+__all__ = ["everywhere", "likeness", "overlap"]
 
 _BLOCKS = (4, 5)
 _CLEAR = 0.3  # likeness of a block that can be recognised in either place
@@ -22,6 +22,13 @@ def overlap(now: Floats32, then: Floats32, down: int, right: int) -> tuple[Float
     a = now[max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)]
     b = then[max(-down, 0) : height - max(down, 0), max(-right, 0) : width - max(right, 0)]
     return a, b
+
+
+def likeness(now: Floats32, then: Floats32, down: int, right: int) -> float:
+    """Return the correlation of `now`, moved back, with `then`, where they overlap and `then` is known."""
+    a, b = overlap(now, then, down, right)
+    a = a * (b != 0)
+    return float((a * b).sum() / max(float(np.sqrt((a * a).sum() * (b * b).sum())), 1e-6))
 
 
 def everywhere(now: Floats32, there: Floats32, here: Floats32, down: int, right: int) -> bool:
@@ -42,6 +49,7 @@ def everywhere(now: Floats32, there: Floats32, here: Floats32, down: int, right:
 
 
 def _alike(a: Floats32, b: Floats32) -> Floats32:
+    a = a * (b != 0)  # where the scene is known
     both = np.sqrt(_sums(a * a) * _sums(b * b))
     return np.asarray(_sums(a * b) / np.maximum(both, 1e-6), np.float32)
 

@@ -25,6 +25,7 @@ _SEAM = 9.0  # grey levels by which two rows differ more than in the clean scene
 _SINGLE = 2.5  # times the next largest difference
 _NEAR = 3  # rows
 _ACROSS = 0.5  # share of the columns in which a seam shows
+_REPEATED = 0.3  # correlation of a row that is repeated with the last one before it
 _BURNT = 245.0  # grey levels
 _LEAST = 0.27  # of that likeness: the rows that arrived agree with the scene
 _SAME, _OTHER = 0.55, 0.35  # correlation with the scene on either side of a seam
@@ -74,7 +75,8 @@ def damaged(thumb: Pixels, scene: Pixels, alike: float) -> bool:
 def _empty(now: Floats, then: Floats, least: float) -> bool:
     """Return whether the last rows are all alike, unlike the clean ones, and the others are whole.
 
-    Rows that are burnt out are alike too, and not damaged.
+    Rows that are burnt out are alike too, and not damaged. Nor are those of something smooth in front of the
+    scene: where a row is repeated, it is one of the scene, or goes on from the one before.
     """
     steps, usual = _steps(now), _steps(then)
     band = _run(steps[::-1] < _ALIKE)
@@ -86,7 +88,11 @@ def _empty(now: Floats, then: Floats, least: float) -> bool:
     ):
         return False
     grey = float(now[-band:].std(axis=1).mean()) < _GREY
-    return not grey or float(steps[-band - 2 : -band].max()) > _SEAM / 2
+    if grey:
+        return float(steps[-band - 2 : -band].max()) > _SEAM / 2
+    row = -band - 1  # which is repeated
+    of_scene = _agreement(now[row, None], then[row, None]) > least
+    return of_scene or _agreement(now[row, None], now[row - 1, None]) > _REPEATED
 
 
 def _torn(now: Floats, then: Floats) -> bool:

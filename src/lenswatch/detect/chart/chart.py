@@ -32,11 +32,10 @@ from numpy.typing import NDArray
 from lenswatch.detect.arrays import Floats, Floats32, Pixels
 from lenswatch.detect.chart.features import AGREEMENT, GRID, Measured
 from lenswatch.detect.chart.light_scales import AnyScales, LightScales, with_agreement
+from lenswatch.detect.chart.looks import Look, Seen, looks_of
 from lenswatch.detect.chart.parts import PARTS, Scales, parts_of_window
-from lenswatch.detect.chart.placing import Placing
 from lenswatch.detect.chart.recent import RecentImages
 from lenswatch.detect.chart.scene import SceneState, SceneWatch
-from lenswatch.detect.chart.signatures import signatures
 from lenswatch.errors import ArtefactError, StoreError
 
 __all__ = ["ChartState", "LensChart", "scores"]
@@ -61,6 +60,7 @@ class LensChart:
         far_apart: True if the clean images were taken far apart.
         memory: Images: time constant with which a centre follows.
         watch: Finds frozen, black, burnt-out and displaced pictures.
+        seen: How well clean pictures agree with the scene; None if an earlier version fitted the chart.
     """
 
     scales: AnyScales
@@ -73,6 +73,7 @@ class LensChart:
     far_apart: bool
     memory: float
     watch: SceneWatch
+    seen: Seen | None = None
 
     @property
     def window(self) -> int:
@@ -86,18 +87,9 @@ class LensChart:
         return hashlib.sha256(content).hexdigest()[:16]
 
     @cached_property
-    def signatures(self) -> tuple[tuple[str, ...], Floats]:
-        """Names of faults, and directions (s, 560) of their changes without the modes, in the usual light."""
-        scales = self.scales.usual
-        names, changes = zip(*signatures(scales.median), strict=True)
-        moved = scales.without_modes(scales.median + np.stack(changes))
-        flat = moved.reshape(len(names), -1)
-        return names, flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-9)
-
-    @cached_property
-    def placing(self) -> Placing:
-        """Copies of the scene that show whether the camera was moved."""
-        return Placing.of(self.scene)
+    def looks(self) -> tuple[Look, ...]:
+        """The clean looks of the camera, one for each light state."""
+        return looks_of(self.scales, self.scene, self.watch.alike, self.seen)
 
     @cached_property
     def images(self) -> RecentImages:
@@ -201,6 +193,7 @@ class LensChart:
             several = LightScales.from_arrays(a) if "lights" in a else None
             scales = Scales.from_arrays(a) if several is None else several
             watch = SceneWatch.from_arrays(a["scene"], a["watch"])
+            seen = Seen.from_arrays(a) if "seen" in a else None
             chart = cls(
                 scales,
                 a["scene"],
@@ -212,6 +205,7 @@ class LensChart:
                 bool(a["far_apart"]),
                 float(a["memory"]),
                 watch,
+                seen,
             )
         except (KeyError, ValueError, OSError, EOFError) as error:
             raise ArtefactError(
@@ -222,7 +216,9 @@ class LensChart:
         return chart
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
+        seen = {} if self.seen is None else self.seen.to_arrays()
         return {
+            **seen,
             **self.scales.to_arrays(),
             "scene": self.scene,
             "centre": self.centre,

@@ -13,6 +13,7 @@ from lenswatch.detect.chart.features import Measured, median_scene
 from lenswatch.detect.chart.folds import Fold, folds_of
 from lenswatch.detect.chart.light import Lights, find_lights, light_of
 from lenswatch.detect.chart.light_scales import AnyScales, LightScales, with_agreement
+from lenswatch.detect.chart.looks import Seen
 from lenswatch.detect.chart.parts import WINDOW, Scales, parts_of_windows
 from lenswatch.detect.chart.prior import (
     ALONE,
@@ -119,6 +120,7 @@ def fit_chart(
         far_apart=are_far_apart(spacing),
         memory=_memory(spacing),
         watch=watch,
+        seen=Seen.fit(scales, scene, clean),
     )
     return _calibrated(plain, runs, _Aim(len(clean), ert, factor))
 

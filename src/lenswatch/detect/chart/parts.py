@@ -101,11 +101,6 @@ class Scales:
     modes: Floats
     residual: Floats
 
-    @property
-    def usual(self) -> Scales:
-        """These scales: there is one light."""
-        return self
-
     @classmethod
     def fit(cls, cells: Floats32, folds: Sequence[Fold]) -> Scales:
         """Fit to (n, 7, 8, 10) clean images in time order.

@@ -10,15 +10,16 @@ Everything works on luma of 64 x 80 pixels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lenswatch.detect.arrays import Floats, Floats32, Pixels
-from lenswatch.detect.chart.blocks import everywhere, overlap
+from lenswatch.detect.chart.blocks import everywhere, likeness
 from lenswatch.detect.chart.features import THUMB
 
 __all__ = ["Placing"]
@@ -33,9 +34,12 @@ _STRONGEST = 15.0  # grey levels: stronger edges are clipped
 _FARTHEST = (12, 14)  # rows and columns of 32 x 40
 _TRIED = 2  # best copies that are compared
 _BETTER = 0.14  # likeness by which a copy must agree better than the scene in place
-_LEAST_LIKE = 0.22  # likeness
-_SURE = 7.0  # standard deviations of the correlation
+_LEAST_LIKE = 0.15  # likeness
+_SURE = 7.0  # standard deviations of the phase correlation
+_CLEAR = 5.5  # standard deviations of the correlation of edges
+_LEAST_ENERGY = 1e-3  # of the picture's edges
 _STEP = 3  # pixels of 32 x 40: a shift that a long exposure might show, too
+_SMEAR = 2  # pixels of 32 x 40, to either side: the longest exposure
 _BLURRED = -0.22  # change of the blur ratio
 _RADIUS = 30.0  # pixels: where a turn or zoom is measured
 _LEAST_MOVE = 0.6  # pixels
@@ -44,6 +48,7 @@ _EXPLAINED = 0.3  # of what differs from the scene
 _FITS = 0.5  # share of the picture's variance that the moved scene explains
 _TEXTURED = 0.3  # times the mean strength of edges: blocks that show a move
 _MOST_BLOCKS = 0.75  # share of these blocks
+_CERTAIN = 0.99  # of the four pixels that a value comes from
 _LEAST_GAIN = 0.3  # contrast of the scene that must be left
 
 Matrix = tuple[tuple[float, float], tuple[float, float]]
@@ -57,33 +62,65 @@ class Placing:
         terms: (7, 5120): one, the scene, its Laplacian, and its change by a move down, right, a turn, a zoom.
         edges: (k, 32, 40), edges of the copies; the first is the scene in place.
         spectra: (k, 32, 21), their conjugate spectra.
+        weights: (5120,), 1 where the scene is steady and 0 elsewhere.
+        smeared: (8, 32, 40), edges of the scene in place after long exposures.
     """
 
     terms: Floats32
     edges: Floats32
     spectra: NDArray[np.complex64]
+    weights: Floats32
+    smeared: Floats32
 
     @classmethod
-    def of(cls, scene: Pixels) -> Self:
-        """Make the copies of a clean scene, (64, 80) uint8."""
-        edges = np.stack([_copy(scene, matrix) for matrix in _matrices()])
-        return cls(_terms(scene), edges, np.conj(_spectrum(edges)))
+    def of(cls, scene: Pixels, steady: NDArray[np.bool_] | None = None) -> Self:
+        """Make the copies of a clean scene, (64, 80) uint8.
 
-    def moved(self, thumb: Pixels, blur: float) -> bool:
+        Args:
+            scene: The scene.
+            steady: (64, 80), True where it does not move by itself; None for everywhere.
+        """
+        known = np.ones(THUMB, bool) if steady is None else steady
+        edges = np.stack([_copy(scene, known, matrix) for matrix in _matrices()])
+        weights = known.ravel().astype(np.float32)
+        smeared = np.stack([_edges(each) * (edges[0] != 0) for each in _smears(_halved(scene))])
+        return cls(_terms(scene), edges, np.conj(_spectrum(edges)), weights, smeared)
+
+    def moved(self, thumb: Pixels, blur: float, *, smeared: bool = False) -> bool:
         """Return whether a picture, (64, 80) uint8, shows the scene in another place.
 
         Args:
             thumb: Luma of the picture.
             blur: Change of the blur ratio from clean pictures: a long exposure looks like a small move.
+            smeared: The picture may be one long exposure of the scene in place.
         """
-        return (blur > _BLURRED and self._slightly(thumb)) or self._far(thumb, blur)
+        if blur > _BLURRED and not smeared and self._slightly(thumb):
+            return True
+        now = _edges(_halved(thumb))
+        in_place = likeness(now, self.edges[0], 0, 0)
+        if smeared:
+            in_place = max(in_place, self._smeared(now))
+        still = blur < _BLURRED or smeared
+        return self._far(now, in_place, self._by_phase(now), still) or self._far(
+            now, in_place, self._by_edges(now), still
+        )
+
+    def _smeared(self, now: Floats32) -> float:
+        """Return the likeness to the scene after a long exposure, which may displace it by a pixel."""
+        return max(
+            likeness(now, smear, down, right)
+            for smear in self.smeared
+            for down, right in ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0))
+        )
 
     def _slightly(self, thumb: Pixels) -> bool:
-        values, weights = _smooth(thumb).ravel(), np.ones(thumb.size, np.float32)
+        values, weights = _smooth(thumb).ravel(), self.weights
         found = self._fit(values, weights)
         left = values - found @ self.terms
-        usual = 1.4826 * float(np.median(np.abs(left))) + 0.5
-        weights = (1 / (1 + (left / (2 * usual)) ** 2)).astype(np.float32)  # objects count less
+        usual = 1.4826 * float(np.median(np.abs(left[weights > 0]))) + 0.5
+        weights = (weights / (1 + (left / (2 * usual)) ** 2)).astype(
+            np.float32
+        )  # objects count less
         found = self._fit(values, weights)
         plain = self._fit(values, weights, 3)
         gain = float(found[1])
@@ -108,7 +145,7 @@ class Placing:
         A head or a car that moves does so in few of them.
         """
         down, right = self.terms[3], self.terms[4]
-        edges = _blocks(down * down + right * right)
+        edges = _blocks(self.weights * (down * down + right * right))
         textured = edges > _TEXTURED * edges.mean()
         explained = _blocks(after) < (1 - _EXPLAINED) * _blocks(before)
         return float(explained[textured].mean()) > _MOST_BLOCKS
@@ -120,29 +157,75 @@ class Placing:
         ridge = np.eye(count, dtype=np.float32) * (1e-7 * np.trace(square))
         return np.asarray(np.linalg.solve(square + ridge, weighted @ values), np.float32)
 
-    def _far(self, thumb: Pixels, blur: float) -> bool:
-        now = _edges(_halved(thumb))
-        cross = _spectrum(now) * self.spectra
-        cross /= np.sqrt(np.maximum(np.abs(cross), 1e-6))
-        surface = np.fft.irfft2(cross, s=_HALF).reshape(len(self.edges), -1)
-        peaks = surface.argmax(axis=1)
-        heights = surface[np.arange(len(peaks)), peaks] / surface.std(axis=1)
-        in_place = _likeness(now, self.edges[0], 0, 0)
-        for k in np.argsort(-heights)[:_TRIED]:
-            down, right = (
-                (p + n // 2) % n - n // 2
-                for p, n in zip(divmod(int(peaks[k]), _HALF[1]), _HALF, strict=True)
-            )
-            if abs(down) > _FARTHEST[0] or abs(right) > _FARTHEST[1] or heights[k] < _SURE:
+    def _far(
+        self,
+        now: Floats32,
+        in_place: float,
+        found: Iterable[tuple[int, int, int]],
+        still: bool,
+    ) -> bool:
+        """Return whether the edges agree with a copy, in one of the places found, better than in place."""
+        for k, down, right in found:
+            if k == 0 and max(abs(down), abs(right)) <= _STEP and still:
                 continue
-            if k == 0 and max(abs(down), abs(right)) <= _STEP and blur < _BLURRED:
-                continue
-            there = _likeness(now, self.edges[k], down, right)
+            there = likeness(now, self.edges[k], down, right)
             if there > max(in_place + _BETTER, _LEAST_LIKE) and everywhere(
                 now, self.edges[k], self.edges[0], down, right
             ):
                 return True
         return False
+
+    def _by_phase(self, now: Floats32) -> Iterator[tuple[int, int, int]]:
+        """Yield the copies with the highest peaks of the phase correlation, and where: rows, columns."""
+        cross = _spectrum(now) * self.spectra
+        cross /= np.sqrt(np.maximum(np.abs(cross), 1e-6))
+        surface = np.fft.irfft2(cross, s=_HALF).reshape(len(self.edges), -1)
+        heights = surface.max(axis=1) / surface.std(axis=1)
+        return _peaks(surface, heights, _SURE)
+
+    def _by_edges(self, now: Floats32) -> Iterator[tuple[int, int, int]]:
+        """Yield the copies whose known edges correlate best with the picture's, and where.
+
+        Edges of what is not known are in the picture too, and outweigh the others in the phase correlation
+        where there is little of them.
+        """
+        edges, known, energy = self._known
+        product = np.fft.irfft2(np.fft.rfft2(now) * edges, s=_HALF)
+        beneath = np.fft.irfft2(np.fft.rfft2(now * now) * known, s=_HALF)
+        least = _LEAST_ENERGY * float((now * now).sum())
+        likely = product / np.sqrt(np.maximum(beneath, least) * energy[:, None, None])
+        surface = np.asarray(likely.reshape(len(self.edges), -1), np.float32)
+        near = surface[:, _near()]
+        heights = (near.max(axis=1) - near.mean(axis=1)) / near.std(axis=1)
+        return _peaks(np.where(_near(), surface, -1), heights, _CLEAR)
+
+    @cached_property
+    def _known(self) -> tuple[NDArray[np.complex64], NDArray[np.complex64], Floats32]:
+        """Conjugate spectra of the copies' edges and of where these are known, and the edges' energy."""
+        edges = np.conj(np.fft.rfft2(self.edges))
+        known = np.conj(np.fft.rfft2((self.edges != 0).astype(np.float32)))
+        energy = np.maximum((self.edges * self.edges).sum(axis=(1, 2)), 1e-3)
+        return edges.astype(np.complex64), known.astype(np.complex64), energy
+
+
+def _peaks(
+    surface: Floats | Floats32, heights: Floats | Floats32, least: float
+) -> Iterator[tuple[int, int, int]]:
+    """Yield number, rows and columns of the highest peaks of surfaces (k, 1280), if they are high enough."""
+    for k in np.argsort(-heights)[:_TRIED]:
+        down, right = (
+            (p + n // 2) % n - n // 2
+            for p, n in zip(divmod(int(surface[k].argmax()), _HALF[1]), _HALF, strict=True)
+        )
+        if heights[k] >= least and abs(down) <= _FARTHEST[0] and abs(right) <= _FARTHEST[1]:
+            yield int(k), down, right
+
+
+@cache
+def _near() -> NDArray[np.bool_]:
+    """Return (1280,), True for displacements that are looked for."""
+    rows, columns = (np.abs(np.fft.fftfreq(n) * n) for n in _HALF)
+    return np.asarray(((rows[:, None] <= _FARTHEST[0]) & (columns <= _FARTHEST[1])).ravel())
 
 
 def _matrices() -> Iterator[Matrix]:
@@ -163,21 +246,33 @@ def _matrices() -> Iterator[Matrix]:
         yield (1 / share, 0), (0, 1)
 
 
-def _copy(scene: Pixels, matrix: Matrix) -> Floats32:
-    """Return the edges, (32, 40), of the scene seen through a map; 0 where the scene is not known."""
+def _copy(scene: Pixels, steady: NDArray[np.bool_], matrix: Matrix) -> Floats32:
+    """Return the edges, (32, 40), of the scene seen through a map; 0 where it is not known or not steady."""
     places = np.indices(THUMB, np.float64) - np.reshape(_MIDDLE, (2, 1, 1))
     rows, columns = np.tensordot(np.array(matrix), places, axes=1) + np.reshape(_MIDDLE, (2, 1, 1))
     seen = _sampled(scene, rows, columns)
     inside = (np.abs(rows - _MIDDLE[0]) <= _MIDDLE[0]) & (
         np.abs(columns - _MIDDLE[1]) <= _MIDDLE[1]
     )
-    known = _halved(inside) == 1
+    still = _sampled(steady, rows, columns) > _CERTAIN
+    known = _halved(inside & still) == 1
     if not known.all():
         known = _eroded(known)
     return np.asarray(_edges(_halved(seen)) * known, np.float32)
 
 
-def _sampled(scene: Pixels, rows: Floats, columns: Floats) -> Floats:
+def _smears(values: Floats32) -> Iterator[Floats32]:
+    """Yield a picture (h, w) after exposures in which it moved by 2 or 4 pixels, in four directions."""
+    padded = np.pad(values, _SMEAR, mode="edge")
+    height, width = values.shape
+    for down, right in ((0, 1), (1, 0), (1, 1), (1, -1)):
+        for far in (_SMEAR // 2, _SMEAR):
+            steps = [(_SMEAR + down * i, _SMEAR + right * i) for i in range(-far, far + 1)]
+            shown = [padded[y : y + height, x : x + width] for y, x in steps]
+            yield np.asarray(np.mean(shown, axis=0), np.float32)
+
+
+def _sampled(scene: NDArray[np.uint8] | NDArray[np.bool_], rows: Floats, columns: Floats) -> Floats:
     """Return the scene between its pixels, linearly; beyond its edge, that of the edge."""
     (top, down), (left, right) = (
         np.divmod(np.clip(places, 0, n - 1), 1)
@@ -236,13 +331,6 @@ def _edges(values: Floats32) -> Floats32:
 def _spectrum(edges: Floats32) -> NDArray[np.complex64]:
     rows, columns = (np.sqrt(np.hanning(n + 2)[1:-1]).astype(np.float32) for n in _HALF)
     return np.asarray(np.fft.rfft2(edges * rows[:, None] * columns), np.complex64)
-
-
-def _likeness(now: Floats32, then: Floats32, down: int, right: int) -> float:
-    """Return the correlation of `now`, moved back, with `then`, where they overlap and `then` is known."""
-    a, b = overlap(now, then, down, right)
-    a = a * (b != 0)
-    return float((a * b).sum() / max(float(np.sqrt((a * a).sum() * (b * b).sum())), 1e-6))
 
 
 def _blocks(values: Floats32) -> Floats32:

@@ -17,7 +17,7 @@ from lenswatch.detect.arrays import Floats, Floats32, Pixels
 from lenswatch.detect.chart.blocks import everywhere, overlap
 from lenswatch.detect.chart.features import padded
 
-__all__ = ["SceneState", "SceneWatch", "displacement"]
+__all__ = ["SceneState", "SceneWatch", "details", "displacement", "likeness", "some_of"]
 
 
 _DARK, _BRIGHT = 16, 250  # grey levels
@@ -100,9 +100,9 @@ class SceneWatch:
         """Fit to clean pictures (n, 64, 80) uint8 in time order."""
         change = np.abs(np.diff(thumbs.astype(np.int16), axis=0)).mean(axis=(1, 2))
         usual = float(np.median(change))
-        some, edges = thumbs[:: max(1, len(thumbs) // 100)], _details(scene)
+        some, edges = some_of(thumbs), details(scene)
         alike = max(
-            float(np.percentile([_likeness(_details(t), edges, 0, 0) for t in some], 5)),
+            float(np.percentile([likeness(details(t), edges, 0, 0) for t in some], 5)),
             _LEAST_AGREEMENT,
         )
         moves = [displacement(thumb, scene, _CLEARLY * alike) for thumb in some]
@@ -146,11 +146,11 @@ class SceneWatch:
 
     def in_place(self, thumb: Pixels) -> bool:
         """Return whether the edges of (64, 80) uint8 agree in place as in nearly all clean pictures."""
-        return _likeness(_details(thumb), self._edges, 0, 0) >= self.alike
+        return likeness(details(thumb), self._edges, 0, 0) >= self.alike
 
     @cached_property
     def _edges(self) -> Floats32:
-        return _details(self.scene)
+        return details(self.scene)
 
     def frozen(self, state: SceneState) -> bool:
         """Return whether the picture has stayed the same for longer than in clean footage.
@@ -179,13 +179,18 @@ class SceneWatch:
         return float(np.abs(thumb.astype(np.int16) - last).mean())
 
 
+def some_of(thumbs: Pixels) -> Pixels:
+    """Return about a hundred of the pictures, spread over them."""
+    return thumbs[:: max(1, len(thumbs) // 100)]
+
+
 def displacement(thumb: Pixels, scene: Pixels, margin: float) -> tuple[int, int]:
     """Return rows and columns by which `thumb` is displaced against `scene`; (0, 0) unless it is clear.
 
     It is the peak of the phase correlation (Kuglin and Hines 1975, "The Phase Correlation Image Alignment
     Method"), if the likeness there exceeds that in place by `margin`.
     """
-    now, then = _details(thumb), _details(scene)
+    now, then = details(thumb), details(scene)
     cross = _spectrum(now) * np.conj(_spectrum(then))
     surface = np.fft.irfft2(cross / np.sqrt(np.maximum(np.abs(cross), 1e-6)), s=thumb.shape)
     peak = (int(i) for i in np.unravel_index(int(surface.argmax()), surface.shape))
@@ -193,12 +198,12 @@ def displacement(thumb: Pixels, scene: Pixels, margin: float) -> tuple[int, int]
     if max(abs(down), abs(right)) > thumb.shape[0] // 3:
         return 0, 0
     nearby = [(down + i, right + j) for i in (-1, 0, 1) for j in (-1, 0, 1)]
-    best, where = max((_likeness(now, then, *place), place) for place in nearby)
-    clearly = best > _likeness(now, then, 0, 0) + margin
+    best, where = max((likeness(now, then, *place), place) for place in nearby)
+    clearly = best > likeness(now, then, 0, 0) + margin
     return where if clearly and everywhere(now, then, then, *where) else (0, 0)
 
 
-def _details(picture: Pixels) -> Floats32:
+def details(picture: Pixels) -> Floats32:
     """Return each pixel less the mean of its neighbours: edges, which light changes least."""
     values = picture.astype(np.float32)
     p = padded(values)
@@ -206,7 +211,7 @@ def _details(picture: Pixels) -> Floats32:
     return np.asarray(np.clip(values - around / 4, -_STRONGEST, _STRONGEST), np.float32)
 
 
-def _likeness(now: Floats32, then: Floats32, down: int, right: int) -> float:
+def likeness(now: Floats32, then: Floats32, down: int, right: int) -> float:
     """Return the correlation of `now`, moved back by a displacement, with `then` where they overlap."""
     a, b = overlap(now, then, down, right)
     return float((a * b).sum() / max(float(np.sqrt((a * a).sum() * (b * b).sum())), 1e-6))
