@@ -13,7 +13,8 @@ from conftest import SIZE, camera_pixels, write_settings
 from lenswatch.config import EncoderConfig, TransformConfig, load_config
 from lenswatch.errors import ConfigError
 from lenswatch.reference.device import CPU, SAME, chosen_device, farthest
-from lenswatch.reference.training import embed, embed_on, train
+from lenswatch.reference.embedding import embed, embed_on
+from lenswatch.reference.training import train
 from support.strict import BY_DESIGN
 
 TRANSFORM = TransformConfig(resize=SIZE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -52,9 +53,14 @@ class DaskCluster:
 
     def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
         log = (self.folder / f"{arguments[0]}-{len(self.workers)}.log").open("ab")
+        tests = str(Path(__file__).parents[1])  # whose detectors are evaluated
         with log:
             return subprocess.Popen(
-                [sys.executable, "-m", "dask", *arguments], stdout=log, stderr=log, cwd=self.folder
+                [sys.executable, "-m", "dask", *arguments],
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                env=os.environ | {"PYTHONPATH": tests},
             )
 
     def tasks(self) -> int:

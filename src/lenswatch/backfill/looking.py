@@ -2,108 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-import hashlib
-import json
-import sys
-import tempfile
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-from lenswatch import __version__
 from lenswatch.backfill.index import Index, Known
 from lenswatch.backfill.parts import Parts, to_parquet, without
 from lenswatch.backfill.sources import Content, read_address
 from lenswatch.cluster.connection import Cluster, kept
-from lenswatch.config import Config, UploadConfig
-from lenswatch.detect.arrays import Floats32, Pixels
-from lenswatch.detect.mmd import FittedMMD
 from lenswatch.errors import ImageError, ImageTooLarge, InputError, WorkerError
-from lenswatch.node.current import Current
-from lenswatch.node.features import Features, features_of
+from lenswatch.node.extractor import Extractor
+from lenswatch.node.features import Features
 from lenswatch.progress import Progress, Step
-from lenswatch.reference.artefact import Reference
-from lenswatch.reference.encoder import Encoder
-from lenswatch.reference.light import read_light
 from lenswatch.reference.order import exif_of
-from lenswatch.reference.pictures import read_picture
 
-__all__ = ["Extractor", "Looked", "error_of", "extractor_of", "look_at_all"]
+__all__ = ["Looked", "error_of", "look_at_all"]
 
 CHUNK = 64  # pictures of a task
-
-
-@dataclass(frozen=True)
-class Extractor:
-    """All that a worker needs to look at pictures: a reference without its encoder, and the encoder's file.
-
-    Attributes:
-        reference: The reference; its encoder is made by `ready`.
-        fitted: Its detector.
-        model: The encoder as ONNX; None for the one in torch.
-        weights: The content of `autoencoder.pth`, for torch.
-        limits: Limits of the pictures that are read.
-        thumbnails: Make a small JPEG of each picture.
-    """
-
-    reference: Reference
-    fitted: FittedMMD
-    model: bytes | None
-    weights: bytes
-    limits: UploadConfig
-    thumbnails: bool
-
-    @property
-    def variant(self) -> str:
-        """A name that is the same only for what finds the same features in all pictures."""
-        reduction = self.fitted.reduction
-        parts = {
-            "version": __version__,
-            "form": "torch" if self.model is None else hashlib.sha256(self.model).hexdigest(),
-            "limits": dataclasses.asdict(self.limits),
-            "samples": 0 if reduction is None else len(reduction.samples),
-            "thumbnails": self.thumbnails,
-        }
-        text = json.dumps(parts, sort_keys=True).encode()
-        return f"{self.reference.digest}-{hashlib.sha256(text).hexdigest()[:12]}"
-
-    def ready(self) -> Extractor:
-        """Return it with its encoder, in a worker.
-
-        Raises:
-            ArtefactError: The encoder cannot be used.
-        """
-        return dataclasses.replace(
-            self, reference=dataclasses.replace(self.reference, encoder=self._encoder())
-        )
-
-    def features(self, data: bytes) -> Features:
-        """Return the features of a picture's file.
-
-        Raises:
-            InputError: It cannot be used.
-        """
-        transform = self.reference.transform
-        picture = read_picture(data, transform.resize, self.limits, transform.sample_bits)
-        return features_of(picture, self.reference, self.fitted, thumbnail=self.thumbnails)
-
-    def _encoder(self) -> Encoder:
-        if self.model is not None:
-            from lenswatch.reference.onnx_encoder import OnnxEncoder
-
-            return OnnxEncoder(self.model, Path())
-        import torch
-
-        from lenswatch.reference.torch_files import load_encoder
-
-        torch.set_num_threads(1)
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "autoencoder.pth"
-            file.write_bytes(self.weights)
-            return load_encoder(file, self.reference.transform, self.fitted.dimensions)
 
 
 @dataclass(frozen=True)
@@ -142,31 +58,6 @@ class Looked:
 
     new: int
     unread: int
-
-
-def extractor_of(config: Config, current: Current, *, thumbnails: bool) -> Extractor:
-    """Return the extractor of the reference in force, with the encoder that the live path uses.
-
-    Raises:
-        ArtefactError: The reference is damaged.
-    """
-    reference, fitted = current.fitted_reference()
-    onnx = sys.modules.get("lenswatch.reference.onnx_encoder")
-    light = onnx is not None and isinstance(reference.encoder, onnx.OnnxEncoder)
-    model = read_light(config.storage_path, reference.digest).model if light else None
-    bare = dataclasses.replace(reference, encoder=_NoEncoder(), lens=None, manifest={})
-    weights = b"" if light else reference.encoder.weights()
-    return Extractor(bare, fitted, model, weights, config.upload, thumbnails)
-
-
-class _NoEncoder:
-    """The place of the encoder on its way to a worker, which makes it of a file."""
-
-    def __call__(self, _pixels: Pixels, /) -> Floats32:
-        raise NotImplementedError
-
-    def weights(self) -> bytes:
-        raise NotImplementedError
 
 
 def look_at_all(

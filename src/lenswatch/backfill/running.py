@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lenswatch.backfill.folding import Folded, Receivers, fold_stream
 from lenswatch.backfill.index import Index
-from lenswatch.backfill.looking import Looked, extractor_of, look_at_all
+from lenswatch.backfill.looking import Looked, look_at_all
 from lenswatch.backfill.parts import Parts
 from lenswatch.backfill.sources import Listed, list_source
 from lenswatch.cluster.connection import Cluster
@@ -17,6 +17,7 @@ from lenswatch.config import Config
 from lenswatch.errors import InputError
 from lenswatch.held import hold
 from lenswatch.node.current import Current
+from lenswatch.node.extractor import extractor_of
 from lenswatch.node.observe import Node
 from lenswatch.progress import Step
 from lenswatch.wire import check_stream
@@ -46,7 +47,8 @@ class Backfill:
         folder = _folder(config)
         self._index = Index(folder / "index.db")
         wants = config.storage.keep_images and bool(config.tracking.url)
-        self._extractor = extractor_of(config, Current(config), thumbnails=wants)
+        loaded = Current(config).fitted_reference()
+        self._extractor = extractor_of(config, *loaded, thumbnails=wants)
         self._parts = Parts(folder / self._extractor.variant)
         self.streams: list[tuple[str, int]] = []
 

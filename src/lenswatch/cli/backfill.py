@@ -11,7 +11,7 @@ import click
 
 from lenswatch.cli.collect import finish_collections
 from lenswatch.cli.console import amount, one_line, say, show_progress
-from lenswatch.cli.options import with_config, with_scheduler
+from lenswatch.cli.options import with_cluster, with_config
 from lenswatch.cli.predict import deliver
 from lenswatch.config import Config
 from lenswatch.errors import InputError
@@ -33,7 +33,7 @@ __all__ = ["backfill"]
     is_flag=True,
     help="Each folder in SOURCE is a camera's; its name is the stream.",
 )
-@with_scheduler
+@with_cluster
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each picture.")
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 def backfill(

@@ -12,7 +12,7 @@ import click
 
 from lenswatch.cli.console import say, show_progress
 from lenswatch.cli.footage import find_told
-from lenswatch.cli.options import FILE, FOLDER, with_config
+from lenswatch.cli.options import FILE, FOLDER, at_scheduler, with_config, with_scheduler
 from lenswatch.config import Config
 from lenswatch.errors import InputError
 
@@ -52,6 +52,7 @@ __all__ = ["compare", "evaluate"]
 )
 @click.option("--seed", default=0, show_default=True)
 @click.option("--processes", type=click.IntRange(1), help="Default: one for each core.")
+@with_scheduler
 @click.option("--json", "json_file", type=FILE, help="Write all figures to this file.")
 @click.option("--html", "html_file", type=FILE, help="Write a page with plots to this file.")
 @click.argument("folders", nargs=-1, required=True, type=FOLDER)
@@ -63,6 +64,7 @@ def evaluate(
     weeks: float | None,
     seed: int,
     processes: int | None,
+    scheduler: str | None,
     json_file: Path | None,
     html_file: Path | None,
     folders: tuple[Path, ...],
@@ -81,9 +83,9 @@ def evaluate(
     if weeks is not None:
         from lenswatch.evaluate.weeks_plan import WeeksPlan
 
-        if names or processes:
+        if names or processes or scheduler:
             raise InputError(
-                "--weeks judges the lens score in one process: no --detector, no --processes"
+                "--weeks judges the lens score in one process: no --detector, --processes or --scheduler"
             )
         _weeks(
             config, WeeksPlan(weeks, ert, onsets=onsets, seed=seed), folders, json_file, html_file
@@ -101,8 +103,9 @@ def evaluate(
         camera: find_told(config, folder, ["*"], key="FOLDER").pictures
         for camera, folder in _cameras(folders).items()
     }
-    with show_progress() as progress:
-        outcomes = run(chosen, cameras, config, plan, processes or os.cpu_count() or 1, progress)
+    count = processes or os.cpu_count() or 1
+    with show_progress() as progress, at_scheduler(scheduler) as cluster:
+        outcomes = run(chosen, cameras, config, plan, count, progress, cluster=cluster)
     found = [figures([o for o in outcomes if o.detector == name], plan) for name in chosen]
     for threshold in ("own threshold", "matched threshold"):
         Console().print(table(found, threshold))

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from lenswatch.config import Config, load_config
 
-__all__ = ["FILE", "FOLDER", "PORT", "with_config", "with_scheduler"]
+if TYPE_CHECKING:
+    from lenswatch.cluster.connection import Cluster
+
+__all__ = [
+    "FILE",
+    "FOLDER",
+    "PORT",
+    "at_scheduler",
+    "with_cluster",
+    "with_config",
+    "with_scheduler",
+]
 
 FILE = click.Path(dir_okay=False, path_type=Path)  # to be written
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -38,7 +50,14 @@ with_config = click.option(
 
 
 def with_scheduler(command: Command) -> Command:
-    """Add the options of commands whose work a Dask cluster may do."""
+    """Add the option of commands whose work a Dask cluster may do."""
+    return click.option(
+        "--scheduler", metavar="tcp://HOST:PORT", help="Dask scheduler whose workers do the work."
+    )(command)
+
+
+def with_cluster(command: Command) -> Command:
+    """Add the options of commands whose work a Dask cluster does in any case."""
     scheduler = click.option(
         "--scheduler",
         metavar="tcp://HOST:PORT",
@@ -50,3 +69,20 @@ def with_scheduler(command: Command) -> Command:
         help="Processes on this machine, without --scheduler. Default: one for each core.",
     )
     return scheduler(workers(command))
+
+
+@contextmanager
+def at_scheduler(scheduler: str | None) -> Iterator[Cluster | None]:
+    """Connect to the cluster of a scheduler for the block; yield None without a scheduler.
+
+    Raises:
+        WorkerError: The scheduler cannot be reached.
+    """
+    if scheduler is None:
+        yield None
+        return
+    from lenswatch.cluster.connection import opened_cluster
+
+    with opened_cluster(scheduler) as cluster:
+        click.echo(f"lenswatch: dashboard of the cluster: {cluster.dashboard}", err=True)
+        yield cluster

@@ -12,7 +12,7 @@ import click
 from lenswatch.cli.collect import mention_collections
 from lenswatch.cli.console import say, show_progress
 from lenswatch.cli.footage import find_told, tell_order
-from lenswatch.cli.options import FILE, FOLDER, with_config
+from lenswatch.cli.options import FILE, FOLDER, at_scheduler, with_config, with_scheduler
 from lenswatch.config import Config
 from lenswatch.errors import ConfigError, InputError
 
@@ -25,7 +25,8 @@ __all__ = ["adopt", "calibrate", "train"]
 
 @click.command()
 @with_config
-def train(config: Config) -> None:
+@with_scheduler
+def train(config: Config, scheduler: str | None) -> None:
     """Check the clean pictures, train on them, and calibrate.
 
     What `lenswatch check` would warn of is told first, on standard error.
@@ -40,11 +41,13 @@ def train(config: Config) -> None:
     from lenswatch.registry.push import push_if_wanted
 
     ordered = tell_order(config.image_folder, find_clean(config))
-    with show_progress() as progress:
+    with show_progress() as progress, at_scheduler(scheduler) as cluster:
         report = check(config.image_folder, ordered, config, progress)
         for finding in report.before_training:
             click.echo(f"lenswatch: {config.image_folder}: {finding.line()}", err=True)
-        reference = build_reference(config, ordered.pictures, progress, make_current=False)
+        reference = build_reference(
+            config, ordered.pictures, progress, make_current=False, cluster=cluster
+        )
     save_schema(config.storage_path, reference.digest, report.schema)
     say(f"reference {reference.digest} from {len(reference.pictures)} clean pictures")
     calibration = _take_up(config, reference)
@@ -103,9 +106,12 @@ def _check_on_dirty(config: Config, reference: Reference, calibration: Calibrati
 @click.command()
 @with_config
 @click.option("--stream", default="default", show_default=True, help="Camera to calibrate.")
+@with_scheduler
 @click.option("--plot", type=FILE, help="Draw scores and thresholds into this file.")
 @click.argument("folder", required=False, type=FOLDER)
-def calibrate(config: Config, stream: str, plot: Path | None, folder: Path | None) -> None:
+def calibrate(
+    config: Config, stream: str, scheduler: str | None, plot: Path | None, folder: Path | None
+) -> None:
     """Find the thresholds of a stream from clean pictures.
 
     FOLDER holds clean pictures of the stream, which are remembered for the next training. Without it
@@ -120,7 +126,8 @@ def calibrate(config: Config, stream: str, plot: Path | None, folder: Path | Non
     pictures = find_told(config, folder, ["*"], key="FOLDER").pictures if folder else None
     reference = load_reference(config.storage_path)
     say(f"stream {stream}:")
-    calibration = calibrate_stream(config, reference, stream, pictures)
+    with at_scheduler(scheduler) as cluster:
+        calibration = calibrate_stream(config, reference, stream, pictures, cluster=cluster)
     for line in calibration.lines():
         say(f"  {line}")
     if not Judge.of(calibration, config.alarm).can_alarm:

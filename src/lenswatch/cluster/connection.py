@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import itertools
 import logging
 import os
 import queue
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any, Generic, TypeVar
@@ -22,11 +24,11 @@ __all__ = ["Cluster", "kept", "opened_cluster"]
 log = logging.getLogger(__name__)
 
 AHEAD = 3  # tasks for each thread of the workers that the scheduler knows at a time
+MOST_EARLY = 64  # batches that are kept until those before them have come
 PATIENCE_SECONDS = 120.0  # for a scheduler that has gone, and may be started again
 CONNECT_SECONDS = 10.0
 LOOK_SECONDS = 5.0  # between two looks at the number of workers
 
-_VERSION = version("lenswatch")
 _TALKATIVE = ("distributed", "distributed.client", "distributed.core", "tornado.application")
 
 Item = TypeVar("Item")
@@ -52,15 +54,21 @@ class _Keeping(WorkerPlugin):  # type: ignore[misc]
 
     def __init__(self, name: str, make: Callable[[], Any]) -> None:
         self.name = f"lenswatch-{name}"
-        self._kept_as, self._make, self._version = name, make, _VERSION
+        self._kept_as, self._make, self._version = name, make, version("lenswatch")
 
     def setup(self, worker: Any) -> None:
-        if self._version != _VERSION:
+        own = version("lenswatch")
+        if self._version != own:
             raise WorkerError(
-                f"the worker {worker.address} has Lenswatch {_VERSION}, and the client {self._version}; "
+                f"the worker {worker.address} has Lenswatch {own}, and the client {self._version}; "
                 "install the same on both"
             )
         _kept[self._kept_as] = self._make()
+
+
+def _each(work: Callable[[Item], Result], numbered: tuple[int, list[Item]]) -> list[Result]:
+    """Do the work of a batch, in a worker."""
+    return [work(item) for item in numbered[1]]
 
 
 class _Task(Generic[Item]):
@@ -165,6 +173,36 @@ class Cluster:
             with contextlib.suppress(Exception):  # the scheduler may be gone
                 self._client.cancel([each.future for each in tasks], force=True)
 
+    def in_order(
+        self, work: Callable[[Item], Result], items: Iterable[Item], batch: int = 16
+    ) -> Iterator[Result]:
+        """Yield the results of a function for items in their order.
+
+        Args:
+            work: Called in a worker. An exception of it is raised here.
+            items: Its arguments; they are taken in the caller's thread.
+            batch: Items of a task.
+
+        Raises:
+            WorkerError: The scheduler has gone and does not come back, or worker after worker died.
+        """
+        left, begun, wanted = iter(items), 0, 0
+        early: dict[int, list[Result]] = {}
+
+        def take() -> tuple[int, list[Item]] | None:
+            nonlocal begun
+            some = list(itertools.islice(left, batch)) if len(early) < MOST_EARLY else []
+            begun += bool(some)
+            return (begun - 1, some) if some else None
+
+        for (number, _), found in self.map(functools.partial(_each, work), take):
+            if isinstance(found, WorkerError):
+                raise found
+            early[number] = found
+            while wanted in early:
+                yield from early.pop(wanted)
+                wanted += 1
+
     def close(self) -> None:
         """Leave the cluster."""
         with contextlib.suppress(Exception):  # the scheduler may be gone
@@ -215,9 +253,9 @@ class Cluster:
             raise
         except Exception as error:  # whatever a worker raised
             said = " ".join(str(error).split())
+            needed = f"Lenswatch {version('lenswatch')} with the extras node and dask"
             raise WorkerError(
-                f"a worker of {self.address} cannot be used ({said}); all need Lenswatch {_VERSION} with "
-                "the extras node and dask"
+                f"a worker of {self.address} cannot be used ({said}); each needs {needed}"
             ) from None
 
     def _connected(self, patience: float) -> Client:

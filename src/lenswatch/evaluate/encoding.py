@@ -13,8 +13,9 @@ from lenswatch.config import EncoderConfig, TransformConfig
 from lenswatch.detect.arrays import Floats32, Pixels
 from lenswatch.errors import InputError
 from lenswatch.reference.autoencoder import Autoencoder, encode
+from lenswatch.reference.embedding import embed
 from lenswatch.reference.pictures import Picture, encoder_input
-from lenswatch.reference.training import Epoch, embed, train
+from lenswatch.reference.training import Epoch, train
 
 __all__ = ["Encoder", "encoder_for", "scaled"]
 

@@ -7,9 +7,11 @@ them. The outcome does not depend on the number of processes.
 
 from __future__ import annotations
 
+import functools
 import logging
 import multiprocessing
 import os
+import platform
 import queue
 import signal
 import tempfile
@@ -18,7 +20,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -42,6 +44,9 @@ from lenswatch.evaluate.protocol import (
 from lenswatch.progress import Progress, Step, no_progress
 from lenswatch.reference.pictures import read_picture_file
 from lenswatch.reference.training import Epoch
+
+if TYPE_CHECKING:
+    from lenswatch.cluster.connection import Cluster
 
 __all__ = ["PictureFile", "Pool", "keep_pictures", "run", "tell"]
 
@@ -97,6 +102,7 @@ def run(
     processes: int,
     progress: Progress = no_progress,
     encoder: EncoderConfig | None = None,
+    cluster: Cluster | None = None,
 ) -> list[Outcome]:
     """Evaluate detectors on the pictures of cameras; return the outcomes by detector, then by camera.
 
@@ -108,6 +114,8 @@ def run(
         processes: Number of processes, of one thread each.
         progress: Called as pictures are read, encoders trained and images scored.
         encoder: Settings of the encoder that detectors share; its seed is the plan's.
+        cluster: Its workers do the work, which see the folder for temporary files as this process does; None
+            starts processes.
 
     Raises:
         InputError: an unknown detector, too little footage, or pictures that cannot be used.
@@ -120,7 +128,7 @@ def run(
             camera: keep_pictures(Path(scratch) / str(i), camera, pictures, config, progress)
             for i, (camera, pictures) in enumerate(cameras.items())
         }
-        with Pool(processes, Path(scratch), progress) as pool:
+        with _pool(processes, Path(scratch), progress, cluster) as pool:
             if any(takes_encoder(make) for make in makers):
                 settings = encoder or EncoderConfig()
                 pool.each(_train, [(*each, plan, settings) for each in kept.items()])
@@ -233,6 +241,51 @@ class Pool:
                 done.setdefault(task, {})[part] = count
                 self._progress(Step(task, sum(done[task].values()), total))
         return [future.result() for future in futures]
+
+
+class _Workers:
+    """The workers of a cluster, used as a `Pool`."""
+
+    def __init__(self, cluster: Cluster, progress: Progress) -> None:
+        self._cluster, self._progress = cluster, progress
+
+    def each(self, work: Any, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Return the result of `work` for each of the arguments, and report progress meanwhile."""
+        found: list[Any] = []
+        for one in self._cluster.in_order(functools.partial(_elsewhere, work), arguments, batch=1):
+            found.append(one)
+            self._progress(
+                Step(f"{work.__name__.strip('_')} on the cluster", len(found), len(arguments))
+            )
+        return found
+
+
+@contextmanager
+def _pool(
+    processes: int, scratch: Path, progress: Progress, cluster: Cluster | None
+) -> Iterator[Pool | _Workers]:
+    if cluster is not None:
+        yield _Workers(cluster, progress)
+        return
+    with Pool(processes, scratch, progress) as pool:
+        yield pool
+
+
+def _elsewhere(work: Any, arguments: tuple[Any, ...]) -> Any:
+    """Do the work of a pool's process in a worker of a cluster.
+
+    Raises:
+        InputError: The worker does not see the footage.
+    """
+    torch.set_num_threads(1)
+    given = [each.footage if isinstance(each, _Part) else each for each in arguments]
+    footage = next(each for each in given if isinstance(each, PictureFile))
+    if not footage.file.exists():
+        raise InputError(
+            f"{footage.file} is not there on the worker {platform.node()}: set TMPDIR to a folder that this "
+            "machine and all workers share"
+        )
+    return work(*arguments)
 
 
 @contextmanager

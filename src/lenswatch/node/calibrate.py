@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,6 +25,9 @@ from lenswatch.reference.artefact import Reference
 from lenswatch.reference.paths import calibration_folder
 from lenswatch.wire import check_stream
 
+if TYPE_CHECKING:
+    from lenswatch.cluster.connection import Cluster
+
 __all__ = ["calibrate_stream", "clean_runs", "fit_calibration"]
 
 
@@ -34,15 +37,18 @@ def calibrate_stream(
     stream: str = DEFAULT_STREAM,
     pictures: Sequence[Path] | None = None,
     progress: Progress = no_progress,
+    cluster: Cluster | None = None,
 ) -> Calibration:
     """Save the thresholds of a stream, as `fit_calibration` finds them, and return them.
+
+    With a `cluster`, its workers look at the pictures.
 
     Raises:
         InputError: There are too few pictures, or the stream's name is invalid.
         WriteError: The calibration cannot be written.
     """
     check_stream(stream)
-    clean = clean_footage(config, reference, pictures, progress)
+    clean = clean_footage(config, reference, pictures, progress, cluster)
     calibration = _fitted(config, reference, stream, clean)
     folder = calibration_folder(config.storage_path)
     if clean.remembered is not None and clean.lens is not None:

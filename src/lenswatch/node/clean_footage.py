@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import functools
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from lenswatch.config import Config
+from lenswatch.config import Config, UploadConfig
 from lenswatch.detect.arrays import Floats, Pixels
-from lenswatch.detect.chart.features import Measured, measure_all
+from lenswatch.detect.chart.features import Measured, measure, view
 from lenswatch.detect.mmd import FittedMMD
-from lenswatch.errors import InputError
+from lenswatch.errors import ImageError, InputError
 from lenswatch.node.remembered import Remembered
-from lenswatch.progress import Progress, no_progress
+from lenswatch.progress import Progress, Step, no_progress
 from lenswatch.reference.artefact import Reference, load_lens
-from lenswatch.reference.footage import read_pictures
+from lenswatch.reference.footage import check_unreadable, read_pictures
+from lenswatch.reference.identity import content_digest
 from lenswatch.reference.order import times_of
+from lenswatch.reference.pictures import read_bytes, read_picture
 from lenswatch.stages import stage
+
+if TYPE_CHECKING:
+    from lenswatch.cluster.connection import Cluster
 
 __all__ = ["CleanFootage", "clean_footage", "distance_runs", "embed_picture", "embed_pictures"]
 
@@ -71,6 +78,7 @@ def clean_footage(
     reference: Reference,
     pictures: Sequence[Path] | None = None,
     progress: Progress = no_progress,
+    cluster: Cluster | None = None,
 ) -> CleanFootage:
     """Return the clean footage in `pictures`; with None, that of the reference itself.
 
@@ -81,6 +89,7 @@ def clean_footage(
         reference: The reference whose encoder is used.
         pictures: The stream's own clean pictures, in time order; None for the reference's.
         progress: Called after each picture.
+        cluster: Its workers read, encode and measure the pictures; None for this process.
 
     Raises:
         InputError: `pictures` is empty, or more than 2 % of them cannot be read; up to 2 % are listed and
@@ -93,27 +102,74 @@ def clean_footage(
         return CleanFootage(reference.embeddings.astype(np.float64), lens, rows, times=times)
     if not pictures:
         raise InputError("there are 0 clean pictures: nothing to calibrate from")
-    size, limits, bits = reference.transform.resize, config.upload, reference.transform.sample_bits
-    footage = read_pictures(pictures, size, limits, progress, "clean pictures", bits)
-    first: dict[str, int] = {}
-    for i, digest in enumerate(footage.digests):
-        first.setdefault(digest, i)
-    kept = list(first.values())
-    if len(kept) < len(footage.files):
-        copies = len(footage.files) - len(kept)
+    first: dict[str, tuple[Path, _Look]] = {}
+    unreadable: dict[Path, str] = {}
+    looks = _looks(config, reference, pictures, cluster)
+    for done, (path, look) in enumerate(zip(pictures, looks, strict=True), 1):
+        if isinstance(look, str):
+            unreadable[path] = look
+        else:
+            first.setdefault(look.digest, (path, look))
+        progress(Step("reading pictures", done, len(pictures)))
+    check_unreadable(unreadable, len(pictures), "clean pictures")
+    read = len(pictures) - len(unreadable)
+    if len(first) < read:
+        copies = read - len(first)
         are = "is a copy of another and is" if copies == 1 else "are copies of others and are"
-        log.warning("%d of %d clean pictures %s left out", copies, len(footage.files), are)
-    embeddings = np.array([embed_picture(reference, footage.pixels[i]) for i in kept], np.float64)
-    digests = [footage.digests[i] for i in kept]
+        log.warning("%d of %d clean pictures %s left out", copies, read, are)
+    files = [path for path, _ in first.values()]
+    found = [look for _, look in first.values()]
+    embeddings = np.array([look.embedding for look in found], np.float64)
+    digests = [look.digest for look in found]
     same = (reference.same_pictures(*each) for each in zip(digests, embeddings, strict=True))
-    files = [footage.files[i] for i in kept]
     return CleanFootage(
         embeddings,
-        measure_all(footage.pixels[i] for i in kept),
+        Measured.stacked([look.measured for look in found]),
         tuple(same),
         Remembered.of(config.storage_path, files, digests),
         times_of(files, config.camera.zone),
     )
+
+
+class _Look(NamedTuple):
+    """What calibration needs of a picture."""
+
+    digest: str
+    embedding: npt.NDArray[np.float32]
+    measured: Measured
+
+
+def _looks(
+    config: Config, reference: Reference, pictures: Sequence[Path], cluster: Cluster | None
+) -> Iterator[_Look | str]:
+    """Yield a look at each picture, or what is wrong with it."""
+    if cluster is None:
+        return (_look(reference, config.upload, path) for path in pictures)
+    from lenswatch.node.extractor import extractor_of
+
+    fitted = reference.detector(config.detector.window_size)
+    extractor = extractor_of(config, reference, fitted)
+    cluster.keep(extractor.variant, extractor.ready)
+    return cluster.in_order(functools.partial(_look_elsewhere, extractor.variant), pictures)
+
+
+def _look(reference: Reference, limits: UploadConfig, path: Path) -> _Look | str:
+    size, bits = reference.transform.resize, reference.transform.sample_bits
+    try:
+        data = read_bytes(path, limits)
+        pixels = read_picture(data, size, limits, bits).pixels(size)
+    except ImageError as error:
+        return str(error).removeprefix(f"{path}: ")
+    embedding = embed_picture(reference, pixels)
+    return _Look(content_digest(data), embedding, measure(view(pixels)))
+
+
+def _look_elsewhere(variant: str, path: Path) -> _Look | str:
+    """Look at a picture in a worker."""
+    from lenswatch.cluster.connection import kept
+
+    extractor = kept(variant)
+    return _look(extractor.reference, extractor.limits, path)
 
 
 def embed_pictures(config: Config, reference: Reference, pictures: Sequence[Path]) -> Floats:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -17,7 +19,10 @@ from lenswatch.progress import Progress, Step, no_progress
 from lenswatch.reference.identity import content_digest
 from lenswatch.reference.pictures import read_bytes, read_picture
 
-__all__ = ["Footage", "read_pictures"]
+if TYPE_CHECKING:
+    from lenswatch.cluster.connection import Cluster
+
+__all__ = ["Footage", "check_unreadable", "read_pictures"]
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +54,7 @@ def read_pictures(
     progress: Progress = no_progress,
     kind: str = "pictures",
     sample_bits: int = 0,
+    cluster: Cluster | None = None,
 ) -> Footage:
     """Read pictures at one size, leaving out those that cannot be read.
 
@@ -61,6 +67,7 @@ def read_pictures(
         progress: Called after each picture.
         kind: Description of the pictures, for messages.
         sample_bits: Bits of 16 that the camera uses; 0 for all.
+        cluster: Its workers read the pictures; None for this process.
 
     Raises:
         InputError: More than 2 % of the pictures cannot be read; up to 2 % are listed in a warning.
@@ -70,22 +77,43 @@ def read_pictures(
     used: dict[Path, str] = {}
     unreadable: dict[Path, str] = {}
     largest: list[int] = []
-    for done, path in enumerate(pictures, 1):
-        try:
-            data = read_bytes(path, limits)
-            picture = read_picture(data, size, limits, sample_bits)
-            pixels[len(used)] = picture.pixels(size)
-            used[path] = content_digest(data)
-            largest += [] if picture.largest is None else [picture.largest]
-        except ImageError as error:
-            unreadable[path] = str(error).removeprefix(f"{path}: ")
+    read = functools.partial(_read, size=size, limits=limits, sample_bits=sample_bits)
+    found = map(read, pictures) if cluster is None else cluster.in_order(read, pictures)
+    for done, (path, one) in enumerate(zip(pictures, found, strict=True), 1):
+        if isinstance(one, str):
+            unreadable[path] = one
+        else:
+            pixels[len(used)] = one.pixels
+            used[path] = one.digest
+            largest += [] if one.largest is None else [one.largest]
         progress(Step("reading pictures", done, len(pictures)))
-    _check_unreadable(unreadable, len(pictures), kind)
+    check_unreadable(unreadable, len(pictures), kind)
     digests = tuple(used.values())
     return Footage(pixels[: len(used)], tuple(used), digests, max(largest, default=None))
 
 
-def _check_unreadable(unreadable: Mapping[Path, str], total: int, kind: str) -> None:
+class _Read(NamedTuple):
+    pixels: Pixels
+    digest: str
+    largest: int | None
+
+
+def _read(path: Path, size: tuple[int, int], limits: UploadConfig, sample_bits: int) -> _Read | str:
+    """Return a picture at one size, or what is wrong with it."""
+    try:
+        data = read_bytes(path, limits)
+        picture = read_picture(data, size, limits, sample_bits)
+        return _Read(picture.pixels(size), content_digest(data), picture.largest)
+    except ImageError as error:
+        return str(error).removeprefix(f"{path}: ")
+
+
+def check_unreadable(unreadable: Mapping[Path, str], total: int, kind: str) -> None:
+    """Check that few pictures are unreadable, and list them in a warning.
+
+    Raises:
+        InputError: More than 2 % are.
+    """
     lines = [f"{path}: {reason}" for path, reason in unreadable.items()]
     problem = f"{len(lines)} of {total} {kind} cannot be read"
     if len(lines) * 100 > total * UNREADABLE_PERCENT:

@@ -5,7 +5,6 @@ Every function that takes long reports its steps to a callback; nothing is print
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import logging
 import math
@@ -16,10 +15,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from lenswatch.config import Config, EncoderConfig, TransformConfig
@@ -30,8 +28,9 @@ from lenswatch.errors import BlindKernelError, InputError
 from lenswatch.progress import Progress, Step, no_progress
 from lenswatch.reference.amount import check_amount, fewest_pictures
 from lenswatch.reference.artefact import Reference, list_digest, save_reference, use_reference
-from lenswatch.reference.autoencoder import Autoencoder, TorchEncoder, encode
-from lenswatch.reference.device import COMPARED, CPU, SAME, chosen_device, exactly, farthest
+from lenswatch.reference.autoencoder import Autoencoder, TorchEncoder
+from lenswatch.reference.device import chosen_device, exactly
+from lenswatch.reference.embedding import Embeddings, embed
 from lenswatch.reference.environment import code, packages
 from lenswatch.reference.footage import Footage, read_pictures
 from lenswatch.reference.identity import PictureFile, path_below
@@ -42,17 +41,17 @@ from lenswatch.reference.order import find_in_order, times_of
 from lenswatch.reference.pictures import encoder_input
 from lenswatch.reference.pictures.depth import WHOLE, bits_of
 
+if TYPE_CHECKING:
+    from lenswatch.cluster.connection import Cluster
+
 __all__ = [
     "Epoch",
     "build_reference",
-    "embed",
     "find_pictures",
     "train",
 ]
 
 log = logging.getLogger(__name__)
-
-Embeddings = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -100,6 +99,7 @@ def build_reference(
     progress: Progress = no_progress,
     *,
     make_current: bool = True,
+    cluster: Cluster | None = None,
 ) -> Reference:
     """Train on clean pictures, save the reference and make it the current one.
 
@@ -108,6 +108,7 @@ def build_reference(
         pictures: The clean pictures, in time order. Unreadable ones are left out, see `read_pictures`.
         progress: Called after each step.
         make_current: False leaves the reference in use as it is.
+        cluster: Its workers read and encode the pictures; None for this process, which trains in any case.
 
     Raises:
         InputError: There are too few pictures, too many that cannot be read, or nothing was learnt.
@@ -115,14 +116,16 @@ def build_reference(
     """
     check_amount(len(pictures), fewest_pictures(config))
     with _threads(config.encoder.threads):
-        transform, footage = _read_clean(pictures, config, progress)
+        transform, footage = _read_clean(pictures, config, progress, cluster)
         config = dataclasses.replace(config, transform=transform)
         check_amount(len(footage.files), fewest_pictures(config))
         autoencoder, epochs = _train(footage.pixels, config, progress)
         loss = min(epoch.validation_loss for epoch in epochs)
         check_learnt(loss, _untrained_loss(footage.pixels, config), config.encoder)
         device = chosen_device(config.encoder.device)
-        embeddings = embed(autoencoder, footage.pixels, config.transform, progress, device)
+        embeddings = embed(
+            autoencoder, footage.pixels, config.transform, progress, device, cluster=cluster
+        )
         lens = measure_all(footage.pixels)
     sigma = config.detector.sigma
     fitted_sigma = _median(embeddings) if sigma == "median" else float(sigma)
@@ -146,7 +149,7 @@ def build_reference(
 
 
 def _read_clean(
-    pictures: Sequence[Path], config: Config, progress: Progress
+    pictures: Sequence[Path], config: Config, progress: Progress, cluster: Cluster | None
 ) -> tuple[TransformConfig, Footage]:
     """Read the clean pictures; the bits that they use of 16 are those of the reference from then on.
 
@@ -154,9 +157,8 @@ def _read_clean(
     bits looks like one of 10, and a camera may not change its scaling from picture to picture.
     """
     transform, limits = config.transform, config.upload
-    footage = read_pictures(
-        pictures, transform.resize, limits, progress, "clean pictures", transform.sample_bits
-    )
+    kind, given = "clean pictures", transform.sample_bits
+    footage = read_pictures(pictures, transform.resize, limits, progress, kind, given, cluster)
     bits = WHOLE if footage.largest is None else bits_of(footage.largest)
     if transform.sample_bits or bits == WHOLE:
         return transform, footage
@@ -168,7 +170,8 @@ def _read_clean(
     )
     transform = dataclasses.replace(transform, sample_bits=bits)
     kind = "clean pictures again"
-    return transform, read_pictures(pictures, transform.resize, limits, progress, kind, bits)
+    again = read_pictures(pictures, transform.resize, limits, progress, kind, bits, cluster)
+    return transform, again
 
 
 def train(
@@ -229,49 +232,6 @@ def train(
         )
     autoencoder.load_state_dict(best_weights)
     return autoencoder.cpu().eval()
-
-
-def embed(
-    autoencoder: Autoencoder,
-    pixels: Pixels,
-    transform: TransformConfig,
-    progress: Progress = no_progress,
-    device: torch.device = CPU,
-) -> Embeddings:
-    """Return the embeddings (n, latent_dim) of (n, height, width, 3) uint8, one by one as in `predict`.
-
-    Another device than the CPU is used if it agrees with the CPU on some of the pictures.
-    """
-    if device.type != "cpu":
-        some = pixels[:: -(-len(pixels) // COMPARED)]
-        with exactly(device):
-            rows = embed_on(device, autoencoder, some, transform)
-        away = farthest(rows, embed(autoencoder, some, transform))
-        if away <= SAME:
-            with exactly(device):
-                return embed_on(device, autoencoder, pixels, transform, progress)
-        log.warning(
-            "embeddings of %s differ from the CPU's by %.1g of their largest value, so the CPU encodes",
-            device,
-            away,
-        )
-    return embed_on(CPU, autoencoder, pixels, transform, progress)
-
-
-def embed_on(
-    device: torch.device,
-    autoencoder: Autoencoder,
-    pixels: Pixels,
-    transform: TransformConfig,
-    progress: Progress = no_progress,
-) -> Embeddings:
-    """Return the embeddings that a device computes, one by one."""
-    encoder = autoencoder.encoder if device == CPU else copy.deepcopy(autoencoder.encoder)
-    encoder, rows = encoder.to(device), list[Embeddings]()
-    for one in pixels:
-        rows.append(encode(encoder, encoder_input(one, transform)[None])[0])
-        progress(Step("encoding", len(rows), len(pixels)))
-    return np.stack(rows)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ it takes less than a millisecond and does not depend on the size of the picture.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,6 +61,11 @@ class Measured:
     def __getitem__(self, item: int | slice) -> Measured:
         return Measured(self.cells[item], self.thumbs[item])
 
+    @classmethod
+    def stacked(cls, found: Sequence[Measured]) -> Measured:
+        """Return the measurements of single pictures, one at least, as those of all."""
+        return cls(np.stack([m.cells for m in found]), np.stack([m.thumbs for m in found]))
+
 
 def view(pixels: Pixels) -> Pixels:
     """Scale a picture (h, w, 3) uint8 of any size to (128, 160, 3) uint8.
@@ -85,7 +90,7 @@ def measure_all(pictures: Iterable[Pixels]) -> Measured:
     found = [measure(view(picture)) for picture in pictures]
     if not found:
         raise InputError("no picture to measure; give clean pictures in time order")
-    return Measured(np.stack([m.cells for m in found]), np.stack([m.thumbs for m in found]))
+    return Measured.stacked(found)
 
 
 def measure(small: Pixels) -> Measured:
