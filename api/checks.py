@@ -23,6 +23,7 @@ from lenswatch.api.workers.pool import WorkerPool, WorkerState
 from lenswatch.config import Config
 from lenswatch.errors import ArtefactError, StoreError
 from lenswatch.node.calibration_seal import FORMAT, check_made_for, read_sealed
+from lenswatch.node.store.places import open_database
 from lenswatch.node.store.space import space_of
 from lenswatch.node.store.store import NodeStore
 from lenswatch.node.store.writable import check_writable
@@ -32,7 +33,6 @@ from lenswatch.reference.manifest import verified_manifest
 from lenswatch.reference.paths import (
     calibration_folder,
     current_digest,
-    node_database,
     reference_folder,
 )
 
@@ -252,20 +252,22 @@ def _calibration(config: Config, digest: str) -> Finding:
 
 
 class _Database:
-    """The check that `node.db` can be written. It has connections of its own, which wait a short time.
+    """The check that the database can be written. It has connections of its own, which wait a short time.
 
     Args:
         config: The settings.
     """
 
     def __init__(self, config: Config) -> None:
-        self._path = node_database(config.storage_path)
+        self._config = config
         self._store: NodeStore | None = None
 
     def __call__(self) -> Finding:
         try:
             if self._store is None:
-                self._store = NodeStore(self._path, busy_timeout=BUSY_SECONDS, keep_outbox=False)
+                self._store = open_database(
+                    self._config, busy_timeout=BUSY_SECONDS, keep_outbox=False
+                )
             check_writable(self._store)
         except StoreError as error:
             return Finding(str(error))

@@ -28,11 +28,11 @@ from multidict import MultiDict
 from lenswatch.config import Config
 from lenswatch.errors import (
     ArtefactError,
-    DiskFull,
     ImageTooLarge,
     InputError,
     LenswatchError,
     StoreError,
+    StoreUnavailable,
     WorkerError,
 )
 from lenswatch.node.request import Request, kind_of, record_refusal
@@ -109,7 +109,7 @@ class Predicting:
         try:
             return await self._read(request, handler)
         except LenswatchError as error:
-            if isinstance(error, ArtefactError | DiskFull):
+            if isinstance(error, ArtefactError | StoreUnavailable):
                 return _try_again(str(error), MEND_SECONDS)
             return _refusal(500, str(error))
         except web.HTTPException as error:
@@ -166,7 +166,7 @@ class Predicting:
             response = await handler(request)
         except InputError as error:  # from the worker, which has recorded it
             return _refusal(STATUS[kind_of(error)], str(error), part.event_id)
-        except (ArtefactError, DiskFull) as error:
+        except (ArtefactError, StoreUnavailable) as error:
             return _try_again(str(error), MEND_SECONDS, part.event_id)
         except WorkerError as error:
             lost = error

@@ -30,6 +30,7 @@ SMALL = {
     "lenswatch.cluster": {"dask"},
     "lenswatch.estimators": {"sklearn"},
     "lenswatch.registry": {"mlflow"},
+    "lenswatch.node.store": {"replicas"},
     "lenswatch.server.jobs": {"parquet"},
     "lenswatch.server.alerts.channels": {"alerts"},
 }

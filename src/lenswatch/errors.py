@@ -11,7 +11,8 @@
     ├── ArtefactError           a reference or calibration that is missing, damaged or was changed
     ├── BlindKernelError        a bandwidth with which the kernel cannot tell two pictures apart
     ├── StoreError              a node.db that cannot be used
-    │   ├── DiskFull            a node.db that cannot be written until there is space again
+    │   ├── StoreUnavailable    a node's database that cannot be used until something outside has changed
+    │   │   └── DiskFull        a node.db that cannot be written until there is space again
     │   └── StoreDamaged        a node.db with damaged pages
     ├── WriteError              a file that cannot be written
     ├── WorkerError             a call that no worker process carried out; another try may succeed
@@ -38,6 +39,7 @@ __all__ = [
     "ServerError",
     "StoreDamaged",
     "StoreError",
+    "StoreUnavailable",
     "TrackingError",
     "TrackingRefused",
     "TrackingUnavailable",
@@ -85,7 +87,11 @@ class StoreError(LenswatchError):
     """A `node.db` that cannot be used."""
 
 
-class DiskFull(StoreError):  # noqa: N818
+class StoreUnavailable(StoreError):  # noqa: N818
+    """A node's database that cannot be used until something outside has changed; later it may be."""
+
+
+class DiskFull(StoreUnavailable):
     """A `node.db` that cannot be written until there is space on its disk again."""
 
 

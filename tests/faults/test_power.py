@@ -70,7 +70,11 @@ def test_power_fails_at_random_moments(trained: Config, server: Server, tmp_path
         SPAWN.Process(target=judge, args=(config, stream, events_of(stream), file), daemon=True)
         for stream, file in zip(streams, answered, strict=True)
     ]
-    processes.append(SPAWN.Process(target=send, args=(database, tracking, started), daemon=True))
+    processes.append(
+        SPAWN.Process(
+            target=send, args=((database, database.parent), tracking, started), daemon=True
+        )
+    )
     for process in processes:
         process.start()
     assert started.wait(120)

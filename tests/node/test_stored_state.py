@@ -49,12 +49,12 @@ def test_a_state_that_another_process_wrote_is_read(trained: Config, camera: Cam
 
 def test_what_is_kept_is_for_that_content_only() -> None:
     known, state = KnownStates(2), StreamState.__new__(StreamState)
-    known.wrote("a", b"written", state)
+    known.wrote("a", ("ab", b"written"), state)
     assert known.read("a", b"written") is state
     for stream, data in (("a", b"another"), ("b", b"written")):
         with pytest.raises(StoreError):
             known.read(stream, data)
-    known.wrote("b", b"1", state)
-    known.wrote("c", b"1", state)
+    known.wrote("b", ("ab", b"1"), state)
+    known.wrote("c", ("ab", b"1"), state)
     with pytest.raises(StoreError):
         known.read("a", b"written")

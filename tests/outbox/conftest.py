@@ -10,6 +10,7 @@ import pytest
 
 from lenswatch.node.store.store import NodeStore
 from support.driftwatch_stub import Stub, serving
+from support.node_stores import Database, opened
 from support.outbox import Clock
 
 
@@ -19,12 +20,13 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def store(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[NodeStore]:
-    """A node.db, which goes by the fixture `clock` in tests that have it."""
+def store(
+    tmp_path: Path, node_database: Database, request: pytest.FixtureRequest
+) -> Iterator[NodeStore]:
+    """A node's database, which goes by the fixture `clock` in tests that have it."""
     own = "clock" in request.fixturenames
-    store = NodeStore(
-        tmp_path / "node.db", clock=request.getfixturevalue("clock") if own else time.time
-    )
+    clock = request.getfixturevalue("clock") if own else time.time
+    store = opened(node_database, tmp_path, clock=clock)
     yield store
     store.close()
 

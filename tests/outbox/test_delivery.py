@@ -23,6 +23,7 @@ from lenswatch.outbox.rows import OutboxRows
 from lenswatch.outbox.sender import DeliveryLimits, Sender
 from support.databases import DATABASES, own_database
 from support.node_processes import drift_job, send
+from support.node_stores import address_of
 from support.ports import free_port
 from support.samples import picture
 from support.servers import command
@@ -157,7 +158,7 @@ def test_every_job_is_recorded_once_however_often_server_and_sender_are_killed(
     for rest, victim in ((299, "sender"), (100, "both"), (0, "nobody")):
         started = SPAWN.Event()
         child = SPAWN.Process(
-            target=send, args=(store.path, config, started), kwargs=QUICK, daemon=True
+            target=send, args=(address_of(store), config, started), kwargs=QUICK, daemon=True
         )
         child.start()
         until(partial(lambda rest: left() <= rest, rest))

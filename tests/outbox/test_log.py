@@ -120,7 +120,7 @@ def test_a_line_says_its_reason_once(
         until(lambda: any("pictures wait" in line for line in caplog.messages))
     jobs, pictures = caplog.messages
     told = f"{FIREWALL}: a gateway, proxy or firewall may have given it"
-    assert jobs == f"drift jobs wait in {store.path}: {stub.url}: {told}"
+    assert jobs == f"drift jobs wait in {store.name}: {stub.url}: {told}"
     assert pictures == f"pictures wait: {told}"
     assert handled.errors == [None, None]
 

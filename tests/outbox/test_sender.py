@@ -32,6 +32,7 @@ from support.driftwatch_stub import (
     serving,
 )
 from support.node_processes import drift_job, send
+from support.node_stores import address_of, another
 from support.outbox import post
 from support.ports import free_port
 from support.waiting import until
@@ -98,7 +99,7 @@ def test_a_job_of_another_store_arrives_within_half_a_second(
     one = sender(stub.url, poll=0.25)
     post(store, "e0")
     assert one.drain(60)
-    other, waits = NodeStore(store.path), []
+    other, waits = another(store), []
     for number in (1, 2, 3):
         start = time.monotonic()
         post(other, f"e{number}")
@@ -473,7 +474,9 @@ def test_a_sender_killed_while_it_waits_for_the_answer_leaves_one_record(
         post(store, "e1", "e2")
         started, config = SPAWN.Event(), TrackingConfig(url=stub.url)
         options = QUICK | {"lease_seconds": 1.0}
-        child = SPAWN.Process(target=send, args=(store.path, config, started), kwargs=options)
+        child = SPAWN.Process(
+            target=send, args=(address_of(store), config, started), kwargs=options
+        )
         child.start()
         assert arrived.wait(30)
         assert child.pid is not None
@@ -524,8 +527,9 @@ def test_of_many_that_saw_a_free_lease_one_gets_it(store: NodeStore) -> None:
 
 def test_a_lease_from_before_the_machine_restarted_is_void(store: NodeStore) -> None:
     with store.begin() as transaction:
+        later = max(time.monotonic(), time.time()) + 86_400
         transaction.connection.exec_driver_sql(
-            "INSERT INTO lease VALUES ('x', 'long gone', ?)", (time.monotonic() + 86_400,)
+            f"INSERT INTO lease VALUES ('x', 'long gone', {later})"
         )
     lease = Lease(store, "x", 5.0)
     lease.start()
@@ -745,6 +749,8 @@ def test_counts_tell_how_much_waits_and_since_when(store: NodeStore) -> None:
 def test_the_space_of_what_was_sent_is_given_back(
     store: NodeStore, stub: Stub, sender: Callable[..., Sender]
 ) -> None:
+    if store.is_shared:
+        pytest.skip("by design: PostgreSQL keeps the space for new rows")
     for i in range(20):
         post(store, f"e{i}", picture=os.urandom(800_000))
     with store.read() as connection:

@@ -15,6 +15,7 @@ from lenswatch.node.request import FOR_SENDING
 from lenswatch.node.store.store import Answer, NodeStore
 from lenswatch.outbox.sender import Sender
 from lenswatch.wire import DriftJob, new_event_id
+from support.node_stores import Address, opened
 
 TRIES = 3
 
@@ -24,12 +25,12 @@ def drift_job(event_id: str = "e1", **parameters: Any) -> DriftJob:
     return DriftJob("Completed", "lenswatch@ab", parameters=parameters)
 
 
-def count_up(path: Path, stream: str, times: int, ready: Any) -> None:
-    """Open the file at the same time as other processes, then count up the window's number."""
+def count_up(address: Address, stream: str, times: int, ready: Any) -> None:
+    """Open the database at the same time as other processes, then count up the window's number."""
     ready.wait(30)
-    store = NodeStore(path)
+    store = opened(*address)
     for _ in range(times):
-        with store.begin() as transaction:
+        with store.begin(stream=stream) as transaction:
             value = int(transaction.window(stream, "ab") or b"0")
             transaction.put_window(stream, "ab", str(value + 1).encode())
             transaction.post(drift_job(new_event_id()))
@@ -51,10 +52,10 @@ def post_before_and_after(path: Path, times: int, posted: Any, full: Any, told: 
     told.put(kept)
 
 
-def stop_in_the_middle(path: Path, where: str, reached: Any) -> None:
+def stop_in_the_middle(address: Address, where: str, reached: Any) -> None:
     """Write an image's results and wait to be killed, before or after the commit."""
-    store = NodeStore(path)
-    with store.begin() as transaction:
+    store = opened(*address)
+    with store.begin(stream="demo") as transaction:
         transaction.put_window("demo", "ab", b"2")
         transaction.put_answer("e2", Answer("judged", {}))
         transaction.post(drift_job("e2"), b"jpeg")
@@ -65,9 +66,9 @@ def stop_in_the_middle(path: Path, where: str, reached: Any) -> None:
     signal.pause()
 
 
-def send(path: Path, config: TrackingConfig, started: Any, **options: Any) -> None:
-    """Run the sender of a node.db until killed."""
-    store = NodeStore(path)
+def send(address: Address, config: TrackingConfig, started: Any, **options: Any) -> None:
+    """Run the sender of a node's database until killed."""
+    store = opened(*address)
     sender = Sender(store, config, **options)
     sender.start()
     started.set()

@@ -109,10 +109,10 @@ def _leave(config: Config, body: dict[str, Any]) -> str:
     """
     from lenswatch.client.monitor import client_for
     from lenswatch.node.request import open_store
+    from lenswatch.node.store.places import has_database
     from lenswatch.outbox.notes import Notes
-    from lenswatch.reference.paths import node_database
 
-    if node_database(config.storage_path).exists():
+    if has_database(config):
         with suppress(StoreError), closing(open_store(config)) as store:
             note = Notes(store).add(body)
             return sent_or_waiting(config, store, note)

@@ -110,9 +110,9 @@ def renew(config: Config) -> None:
 
 def _store(config: Config) -> NodeStore:
     from lenswatch.node.request import open_store
-    from lenswatch.reference.paths import node_database
+    from lenswatch.node.store.places import has_database
 
-    if not node_database(config.storage_path).exists():
+    if not has_database(config):
         raise InputError(f"{config.storage_path}: no picture was judged yet, so nothing is renewed")
     return open_store(config)
 

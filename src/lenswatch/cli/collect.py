@@ -198,10 +198,9 @@ def finish_collections(config: Config, store: NodeStore) -> None:
 def mention_collections(config: Config) -> None:
     """Print which streams are not judged, because clean pictures are collected for them."""
     from lenswatch.node.store import collections as rows
-    from lenswatch.node.store.reading import open_to_read
-    from lenswatch.reference.paths import node_database
+    from lenswatch.node.store.places import look_into
 
-    with open_to_read(node_database(config.storage_path)) as store:
+    with look_into(config) as store:
         if store is None:
             return
         with store.read() as connection:

@@ -56,12 +56,11 @@ def list_(config: Config, limit: int, as_json: bool, **chosen: Any) -> None:
 
     Nothing is written, so that the storage folder may be read-only.
     """
-    from lenswatch.node.store.reading import open_to_read
+    from lenswatch.node.store.places import look_into
     from lenswatch.outbox.parked import ParkedJobs
-    from lenswatch.reference.paths import node_database
 
     selection = _selection(**chosen)
-    with open_to_read(node_database(config.storage_path)) as store:
+    with look_into(config) as store:
         jobs = [] if store is None else ParkedJobs(store).find(selection, limit)
         count = 0 if store is None else ParkedJobs(store).count(selection)
     if as_json:
@@ -125,14 +124,12 @@ def drop(config: Config, everything: bool, yes: bool, **chosen: Any) -> None:
 
 @contextmanager
 def _store(config: Config) -> Iterator[NodeStore | None]:
-    from lenswatch.node.store.store import NodeStore
-    from lenswatch.reference.paths import node_database
+    from lenswatch.node.store.places import has_database, open_database
 
-    path = node_database(config.storage_path)
-    if not path.exists():
+    if not has_database(config):
         yield None
         return
-    with closing(NodeStore(path)) as store:
+    with closing(open_database(config)) as store:
         yield store
 
 

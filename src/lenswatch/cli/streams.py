@@ -38,8 +38,8 @@ def status(config: Config) -> None:
 
     Nothing is written, so that the storage folder may be read-only.
     """
-    from lenswatch.node.store.reading import open_to_read
-    from lenswatch.reference.paths import current_digest, node_database
+    from lenswatch.node.store.places import look_into
+    from lenswatch.reference.paths import current_digest
 
     digest = current_digest(config.storage_path)
     instead = "none yet: collecting clean pictures" if config.camera.collect else _MAKE_ONE
@@ -47,7 +47,7 @@ def status(config: Config) -> None:
     say(f"reference   {digest or instead}")
     say(f"tracking    {config.tracking.url or 'off'}")
     say(f"logs        {_logs(config)}")
-    with open_to_read(node_database(config.storage_path)) as store:
+    with look_into(config) as store:
         if store is None:
             say("outbox      empty: no picture has been judged yet")
         else:

@@ -120,6 +120,7 @@ class StorageConfig:
     """The node's own storage."""
 
     path: FolderPath = "storage"
+    database: str = ""  # a SQLAlchemy URL of PostgreSQL, for replicas; "" for node.db in the folder
     archive: FolderPath = "auto"  # a folder on a remote disk, "off", or "auto" for AI4OS' mount
     archive_minutes: PositiveNumber = 10.0
     demo_reference: OptionalFile = ""  # that a node without any shows; an exported reference

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from lenswatch.config import Config
 from lenswatch.detect.mmd import FittedMMD, Window
-from lenswatch.errors import DiskFull, InputError
+from lenswatch.errors import DiskFull, InputError, StoreUnavailable
 from lenswatch.node.calibration_file import DEFAULT_STREAM
 from lenswatch.node.clock import Place, place
 from lenswatch.node.collecting.collector import Collector
@@ -172,21 +172,25 @@ class Node:
             record_refusal(self.store, self.config, request, seen.error)
             raise seen.error
         body = self._record(source, seen, hasty=hasty)
-        return self._judge_only(seen) if body is None else body
+        return self._judge_only(seen, body) if isinstance(body, StoreUnavailable) else body
 
     @stage("record")
     def _record(
         self, source: bytes | Path | Picture, seen: Seen, *, hasty: bool
-    ) -> dict[str, Any] | None:
-        """Judge a picture and record that in one transaction; return None when the disk is full."""
-        request = seen.request
+    ) -> dict[str, Any] | StoreUnavailable:
+        """Judge a picture and record that in one transaction; return why it cannot be written now."""
+        request, event_id = seen.request, seen.request.event_id
+        concerns = self._originals.concern(request.stream)
+        because: StoreUnavailable | None = None
         for _ in range(TRIES):
             try:
                 with (
                     self._originals.keeping() as keep,
-                    self.store.begin(leaving=FOR_SENDING, hasty=hasty) as transaction,
+                    self.store.begin(
+                        leaving=FOR_SENDING, hasty=hasty, stream=concerns
+                    ) as transaction,
                 ):
-                    first = transaction.answer(request.event_id) if request.event_id else None
+                    first = transaction.answer(event_id) if event_id else None
                     if first is not None:
                         return repeat(first)
                     connection = transaction.connection
@@ -196,7 +200,7 @@ class Node:
                     if judged.state is not None:
                         state = judged.state.to_bytes()
                         transaction.put_window(request.stream, seen.digest, state)
-                        self._known.wrote(request.stream, state, judged.state)
+                        self._known.wrote(request.stream, (seen.digest, state), judged.state)
                         transaction.delete_other_windows(request.stream, seen.digest)
                         now, last = self.store.clock(), judged.state
                         self._living.keep(connection, seen.judge, last, seen.measured, body, now)
@@ -207,23 +211,26 @@ class Node:
                         body |= shadow.judge(connection, seen.shadow, judged.placed)
                     body |= self._post(transaction, body, seen.thumbnail, clean=judged.clean)
                     transaction.put_answer(body["event_id"], Answer("judged", body))
-            except DiskFull:
+            except StoreUnavailable as error:
+                event_id = seen.about["event_id"]  # it was perhaps committed on PostgreSQL
+                because = error
                 continue
             self._unrecorded.recorded(request.stream)
             self._wrong_clocks.note(request.stream, judged.placed)
             return body
-        return None
+        assert because
+        return because
 
-    def _judge_only(self, seen: Seen) -> dict[str, Any]:
+    def _judge_only(self, seen: Seen, because: StoreUnavailable) -> dict[str, Any]:
         """Judge a picture that cannot be recorded by what this process knows of its stream."""
         try:
             with self.store.read() as connection:
                 stored = newest_window(connection, seen.request.stream)
                 seen = self._live(connection, seen)
-        except DiskFull:
-            stored = None
+        except StoreUnavailable:
+            stored = self._known.row(seen.request.stream)
         judged = self._judge(seen, stored)
-        body = judged.body | not_recorded("the disk is full")
+        body = judged.body | not_recorded(_in_short(because))
         self._unrecorded.keep(stored, judged.state, body, self.store.clock())
         self._wrong_clocks.note(seen.request.stream, judged.placed)
         return body
@@ -293,7 +300,7 @@ class Node:
             return None
         try:
             first = self.store.answer(event_id)
-        except DiskFull:  # and node.db is not open yet
+        except StoreUnavailable:  # or node.db is not open yet
             first = None
         return self._unrecorded.answer(event_id) if first is None else repeat(first)
 
@@ -317,9 +324,10 @@ class Node:
             record_refusal(self.store, self.config, request, error)
             raise
         moments = self._looking.moments(request, picture)
+        concerns = self._originals.concern(request.stream)
         with (
             self._originals.keeping() as keep,
-            self.store.begin(leaving=FOR_SENDING) as transaction,
+            self.store.begin(leaving=FOR_SENDING, stream=concerns) as transaction,
         ):
             first = transaction.answer(request.event_id) if request.event_id else None
             if first is not None:
@@ -373,3 +381,7 @@ class Node:
         return DriftJob(
             "Completed", body["model"], body["drift"], self.config.tracking.tags, parameters
         )
+
+
+def _in_short(error: StoreUnavailable) -> str:
+    return "the disk is full" if isinstance(error, DiskFull) else "the database is unavailable"

@@ -72,6 +72,10 @@ class Originals:
         )
         self._limit_said = False
 
+    def concern(self, stream: str) -> str | None:
+        """Return the stream that a transaction concerns which may keep a picture; None for all."""
+        return stream if self._which == "off" else None
+
     @contextmanager
     def keeping(self) -> Iterator[Keep]:
         """Open a block around a write transaction, whose pictures are deleted again if it fails.

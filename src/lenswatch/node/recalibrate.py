@@ -24,10 +24,11 @@ from lenswatch.node.calibration_file import (
 )
 from lenswatch.node.remembered import Found, Remembered
 from lenswatch.node.request import open_store
+from lenswatch.node.store.places import has_database
 from lenswatch.node.stream import StreamState
 from lenswatch.progress import Progress, no_progress
 from lenswatch.reference.artefact import Reference, shadow_reference, use_reference
-from lenswatch.reference.paths import calibration_folder, node_database
+from lenswatch.reference.paths import calibration_folder
 
 __all__ = ["TakenUp", "alarm_lines", "take_up"]
 
@@ -178,7 +179,7 @@ class _Work:
 
 def alarm_lines(config: Config) -> list[str]:
     """Return a line for each stream in alarm."""
-    if not node_database(config.storage_path).exists():
+    if not has_database(config):
         return []
     store, raised = open_store(config), []
     for name in sorted({each.stream for each in store.streams()}):

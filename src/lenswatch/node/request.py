@@ -12,9 +12,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from lenswatch.config import Config
-from lenswatch.errors import DiskFull, ImageTooLarge, InputError
+from lenswatch.errors import ImageTooLarge, InputError, StoreUnavailable
+from lenswatch.node.store.places import open_database
 from lenswatch.node.store.store import Answer, Kind, NodeStore
-from lenswatch.reference.paths import current_digest, model_version, node_database
+from lenswatch.reference.paths import current_digest, model_version
 from lenswatch.wire import DriftJob, check_event_id, check_stream, new_event_id
 
 __all__ = [
@@ -84,10 +85,8 @@ class Request:
 
 def open_store(config: Config) -> NodeStore:
     """Open the node's database, which keeps no outbox unless a tracking server is configured."""
-    return NodeStore(
-        node_database(config.storage_path),
-        keep_outbox=bool(config.tracking.url),
-        max_bytes=config.storage.max_bytes,
+    return open_database(
+        config, keep_outbox=bool(config.tracking.url), max_bytes=config.storage.max_bytes
     )
 
 
@@ -95,13 +94,13 @@ def record_refusal(store: NodeStore, config: Config, request: Request, error: In
     """Record a refused picture as a Failed job, and the refusal as the answer to a retry.
 
     Returns:
-        The first answer to the event; "recorded" is false in it when the disk was full.
+        The first answer to the event; "recorded" is false in it when it could not be written.
     """
     event_id = request.event_id or new_event_id()
     answer = Answer(kind_of(error), {"message": str(error), "event_id": event_id})
 
     def record() -> Answer:
-        with store.begin(leaving=FOR_SENDING) as transaction:
+        with store.begin(leaving=FOR_SENDING, stream=request.stream) as transaction:
             first = transaction.answer(event_id)
             if first is not None:
                 return first
@@ -111,7 +110,7 @@ def record_refusal(store: NodeStore, config: Config, request: Request, error: In
 
     try:
         return store.again(record)
-    except DiskFull:
+    except StoreUnavailable:
         return Answer(answer.kind, answer.body | {"recorded": False})
 
 

@@ -15,9 +15,9 @@ from lenswatch.errors import LenswatchError
 from lenswatch.files import write_atomically
 from lenswatch.node.archive import archive_folder, restore
 from lenswatch.node.store.collections import all_collections
-from lenswatch.node.store.reading import open_to_read
+from lenswatch.node.store.places import look_into
 from lenswatch.reference.manifest import EMBEDDINGS, WEIGHTS
-from lenswatch.reference.paths import current_digest, node_database, reference_folder
+from lenswatch.reference.paths import current_digest, reference_folder
 
 __all__ = ["DEMO_NOTE", "drop_demo", "is_demo", "prepare", "tutorial_folder"]
 
@@ -75,7 +75,7 @@ def _collects(config: Config) -> bool:
     """Return True if clean pictures are collected for the first reference, or will be."""
     if config.camera.collect:
         return True
-    with open_to_read(node_database(config.storage_path)) as store:
+    with look_into(config) as store:
         if store is None:
             return False
         with store.read() as connection:

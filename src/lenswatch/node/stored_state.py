@@ -33,7 +33,7 @@ class KnownStates:
 
     def __init__(self, most: int = MOST_STATES) -> None:
         self._most = most
-        self._kept: OrderedDict[str, tuple[bytes, StreamState]] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[tuple[str, bytes], StreamState]] = OrderedDict()
         self._lock = threading.Lock()
 
     def read(self, stream: str, data: bytes) -> StreamState:
@@ -43,12 +43,19 @@ class KnownStates:
             StoreError: The data is damaged.
         """
         known = self._kept.get(stream)
-        return known[1] if known is not None and known[0] == data else StreamState.from_bytes(data)
+        if known is not None and known[0][1] == data:
+            return known[1]
+        return StreamState.from_bytes(data)
 
-    def wrote(self, stream: str, data: bytes, state: StreamState) -> None:
+    def row(self, stream: str) -> Stored:
+        """Return the row that this process wrote last, for when nobody can look; None if it is not kept."""
+        known = self._kept.get(stream)
+        return None if known is None else known[0]
+
+    def wrote(self, stream: str, row: tuple[str, bytes], state: StreamState) -> None:
         """Keep what was written for a stream."""
         with self._lock:
-            self._kept[stream] = data, state
+            self._kept[stream] = row, state
             self._kept.move_to_end(stream)
             while len(self._kept) > self._most:
                 self._kept.popitem(last=False)

@@ -73,7 +73,9 @@ class Unrecorded:
         stream = answer["stream"]
         with self._lock:
             if not self._gaps:
-                log.warning("pictures are judged, but not recorded: the disk of node.db is full")
+                log.warning(
+                    "pictures are judged, but not recorded: /healthz says why nothing can be written"
+                )
             self._gaps[stream] = Gap(1, now) + self._gaps.get(stream)
             if state is not None:
                 self._states[stream] = _Ahead(stored, state)

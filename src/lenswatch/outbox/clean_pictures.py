@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 
 from lenswatch.client.client import TrackingClient
 from lenswatch.errors import ArtefactError, StoreError, TrackingError, TrackingRefused
+from lenswatch.node.store.dialects import age_of_row, insert
 from lenswatch.node.store.store import NodeStore
 from lenswatch.node.store.tables import references as table
 from lenswatch.outbox.blame import REFUSALS, reason_of
@@ -52,7 +52,7 @@ def sent_references(store: NodeStore) -> list[SentReference]:
     """
     columns = (table.c.digest, table.c.pictures, table.c.sent, table.c.because)
     with store.read() as connection:
-        query = sa.select(*columns).order_by(sa.text("rowid"))
+        query = sa.select(*columns).order_by(age_of_row())
         return [SentReference(*row) for row in connection.execute(query)]
 
 
@@ -95,7 +95,7 @@ class CleanPictureDelivery:
         self._ledger = ledger
         self._may_send = may_send
         self._store = ledger.rows.store
-        self._storage = self._store.path.parent
+        self._storage = self._store.storage
         self._experiment = ""
         self._open: dict[str, _Open] = {}  # by digest
         self._whole: set[str] = set()  # references of which the server has all that can be sent

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 
 from lenswatch.node.store.database import stored_json
+from lenswatch.node.store.dialects import text_of
 from lenswatch.node.store.store import NodeStore
 from lenswatch.node.store.tables import outbox
 
@@ -18,7 +19,7 @@ CLOCK_STEP_SECONDS = 3600.0  # a job that was parked further in the future: the 
 
 _PARKED = outbox.c.parked_because.is_not(None)
 _parked_at = sa.func.coalesce(outbox.c.parked_at, outbox.c.posted_at)
-_event_id = sa.func.json_extract(outbox.c.job, "$.parameters.event_id", type_=sa.Text)
+_event_id = text_of(outbox.c.job, "event_id")
 
 
 @dataclass(frozen=True)

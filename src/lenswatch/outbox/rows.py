@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 
 from lenswatch.node.store.database import stored_json
+from lenswatch.node.store.dialects import flag_of, insert, with_flag
 from lenswatch.node.store.store import NodeStore
 from lenswatch.node.store.tables import experiments, outbox, pictures, sending
 from lenswatch.outbox.limits import DeliveryLimits
@@ -68,12 +68,11 @@ _DUE_PICTURES = (
     .limit(sa.bindparam("at_most"))
 )
 # The jobs of a stream that wait while a newer one was accepted, by the index of each queue.
-_late = sa.func.json_extract(outbox.c.job, "$.parameters.late")
 _OVERTAKEN = [
     sa.update(outbox)
     .where(*queue, outbox.c.drift_id.is_(None), outbox.c.stream == sa.bindparam("of_stream"))
-    .where(outbox.c.id < sa.bindparam("newest"), sa.func.coalesce(_late, 0) == 0)
-    .values(job=sa.func.json_set(outbox.c.job, "$.parameters.late", sa.func.json("true")))
+    .where(outbox.c.id < sa.bindparam("newest"), sa.not_(flag_of(outbox.c.job, "late")))
+    .values(job=with_flag(outbox.c.job, "late"))
     for queue in (_JOBS, (_PARKED,))
 ]
 _PASSED = (
@@ -343,6 +342,8 @@ class OutboxRows:
             pages: Free pages to leave in the file, since new rows soon need them again, and the most to
                 give back at once.
         """
+        if self.store.is_shared:  # PostgreSQL's autovacuum lets new rows have the space
+            return False
         with self.store.read() as connection:
             free = int(connection.exec_driver_sql("PRAGMA freelist_count").scalar_one())
             if free <= pages:

@@ -221,7 +221,7 @@ class Sender:
         kind = type(error).__name__
         is_known = isinstance(error, TrackingUnavailable) and error.of_known_jobs
         if self._said != kind and not is_known:
-            log.warning("drift jobs wait in %s: %s", self._store.path, self._told(error))
+            log.warning("drift jobs wait in %s: %s", self._store.name, self._told(error))
             self._said = kind
         if isinstance(error, TrackingError):
             self._waiting.note("failing" if is_known else "jobs", reason_of(error))

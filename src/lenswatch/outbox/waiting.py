@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from typing import Literal, TypeAlias
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 
 from lenswatch.errors import StoreError
+from lenswatch.node.store.dialects import insert
 from lenswatch.node.store.store import NodeStore
 from lenswatch.node.store.tables import outbox
 from lenswatch.node.store.tables import waiting as table

@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from lenswatch.config import Config
-from lenswatch.errors import DiskFull, WriteError
+from lenswatch.errors import StoreUnavailable, WriteError
 from lenswatch.files import write_atomically
 from lenswatch.node.clock import Newest, Place, place
 from lenswatch.node.collecting.about import NO_VERDICT, configured, report
@@ -72,6 +72,7 @@ class Collector:
         self._config = config
         self._store = store
         self._pointer = reference_folder(config.storage_path) / "current"
+        self._collected: set[str] = set()  # streams, at the last look
         self._has_reference: tuple[object, bool] | None = None  # by the state of the file
 
     def waits(self) -> bool:
@@ -83,18 +84,24 @@ class Collector:
         try:
             with self._store.read() as connection:
                 return bool(rows.all_collections(connection))
-        except DiskFull:  # a node without a reference says so until there is space
+        except StoreUnavailable:  # a node without a reference says so until there is space
             return False
 
     def takes(self, stream: str) -> bool:
         """Return True when the stream is not judged, because its pictures are collected."""
         try:
             with self._store.read() as connection:
-                return self._unjudged(connection, stream) is not None
-        except DiskFull:
-            if not self._store.is_empty or current_digest(self._config.storage_path) is None:
+                taken = self._unjudged(connection, stream) is not None
+        except StoreUnavailable:
+            if current_digest(self._config.storage_path) is None or not self._may_judge(stream):
                 raise
             return False
+        (self._collected.add if taken else self._collected.discard)(stream)
+        return taken
+
+    def _may_judge(self, stream: str) -> bool:
+        """Return True when the stream was judged as far as is known, though nobody can look."""
+        return self._store.is_empty or (self._store.is_shared and stream not in self._collected)
 
     def take(
         self,

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 
+from lenswatch.node.store.dialects import insert
 from lenswatch.node.store.statement import Statement
 from lenswatch.node.store.tables import (
     baseline_pictures,
@@ -58,9 +58,9 @@ _LOUD = Statement(
     .where(
         baseline_pictures.c.stream == sa.bindparam("of_stream"),
         baseline_pictures.c.number.between(sa.bindparam("low"), sa.bindparam("high")),
-        baseline_pictures.c.quiet == sa.literal_column("1"),
+        baseline_pictures.c.quiet == sa.true(),
     )
-    .values(quiet=sa.literal_column("0"))
+    .values(quiet=sa.false())
 )
 
 
@@ -253,7 +253,7 @@ def prune(connection: sa.Connection, stream: str, loud_after: float, most: int) 
         sa.delete(baseline_pictures).where(mine, sa.not_(c.quiet), c.at <= loud_after)
     )
     order = sa.select(c.id).where(mine).order_by(c.quiet, c.at.desc(), c.id.desc())
-    connection.execute(sa.delete(baseline_pictures).where(c.id.in_(order.offset(most).limit(-1))))
+    connection.execute(sa.delete(baseline_pictures).where(c.id.in_(order.offset(most))))
 
 
 def newest_state(connection: sa.Connection, stream: str, digest: str) -> bytes | None:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 
 from lenswatch.node.collecting.collection import Collection
+from lenswatch.node.store.dialects import insert
 from lenswatch.node.store.statement import Statement
 from lenswatch.node.store.tables import collected, collections
 

@@ -24,6 +24,7 @@ from lenswatch.node.store.migrations import MIGRATIONS
 from lenswatch.node.store.reserve import free_bytes
 
 __all__ = [
+    "NotJsonError",
     "migrate",
     "named_errors",
     "open_engine",
@@ -147,11 +148,11 @@ def named_errors(path: Path) -> Iterator[None]:
         raise _named(path, error.orig) from error
     except sqlite3.Error as error:  # from the statements that go straight to the driver
         raise _named(path, error) from error
-    except _NotJsonError as error:
+    except NotJsonError as error:
         raise StoreDamaged(f"{path}: {error}; {_DAMAGED}") from error
 
 
-class _NotJsonError(ValueError):
+class NotJsonError(ValueError):
     """A stored text that is not the JSON that was written."""
 
 
@@ -160,7 +161,7 @@ def stored_json(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise _NotJsonError(f"a stored text is no JSON: {error}") from None
+        raise NotJsonError(f"a stored text is no JSON: {error}") from None
 
 
 def _named(path: Path, error: BaseException | None) -> StoreError:

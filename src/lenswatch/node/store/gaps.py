@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from lenswatch.node.store.dialects import outbox_bytes
 from lenswatch.node.store.statement import Statement
 from lenswatch.node.store.tables import gaps, shedding
 
@@ -95,8 +96,9 @@ def note_unrecorded(connection: sa.Connection, stream: str, gap: Gap) -> None:
 
 def shed_counts(connection: sa.Connection) -> ShedCounts:
     """Return the size of the outbox, and what had to go."""
-    row = connection.execute(sa.select(shedding)).one()
-    numbers = (row.bytes, row.pictures, row.jobs, row.unrecorded)
+    size = outbox_bytes(shedding.c.bytes).label("size")
+    row = connection.execute(sa.select(size, shedding)).one()
+    numbers = (row.size, row.pictures, row.jobs, row.unrecorded)
     return ShedCounts(*numbers, _time(row.since), _time(row.last))
 
 

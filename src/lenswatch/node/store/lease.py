@@ -10,9 +10,10 @@ import uuid
 from collections.abc import Callable
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 
 from lenswatch.errors import StoreError
+from lenswatch.node.store.dialects import insert
+from lenswatch.node.store.pruning import DATABASE_CLOCK
 from lenswatch.node.store.store import NodeStore
 from lenswatch.node.store.tables import lease
 
@@ -26,8 +27,9 @@ LONGEST_SECONDS = 60.0  # of a lease
 class Lease:
     """A row of `node.db` that names the holder until a time, and a thread that asks for it and renews it.
 
-    A holder that dies stops renewing, and another one gets the lease after `seconds`. Times are those of
-    the machine's monotonic clock, which all its processes share. A time that is further ahead than the
+    A holder that dies stops renewing, and another one gets the lease after `seconds`. Times in the row are
+    those of the machine's monotonic clock, which all its processes share, or of the clock of a database that
+    several machines share. A time that is further ahead than the
     longest lease was written before the machine was restarted, and is ignored.
 
     Args:
@@ -104,9 +106,9 @@ class Lease:
         had = self.held
         if not had and self._is_taken():
             return
-        now = self._clock()
-        if self._take(now):
-            self._until = now + self._seconds
+        asked = self._clock()
+        if self._take():
+            self._until = asked + self._seconds
             if not had:
                 self._on_gain()
         else:
@@ -116,12 +118,23 @@ class Lease:
         statement = sa.select(lease.c.holder, lease.c.expires_at).where(lease.c.name == self._name)
         with self._store.read() as connection:
             row = connection.execute(statement).first()
+            now = self._now(connection)
         if row is None or row.holder == self.holder:
             return False
-        now = self._clock()
         return bool(now < row.expires_at <= now + LONGEST_SECONDS)
 
-    def _take(self, now: float) -> bool:
+    def _now(self, connection: sa.Connection) -> float:
+        """Return the time on the clock of the row."""
+        if self._store.is_shared:
+            return float(connection.execute(DATABASE_CLOCK).scalar_one())
+        return self._clock()
+
+    def _take(self, now: float | None = None) -> bool:
+        with self._store.begin() as transaction:
+            connection = transaction.connection
+            return self._write(connection, self._now(connection) if now is None else now)
+
+    def _write(self, connection: sa.Connection, now: float) -> bool:
         row = {"name": self._name, "holder": self.holder, "expires_at": now + self._seconds}
         statement = insert(lease).on_conflict_do_update(
             index_elements=["name"],
@@ -132,5 +145,4 @@ class Lease:
                 lease.c.expires_at > now + LONGEST_SECONDS,
             ),
         )
-        with self._store.begin() as transaction:
-            return int(transaction.connection.execute(statement, row).rowcount) == 1
+        return connection.execute(statement.returning(lease.c.name), row).first() is not None

@@ -10,21 +10,30 @@ import functools
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
+from lenswatch.node.store.dialects import insert
 from lenswatch.node.store.tables import answer_ages, answers
 
-__all__ = ["MOST_ANSWERS", "WEEK_SECONDS", "Pruning"]
+__all__ = ["DATABASE_CLOCK", "MOST_ANSWERS", "WEEK_SECONDS", "Pruning", "SharedPruning"]
 
 WEEK_SECONDS = 7 * 24 * 3600.0
 MOST_ANSWERS = 200_000  # about 250 MB
+LONGEST_STEP_SECONDS = 24 * 3600.0
 AT_ONCE = 200  # answers, so that no picture waits for long
 
+# Seconds since 1970 on PostgreSQL's clock, which all replicas share.
+DATABASE_CLOCK = sa.select(sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Float))
 _LAST = sa.select(answer_ages).order_by(answer_ages.c.answer_id.desc()).limit(1)
 _NEWEST = sa.select(sa.func.max(answers.c.id))
 _OLDEST = sa.select(sa.func.min(answers.c.id))
-_NOTE = sa.insert(answer_ages).prefix_with("OR REPLACE")
+_note = insert(answer_ages)
+_NOTE = _note.on_conflict_do_update(
+    index_elements=["answer_id"],
+    set_={name: _note.excluded[name] for name in ("elapsed", "boot", "uptime")},
+)
 _OLD = sa.select(sa.func.max(answer_ages.c.answer_id)).where(
     answer_ages.c.elapsed <= sa.bindparam("before")
 )
@@ -90,12 +99,29 @@ class Pruning:
 
     def _note(self, connection: sa.Connection, newest: int) -> float:
         """Note the newest answer's id with the seconds that have elapsed, and return these."""
-        boot, uptime = self._uptime()
+        boot, uptime = self._now(connection)
         last = connection.execute(_LAST).first()
-        elapsed = 0.0
-        if last is not None:
-            begin = last.uptime if boot == last.boot and uptime >= last.uptime else 0.0
-            elapsed = last.elapsed + uptime - begin
+        elapsed = 0.0 if last is None else last.elapsed + self._since(last, boot, uptime)
         row = {"answer_id": newest, "elapsed": elapsed, "boot": boot, "uptime": uptime}
         connection.execute(_NOTE, row)
         return elapsed
+
+    def _now(self, _connection: sa.Connection) -> tuple[str, float]:
+        return self._uptime()
+
+    def _since(self, last: sa.Row[Any], boot: str, uptime: float) -> float:
+        """Return the seconds since the last note."""
+        return uptime - (float(last.uptime) if boot == last.boot and uptime >= last.uptime else 0.0)
+
+
+class SharedPruning(Pruning):
+    """Deletion of old answers of several machines, by the clock of their database.
+
+    A jump of that clock counts as nothing if it goes back, and as a day at most.
+    """
+
+    def _now(self, connection: sa.Connection) -> tuple[str, float]:
+        return "database", float(connection.execute(DATABASE_CLOCK).scalar_one())
+
+    def _since(self, last: sa.Row[Any], _boot: str, uptime: float) -> float:
+        return min(max(uptime - float(last.uptime), 0.0), LONGEST_STEP_SECONDS)

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 
+from lenswatch.node.store.dialects import insert
 from lenswatch.node.store.tables import baseline_requests as table
 from lenswatch.node.store.tables import baseline_streams, windows
 

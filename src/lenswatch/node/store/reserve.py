@@ -10,7 +10,7 @@ import os
 import time
 from pathlib import Path
 
-__all__ = ["Reserve", "free_bytes", "total_bytes"]
+__all__ = ["NoReserve", "Reserve", "free_bytes", "total_bytes"]
 
 LARGEST_BYTES = 16 * 2**20
 SHARE = 8  # of a small disk, one part in so many
@@ -85,6 +85,21 @@ class Reserve:
             else:
                 self.path.unlink(missing_ok=True)
             return True
+        return False
+
+
+class NoReserve(Reserve):
+    """No reserve, for a database that is not on a disk of this machine."""
+
+    size = 0
+    held = 0
+
+    def restore(self) -> bool:
+        """Do nothing."""
+        return True
+
+    def release(self, leaving: int = 0) -> bool:  # noqa: ARG002
+        """Give nothing."""
         return False
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 
+from lenswatch.node.store.dialects import insert
 from lenswatch.node.store.tables import shadows
 
 __all__ = ["delete_state", "put_state", "state_of"]

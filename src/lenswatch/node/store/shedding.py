@@ -21,6 +21,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from lenswatch.node.store.database import stored_json
+from lenswatch.node.store.dialects import outbox_bytes, with_flag
 from lenswatch.node.store.gaps import Gap
 from lenswatch.node.store.reserve import Reserve, free_bytes, total_bytes
 from lenswatch.node.store.statement import Statement
@@ -42,7 +43,7 @@ ENOUGH = 0.5  # of the limit: a fuller outbox is still short of space
 Shed = Callable[[sa.Connection, int, dict[str, int]], int]
 Kept = Literal["all", "no picture", "nothing"]
 
-_SIZE = Statement(sa.select(shedding.c.bytes, shedding.c.since))
+_SIZE = Statement(sa.select(outbox_bytes(shedding.c.bytes), shedding.c.since))
 _OLDEST_PICTURES = (
     sa.select(pictures.c.outbox_id, sa.func.length(pictures.c.data))
     .order_by(pictures.c.outbox_id)
@@ -58,7 +59,7 @@ _IDS: sa.BindParameter[Any] = sa.bindparam("ids", expanding=True)
 _WITHOUT_PICTURE = (
     sa.update(outbox)
     .where(outbox.c.id.in_(_IDS))
-    .values(job=sa.func.json_set(outbox.c.job, "$.parameters.picture_shed", sa.func.json("true")))
+    .values(job=with_flag(outbox.c.job, "picture_shed"))
 )
 # Not what the server may have by now: it would be counted as missing although it is there.
 _MAY_GO = (
@@ -95,10 +96,14 @@ class Shedder:
         folder: The folder of the database.
         max_bytes: Bytes of jobs and pictures; None for as many as the disk takes.
         reserve: Space of which jobs with a verdict may take some.
+        on_disk: The database is on the folder's disk, which must not become full.
     """
 
-    def __init__(self, folder: Path, max_bytes: int | None, reserve: Reserve) -> None:
+    def __init__(
+        self, folder: Path, max_bytes: int | None, reserve: Reserve, *, on_disk: bool = True
+    ) -> None:
         self._folder = folder
+        self._on_disk = on_disk
         self._reserve = reserve
         self.max_bytes = max_bytes
 
@@ -193,6 +198,8 @@ class Shedder:
 
     def is_tight(self, size: int = 0) -> bool:
         """Return True when an outbox of this size must not grow, since the disk is nearly full."""
+        if not self._on_disk:
+            return False
         total = total_bytes(self._folder)
         least = min(LEAST_FREE_BYTES, total // 16)
         if size > SMALL_BYTES:

@@ -66,6 +66,4 @@ def space_of(store: NodeStore) -> Space:
     with store.read() as connection:
         counts = shed_counts(connection)
     shedder = store.shedder
-    return Space(
-        counts, shedder.max_bytes, free_bytes(store.path.parent), shedder.limit(counts.bytes)
-    )
+    return Space(counts, shedder.max_bytes, free_bytes(store.storage), shedder.limit(counts.bytes))

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 
 from lenswatch.errors import DiskFull, StoreDamaged, StoreError
 from lenswatch.node.store.database import named_errors, stored_json
+from lenswatch.node.store.dialects import insert
 from lenswatch.node.store.gaps import Gap, add_gap, take_gap
 from lenswatch.node.store.opening import Opening
 from lenswatch.node.store.pruning import Pruning
@@ -137,6 +137,8 @@ class NodeStore:
         repairs: bool = True,
     ) -> None:
         self.path = Path(path)
+        self.name = str(path)  # for people
+        self.storage = self.path.parent  # the storage folder
         self.keep_outbox = keep_outbox
         self.reserve = Reserve(self.path.with_name(f"{self.path.name}-reserve"))
         self.shedder = Shedder(self.path.parent, max_bytes, self.reserve)
@@ -157,17 +159,29 @@ class NodeStore:
         log.warning("nothing is recorded until node.db can be opened: %s", said)
 
     @property
+    def is_shared(self) -> bool:
+        """True if other machines may use the database, whose clock counts then."""
+        return False
+
+    @property
     def is_empty(self) -> bool:
         """True while there is no file, or one that could not be made on a full disk."""
         return not self.path.exists() or not self.path.stat().st_size
 
     @contextmanager
-    def begin(self, *, leaving: int = 0, hasty: bool = False) -> Iterator[Transaction]:
+    def begin(
+        self,
+        *,
+        leaving: int = 0,
+        hasty: bool = False,
+        stream: str | None = None,  # noqa: ARG002
+    ) -> Iterator[Transaction]:
         """Open a write transaction: committed at the end, rolled back after an exception.
 
         Args:
             leaving: Pieces of the reserve that are not given back to a full disk for this transaction.
             hasty: Do not wait for the disk, so that a power cut may undo it.
+            stream: The only stream that it concerns; SQLite has one writer at a time anyway.
 
         Raises:
             DiskFull: There is no space for it. Some was made, so that another try may succeed.
@@ -187,10 +201,14 @@ class NodeStore:
         if self._short:  # SQLite does it by itself in a large WAL only
             self._checkpoint()
             self._short = self.shedder.is_tight()
+        self._told(transaction)
+
+    def _told(self, transaction: Transaction) -> None:
+        """Tell what a transaction that is committed has done."""
         if transaction.posted:
             self.posted.set()
         for notice in transaction.notices:
-            log.warning("%s: %s", self.path, notice)
+            log.warning("%s: %s", self.name, notice)
 
     def _make_space(self, leaving: int) -> None:
         """Let the WAL be written from its beginning again.
@@ -365,9 +383,10 @@ class Transaction:
             if room.kept == "no picture":
                 parameters["picture_shed"], picture = True, None
             text = to_json(document)
-        posted = _POST(self.connection, {"posted_at": now, "job": text, "clean": clean})
+        row = {"posted_at": now, "job": text, "clean": clean}
+        posted = _POST.insert(self.connection, row)
         if picture is not None:
-            _PUT_PICTURE(self.connection, {"outbox_id": posted.lastrowid, "data": picture})
+            _PUT_PICTURE(self.connection, {"outbox_id": posted, "data": picture})
         self.posted += 1
         return ""
 

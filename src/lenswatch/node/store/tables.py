@@ -1,4 +1,4 @@
-"""The tables of `node.db`, as its migrations leave them."""
+"""The tables of `node.db`, as its migrations leave them, and as they are made on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -32,6 +32,8 @@ __all__ = [
 
 STREAM_OF_JOB = "coalesce(json_extract(job, '$.parameters.stream'), '')"
 
+_STREAM = "coalesce(job::json #>> '{parameters,stream}', '')"  # the same on PostgreSQL
+
 metadata = sa.MetaData()
 
 windows = sa.Table(
@@ -39,7 +41,7 @@ windows = sa.Table(
     metadata,
     sa.Column("stream", sa.Text, primary_key=True),
     sa.Column("digest", sa.Text, primary_key=True),
-    sa.Column("images", sa.Integer, nullable=False),
+    sa.Column("images", sa.BigInteger, nullable=False),
     sa.Column("updated_at", sa.Float, nullable=False),
     sa.Column("state", sa.LargeBinary, nullable=False),
 )
@@ -53,7 +55,7 @@ shadows = sa.Table(  # the window of each stream under the reference in shadow
 answers = sa.Table(
     "answers",
     metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("id", sa.BigInteger, primary_key=True),
     sa.Column("event_id", sa.Text, nullable=False, unique=True),
     sa.Column("answered_at", sa.Float, nullable=False),
     sa.Column("kind", sa.Text, nullable=False),  # of store.Kind
@@ -62,7 +64,7 @@ answers = sa.Table(
 answer_ages = sa.Table(
     "answer_ages",
     metadata,
-    sa.Column("answer_id", sa.Integer, primary_key=True),  # the newest at that time
+    sa.Column("answer_id", sa.BigInteger, primary_key=True),  # the newest at that time
     sa.Column("elapsed", sa.Float, nullable=False),  # seconds since the first of these rows
     sa.Column("boot", sa.Text, nullable=False),  # id of the machine's boot
     sa.Column("uptime", sa.Float, nullable=False),  # seconds since then
@@ -70,10 +72,10 @@ answer_ages = sa.Table(
 outbox = sa.Table(
     "outbox",
     metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("id", sa.BigInteger, primary_key=True),
     sa.Column("posted_at", sa.Float, nullable=False),
     sa.Column("due_at", sa.Float, nullable=False),
-    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("attempts", sa.BigInteger, nullable=False),
     sa.Column("tried", sa.Boolean, nullable=False),  # the server may have stored it already
     sa.Column("drift_id", sa.Text),  # set once the server stored the job, but not yet its picture
     sa.Column("parked_because", sa.Text),
@@ -81,8 +83,8 @@ outbox = sa.Table(
     sa.Column("out_of_turn", sa.Boolean, nullable=False),  # newer jobs of its stream may go first
     sa.Column("job", sa.Text, nullable=False),
     sa.Column("clean", sa.Boolean, nullable=False),  # the job may go when space is short
-    sa.Column("thinned", sa.Integer, nullable=False),  # how often its neighbours went
-    sa.Column("stream", sa.Text, sa.Computed(STREAM_OF_JOB, persisted=False)),
+    sa.Column("thinned", sa.BigInteger, nullable=False),  # how often its neighbours went
+    sa.Column("stream", sa.Text, sa.Computed(_STREAM, persisted=True)),
 )
 pictures = sa.Table(
     "pictures",
@@ -126,7 +128,7 @@ collected = sa.Table(
 repairs = sa.Table(
     "repairs",
     metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("id", sa.BigInteger, primary_key=True),
     sa.Column("at", sa.Text, nullable=False),  # ISO 8601 in UTC
     sa.Column("kept_as", sa.Text, nullable=False),  # name of the damaged file
     sa.Column("recovered", sa.Text, nullable=False),  # JSON of salvage.Recovered
@@ -134,28 +136,28 @@ repairs = sa.Table(
 originals = sa.Table(
     "originals",
     metadata,
-    sa.Column("id", sa.Integer, primary_key=True),  # in the order in which they were kept
+    sa.Column("id", sa.BigInteger, primary_key=True),  # in the order in which they were kept
     sa.Column("event", sa.Text, nullable=False),  # the event id as names have it
     sa.Column("file", sa.Text, nullable=False),  # below the storage folder, with slashes
-    sa.Column("bytes", sa.Integer, nullable=False),
-    sa.Column("upto", sa.Integer, nullable=False),  # bytes of this one and of all before it
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+    sa.Column("upto", sa.BigInteger, nullable=False),  # bytes of this one and of all before it
 )
 
 gaps = sa.Table(  # drift jobs that were not kept since the last one of their stream that was
     "gaps",
     metadata,
     sa.Column("stream", sa.Text, primary_key=True),
-    sa.Column("jobs", sa.Integer, nullable=False),
+    sa.Column("jobs", sa.BigInteger, nullable=False),
     sa.Column("since", sa.Float, nullable=False),
 )
 shedding = sa.Table(  # one row
     "shedding",
     metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("bytes", sa.Integer, nullable=False),  # of all jobs and pictures; triggers keep it
-    sa.Column("pictures", sa.Integer, nullable=False),  # shed ever
-    sa.Column("jobs", sa.Integer, nullable=False),  # shed ever
-    sa.Column("unrecorded", sa.Integer, nullable=False),  # pictures judged with `recorded` false
+    sa.Column("id", sa.BigInteger, primary_key=True),
+    sa.Column("bytes", sa.BigInteger, nullable=False),  # of all jobs and pictures; triggers keep it
+    sa.Column("pictures", sa.BigInteger, nullable=False),  # shed ever
+    sa.Column("jobs", sa.BigInteger, nullable=False),  # shed ever
+    sa.Column("unrecorded", sa.BigInteger, nullable=False),  # pictures judged with `recorded` false
     sa.Column("since", sa.Float),  # when space became short; NULL while there is enough
     sa.Column("last", sa.Float),  # when something was shed last
 )
@@ -171,17 +173,17 @@ references = sa.Table(  # whose clean pictures are sent to an experiment
     metadata,
     sa.Column("experiment", sa.Text, primary_key=True),  # its id
     sa.Column("digest", sa.Text, primary_key=True),
-    sa.Column("pictures", sa.Integer, nullable=False),
-    sa.Column("sent", sa.Integer, nullable=False),
+    sa.Column("pictures", sa.BigInteger, nullable=False),
+    sa.Column("sent", sa.BigInteger, nullable=False),
     sa.Column("because", sa.Text),  # the last error, while the rest waits for that
 )
 notes = sa.Table(  # annotations that wait to be sent
     "notes",
     metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("id", sa.BigInteger, primary_key=True),
     sa.Column("posted_at", sa.Float, nullable=False),
     sa.Column("due_at", sa.Float, nullable=False),
-    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("attempts", sa.BigInteger, nullable=False),
     sa.Column("because", sa.Text),  # why the last attempt failed
     sa.Column("body", sa.Text, nullable=False),  # JSON, with the id that the server gets
 )
@@ -190,10 +192,12 @@ baseline_streams = sa.Table(  # streams whose baseline lives
     metadata,
     sa.Column("stream", sa.Text, primary_key=True),
     sa.Column("origin", sa.Text, nullable=False),  # the calibration, as living.origin_of names it
-    sa.Column("in_force", sa.Integer, nullable=False),  # id of a baseline; 0 for the calibration's
-    sa.Column("first", sa.Integer, nullable=False),  # the one that the witness compares with
+    sa.Column(
+        "in_force", sa.BigInteger, nullable=False
+    ),  # id of a baseline; 0 for the calibration's
+    sa.Column("first", sa.BigInteger, nullable=False),  # the one that the witness compares with
     sa.Column("day", sa.Float, nullable=False),  # the last evening
-    sa.Column("evenings", sa.Integer, nullable=False),  # so far
+    sa.Column("evenings", sa.BigInteger, nullable=False),  # so far
     sa.Column("since", sa.Float, nullable=False),  # capture time up to which pictures are in use
     sa.Column("testimony", sa.Text),  # JSON, what the witness said last
     sa.Column("because", sa.Text, nullable=False),  # why nothing was renewed on that evening
@@ -201,13 +205,13 @@ baseline_streams = sa.Table(  # streams whose baseline lives
 baselines = sa.Table(
     "baselines",
     metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("id", sa.BigInteger, primary_key=True),
     sa.Column("stream", sa.Text, nullable=False),
     sa.Column("origin", sa.Text, nullable=False),
     sa.Column("kind", sa.Text, nullable=False),  # of baselines.Kind
     sa.Column("at", sa.Float, nullable=False),
-    sa.Column("pictures", sa.Integer, nullable=False),
-    sa.Column("first", sa.Integer, nullable=False),
+    sa.Column("pictures", sa.BigInteger, nullable=False),
+    sa.Column("first", sa.BigInteger, nullable=False),
     sa.Column("since", sa.Float, nullable=False),  # of the stream before
     sa.Column("undone", sa.Float),  # when
     sa.Column("document", sa.Text),  # JSON; None once it is too old to go back to
@@ -215,9 +219,9 @@ baselines = sa.Table(
 baseline_pictures = sa.Table(
     "baseline_pictures",
     metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("id", sa.BigInteger, primary_key=True),
     sa.Column("stream", sa.Text, nullable=False),
-    sa.Column("number", sa.Integer, nullable=False),  # of the stream's pictures
+    sa.Column("number", sa.BigInteger, nullable=False),  # of the stream's pictures
     sa.Column("at", sa.Float, nullable=False),  # capture time
     sa.Column("quiet", sa.Boolean, nullable=False),  # no drift within 12 pictures, or accepted
     sa.Column("data", sa.LargeBinary, nullable=False),  # of kept_pictures
@@ -228,7 +232,7 @@ baseline_requests = sa.Table(  # of people on the tracking server
     sa.Column("id", sa.Text, primary_key=True),
     sa.Column("stream", sa.Text, nullable=False),
     sa.Column("kind", sa.Text, nullable=False),  # of wire.BASELINE_REQUESTS
-    sa.Column("baseline", sa.Integer),  # id of the one to undo, or of the one that was made
+    sa.Column("baseline", sa.BigInteger),  # id of the one to undo, or of the one that was made
     sa.Column("asked_at", sa.Float, nullable=False),  # on this machine's clock
     sa.Column("state", sa.Text, nullable=False),  # waiting, done or rejected
     sa.Column("answer", sa.Text, nullable=False),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy.dialects.sqlite import insert
-
+from lenswatch.node.store.dialects import insert
 from lenswatch.node.store.store import NodeStore
 from lenswatch.node.store.tables import lease
 
@@ -20,5 +19,12 @@ def check_writable(store: NodeStore) -> None:
     Raises:
         StoreError: The change cannot be committed.
     """
-    with store.begin() as transaction:
-        transaction.connection.execute(_WRITE, _ROW)
+
+    def write() -> None:
+        with store.begin() as transaction:
+            transaction.connection.execute(_WRITE, _ROW)
+
+    if store.is_shared:  # a connection that was cut is replaced
+        store.again(write)
+    else:
+        write()
