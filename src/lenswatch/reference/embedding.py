@@ -85,7 +85,8 @@ def _stacked(rows: Iterable[Embeddings], count: int, progress: Progress) -> Embe
 
 
 def _embedding(encoder: torch.nn.Module, transform: TransformConfig, one: Pixels) -> Embeddings:
-    return encode(encoder, encoder_input(one, transform)[None])[0]
+    row: Embeddings = encode(encoder, encoder_input(one, transform)[None])[0]
+    return row
 
 
 def _elsewhere(
@@ -112,4 +113,5 @@ def _loaded(weights: bytes, size: tuple[int, int], latent_dim: int, threads: int
 def _embedding_of_kept(name: str, transform: TransformConfig, one: Pixels) -> Embeddings:
     from lenswatch.cluster.connection import kept
 
-    return _embedding(kept(name).encoder, transform, one)
+    autoencoder: Autoencoder = kept(name)
+    return _embedding(autoencoder.encoder, transform, one)
