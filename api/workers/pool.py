@@ -198,23 +198,30 @@ class WorkerPool:
         atexit.unregister(self._kill)
 
     async def _begin(self, call: bytes) -> tuple[Worker, asyncio.Future[Any]]:
-        """Give the call to a worker; one that has ended while it was idle is passed over.
+        """Give the call to a worker; one that has ended since it was free is passed over.
 
-        One that hangs without having taken the call is killed, and the answer cancelled.
+        In its place there may be another one that is not ready yet. A worker that hangs without having taken
+        the call is killed, and the answer cancelled.
         """
+        again = False
         while True:
-            worker = (await self._free_place()).worker
+            worker = (await self._free_place(first=again)).worker
             answer = None if worker is None else worker.call(call, BEGIN_SECONDS)
             if worker is not None and answer is not None:
                 return worker, answer
+            again = True
 
-    async def _free_place(self) -> _Place:
+    async def _free_place(self, *, first: bool) -> _Place:
+        """Wait for a place whose worker is free, as the first or the last one of those who wait."""
         if self._idle:
             return self._idle.pop()
         if self._closed or self._is_down():
             raise self._unavailable()
         turn: asyncio.Future[_Place] = self._loop.create_future()
-        self._waiting.append(turn)
+        if first:
+            self._waiting.appendleft(turn)
+        else:
+            self._waiting.append(turn)
         try:
             return await turn
         except asyncio.CancelledError:

@@ -92,7 +92,7 @@ class Worker:
         return f"was killed by {_name(-code)}" if code < 0 else f"ended with exit code {code}"
 
     def call(self, call: bytes, begin_seconds: float | None = None) -> asyncio.Future[Any] | None:
-        """Send a pickled call, and return its future answer; None if the process has just ended.
+        """Send a pickled call, and return its future answer; None if the process has ended or is not ready.
 
         The future's exception is the call's own, or WorkerError when the process ends before the answer.
         It is cancelled when the process ends before it took the call, which another one can have then.
@@ -102,7 +102,7 @@ class Worker:
             begin_seconds: Time after which a process that has not taken the call is killed: it is stopped
                 or hangs. None for any.
         """
-        if self.ended:
+        if self.ended or not self.ready:
             return None
         try:
             self._pipe.send_bytes(call)
@@ -160,8 +160,10 @@ class Worker:
 
     def _take(self, message: Message) -> None:
         kind, value = message
+        if kind == "ready":
+            self.ready = True
         answer, self._answer, self.busy_since = self._answer, None, None
-        self.ready, self.timed, self.slow = True, False, False
+        self.timed, self.slow = False, False
         if answer is not None and not answer.done():
             if kind == "error":
                 answer.set_exception(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -74,3 +75,14 @@ def die_while(file: Path) -> None:
 
 def not_prepared() -> None:
     raise OSError("no such disk")
+
+
+def answer_and_die(value: int, seconds: float) -> int:
+    """Return `value` after some seconds, and be killed after as many more."""
+    time.sleep(seconds)
+    threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGKILL)).start()
+    return value
+
+
+def echo(value: int) -> int:
+    return value

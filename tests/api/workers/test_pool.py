@@ -8,6 +8,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -122,6 +123,21 @@ def test_a_call_that_a_killed_process_never_began_is_given_to_the_next() -> None
         await until(lambda: pool.states()[0].busy)
         os.kill(first, signal.SIGKILL)
         assert await waiting != first
+
+    pooled(play)
+
+
+def test_every_call_gets_its_own_answer_when_a_process_dies_as_it_answers() -> None:
+    async def play(pool: WorkerPool) -> None:
+        await pool.apply(calls.pid)
+        first = asyncio.create_task(pool.apply(partial(calls.answer_and_die, 1, 0.3)))
+        others = [asyncio.create_task(pool.apply(partial(calls.echo, i))) for i in (2, 3)]
+        await until(lambda: pool.states()[0].busy)
+        time.sleep(1.5)  # the event loop learns of the answer and of the death at once
+        assert await first == 1
+        assert await asyncio.gather(*others) == [2, 3]
+        assert await pool.apply(partial(calls.echo, 4)) == 4
+        assert pool.states()[0].restarts == 1
 
     pooled(play)
 
