@@ -14,7 +14,7 @@ __all__ = ["PREPARING", "prepare"]
 
 PREPARING = 0x6C656E73_00000001  # of the advisory lock of whoever makes the tables
 SLOTS = 64  # rows that hold the size of the outbox, so that streams need not wait for one of them
-FIRST_VERSION = 14  # of the schema, which is counted as on SQLite
+FIRST_VERSION = 15  # of the schema, which is counted as on SQLite
 # Changes after that by the version that they lead to.
 MIGRATIONS_HERE: dict[int, Callable[[sa.Connection], None]] = {}
 _JOB = "parked_because IS NULL AND drift_id IS NULL"
