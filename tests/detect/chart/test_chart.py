@@ -227,6 +227,7 @@ def test_growth_is_called_covered_and_a_colour_cast(fit: Any, later: Any, severi
     state, _ = run(fit, [spoil(p, severity) for p in later[20:28]], state)
     found = causes(fit.chart, state, fit.threshold.drift, fit.slow.drift)
     assert [cause.name for cause in found[:2]] == ["covered", "colour cast"]
+    assert len(found[0].cells) >= 8
 
 
 @pytest.mark.parametrize(

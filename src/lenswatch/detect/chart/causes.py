@@ -152,8 +152,7 @@ def _by_signature(
     only named "partly covered": the rest comes from passing objects.
     """
     look = picture.look
-    recent = _change(look, state)
-    found = named(look, unit(recent))
+    found = named(look, unit(_change(look, state)))
     local, closest = _local_share(look, state), max(found[0][1], 1e-9)
     hides = covered(picture)
     few = local > max(closest, picture.closest[1]) and not picture.blurred
@@ -166,7 +165,8 @@ def _by_signature(
     elif found[0][0] == "less contrast" and picture.grainy:
         found = [("noisier", closest)]
     for name, cosine in found:
-        yield Cause(name, over * cosine / closest, _where(name, chart, state, recent))
+        where = _where(name, picture, chart, state)
+        yield Cause(name, over * cosine / closest, where)
 
 
 def _local_share(look: Look, state: ChartState) -> float:
@@ -183,18 +183,25 @@ def _change(look: Look, state: ChartState) -> Floats:
 
 
 def _where(
-    name: str, chart: LensChart, state: ChartState, recent: Floats
+    name: str, picture: LastPicture, chart: LensChart, state: ChartState
 ) -> tuple[tuple[int, int], ...]:
+    if name == "covered":
+        return _mostly(picture.changed)
     if name == "partly covered":
         local = areas(chart.scales, state.cells[-WINDOW:])[0].max(axis=0)
-        strong = local >= max(_NOTABLE, float(local.max()) / 2)
-        return _cells(_coarse(strong[None].astype(np.float64))[0] >= 0.5)
+        return _mostly(local >= max(_NOTABLE, float(local.max()) / 2))
+    recent = _change(picture.look, state)
     shown = np.zeros(recent.shape[1:])
     for channel, words in zip(CHANNELS, (_WORDS[c] for c in CHANNELS), strict=True):
         for sign, word in zip((-1, 1), words, strict=True):
             if word == name:
                 shown = np.maximum(shown, sign * recent[CHANNELS.index(channel)])
     return _cells(_coarse(shown[None])[0] > _NOTABLE)
+
+
+def _mostly(chosen: NDArray[np.bool_]) -> tuple[tuple[int, int], ...]:
+    """Return the cells of the map of which at least a half is chosen of (8, 10)."""
+    return _cells(_coarse(chosen[None].astype(np.float64))[0] >= 0.5)
 
 
 def _coarse(values: Floats) -> Floats:

@@ -83,6 +83,11 @@ class LastPicture:
         return np.asarray(np.abs(self.deviations).max(axis=0))
 
     @property
+    def changed(self) -> NDArray[np.bool_]:
+        """(8, 10) True for cells that are not as they were."""
+        return np.asarray(self.away >= _INTACT)
+
+    @property
     def intact(self) -> float:
         """Share of the cells that are as they were."""
         return float((self.away < _INTACT).mean())
@@ -91,7 +96,7 @@ class LastPicture:
     def hidden(self) -> float:
         """Share of the cells in which the scene cannot be recognised; less is asked where that is usual."""
         least = np.minimum(_HIDDEN, self.look.agreement / 2)
-        return float(((self.cells[AGREEMENT] < least) & (self.away >= _INTACT)).mean())
+        return float(((self.cells[AGREEMENT] < least) & self.changed).mean())
 
     @cached_property
     def absent(self) -> float:
@@ -118,7 +123,7 @@ class LastPicture:
     @property
     def overgrown(self) -> bool:
         """Whether the changed cells have, on the whole, a colour that is neither the scene's nor grey."""
-        changed = self.away >= _INTACT
+        changed = self.changed
         before = self.look.scales.median[_COLOURS][:, changed].mean(axis=1)
         now = self.cells[_COLOURS][:, changed].mean(axis=1)
         kept = float(np.clip(now @ before / max(float(before @ before), 1e-9), 0, 1))
