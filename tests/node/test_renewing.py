@@ -182,6 +182,28 @@ def test_undoing_goes_back_one_by_one(station: Station) -> None:
         station.renewing.undo("reef")
 
 
+def test_undoing_goes_back_over_more_renewals_than_are_kept(station: Station) -> None:
+    station.take(60)
+    station.renewing.evening("reef")
+    with station.store.begin() as transaction:  # a hundred days of the same renewal
+        connection = transaction.connection
+        row = rows.stream_baseline(connection, "reef")
+        assert row is not None
+        document = rows.document_of(connection, row.in_force)
+        for day in range(1, 101):
+            at = station.now + day * 86400
+            newest = rows.add(connection, row, "renewed", at, 60, document)
+        rows.put_stream(connection, dataclasses.replace(row, in_force=newest))
+        kept = [one for one in rows.all_baselines(connection, "reef") if one.restorable]
+    assert 14 + 8 <= len(kept) <= 14 + 8 + 3
+    steps = []
+    while not all(undone for _, undone in station.baselines()):
+        steps.append(station.renewing.undo("reef").text)
+    assert len(steps) == len(kept)
+    assert all("no longer kept" not in text for text in steps[:13])
+    assert "no longer kept from number 1 on" in steps[-1]
+
+
 def test_pictures_of_an_undone_renewal_are_not_quiet(station: Station) -> None:
     station.take(60)
     assert station.renewing.evening("reef").kind == "renewed"

@@ -162,14 +162,15 @@ class Renewing:
     def undo(self, stream: str, only: int | None = None) -> Done:
         """Undo the last renewal, acceptance or cleaning of a stream.
 
-        The pictures that it was the first to use do not count as quiet any more.
+        The pictures that it was the first to use do not count as quiet any more. Where what was before it is
+        no longer kept, those before are undone, too, back to one that is, or to the calibration.
 
         Args:
             stream: The stream.
             only: Number of the one to undo; None for the last, whatever it is.
 
         Raises:
-            InputError: There is none, the last one is another, or what was before it is no longer kept.
+            InputError: There is none, or the last one is another.
         """
         work, now = self._work(stream), self._store.clock()
         with self._store.begin() as transaction:
@@ -184,27 +185,27 @@ class Renewing:
                 raise InputError(
                     f"stream {stream}: its baseline was never renewed; nothing to undo"
                 )
-            last, before = mine[-1], mine[-2] if len(mine) > 1 else None
+            last = mine[-1]
             if only is not None and last.id != only:
                 raise InputError(
                     f"stream {stream}: number {last.id} ({last.kind}) came after number {only}; "
                     "undo that first"
                 )
-            if before is not None and not before.restorable:
-                raise InputError(
-                    f"stream {stream}: what was before number {last.id} is no longer kept; "
-                    "`lenswatch baseline cleaned` goes back to the first one"
-                )
+            before = next((one for one in reversed(mine[:-1]) if one.restorable), None)
+            gone = [one for one in mine if before is None or one.id > before.id]
             back, first = 0, 0
             if before is not None and before.kind != "cleaned":
                 back, first = before.id, before.first
-            rows.undo(connection, last.id, now)
-            if last.kind != "cleaned":
-                rows.mark_quiet(connection, stream, last.since, quiet=False)
+            for one in gone:
+                rows.undo(connection, one.id, now)
+                if one.kind != "cleaned":
+                    rows.mark_quiet(connection, stream, one.since, quiet=False)
             row = replace(work.row, in_force=back, first=first, testimony=None, because="")
             rows.put_stream(connection, row)
             self._move(connection, work, self._judge_of(connection, work.judge, back))
             text = f"baseline: number {last.id} ({last.kind}) was undone"
+            if len(gone) > 1:
+                text += f", and what is no longer kept from number {gone[0].id} on"
             done = Done(stream, None, text, now, last.id)
             self._leave(connection, "note", done)
         return done

@@ -42,6 +42,8 @@ __all__ = [
 
 Kind = Literal["renewed", "accepted", "cleaned"]
 DOCUMENTS = 14  # of a stream that are kept, so that one can go back to them
+WEEKS = 8  # of which the last document is kept, too
+_A_WEEK = 7 * 86400.0  # seconds
 MOST_ROWS = 1000  # of a stream that are listed
 
 _STREAM = Statement(
@@ -166,13 +168,25 @@ def add(
 
 
 def _shorten(connection: sa.Connection, stream: str) -> None:
-    """Drop the documents of old baselines but those that a kept one is compared with."""
+    """Drop old documents but one a week for some weeks, and those that a kept one is compared with."""
     mine = (
         sa.select(baselines.c.id)
         .where(baselines.c.stream == stream)
         .order_by(baselines.c.id.desc())
     )
     kept = list(connection.execute(mine.limit(DOCUMENTS)).scalars())
+    week = sa.cast(baselines.c.at / _A_WEEK, sa.Integer)
+    last = sa.select(sa.func.max(baselines.c.id)).where(
+        baselines.c.stream == stream,
+        baselines.c.document.is_not(None),
+        baselines.c.undone.is_(None),
+    )
+    weekly = (
+        last.group_by(week)
+        .order_by(sa.func.max(baselines.c.id).desc())
+        .limit(WEEKS + DOCUMENTS // 7 + 1)
+    )
+    kept += connection.execute(weekly).scalars()
     firsts = sa.select(baselines.c.first).where(baselines.c.id.in_(kept))
     old = (baselines.c.stream == stream, baselines.c.id.not_in(kept), baselines.c.id.not_in(firsts))
     connection.execute(sa.update(baselines).where(*old).values(document=None))
