@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -22,10 +25,13 @@ from lenswatch.config import Config, TrackingConfig
 from lenswatch.errors import StoreError, StoreUnavailable
 from lenswatch.node.observe import Node
 from lenswatch.node.request import Request, open_store
+from lenswatch.node.store import postgres
 from lenswatch.node.store.migrations import MIGRATIONS
 from lenswatch.node.store.postgres_schema import FIRST_VERSION, MIGRATIONS_HERE
+from lenswatch.node.store.pruning import SharedPruning
 from lenswatch.node.store.replicated import ReplicatedStore
 from lenswatch.node.store.space import space_of
+from lenswatch.outbox.rows import OutboxRows
 from support.driftwatch_stub import Stub, serving
 from support.full import at_length
 from support.node_processes import drift_job
@@ -33,7 +39,8 @@ from support.ports import free_port
 from support.replicas import Way, judged, replicas
 from support.waiting import until
 
-REPLICAS, STREAMS, PICTURES, KILLS = at_length(2, 4), at_length(3, 8), at_length(14, 40), 2
+REPLICAS, STREAMS = at_length(2, 4), at_length(3, 8)
+PICTURES, KILLS = at_length(14, 40), at_length(2, 8)
 
 
 def on(config: Config, url: str, tracking: str = "") -> Config:
@@ -221,3 +228,97 @@ def test_a_served_replica_and_its_commands_tell_of_a_database_that_is_away(
         until(lambda: requests.get(f"{served.url}/healthz", timeout=60).status_code == 200)
         assert until(lambda: served.predict(camera(2)).json()["recorded"])
     way.shut()
+
+
+@contextlib.contextmanager
+def somebody_else(url: str) -> Iterator[psycopg.Connection[Any]]:
+    """A connection of somebody else to a database."""
+    plain = make_url(url).set(drivername="postgresql", query={})
+    with psycopg.connect(plain.render_as_string(hide_password=False), autocommit=True) as other:
+        yield other
+
+
+@pytest.mark.parametrize("committed", [False, True])
+def test_a_connection_that_is_cut_is_replaced_and_nothing_counts_twice(
+    trained: Config,
+    shared_url: str,
+    camera: Camera,
+    monkeypatch: pytest.MonkeyPatch,
+    committed: bool,
+) -> None:
+    node = Node(on(trained, shared_url, "http://127.0.0.1:9"))
+    node.observe(camera(0), Request())
+    left = [1]
+    with somebody_else(shared_url) as other:
+
+        def cut(self: Any, connection: Any, put: int) -> None:
+            if put and left:
+                left.pop()
+                driver = connection.connection.driver_connection
+                if committed:  # the answer to the commit is lost
+                    driver.commit()
+                    driver.close()
+                else:
+                    pid = driver.info.backend_pid
+                    other.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+            else:
+                after(self, connection, put)
+
+        after = SharedPruning.after
+        monkeypatch.setattr(SharedPruning, "after", cut)
+        answer = node.observe(camera(1), Request())
+        assert not left
+        assert answer["recorded"]
+        other.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
+            "AND datname = current_database()"
+        )  # those that rest
+    assert answer["window"]["filled"] == 2
+    assert node.store.streams()[0].images == 2
+    assert OutboxRows(node.store).counts().pending == 2
+    node.store.close()
+
+
+def test_a_replica_that_hangs_frees_its_stream(
+    store: ReplicatedStore, monkeypatch: pytest.MonkeyPatch, shared_url: str, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(postgres.LIMITS, "idle_in_transaction_session_timeout", 300)
+    hanging = ReplicatedStore(shared_url, tmp_path)
+
+    def hang() -> None:
+        with hanging.begin(stream="reef") as transaction:
+            transaction.put_window("reef", "ab", b"late")
+            with store.begin(stream="reef") as other:  # it waits for the hanging one
+                other.put_window("reef", "ab", b"new")
+            transaction.put_window("reef", "ab", b"too late")
+
+    with pytest.raises(StoreUnavailable):
+        hang()
+    assert store.window("reef", "ab") == b"new"
+    hanging.close()
+
+
+def test_a_database_that_does_not_answer_is_given_up(
+    shared_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "SILENCE_SECONDS", 0.5)
+    monkeypatch.setitem(postgres.LIMITS, "lock_timeout", 60_000)
+    store, waiting = ReplicatedStore(shared_url, tmp_path), ReplicatedStore(shared_url, tmp_path)
+    with (
+        store.begin(),
+        pytest.raises(StoreUnavailable, match=r"no answer for 0\.5 s"),
+        waiting.begin(stream="reef"),
+    ):
+        pass
+    for each in (store, waiting):
+        each.close()
+
+
+def test_without_psycopg_the_extra_is_named(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "lenswatch.node.store.replicated")
+    monkeypatch.delitem(sys.modules, "lenswatch.node.store.postgres")
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(StoreError, match=r"pip install 'lenswatch\[replicas\]'"):
+        open_store(on(config, "postgresql://x/y"))

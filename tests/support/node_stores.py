@@ -33,12 +33,14 @@ def own_schema(url: str) -> Iterator[str]:
     parsed = make_url(url)
     name = f"node_{uuid.uuid4().hex[:12]}"
     plain = parsed.set(drivername="postgresql").render_as_string(hide_password=False)
+    own = parsed.update_query_dict({"options": f"-csearch_path={name}"})
     with psycopg.connect(plain, autocommit=True) as connection:
         connection.execute(f"CREATE SCHEMA {name}")
-        yield parsed.update_query_dict({"options": f"-csearch_path={name}"}).render_as_string(
-            hide_password=False
-        )
-        connection.execute(f"DROP SCHEMA {name} CASCADE")
+    try:
+        yield own.render_as_string(hide_password=False)
+    finally:
+        with psycopg.connect(plain, autocommit=True) as connection:
+            connection.execute(f"DROP SCHEMA {name} CASCADE")
 
 
 @pytest.fixture

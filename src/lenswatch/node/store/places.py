@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from lenswatch.config import Config
+from lenswatch.errors import StoreError
 from lenswatch.node.store.reading import open_to_read
 from lenswatch.node.store.store import NodeStore
 from lenswatch.reference.paths import node_database
@@ -21,11 +22,20 @@ def open_database(config: Config, **options: Any) -> NodeStore:
     Args:
         config: The settings.
         options: As `NodeStore` takes them; those of a file are of no use on PostgreSQL.
+
+    Raises:
+        StoreError: It cannot be used; on PostgreSQL only if the setting is wrong.
     """
     if not config.storage.database:
         return NodeStore(node_database(config.storage_path), **options)
     # Imported here, since only replicas need PostgreSQL.
-    from lenswatch.node.store.replicated import ReplicatedStore
+    try:
+        from lenswatch.node.store.replicated import ReplicatedStore
+    except ModuleNotFoundError as error:
+        if error.name != "psycopg":
+            raise
+        needed = "PostgreSQL needs psycopg: pip install 'lenswatch[replicas]'"
+        raise StoreError(f"storage.database: {needed}") from None
 
     for name in ("busy_timeout", "durable", "repairs"):
         options.pop(name, None)

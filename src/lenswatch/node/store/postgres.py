@@ -7,12 +7,14 @@ SQLite. Both are advisory locks, which end with the transaction, or with the pro
 from __future__ import annotations
 
 import hashlib
+import select
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import psycopg
 import sqlalchemy as sa
 
 from lenswatch.errors import DiskFull, StoreError, StoreUnavailable
@@ -20,23 +22,41 @@ from lenswatch.node.store.connections import Connections
 from lenswatch.node.store.database import NotJsonError
 from lenswatch.node.store.postgres_schema import prepare
 
-try:
-    import psycopg
-except ImportError:
-    psycopg = None  # type: ignore[assignment]
-
 __all__ = ["PostgresConnections", "named_errors", "shown"]
 
 EVERYTHING = 0x6C656E73_00000000  # of the advisory lock of all streams
 CONNECT_SECONDS = 3
 REST_SECONDS = 2.0  # after a connection was refused, for which no other one is tried
 TRUST_SECONDS = 5.0  # for which a connection may rest before it is asked for a sign of life
+SILENCE_SECONDS = 35.0  # for one statement, longer than the limits of the database itself
 LIMITS = {
     "jit": "off",
     "statement_timeout": 30_000,
     "lock_timeout": 25_000,
     "idle_in_transaction_session_timeout": 15_000,  # frees the locks of a replica that hangs
 }
+
+
+class _Bounded(psycopg.Connection[tuple[Any, ...]]):
+    """A connection that is closed when no answer comes in time: the database, or a proxy, may hang."""
+
+    def wait(self, gen: Any, *args: Any, **options: Any) -> Any:
+        return super().wait(self._bounded(gen), *args, **options)
+
+    def _bounded(self, gen: Any) -> Generator[Any, Any, Any]:
+        deadline = time.monotonic() + SILENCE_SECONDS
+        try:
+            ready = yield next(gen)
+            while ready or time.monotonic() < deadline:
+                ready = yield gen.send(ready)
+        except StopIteration as end:
+            return end.value
+        self.pgconn.finish()
+        raise psycopg.OperationalError(f"no answer for {SILENCE_SECONDS:g} s")
+
+
+def _connect(_dialect: Any, _record: Any, args: Any, options: Any) -> _Bounded:
+    return _Bounded.connect(*args, **options)
 
 
 class PostgresConnections(Connections):
@@ -46,14 +66,10 @@ class PostgresConnections(Connections):
         url: A SQLAlchemy URL of PostgreSQL.
 
     Raises:
-        StoreError: The URL is none, or psycopg is not installed.
+        StoreError: The URL is none.
     """
 
     def __init__(self, url: str) -> None:
-        if psycopg is None:
-            raise StoreError(
-                "storage.database: PostgreSQL needs psycopg: pip install 'lenswatch[replicas]'"
-            )
         parsed = _parsed(url)
         self.name = shown(url)
         self._resting: list[float] = []  # when each idle connection was given back
@@ -77,6 +93,7 @@ class PostgresConnections(Connections):
                 "options": f"{limits} {own if isinstance(own, str) else ' '.join(own)}",
             },
         )
+        sa.event.listen(engine, "do_connect", _connect)
         super().__init__(engine)
 
     @contextmanager
@@ -126,7 +143,7 @@ class PostgresConnections(Connections):
             except IndexError:
                 return age, self._connected()
             rested = time.monotonic() - connection.info.get("given_back", 0.0)
-            if rested < TRUST_SECONDS or _is_alive(connection):
+            if (rested < TRUST_SECONDS and not _has_news(connection)) or _is_alive(connection):
                 return age, connection
             _close(connection)
 
@@ -163,6 +180,13 @@ def _transaction(connection: sa.Connection, begin: str) -> Iterator[None]:
 
 def _driver(connection: sa.Connection) -> Any:
     return connection.connection.driver_connection
+
+
+def _has_news(connection: sa.Connection) -> bool:
+    """Return True if the server has sent something that nobody asked for, such as the end."""
+    waiting = select.poll()
+    waiting.register(_driver(connection).fileno(), select.POLLIN)
+    return bool(waiting.poll(0))
 
 
 def _is_alive(connection: sa.Connection) -> bool:
@@ -219,7 +243,7 @@ def named_errors(name: str) -> Iterator[None]:
         raise StoreError(f"{name}: {error}; somebody else has changed it") from error
 
 
-_AWAY = ("08", "57P", "53300", "25006", "40001", "40P01")  # beginnings of SQLSTATE
+_AWAY = ("08", "57P", "53300", "25006", "25P03", "40001", "40P01")  # beginnings of SQLSTATE
 
 
 def _named(name: str, error: BaseException | None) -> StoreError:

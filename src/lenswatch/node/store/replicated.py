@@ -40,7 +40,7 @@ class ReplicatedStore(NodeStore):
         clock: Seconds since 1970 in UTC.
 
     Raises:
-        StoreError: The URL is none of PostgreSQL, or psycopg is not installed.
+        StoreError: The URL is none of PostgreSQL.
     """
 
     def __init__(
