@@ -1,5 +1,6 @@
-# Two images. The node (default): `deep-start --deepaas` serves the lenswatch module on port 5000.
+# Three images. The node (default): `deep-start --deepaas` serves the lenswatch module on port 5000.
 # The tracking server, without PyTorch and DEEPaaS:  docker build --target server .   (see compose.yaml)
+# The processes of a Dask cluster, and the backfill:  docker build --target cluster .   (see examples/kubernetes)
 
 FROM python:3.11-slim AS source
 RUN python -m venv /opt/lenswatch
@@ -45,6 +46,15 @@ ENV PATH=/opt/lenswatch/bin:$PATH \
     PYTHONUNBUFFERED=1
 WORKDIR /srv/lenswatch
 VOLUME /srv/lenswatch/storage
+
+FROM installed-node AS installed-cluster
+RUN pip install --no-cache-dir -c constraints.txt '.[dask]' 'webdav4[fsspec]'
+
+FROM machine AS cluster
+COPY --from=installed-cluster /opt/lenswatch /opt/lenswatch
+USER lenswatch
+EXPOSE 8786 8787
+CMD ["dask", "scheduler"]
 
 FROM machine AS server
 COPY --from=installed-server /opt/lenswatch /opt/lenswatch

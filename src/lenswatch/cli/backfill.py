@@ -71,6 +71,7 @@ def backfill(
     with ExitStack() as stack:
         stack.enter_context(held_backfill(config))
         node = Node(config)
+        node.warm()  # what is wrong with its thresholds is said now, not after hours of looking
         progress = stack.enter_context(show_progress(err=as_json))
         work = Backfill(config, node, Receivers(answered, complain, complain, progress))
         stack.callback(work.close)

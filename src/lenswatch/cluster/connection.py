@@ -29,8 +29,6 @@ PATIENCE_SECONDS = 120.0  # for a scheduler that has gone, and may be started ag
 CONNECT_SECONDS = 10.0
 LOOK_SECONDS = 5.0  # between two looks at the number of workers
 
-_TALKATIVE = ("distributed", "distributed.client", "distributed.core", "tornado.application")
-
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -91,8 +89,7 @@ class Cluster:
     """
 
     def __init__(self, address: str, patience: float = PATIENCE_SECONDS) -> None:
-        for name in _TALKATIVE:  # of lost connections, with tracebacks
-            logging.getLogger(name).setLevel(logging.CRITICAL)
+        _silence()
         self.address = address
         self._patience = patience
         self._plugins: list[_Keeping] = []
@@ -273,6 +270,16 @@ class Cluster:
             time.sleep(1.0)
 
 
+def _silence() -> None:
+    """Silence the loggers of the cluster's parts, each of which has a level of its own.
+
+    They tell of each connection, and of lost ones with tracebacks.
+    """
+    for name in ("distributed", "tornado", "bokeh", *logging.root.manager.loggerDict):
+        if name.partition(".")[0] in ("distributed", "tornado", "bokeh"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
 @contextmanager
 def opened_cluster(scheduler: str | None, workers: int | None = None) -> Iterator[Cluster]:
     """Connect to a cluster for the block.
@@ -293,6 +300,7 @@ def opened_cluster(scheduler: str | None, workers: int | None = None) -> Iterato
         finally:
             cluster.close()
         return
+    _silence()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     with (
         tempfile.TemporaryDirectory(prefix="lenswatch-", ignore_cleanup_errors=True) as folder,
