@@ -10,6 +10,7 @@ import pytest
 
 from backfill.conftest import Run, answers_of, fill
 from conftest import Camera
+from lenswatch.backfill.running import held_backfill
 from lenswatch.config import Config
 from lenswatch.node.request import open_store
 from support.dask_cluster import DaskCluster
@@ -44,6 +45,70 @@ def test_a_backfill_gives_the_answers_of_predict_bit_for_bit(
     again = run("backfill", "--json", folder)  # all is known, so no cluster is needed
     assert answers_of(again) == []
     assert "43 judged before" in again.stderr
+
+
+def test_each_folder_is_the_stream_of_a_camera(
+    trained: Config, run: Run, camera: Camera, tmp_path: Path
+) -> None:
+    """The cluster is one of this machine."""
+    archive = tmp_path / "archive"
+    fill(archive / "North (1)", camera, range(60, 72))
+    fill(archive / "south" / "2026", camera, range(70, 86))
+    by_predict = [
+        answer
+        for stream, folder in (("north-1", "North (1)"), ("south", "south/2026"))
+        for answer in answers_of(run("predict", "--json", "--stream", stream, archive / folder))
+    ]
+    forget(trained)
+    ended = run("backfill", "--json", "--stream-from-folder", "--workers", "1", archive)
+    assert ended.exit_code == 0, ended.output
+    assert [answer["stream"] for answer in answers_of(ended)] == ["north-1"] * 12 + ["south"] * 16
+    ids = {"event_id": None}  # the pictures of the south have another name below its folder
+    assert [each | ids for each in answers_of(ended)] == [each | ids for each in by_predict]
+    assert answers_of(ended)[:12] == by_predict[:12]
+    assert "28 pictures in 2 streams" in ended.stderr
+    (archive / "loose.jpg").write_bytes(camera(60))
+    ended = run("backfill", "--stream-from-folder", archive)
+    assert ended.exit_code == 1
+    assert "loose.jpg: --stream-from-folder needs a folder" in ended.output
+
+
+def test_what_cannot_be_backfilled_is_told(config: Config, run: Run, tmp_path: Path) -> None:
+    """A node without a reference, a source without pictures, a second backfill."""
+    ended = run("backfill", tmp_path)
+    assert ended.exit_code == 1
+    assert "make one with `lenswatch train`" in ended.output
+
+
+def test_a_second_backfill_is_refused(trained: Config, run: Run, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    ended = run("backfill", tmp_path / "empty")
+    assert (ended.exit_code, "no picture; check the sources" in ended.output) == (1, True)
+    with held_backfill(trained):
+        ended = run("backfill", tmp_path / "empty")
+    assert ended.exit_code == 1
+    assert "another `lenswatch backfill` is running" in ended.output
+
+
+def test_a_picture_that_cannot_be_read_is_tried_again(
+    trained: Config, run: Run, camera: Camera, cluster: DaskCluster, tmp_path: Path
+) -> None:
+    listed = tmp_path / "list.txt"
+    names = [f"20260601-08{i:02}00.jpg" for i in range(3)]
+    listed.write_text("\n".join(names))
+    for i in (0, 2):
+        (tmp_path / names[i]).write_bytes(camera(60 + i))
+    first = run("backfill", "--json", "--scheduler", cluster.address, listed)
+    assert first.exit_code == 1
+    assert f"{names[1]}: cannot be read: No such file" in first.stderr
+    assert "1 of 3 pictures could not be used" in first.stderr
+    assert len(answers_of(first)) == 2
+    (tmp_path / names[1]).write_bytes(camera(61))
+    again = run("backfill", "--json", "--scheduler", cluster.address, listed)
+    assert again.exit_code == 0, again.output
+    (late,) = answers_of(again)
+    assert (late["image_name"], late["late"]) == (names[1], True)
+    assert "2 judged before" in again.stderr
 
 
 def window_of(config: Config) -> bytes | None:

@@ -24,7 +24,8 @@ from lenswatch.wire import check_stream
 
 __all__ = ["Backfill", "StreamRule", "held_backfill"]
 
-StreamRule = Callable[[Listed], str]
+StreamRule = Callable[[Listed], tuple[str, Listed]]
+"""The stream of a picture, and the picture with its name below the folder of that stream."""
 
 
 class Backfill:
@@ -62,11 +63,11 @@ class Backfill:
         def listed() -> Iterator[tuple[str, Listed]]:
             for source in sources:
                 for count, each in enumerate(list_source(source), 1):
-                    stream = stream_of(each)
+                    stream, named = stream_of(each)
                     check_stream(stream)
                     if count % 10_000 == 0:
                         self._told.progress(Step("listing", count, 0, each.name))
-                    yield stream, each
+                    yield stream, named
 
         count = self._index.list_anew(self._extractor.variant, listed())
         if not count:

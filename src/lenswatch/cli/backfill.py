@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -99,9 +100,9 @@ def backfill(
 def _rule(stream: str, from_folder: bool) -> StreamRule:
     """Return the rule that tells the stream of a picture."""
     if not from_folder:
-        return lambda _listed: stream
+        return lambda listed: (stream, listed)
 
-    def of_folder(listed: Listed) -> str:
+    def of_folder(listed: Listed) -> tuple[str, Listed]:
         from lenswatch.sources.watching import stream_of
 
         found = stream_of(listed.folder)
@@ -110,7 +111,7 @@ def _rule(stream: str, from_folder: bool) -> StreamRule:
                 f"{listed.address}: --stream-from-folder needs a folder with a letter or digit in its name; "
                 "give --stream, or move the picture"
             )
-        return found
+        return found, replace(listed, name=listed.name.removeprefix(f"{listed.folder}/"))
 
     return of_folder
 
