@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import dask
 import pytest
 
+from lenswatch.cluster import connection
 from lenswatch.cluster.connection import AHEAD, Cluster, kept, opened_cluster
 from lenswatch.errors import WorkerError
 from support.ports import free_port
@@ -86,10 +88,37 @@ def test_an_error_of_the_work_is_raised(cluster: Cluster) -> None:
         list(cluster.map(_fail, lambda: next(items, None)))
 
 
-def test_a_scheduler_that_is_not_there_is_named() -> None:
+def test_a_scheduler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "CONNECT_SECONDS", 1.0)
     address = f"tcp://127.0.0.1:{free_port()}"
     with pytest.raises(WorkerError, match=address), opened_cluster(address):
         raise AssertionError
+
+
+def test_a_worker_with_another_version_is_named() -> None:
+    plugin = connection._Keeping("hundred", _hundred)
+    plugin._version = "0.1"
+    with pytest.raises(WorkerError, match=r"tcp://far:1 has Lenswatch .*, and the client 0\.1"):
+        plugin.setup(SimpleNamespace(address="tcp://far:1"))
+
+
+def _not_installed() -> int:
+    raise ModuleNotFoundError("No module named 'onnxruntime'")
+
+
+def test_a_worker_that_lacks_a_package_is_told(cluster: Cluster) -> None:
+    with pytest.raises(WorkerError, match=r"onnxruntime.*each needs Lenswatch"):
+        cluster.keep("nothing", _not_installed)
+
+
+def _square(number: int) -> int:
+    time.sleep(0.02 if number % 40 < 16 else 0)  # so that later batches are done first
+    return number * number
+
+
+def test_results_come_in_the_order_of_the_items(cluster: Cluster) -> None:
+    assert list(cluster.in_order(_square, range(200))) == [i * i for i in range(200)]
+    assert list(cluster.in_order(_square, [])) == []
 
 
 def test_a_value_that_was_not_given_is_named() -> None:
