@@ -19,7 +19,7 @@ from lenswatch.config import Config, DetectorConfig
 from lenswatch.errors import InputError
 from lenswatch.evaluate.protocol import Plan
 from lenswatch.evaluate.running import Pool
-from lenswatch.evaluate.tuning import Candidate, Space, tune
+from lenswatch.evaluate.tuning import Candidate, Space, Trialled, Tuned, tune
 from lenswatch.progress import no_progress
 from support.lens_footage import frames
 
@@ -81,6 +81,7 @@ def test_the_best_is_tested_against_the_settings_in_use(
     assert delays == sorted(delays)
     assert 1 <= delays[0] < PLAN.horizon
     assert found.trials[0].noticed > 0.5
+    assert found.trials[0].delay == pytest.approx(np.mean(found.trials[0].delays))
     best, in_use = found.tested
     assert best.candidate == found.trials[0].candidate
     assert in_use.candidate == found.in_use
@@ -103,6 +104,27 @@ def test_too_few_pictures_are_said_before_anything_is_done(
 ) -> None:
     with pytest.raises(InputError, match="104 pictures are too few for a search; give 360 or more"):
         tune(pictures, settings, [], partial(Pool, 1, progress=no_progress))
+
+
+@pytest.mark.parametrize(
+    ("saved", "false_alarms", "better"),
+    [
+        ([3, 4, 3, 4, 3, 4], 0.0, True),
+        ([30, -20, 3, -4, 0, 1], 0.0, False),  # chance
+        ([3, 4, 3, 4, 3, 4], 12.0, False),  # by more false alarms
+        ([0] * 6, 0.0, False),
+    ],
+)
+def test_only_what_is_clearly_better_is_called_so(
+    saved: list[int], false_alarms: float, better: bool
+) -> None:
+    in_use, best = Candidate(8, 0.0, 6), Candidate(16, 0.0, 6)
+    delays = np.array([20, 30, 40, 50, 60, 60])
+    tested = (
+        Trialled(best, 0.0, 1.0, false_alarms, 1.0, tuple(delays - saved)),
+        Trialled(in_use, 0.0, 1.0, 2.0, 1.0, tuple(delays)),
+    )
+    assert Tuned(tested, in_use, tested).better is better
 
 
 @pytest.mark.parametrize(

@@ -102,11 +102,11 @@ def tune(
 def _print(found: Tuned) -> None:
     from rich.console import Console
 
-    best, in_use = found.tested
+    best = found.tested[0]
     Console().print(_table("Chosen from: the third quarter of the footage", found.trials, found))
-    Console().print(_table("Tested on: the last quarter", (best, in_use), found))
-    if best.delay >= in_use.delay:
-        say("the settings in use do as well on pictures that chose nothing: keep them")
+    Console().print(_table("Tested on: the last quarter", found.tested, found))
+    if not found.better:
+        say("keep the settings in use: on pictures that chose nothing none does clearly better")
         return
     chosen = best.candidate
     say("[encoder]")
@@ -121,7 +121,7 @@ def _print(found: Tuned) -> None:
 def _table(title: str, trials: Sequence[Trialled], found: Tuned) -> Any:
     from rich.table import Table
 
-    columns = ("latent size", "sparsity", "window", "sigma", "delay", "noticed", "false alarms", "")
+    columns = ("latent size", "sparsity", "window", "sigma", "delay", "noticed", "false", "")
     table = Table(*columns, title=title, title_justify="left")
     for place, each in enumerate(trials):
         mine = each.candidate == found.in_use
@@ -133,7 +133,7 @@ def _table(title: str, trials: Sequence[Trialled], found: Tuned) -> Any:
             cells += [f"{one.width:g} x median", "", "", "blind"]
         else:
             cells += [f"{each.sigma:.3g}", f"{each.delay:.1f}", f"{100 * each.noticed:.0f} %"]
-            cells += [f"{each.false_alarms:.1f} in 1000"]
+            cells += [f"{each.false_alarms:.1f}"]
         table.add_row(*cells, "in use" if mine else "")
     return table
 

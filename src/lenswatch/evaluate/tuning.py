@@ -35,6 +35,7 @@ PLAN = Plan(
 )  # half as long as that of `evaluate`, since there is half the footage
 _GAP = 12  # pictures between two parts
 _CAMERA = "footage"
+_ERRORS = 2.0  # standard errors that are taken for more than chance
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ class Trialled:
         noticed: Share of the trials that were noticed.
         false_alarms: Events per 1,000 clean pictures at the candidate's own threshold.
         sigma: The bandwidth.
+        delays: The delay of each trial, of which `delay` is the mean.
         blind: The kernel could not tell pictures apart, so nothing was measured.
     """
 
@@ -104,6 +106,7 @@ class Trialled:
     noticed: float
     false_alarms: float
     sigma: float
+    delays: tuple[float, ...] = ()
     blind: bool = False
 
     @property
@@ -125,6 +128,21 @@ class Tuned:
     trials: tuple[Trialled, ...]
     in_use: Candidate
     tested: tuple[Trialled, Trialled]
+
+    @property
+    def better(self) -> bool:
+        """True if the best is better than the one in use by more than chance, without more false alarms.
+
+        The mean difference of the delays, trial by trial, must exceed `_ERRORS` of its standard errors. At
+        their own thresholds the best may have as many false alarms as the one in use, or as are allowed.
+        """
+        best, in_use = self.tested
+        if best.blind or in_use.blind:
+            return in_use.blind and not best.blind
+        saved = np.subtract(in_use.delays, best.delays)
+        error = float(np.std(saved) / np.sqrt(len(saved)))
+        allowed = max(in_use.false_alarms, PLAN.matched)
+        return float(saved.mean()) > _ERRORS * error and best.false_alarms <= allowed
 
 
 class Scheduler(Protocol):
@@ -277,10 +295,12 @@ def _trialled(candidate: Candidate, outcome: Outcome, plan: Plan, sigma: float) 
     found = figures([outcome], plan)
     threshold = outcome.threshold * found["matched threshold"]["scale"]
     delays = [delay_of(trial.scores, threshold) for trial in outcome.trials]
+    cut = np.minimum(delays, plan.horizon)
     return Trialled(
         candidate,
-        float(np.mean(np.minimum(delays, plan.horizon))),
+        float(np.mean(cut)),
         float(np.mean(np.isfinite(delays))),
         float(found["own threshold"]["false alarms"]["per 1000"]),
         sigma,
+        tuple(cut.tolist()),
     )
