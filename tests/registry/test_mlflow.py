@@ -81,6 +81,8 @@ def test_a_training_is_logged_and_comes_back_on_another_machine(
     )
     assert trained.returncode == 0, trained.stderr
     assert "logged in MLflow: models:/lenswatch/1" in trained.stdout
+    assert "mlflow." not in trained.stderr + trained.stdout  # its own log
+    assert "View run" not in trained.stdout
     digest = current_digest(storage / "storage")
     assert digest
 

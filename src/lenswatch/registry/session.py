@@ -21,6 +21,7 @@ _DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",  # seconds
     "MLFLOW_DISABLE_TELEMETRY": "true",  # it reports usage to its makers otherwise, as it is imported
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "GIT_PYTHON_REFRESH": "quiet",  # the code that called it need not be in a repository
 }
 _ACCOUNT = re.compile(r"//[^/@\s]+@")
@@ -39,21 +40,20 @@ def connected() -> Iterator[Any]:
         raise RegistryError(f"{ADDRESS} is not set; set it to the address of your MLflow server")
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
-    levels = {name: logging.getLogger(name).level for name in _LOGGERS}
-    for name in _LOGGERS:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # those of MLflow are for people who call it themselves
-            import mlflow
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # those of MLflow are for people who call it themselves
+        import mlflow
 
-            try:
-                yield mlflow.MlflowClient(address)
-            except (mlflow.exceptions.MlflowException, OSError) as error:
-                raise RegistryError(_told(address, error)) from None
-    finally:
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
+        levels = {name: logging.getLogger(name).level for name in _LOGGERS}
+        for name in _LOGGERS:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        try:
+            yield mlflow.MlflowClient(address)
+        except (mlflow.exceptions.MlflowException, OSError) as error:
+            raise RegistryError(_told(address, error)) from None
+        finally:
+            for name, level in levels.items():
+                logging.getLogger(name).setLevel(level)
 
 
 def _told(address: str, error: Exception) -> str:
