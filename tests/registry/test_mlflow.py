@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +178,32 @@ def test_a_model_that_is_no_reference_is_not_taken(
         assert ended.exit_code == 1
         assert complaint in ended.output
     assert not list((tmp_path / "storage").glob("reference/*"))
+
+
+def test_the_account_is_sent_and_a_rejection_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AI4OS sets all three variables."""
+    seen: list[str | None] = []
+
+    class Rejecting(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append(self.headers["Authorization"])
+            self.send_error(401)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Rejecting) as proxy:
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{proxy.server_port}")
+        monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "ann")
+        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "secret")
+        with pytest.raises(RegistryError, match="401") as raised:
+            pull_reference(tmp_path, "models:/lenswatch@live")
+        proxy.shutdown()
+    assert set(seen) == {f"Basic {base64.b64encode(b'ann:secret').decode()}"}
+    assert "secret" not in str(raised.value)
 
 
 def test_nothing_is_logged_unless_the_variable_is_set(
