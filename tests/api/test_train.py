@@ -13,14 +13,17 @@ from conftest import Camera, deepaas_running, small_config, write_settings
 from lenswatch.node.calibrate import calibrate_stream
 from lenswatch.reference.artefact import load_reference
 from lenswatch.reference.paths import current_digest
+from support.ports import free_port
 from support.second_camera import write_frames
 from support.waiting import until
 
 
 @pytest.mark.slow
 def test_training_makes_a_new_reference_and_serves_with_it(
-    trained_root: Path, tmp_path: Path, camera: Camera
+    trained_root: Path, tmp_path: Path, camera: Camera, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """MLflow is set, as AI4OS sets it, and down."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
     shutil.copytree(trained_root / "storage", tmp_path / "storage")
     write_settings(tmp_path)
     before = current_digest(tmp_path / "storage")
@@ -43,6 +46,7 @@ def test_training_makes_a_new_reference_and_serves_with_it(
         ]
         (first, *_) = made["calibration_notes"]
         assert first in served.log.read_text()
+        assert served.log.read_text().count("not logged in MLflow") == 1
         after = current_digest(tmp_path / "storage")
         assert after != before
         answer = served.predict(camera(61)).json()

@@ -12,6 +12,7 @@ from lenswatch.config import Config
 from lenswatch.node.calibration_file import Calibration, save_calibration
 from lenswatch.reference.amount import fewest_pictures
 from lenswatch.reference.paths import calibration_folder, current_digest
+from support.ports import free_port
 
 
 @pytest.fixture
@@ -99,12 +100,17 @@ def test_predict_collects_and_finish_trains_with_what_there_is(
     assert "not judged" not in run("predict", footage).output
 
 
-def test_finish_ends_a_collection_early(run: Any, tmp_path: Path, footage: Path) -> None:
+def test_finish_ends_a_collection_early(
+    run: Any, tmp_path: Path, footage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow, where the training would be logged, is down."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
     run("collect", "--for", "10 minutes", "--pictures", 100_000)
     assert "not judged" in run("predict", footage).output
     early = run("collect", "--finish")
     assert early.exit_code == 0, early.output
     assert f"reference {current_digest(small_config(tmp_path).storage_path)} " in early.output
+    assert early.output.count("not logged in MLflow") == 1
 
 
 def calibration_of(config: Config, stream: str) -> bytes:

@@ -244,6 +244,7 @@ def _from_folder(config: Config, stream: str, folder: Path, wanted: int) -> None
     say(f"{len(pictures)} pictures, spread over {folder}, are kept below {config.image_folder}")
     if current_digest(config.storage_path) is None:
         from lenswatch.reference.training import build_reference  # loads torch
+        from lenswatch.registry.push import push_if_wanted
 
         with show_progress() as progress:
             reference = build_reference(config, pictures, progress, make_current=False)
@@ -252,6 +253,8 @@ def _from_folder(config: Config, stream: str, folder: Path, wanted: int) -> None
         say("stream default:")
         for line in taken_up.default.lines():
             say(f"  {line}")
+        for line in push_if_wanted(config, reference.digest):
+            say(line)
         if stream == "default":
             return
     else:
