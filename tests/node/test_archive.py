@@ -18,7 +18,13 @@ from lenswatch.node import archive as module
 from lenswatch.node.archive import Archiver, archive, archive_folder, restore
 from lenswatch.node.observe import Node
 from lenswatch.node.request import Request, open_store
-from lenswatch.reference.artefact import load_reference
+from lenswatch.reference.artefact import (
+    end_shadow,
+    load_reference,
+    save_reference,
+    shadow_reference,
+)
+from lenswatch.reference.paths import SHADOW, current_digest
 from support.waiting import until
 
 
@@ -59,6 +65,23 @@ def test_a_lost_storage_folder_comes_back_with_windows_alarms_and_unsent_jobs(
     kept = archive_folder(archived)
     assert kept is not None
     assert len(list((kept / "images" / "kept" / "reef").iterdir())) == 6
+
+
+def test_a_reference_in_shadow_comes_back_until_it_ends(archived: Config) -> None:
+    storage = archived.storage_path
+    old: Any = load_reference(storage)
+    wider = dataclasses.replace(old, sigma=2 * old.sigma)
+    new = save_reference(storage, wider, {}, make_current=False)
+    shadow_reference(storage, new.digest)
+    archive(archived)
+    shutil.rmtree(storage)
+    restore(archived)
+    assert (current_digest(storage), current_digest(storage, SHADOW)) == (old.digest, new.digest)
+    end_shadow(storage)
+    archive(archived)
+    shutil.rmtree(storage)
+    restore(archived)
+    assert (current_digest(storage), current_digest(storage, SHADOW)) == (old.digest, None)
 
 
 def test_a_damaged_copy_comes_back_as_far_as_it_can_be_read(

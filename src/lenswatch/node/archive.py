@@ -22,6 +22,8 @@ from lenswatch.files import write_atomically
 from lenswatch.node.store.lease import Lease
 from lenswatch.node.store.store import NodeStore
 from lenswatch.reference.paths import (
+    CURRENT,
+    SHADOW,
     calibration_folder,
     kept_folder,
     node_database,
@@ -35,7 +37,6 @@ log = logging.getLogger(__name__)
 MOUNT = Path("/storage")  # where AI4OS mounts a user's remote store
 OURS = "lenswatch"  # folder in it
 LINEAGE = "lineage"  # file that tells whose node.db an archive has
-CURRENT = "current"  # of the folder of references; it is copied last
 DATABASES = ("node.db", "watched.db")
 FIRST_SECONDS = 5.0  # before the first copy of a process
 TRY_AGAIN_SECONDS = 60.0
@@ -78,9 +79,13 @@ def archive(config: Config) -> None:
     _copy_changed(kept, folder / kept.relative_to(storage))
     for name in DATABASES:
         _copy_database(storage / name, folder / name)
-    current = reference_folder(storage) / CURRENT
-    if current.exists():
-        _copy_file(current, folder / current.relative_to(storage))
+    for name in (SHADOW, CURRENT):  # the one in use last
+        named = reference_folder(storage) / name
+        copy = folder / named.relative_to(storage)
+        if named.exists():
+            _copy_file(named, copy)
+        elif name == SHADOW:
+            copy.unlink(missing_ok=True)
 
 
 def restore(config: Config) -> str:
