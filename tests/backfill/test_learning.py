@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,12 @@ import pytest
 
 from backfill.conftest import Run
 from conftest import Camera
+from lenswatch.cluster.connection import opened_cluster
 from lenswatch.config import Config
+from lenswatch.evaluate.protocol import Plan
+from lenswatch.evaluate.running import opened_pool
+from lenswatch.evaluate.tuning import Candidate, tune
+from lenswatch.progress import no_progress
 from lenswatch.reference.artefact import load_reference
 from lenswatch.reference.paths import calibration_folder, current_digest
 from support.dask_cluster import DaskCluster
@@ -75,3 +82,26 @@ def test_evaluation_is_the_same(
         assert ended.exit_code == 0, ended.output
         found.append(json.loads(file.read_text()))
     assert found[0] == found[1]
+
+
+def test_a_search_for_settings_is_the_same(
+    config: Config, camera: Camera, cluster: DaskCluster, tmp_path: Path
+) -> None:
+    pictures = [tmp_path / f"{i:03}.jpg" for i in range(104)]
+    for i, file in enumerate(pictures):
+        file.write_bytes(camera(i))
+    plan = Plan(horizon=14, onsets=1, lead=6, corruptions=("brightness",))
+    candidates = [Candidate(4, 1e-4, 4), Candidate(4, 1e-4, 6, 2.0)]
+
+    class Here:
+        def each(self, work: Any, arguments: Any) -> list[Any]:
+            return [work(*each) for each in arguments]
+
+    here = tune(pictures, config, candidates, lambda _: contextlib.nullcontext(Here()), plan)
+    with opened_cluster(cluster.address) as connected:
+        pool = partial(opened_pool, 1, progress=no_progress, cluster=connected)
+        there = tune(pictures, config, candidates, pool, plan)
+    assert [each.candidate for each in there.trials] == [each.candidate for each in here.trials]
+    for one, other in zip(here.trials, there.trials, strict=True):
+        assert (one.delay, one.noticed) == (other.delay, other.noticed)
+        assert one.sigma == pytest.approx(other.sigma, rel=1e-4)

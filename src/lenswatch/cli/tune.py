@@ -14,7 +14,7 @@ import click
 
 from lenswatch.cli.console import say, show_progress
 from lenswatch.cli.footage import find_told
-from lenswatch.cli.options import FILE, FOLDER, with_config
+from lenswatch.cli.options import FILE, FOLDER, at_scheduler, with_config, with_scheduler
 from lenswatch.config import Config
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ class _Values(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no ar
 @click.option("--random", type=click.IntRange(1), help="Try so many of the combinations.")
 @click.option("--seed", default=0, show_default=True, help="Of the choice of combinations.")
 @click.option("--processes", type=click.IntRange(1), help="Default: one for each core.")
+@with_scheduler
 @click.option("--json", "json_file", type=FILE, help="Write all figures to this file.")
 @click.argument("folder", type=FOLDER)
 def tune(
@@ -76,6 +77,7 @@ def tune(
     random: int | None,
     seed: int,
     processes: int | None,
+    scheduler: str | None,
     json_file: Path | None,
     folder: Path,
 ) -> None:
@@ -85,14 +87,15 @@ def tune(
     chooses among them by the protocol of `lenswatch evaluate`, and the last quarter compares the
     chosen one with the settings in use. Nothing is changed: the best settings are printed.
     """
-    from lenswatch.evaluate.running import Pool
+    from lenswatch.evaluate.running import opened_pool
     from lenswatch.evaluate.tuning import Space
     from lenswatch.evaluate.tuning import tune as search
 
     space = Space(latent_dim, sparsity, window, width)
     pictures = find_told(config, folder, ["*"], key="FOLDER").pictures
-    with show_progress() as progress:
-        pool = partial(Pool, processes or os.cpu_count() or 1, progress=progress)
+    count = processes or os.cpu_count() or 1
+    with show_progress() as progress, at_scheduler(scheduler) as cluster:
+        pool = partial(opened_pool, count, progress=progress, cluster=cluster)
         found = search(pictures, config, space.candidates(random, seed), pool, progress=progress)
     _print(found)
     if json_file is not None:

@@ -48,7 +48,7 @@ from lenswatch.reference.training import Epoch
 if TYPE_CHECKING:
     from lenswatch.cluster.connection import Cluster
 
-__all__ = ["PictureFile", "Pool", "keep_pictures", "run", "tell"]
+__all__ = ["PictureFile", "Pool", "keep_pictures", "opened_pool", "run", "tell"]
 
 ThresholdAndRun = tuple[float, Run]  # of one detector
 
@@ -128,7 +128,7 @@ def run(
             camera: keep_pictures(Path(scratch) / str(i), camera, pictures, config, progress)
             for i, (camera, pictures) in enumerate(cameras.items())
         }
-        with _pool(processes, Path(scratch), progress, cluster) as pool:
+        with opened_pool(processes, Path(scratch), progress, cluster) as pool:
             if any(takes_encoder(make) for make in makers):
                 settings = encoder or EncoderConfig()
                 pool.each(_train, [(*each, plan, settings) for each in kept.items()])
@@ -261,9 +261,10 @@ class _Workers:
 
 
 @contextmanager
-def _pool(
+def opened_pool(
     processes: int, scratch: Path, progress: Progress, cluster: Cluster | None
 ) -> Iterator[Pool | _Workers]:
+    """Yield what does work with a method `each`: the workers of a cluster, or processes that are started."""
     if cluster is not None:
         yield _Workers(cluster, progress)
         return
