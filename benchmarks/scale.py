@@ -65,7 +65,7 @@ def main() -> None:
     logging.getLogger("httpx2").setLevel(logging.WARNING)
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--width", type=int, default=1280)
-    parser.add_argument("--keep-ms", type=float, default=0.35, help="see benchmarks.backfill")
+    parser.add_argument("--keep-ms", type=float, default=0.3, help="see benchmarks.backfill")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         costs = measured(Path(folder), given.width, given.keep_ms)

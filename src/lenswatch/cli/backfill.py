@@ -22,8 +22,11 @@ if TYPE_CHECKING:
     from lenswatch.backfill.folding import Folded
     from lenswatch.backfill.running import Backfill, StreamRule
     from lenswatch.backfill.sources import Listed
+    from lenswatch.outbox.sender import Sender
 
 __all__ = ["backfill"]
+
+SENDING_SECONDS = 5.0  # in which some jobs at least are sent if the tracking server is there
 
 
 @click.command()
@@ -87,6 +90,7 @@ def backfill(
                 work.look(cluster)
         bad = _judge(work, complain)
         node.store.sync()
+        _send(sender)
     finish_collections(config, node.store)
     deliver(node)
     node.store.close()
@@ -123,6 +127,17 @@ def _judge(work: Backfill, complain: Any) -> int:
         complain(f"stream {stream}: {_summary(folded)}")
         bad += folded.refused + folded.unread
     return bad
+
+
+def _send(sender: Sender) -> None:
+    """Wait while drift jobs are being sent; what the server does not take stays in the outbox."""
+    left = None
+    while not sender.drain(SENDING_SECONDS) and not sender.trouble:
+        counts = sender.counts()
+        waiting = counts.pending + counts.pictures
+        if left is not None and waiting >= left:
+            return
+        left = waiting
 
 
 def _summary(folded: Folded) -> str:
