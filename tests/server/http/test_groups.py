@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from lenswatch.server.http.groups import MOST, Groups
+from lenswatch.server.http.groups import MOST, MOST_BYTES, Groups
 
 
 class Recorder:
@@ -64,6 +64,18 @@ def test_a_group_is_not_larger_than_the_most() -> None:
         return [len(calls) for calls in recorder.seen]
 
     assert asyncio.run(run()) == [MOST, MOST, 1]
+
+
+def test_large_calls_do_not_share_a_group() -> None:
+    async def run() -> list[list[int]]:
+        recorder = Recorder()
+        recorder.open.set()
+        groups = Groups(recorder.execute, lambda call: call)
+        sizes = (2, MOST_BYTES, MOST_BYTES // 2, MOST_BYTES // 2, 2 * MOST_BYTES)
+        await asyncio.gather(*(groups.run("a", size) for size in sizes))
+        return [[sizes.index(size) for size in calls] for calls in recorder.seen]
+
+    assert asyncio.run(run()) == [[0], [1], [2, 2], [4]]
 
 
 def test_each_call_gets_its_own_error() -> None:

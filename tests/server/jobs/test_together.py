@@ -235,7 +235,7 @@ def test_a_reader_misses_no_job_while_connections_are_cut(serve: Any, postgres_u
 
     def write() -> None:
         with served.client() as client:
-            for _ in range(40):
+            for _ in range(25):
                 name = f"n{next(counter)}"
                 answer = client.post(f"{base}/drift", json=named(name))
                 if answer.status_code == 201:
@@ -283,4 +283,4 @@ def test_a_reader_misses_no_job_while_connections_are_cut(serve: Any, postgres_u
     assert seen == [row.id for row in rows]
     moments = [row.created_at for row in rows]
     assert moments == sorted(set(moments))
-    assert len(stored) > 80
+    assert len(stored) > 50

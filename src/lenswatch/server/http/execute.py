@@ -74,7 +74,7 @@ def routes(operations: Iterable[Operation]) -> list[Route]:
 
 
 def _route(path: str, methods: dict[str, Operation]) -> Route:
-    groups = Groups(_write_together)
+    groups = Groups(_write_together, lambda run: run.size)
 
     async def answer(request: Request) -> Response:
         request.scope[ROUTE] = path
@@ -191,6 +191,7 @@ class _Execution:
     def __init__(self, operation: Operation, call: Call) -> None:
         self.operation = operation
         self.call = call
+        self.size = len(call.body)  # bytes
         self.database = call.services.database
 
     @property

@@ -15,9 +15,10 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Generic, TypeAlias, TypeVar
 
-__all__ = ["MOST", "Groups"]
+__all__ = ["MOST", "MOST_BYTES", "Groups"]
 
 MOST = 100  # calls of one group
+MOST_BYTES = 4 * 2**20  # of their bodies, unless one alone has more
 LONG_SECONDS = 0.006  # a group that took longer is worth some waiting
 PATIENCE = 0.5  # of the time that the last group took
 LONGEST_SECONDS = 0.01  # of waiting
@@ -34,12 +35,15 @@ class Groups(Generic[_T, _R]):
 
     Args:
         execute: Executes calls, and returns for each its result or the exception to raise.
+        size: Returns the bytes of a call.
     """
 
     def __init__(
-        self, execute: Callable[[Sequence[_T]], Awaitable[Sequence[_R | Exception]]]
+        self,
+        execute: Callable[[Sequence[_T]], Awaitable[Sequence[_R | Exception]]],
+        size: Callable[[_T], int] = lambda _: 0,
     ) -> None:
-        self._execute = execute
+        self._execute, self._size = execute, size
         self._queues: dict[Hashable, _Queue[_T, _R]] = {}
         self._running: set[asyncio.Task[None]] = set()  # the loop itself keeps only weak references
 
@@ -68,7 +72,7 @@ class Groups(Generic[_T, _R]):
         taken: list[tuple[_T, asyncio.Future[_R]]] = []
         try:
             while queue:
-                taken = [queue.popleft() for _ in range(min(len(queue), MOST))]
+                taken = self._take(queue)
                 started = time.monotonic()
                 results = await self._results([call for call, _ in taken])
                 for (_, future), result in zip(taken, results, strict=True):
@@ -86,6 +90,17 @@ class Groups(Generic[_T, _R]):
             del self._queues[key]
             for _, future in (*taken, *queue):  # the server ends
                 future.cancel()
+
+    def _take(self, queue: _Queue[_T, _R]) -> list[tuple[_T, asyncio.Future[_R]]]:
+        """Take what makes the next group."""
+        taken = [queue.popleft()]
+        size = self._size(taken[0][0])
+        while queue and len(taken) < MOST:
+            size += self._size(queue[0][0])
+            if size > MOST_BYTES:
+                break
+            taken.append(queue.popleft())
+        return taken
 
     async def _results(self, calls: Sequence[_T]) -> Sequence[_R | Exception]:
         try:
