@@ -213,6 +213,7 @@ def test_a_served_replica_and_its_commands_tell_of_a_database_that_is_away(
         assert requests.get(f"{served.url}/healthz", timeout=60).status_code == 200
         status = lenswatch("status")
         assert status[0] == 0, status[1]
+        assert f"database    postgresql+psycopg://{url.username}@127.0.0.1:{way.port}/" in status[1]
         assert "default" in status[1]
         assert "no parked job" in lenswatch("outbox", "list")[1]
         way.shut()

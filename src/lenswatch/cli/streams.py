@@ -69,6 +69,8 @@ def _show_store(config: Config, store: NodeStore) -> None:
     from lenswatch.outbox.parked import ParkedJobs
     from lenswatch.outbox.rows import OutboxRows
 
+    if store.is_shared:
+        say(f"database    {store.name}")
     counts = OutboxRows(store).counts()
     jobs, pictures = amount(counts.pending, "job"), amount(counts.pictures, "picture")
     say(f"outbox      {jobs} and {pictures} waiting, {counts.parked} parked")
