@@ -79,8 +79,9 @@ def search_drifts(call: Call) -> Response:
 
 
 def _named(job: dict[str, Any]) -> dict[str, Any]:
-    """Return a job with its id, which it keeps when its transaction is run again."""
-    return {"id": str(uuid.uuid4()), **job}
+    """Give a job its id, which it keeps when its transaction is run again."""
+    job["id"] = str(uuid.uuid4())
+    return job
 
 
 def create_together(calls: Sequence[Call]) -> list[Response | Refusal]:

@@ -297,8 +297,7 @@ def _first_of(moved: Any, steps: int) -> int:
 
 
 def _row(experiment: int, seq: int, job: Job) -> dict[str, Any]:
-    return {
-        "id": str(uuid.uuid4()),
+    row = {
         "experiment": experiment,
         "seq": seq,
         "created_at": stamps.now(),
@@ -307,6 +306,9 @@ def _row(experiment: int, seq: int, job: Job) -> dict[str, Any]:
         "event_id": _event_key(job["parameters"].get("event_id")),
         **job,
     }
+    if "id" not in row:
+        row["id"] = str(uuid.uuid4())
+    return row
 
 
 def _judged(row: Job) -> dict[str, Any]:
