@@ -15,10 +15,13 @@ from lenswatch.detect.chart.fitting import ChartFit, fit_chart
 from lenswatch.evaluate.faults import FAULTS, fault
 from support.lens_footage import blocks, frames, run
 
+SHADOWS = np.kron(np.random.default_rng(8).uniform(0.3, 1.7, (32, 40)), np.ones((4, 4)))[..., None]
+
 
 def night(picture: Any) -> Any:
-    grey = (0.35 * picture.mean(axis=-1, keepdims=True)).astype(np.uint8)
-    return np.repeat(grey, 3, axis=-1)
+    """Return a grey picture in the light of a lamp, which throws shadows of its own."""
+    grey = np.clip(0.35 * SHADOWS * picture.mean(axis=-1, keepdims=True), 0, 255)
+    return np.repeat(grey.astype(np.uint8), 3, axis=-1)
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +51,10 @@ def test_a_fault_has_its_name_by_day_and_by_night(fit: ChartFit, name: str, ligh
     if light == "night":
         pictures = [night(picture) for picture in pictures]
     assert first_cause(fit, pictures, fault(name, 1), 3) in FAULTS[name].causes
+
+
+def test_a_day_that_is_darkened_is_no_night(fit: ChartFit) -> None:
+    assert first_cause(fit, frames(20, 5), fault("darker", 1), 4) == "darker"
 
 
 def test_a_chart_of_an_earlier_version_keeps_its_digest(fit: ChartFit) -> None:

@@ -36,6 +36,7 @@ _NOTABLE = 2.0  # deviations from which on a cell shows a change
 _STRONG = 100.0  # strength of faults of the whole picture, which come first
 _PART = 0.15  # share of the cells that "partly covered" looks at: the most changed ones
 _SURELY_WHOLE = 0.85  # cosine: such a change is not that of a moved camera
+_RECOGNISED = 0.3  # of the likeness of clean pictures: a scene that is recognised much better
 _SMEARED = 0.7  # cosine of a blur that may be a long exposure, which displaces edges
 _LOCAL = 0.6  # factor that makes those cells' share of the change comparable with a cosine
 
@@ -119,11 +120,19 @@ def _at_once(chart: LensChart, state: ChartState) -> Iterator[Cause]:
 
 
 def _last(chart: LensChart, state: ChartState) -> LastPicture:
-    """Return the last picture beside the clean look whose light it has."""
-    look, thumb = chart.looks[0], state.scene.last
+    """Return the last picture beside the clean look that it belongs to.
+
+    That is the look whose light it has, unless the scene of another is recognised much better: what darkens
+    the day makes no night of it.
+    """
+    looks, thumb = chart.looks, state.scene.last
     assert thumb is not None  # there was a picture
+    look = looks[0]
     if isinstance(chart.scales, LightScales):
-        look = chart.looks[int(chart.scales.lights.nearest(light_of(state.cells[-1:]))[0])]
+        number = int(chart.scales.lights.nearest(light_of(state.cells[-1:]))[0])
+        likeness = [each.likeness(thumb) / each.alike for each in looks]
+        best = int(np.argmax(likeness))
+        look = looks[best if likeness[best] > likeness[number] + _RECOGNISED else number]
     return LastPicture(look, state.cells[-1], thumb)
 
 

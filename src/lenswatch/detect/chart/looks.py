@@ -96,6 +96,14 @@ class Look:
         there = likeness(details(thumb) * self.steady, self._edges, 0, 0)
         return there >= self.steady_alike
 
+    def likeness(self, thumb: Pixels) -> float:
+        """Return the correlation of all edges of (64, 80) uint8 with those of the scene."""
+        return likeness(details(thumb), self._all_edges, 0, 0)
+
+    @cached_property
+    def _all_edges(self) -> Floats32:
+        return details(self.scene)
+
     @cached_property
     def steady(self) -> NDArray[np.bool_]:
         """(64, 80) True where the scene is seen in nine of ten clean pictures."""
@@ -103,7 +111,7 @@ class Look:
 
     @cached_property
     def _edges(self) -> Floats32:
-        return details(self.scene) * self.steady
+        return np.asarray(self._all_edges * self.steady, np.float32)
 
     @cached_property
     def signatures(self) -> tuple[tuple[str, ...], Floats]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lenswatch.detect.arrays import Floats, Floats32, Pixels
-from lenswatch.detect.chart.features import AGREEMENT, CHANNELS
+from lenswatch.detect.chart.features import AGREEMENT, CHANNELS, agreement
 from lenswatch.detect.chart.looks import Look
 
 __all__ = ["LastPicture", "covered", "named", "unit"]
@@ -96,7 +96,8 @@ class LastPicture:
     def hidden(self) -> float:
         """Share of the cells in which the scene cannot be recognised; less is asked where that is usual."""
         least = np.minimum(_HIDDEN, self.look.agreement / 2)
-        return float(((self.cells[AGREEMENT] < least) & self.changed).mean())
+        seen = agreement(self.thumb, self.look.scene)
+        return float(((seen < least) & self.changed).mean())
 
     @cached_property
     def absent(self) -> float:
