@@ -167,11 +167,11 @@ def beside(connection: Connection, experiment: str, row: Row) -> tuple[str | Non
 
 
 def _of(experiment: str, stream: str | None) -> Select[Any]:
+    # With a join of `experiments` PostgreSQL would sort all jobs, since it does not know that it is one.
     query = (
         select(drifts, pictures.c.drift.label("picture"))
-        .join(experiments, experiments.c.number == drifts.c.experiment)
         .outerjoin(pictures, pictures.c.drift == drifts.c.number)
-        .where(experiments.c.id == experiment)
+        .where(drifts.c.experiment == _number(experiment))
     )
     return query if stream is None else query.where(drifts.c.stream == (stream or None))
 
