@@ -14,6 +14,7 @@ from sqlalchemy.sql.dml import UpdateBase
 from lenswatch.server.db.database import Database
 from lenswatch.server.db.tables import drift_tags, drifts, experiments, tag_tallies, tallies
 from lenswatch.server.jobs import store
+from support.api import JOB
 
 steps = st.lists(
     st.tuples(
@@ -102,6 +103,36 @@ def test_pages_by_a_column_are_answered_from_an_index_in_its_order(
             assert not any(step.startswith("SCAN") or "TEMP B-TREE" in step for step in steps), (
                 steps
             )
+
+
+@pytest.mark.slow
+def test_the_page_of_an_experiment_reads_no_more_jobs_than_it_shows(
+    local: Any, statements: Any, database_url: str
+) -> None:
+    if database_url.startswith("sqlite"):
+        pytest.skip("by design: the plans of SQLite do not tell how many rows were read")
+    experiment = local.experiment()
+    jobs = [JOB | {"parameters": {"stream": f"s{n % 3}"}} for n in range(1000)]
+    for _ in range(4):
+        batch = f"/experiment/{experiment['id']}/drift/batch"
+        assert local.post(batch, json={"drifts": jobs}).status_code == 200
+    engine = local.client.app.state.services.database.engine
+    with engine.connect() as connection:
+        connection.exec_driver_sql("ANALYZE")
+        connection.commit()
+        statements.clear()
+        assert local.client.get(f"/experiment/{experiment['id']}").status_code == 200
+        wanted = ("drifts.seq", "pictures.drift AS picture", "ORDER BY")  # the list of jobs
+        asked = [each for each in statements if all(part in each[0] for part in wanted)]
+        assert asked
+        for statement, parameters in asked:
+            explain = f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}"
+            [(plan,)] = connection.exec_driver_sql(explain, parameters).all()
+            assert _most_rows(plan[0]["Plan"]) < 200, statement
+
+
+def _most_rows(plan: Any) -> int:
+    return max(plan["Actual Rows"], *map(_most_rows, plan.get("Plans", ())), 0)
 
 
 @pytest.mark.slow
