@@ -1,4 +1,4 @@
-"""What a thousand cameras, a hundred million pictures and a billion jobs need: `python -m benchmarks.scale`.
+"""Needs of a thousand cameras, a hundred million pictures and a billion jobs: `python -m benchmarks.scale`.
 
 Costs of one picture and of one job are measured on this machine, in CPU seconds, which other work changes
 little. The rest is simulated from them: queues of live pictures, and the tasks of a backfill.

@@ -59,7 +59,7 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 class Known(NamedTuple):
-    """What is known of one content.
+    """All that is known of one content.
 
     Attributes:
         digest: SHA-256 of it.

@@ -32,7 +32,7 @@ class _Chunk:
 
 @dataclass(frozen=True)
 class _Found:
-    """What a worker has found out about a chunk.
+    """A worker's findings about a chunk.
 
     Attributes:
         digests: SHA-256 of each picture; None for one that could not be read.

@@ -132,7 +132,7 @@ def clean_footage(
 
 
 class _Look(NamedTuple):
-    """What calibration needs of a picture."""
+    """All that calibration needs of a picture."""
 
     digest: str
     embedding: npt.NDArray[np.float32]

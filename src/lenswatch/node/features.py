@@ -22,7 +22,7 @@ __all__ = ["Features", "features_of"]
 
 @dataclass(frozen=True)
 class Features:
-    """What was found out about the content of a picture.
+    """All that was found out about the content of a picture.
 
     Attributes:
         embedding: (d,) float32.

@@ -37,7 +37,7 @@ _FEWEST = 3  # such cells that are steady; with fewer all count
 
 @dataclass(frozen=True)
 class Seen:
-    """How well clean pictures agree with the scene of each light.
+    """Agreement of clean pictures with the scene of each light.
 
     Attributes:
         agreement: (k, 8, 10) float32, agreement that nine of ten pictures exceed, in each cell.

@@ -123,7 +123,7 @@ class LastPicture:
 
     @property
     def overgrown(self) -> bool:
-        """Whether the changed cells have, on the whole, a colour that is neither the scene's nor grey."""
+        """True if the changed cells have, on the whole, a colour that is neither the scene's nor grey."""
         changed = self.changed
         before = self.look.scales.median[_COLOURS][:, changed].mean(axis=1)
         now = self.cells[_COLOURS][:, changed].mean(axis=1)
@@ -132,26 +132,26 @@ class LastPicture:
 
     @property
     def tinted(self) -> bool:
-        """Whether the cells that changed most took on a colour."""
+        """True if the cells that changed most took on a colour."""
         change = self.cells[:AGREEMENT] - self.look.scales.median
         changed = self.away >= np.quantile(self.away, 1 - _MOST_CHANGED)
         return bool(max(abs(float(change[c][changed].mean())) for c in _COLOURS) > _TINT)
 
     @cached_property
     def blurred(self) -> bool:
-        """Whether a blur explains the change, even if few cells have the structure to show it."""
+        """True if a blur explains the change, even if few cells have the structure to show it."""
         name, cosine = self.closest
         lit = float((self.change[_LIGHT] ** 2).sum() / max(float((self.change**2).sum()), 1e-9))
         return name == "blurred" and cosine > _BLURRED and lit < _UNLIT
 
     @property
     def veiled(self) -> bool:
-        """Whether the scene cannot be recognised although there is light: a veil, which may be dark."""
+        """True if the scene cannot be recognised although there is light: a veil, which may be dark."""
         return self.hidden > _MUCH and float(self.thumb.mean()) > _LIT
 
     @property
     def grainy(self) -> bool:
-        """Whether there is much noise where there was little: a fog has hardly any."""
+        """True if there is much noise where there was little: a fog has hardly any."""
         now, usual = (
             float(np.exp(np.median(cells[_NOISE])) - 0.5)
             for cells in (self.cells, self.look.scales.median)
