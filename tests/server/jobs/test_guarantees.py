@@ -14,7 +14,7 @@ from sqlalchemy.sql.dml import UpdateBase
 from lenswatch.server.db.database import Database
 from lenswatch.server.db.tables import drift_tags, drifts, experiments, tag_tallies, tallies
 from lenswatch.server.jobs import store
-from support.api import JOB
+from support.samples import JOB
 
 steps = st.lists(
     st.tuples(
@@ -132,7 +132,7 @@ def test_the_page_of_an_experiment_reads_no_more_jobs_than_it_shows(
 
 
 def _most_rows(plan: Any) -> int:
-    return max(plan["Actual Rows"], *map(_most_rows, plan.get("Plans", ())), 0)
+    return max(int(plan["Actual Rows"]), *map(_most_rows, plan.get("Plans", ())), 0)
 
 
 @pytest.mark.slow
