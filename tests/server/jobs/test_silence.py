@@ -132,6 +132,12 @@ def test_a_rhythm_is_stored_and_read() -> None:
 
 
 @pytest.fixture
+def local(still: Any) -> Any:
+    """A server that looks for nothing by itself, since it would take a clock that is set ahead for an absence."""
+    return still
+
+
+@pytest.fixture
 def at(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Sets the server's clock, in minutes from a moment, and looks for silent streams."""
     now = datetime.now(UTC)

@@ -131,8 +131,9 @@ def test_card_camera_and_event_say_the_same(local: Api, pier: dict[str, Any]) ->
 
 
 def test_a_drifting_camera_that_falls_silent_is_called_both(
-    local: Api, pier: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    still: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    local, pier = still, still.experiment("pier")
     send(local, pier, jobs_of(["reef"], drift=True))
     root = f"/experiment/{pier['id']}"
     local.put(f"{root}/stream/reef", json={"interval_seconds": 60})
