@@ -36,7 +36,8 @@ from lenswatch.errors import (
     WorkerError,
 )
 from lenswatch.node.request import Request, kind_of, record_refusal
-from lenswatch.node.store.store import Answer, Kind, NodeStore
+from lenswatch.node.store.store import NodeStore
+from lenswatch.node.store.transaction import Answer, Kind
 from lenswatch.wire import EVENT_ID, STREAM, new_event_id
 
 if TYPE_CHECKING:

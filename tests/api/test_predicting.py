@@ -18,7 +18,8 @@ from conftest import small_config
 from lenswatch.config import Config, TrackingConfig
 from lenswatch.errors import ArtefactError, InputError, WorkerError
 from lenswatch.node.request import open_store
-from lenswatch.node.store.store import Answer, NodeStore
+from lenswatch.node.store.store import NodeStore
+from lenswatch.node.store.transaction import Answer
 from lenswatch.outbox.rows import OutboxRows
 
 # The class of field that deepaas-cli needs.

@@ -27,7 +27,8 @@ from lenswatch.node.store import damage as damage_module
 from lenswatch.node.store.damage import repairs_of
 from lenswatch.node.store.pages import Pages, StoredRow
 from lenswatch.node.store.salvage import DAMAGED, _answer_or_window
-from lenswatch.node.store.store import Answer, NodeStore
+from lenswatch.node.store.store import NodeStore
+from lenswatch.node.store.transaction import Answer
 from lenswatch.outbox.limits import DeliveryLimits
 from lenswatch.outbox.parked import ParkedJobs
 from lenswatch.outbox.rows import DeliveryResult, OutboxRows

@@ -22,7 +22,7 @@ from lenswatch.node.observe import Node
 from lenswatch.node.originals import Disk, Originals
 from lenswatch.node.request import Request
 from lenswatch.node.store.kept import kept_originals
-from lenswatch.node.store.store import Transaction
+from lenswatch.node.store.transaction import Transaction
 from lenswatch.outbox.rows import OutboxRows
 from lenswatch.reference.clean import find_clean
 from lenswatch.reference.paths import kept_folder

@@ -15,7 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lenswatch.node.store.store import Answer, NodeStore
+from lenswatch.node.store.store import NodeStore
+from lenswatch.node.store.transaction import Answer
 from lenswatch.outbox.limits import DeliveryLimits
 from lenswatch.outbox.rows import DeliveryResult, OutboxRows
 from support.node_processes import drift_job

@@ -12,7 +12,8 @@ from typing import Any
 from lenswatch.config import Config, TrackingConfig
 from lenswatch.errors import DiskFull, LenswatchError
 from lenswatch.node.request import FOR_SENDING
-from lenswatch.node.store.store import Answer, NodeStore
+from lenswatch.node.store.store import NodeStore
+from lenswatch.node.store.transaction import Answer
 from lenswatch.outbox.sender import Sender
 from lenswatch.wire import DriftJob, new_event_id
 from support.node_stores import Address, opened

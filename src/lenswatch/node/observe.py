@@ -31,7 +31,8 @@ from lenswatch.node.request import (
     repeat,
 )
 from lenswatch.node.store.gaps import note_unrecorded
-from lenswatch.node.store.store import Answer, NodeStore, Transaction, newest_window
+from lenswatch.node.store.store import NodeStore
+from lenswatch.node.store.transaction import Answer, Transaction, newest_window
 from lenswatch.node.stored_state import KnownStates, state_of
 from lenswatch.node.stream import StreamState
 from lenswatch.node.told import identity_of, notes_of

@@ -14,7 +14,8 @@ from typing import Any
 from lenswatch.config import Config
 from lenswatch.errors import ImageTooLarge, InputError, StoreUnavailable
 from lenswatch.node.store.places import open_database
-from lenswatch.node.store.store import Answer, Kind, NodeStore
+from lenswatch.node.store.store import NodeStore
+from lenswatch.node.store.transaction import Answer, Kind
 from lenswatch.reference.paths import current_digest, model_version
 from lenswatch.wire import DriftJob, check_event_id, check_stream, new_event_id
 

@@ -18,7 +18,8 @@ from lenswatch.detect.verdict import Statistic
 from lenswatch.errors import InputError
 from lenswatch.node.clock import place
 from lenswatch.node.request import FOR_SENDING, Request, iso_utc, repeat
-from lenswatch.node.store.store import Answer, NodeStore
+from lenswatch.node.store.store import NodeStore
+from lenswatch.node.store.transaction import Answer
 from lenswatch.node.stored_state import state_of
 from lenswatch.node.stream import StreamState
 from lenswatch.node.told import identity_of

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lenswatch.node.store.pruning import WEEK_SECONDS, Pruning
-from lenswatch.node.store.store import Answer, NodeStore
+from lenswatch.node.store.store import NodeStore
+from lenswatch.node.store.transaction import Answer
 
 EVERY = 5
 YEAR = 365 * 24 * 3600.0

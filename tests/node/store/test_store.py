@@ -19,7 +19,8 @@ import pytest
 
 from lenswatch.errors import StoreError
 from lenswatch.node.store.migrations import MIGRATIONS
-from lenswatch.node.store.store import Answer, NodeStore
+from lenswatch.node.store.store import NodeStore
+from lenswatch.node.store.transaction import Answer
 from support.node_processes import (
     count_up,
     drift_job,

@@ -133,7 +133,7 @@ def test_a_rhythm_is_stored_and_read() -> None:
 
 @pytest.fixture
 def local(still: Any) -> Any:
-    """A server that looks for nothing by itself, since it would take a clock that is set ahead for an absence."""
+    """A server without chores, which take a clock that is set ahead for an absence of the server."""
     return still
 
 

@@ -17,7 +17,8 @@ from lenswatch.node.store.postgres import PostgresConnections
 from lenswatch.node.store.pruning import Pruning, SharedPruning
 from lenswatch.node.store.reserve import NoReserve
 from lenswatch.node.store.shedding import Shedder
-from lenswatch.node.store.store import NodeStore, Result, Transaction
+from lenswatch.node.store.store import NodeStore, Result
+from lenswatch.node.store.transaction import Transaction
 
 __all__ = ["ReplicatedStore"]
 
