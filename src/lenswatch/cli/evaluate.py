@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from lenswatch.cli.console import say, show_progress
 from lenswatch.cli.footage import find_told
 from lenswatch.cli.options import FILE, FOLDER, at_scheduler, with_config, with_scheduler
 from lenswatch.config import Config
+from lenswatch.cores import usable_cores
 from lenswatch.errors import InputError
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def evaluate(
         camera: find_told(config, folder, ["*"], key="FOLDER").pictures
         for camera, folder in _cameras(folders).items()
     }
-    count = processes or os.cpu_count() or 1
+    count = processes or usable_cores()
     with show_progress() as progress, at_scheduler(scheduler) as cluster:
         outcomes = run(chosen, cameras, config, plan, count, progress, cluster=cluster)
     found = [figures([o for o in outcomes if o.detector == name], plan) for name in chosen]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -19,6 +18,7 @@ from lenswatch.cli.console import say
 from lenswatch.cli.footage import find_told
 from lenswatch.cli.options import FILE, with_config
 from lenswatch.config import Config
+from lenswatch.cores import usable_cores
 from lenswatch.errors import InputError
 from lenswatch.memory import keep_freed_memory
 from lenswatch.reference.paths import current_digest
@@ -141,7 +141,7 @@ def _use_threads() -> int:
     """Let each computation use one core, and return the number of cores: pictures are looked at together."""
     if "torch" in sys.modules:  # which the node has loaded, if it encodes by it
         sys.modules["torch"].set_num_threads(1)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return usable_cores()
 
 
 def _event_id(node: Node, request: Request, folder: Path, picture: Path) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,7 @@ from lenswatch.cli.console import say, show_progress
 from lenswatch.cli.footage import find_told
 from lenswatch.cli.options import FILE, FOLDER, at_scheduler, with_config, with_scheduler
 from lenswatch.config import Config
+from lenswatch.cores import usable_cores
 
 if TYPE_CHECKING:
     from lenswatch.evaluate.tuning import Trialled, Tuned
@@ -93,7 +93,7 @@ def tune(
 
     space = Space(latent_dim, sparsity, window, width)
     pictures = find_told(config, folder, ["*"], key="FOLDER").pictures
-    count = processes or os.cpu_count() or 1
+    count = processes or usable_cores()
     with show_progress() as progress, at_scheduler(scheduler) as cluster:
         pool = partial(opened_pool, count, progress=progress, cluster=cluster)
         found = search(pictures, config, space.candidates(random, seed), pool, progress=progress)

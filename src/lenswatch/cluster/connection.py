@@ -6,7 +6,6 @@ import contextlib
 import functools
 import itertools
 import logging
-import os
 import queue
 import tempfile
 import time
@@ -17,6 +16,7 @@ from typing import Any, Generic, TypeVar
 
 from distributed import Client, Future, KilledWorker, LocalCluster, WorkerPlugin
 
+from lenswatch.cores import usable_cores
 from lenswatch.errors import WorkerError
 
 __all__ = ["Cluster", "kept", "opened_cluster"]
@@ -301,11 +301,10 @@ def opened_cluster(scheduler: str | None, workers: int | None = None) -> Iterato
             cluster.close()
         return
     _silence()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     with (
         tempfile.TemporaryDirectory(prefix="lenswatch-", ignore_cleanup_errors=True) as folder,
         LocalCluster(
-            n_workers=workers or cores,
+            n_workers=workers or usable_cores(),
             threads_per_worker=1,
             host="127.0.0.1",
             dashboard_address="127.0.0.1:0",

@@ -7,15 +7,17 @@ computed anywhere, and once for each content.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from lenswatch.detect.arrays import Floats32
 from lenswatch.detect.chart.features import Measured, measure, view
 from lenswatch.detect.mmd import Entry, FittedMMD
-from lenswatch.node.clean_footage import embed_picture
+from lenswatch.node.aside import Beside, at_once
 from lenswatch.reference.artefact import Reference
 from lenswatch.reference.capture import Reading
 from lenswatch.reference.pictures import Picture
 from lenswatch.reference.schema import colours_of
+from lenswatch.stages import elsewhere
 
 __all__ = ["Features", "features_of"]
 
@@ -55,6 +57,7 @@ def features_of(
     measured: bool = True,
     colours: bool = True,
     thumbnail: bool = False,
+    beside: Beside = at_once,
 ) -> Features:
     """Encode and measure a picture.
 
@@ -65,20 +68,25 @@ def features_of(
         measured: Measure it for the lens chart.
         colours: Look whether it is grey.
         thumbnail: Make a small JPEG.
+        beside: Does what needs no Python, while the caller does the rest.
 
     Raises:
         InputError: The embedding has NaN or infinite values.
     """
     pixels = picture.pixels(reference.transform.resize)
-    embedding = embed_picture(reference, pixels)
+    embedded = beside(elsewhere("encode", partial(reference.encoder, pixels)))
+    small = beside(picture.thumbnail) if thumbnail else None
+    cells = measure(view(pixels)) if measured else None
+    found = colours_of(pixels) if colours else None
+    embedding = embedded.result()
     return Features(
         embedding=embedding,
         entry=fitted.entry(embedding),
         nearest_row=reference.nearest_row(embedding),
-        measured=measure(view(pixels)) if measured else None,
+        measured=cells,
         size=(picture.width, picture.height),
-        colours=colours_of(pixels) if colours else None,
+        colours=found,
         taken=picture.taken,
         notes=picture.notes,
-        thumbnail=picture.thumbnail() if thumbnail else None,
+        thumbnail=None if small is None else small.result(),
     )

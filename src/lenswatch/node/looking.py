@@ -14,6 +14,7 @@ from lenswatch.config import Config, TransformConfig
 from lenswatch.detect.chart.features import Measured
 from lenswatch.detect.mmd import Entry, FittedMMD
 from lenswatch.errors import InputError
+from lenswatch.node.aside import Beside, at_once
 from lenswatch.node.clean_pictures import CleanPictures
 from lenswatch.node.current import Current
 from lenswatch.node.features import Features, features_of
@@ -84,9 +85,13 @@ class Looking:
         self.shadow = Shadow(config)
 
     def look(
-        self, source: bytes | Path | Picture, request: Request, current: Current
+        self,
+        source: bytes | Path | Picture,
+        request: Request,
+        current: Current,
+        beside: Beside = at_once,
     ) -> Seen | Refused:
-        """Read, encode and measure a picture."""
+        """Read, encode and measure a picture; `beside` does a part of it while this thread does the rest."""
         reference, fitted = current.fitted_reference()
         try:
             request.check_distances()
@@ -99,6 +104,7 @@ class Looking:
                 measured=current.judge_of(reference, request.stream).chart is not None,
                 colours=current.schema is not None,
                 thumbnail=self.wants_thumbnails,
+                beside=beside,
             )
         except InputError as error:
             return Refused(error)

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from lenswatch.config import Config
 from lenswatch.detect.mmd import FittedMMD, Window
 from lenswatch.errors import DiskFull, InputError, StoreUnavailable
+from lenswatch.node.aside import Aside
 from lenswatch.node.calibration_file import DEFAULT_STREAM
 from lenswatch.node.clock import Place, place
 from lenswatch.node.collecting.collector import Collector
@@ -79,6 +80,7 @@ class Node:
         self._collector = Collector(config, self.store)
         self._originals = Originals(config)
         self._looking = Looking(config, self.store)
+        self._aside = Aside()
         self._loaded = None if self._collector.waits() else Current(config)
         self._unrecorded = Unrecorded()
         self._wrong_clocks = WrongClocks()
@@ -168,7 +170,7 @@ class Node:
         if self._collector.takes(request.stream):
             return self._collect(source, request)
         if seen is None:
-            seen = self._looking.look(source, request, self._current())
+            seen = self._looking.look(source, request, self._current(), self._aside)
         if isinstance(seen, Refused):
             record_refusal(self.store, self.config, request, seen.error)
             raise seen.error
