@@ -26,9 +26,9 @@ BIOME := build/biome-$(BIOME_VERSION)/node_modules/.bin/biome
 
 # Tests run in twice as many processes as there are cores, since many wait for servers and browsers. What they share
 # (a trained reference, servers, a database) is made once a process and often once a file, so a file stays with one
-# process.
+# process. tests/support/mixed.py sets the order of the files.
 CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
-SPREAD := -n $(shell echo $$(($(CORES) * 2))) --maxprocesses 6 --dist loadfile
+SPREAD := -n $(shell echo $$(($(CORES) * 2))) --maxprocesses 6 --dist loadfile --no-loadscope-reorder
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SPREAD)
 
 # An environment that several checkouts share is installed anew when another one used it last.

@@ -26,7 +26,13 @@ from support.once import made_once
 from support.ports import free_port
 from support.waiting import until_it_answers
 
-pytest_plugins = ["support.handled", "support.node_stores", "support.slow", "support.strict"]
+pytest_plugins = [
+    "support.handled",
+    "support.mixed",
+    "support.node_stores",
+    "support.slow",
+    "support.strict",
+]
 
 # How fast an example is made or runs says nothing while other programs keep the machine busy; and a
 # property of a server may well be tried on one that earlier examples have used.
