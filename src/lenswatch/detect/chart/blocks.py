@@ -9,7 +9,7 @@ import numpy as np
 
 from lenswatch.detect.arrays import Floats32
 
-__all__ = ["everywhere", "likeness", "overlap"]
+__all__ = ["everywhere", "likeness", "overlap", "share_elsewhere"]
 
 _BLOCKS = (4, 5)
 _CLEAR = 0.3  # likeness of a block that can be recognised in either place
@@ -34,6 +34,18 @@ def likeness(now: Floats32, then: Floats32, down: int, right: int) -> float:
 def everywhere(now: Floats32, there: Floats32, here: Floats32, down: int, right: int) -> bool:
     """Return whether most parts that can be recognised agree better with the scene in another place.
 
+    The arguments are those of `share_elsewhere`.
+    """
+    return share_elsewhere(now, there, here, down, right) > _MOST
+
+
+def share_elsewhere(
+    now: Floats32, there: Floats32, here: Floats32, down: int = 0, right: int = 0
+) -> float:
+    """Return the share of the parts that agree better with the scene in another place than in place.
+
+    Only parts that can be recognised in either place count; it is 0 if there are none.
+
     Args:
         now: (h, w), edges of the picture.
         there: (h, w), edges of the scene as it would be seen after the move, but for a displacement.
@@ -45,7 +57,7 @@ def everywhere(now: Floats32, there: Floats32, here: Floats32, down: int, right:
     place, _ = overlap(here, here, down, right)
     elsewhere, in_place = _alike(moved, then), _alike(moved, place)
     clear = np.maximum(elsewhere, in_place) > _CLEAR
-    return bool(clear.any()) and float((elsewhere > in_place)[clear].mean()) > _MOST
+    return float((elsewhere > in_place)[clear].mean()) if clear.any() else 0.0
 
 
 def _alike(a: Floats32, b: Floats32) -> Floats32:

@@ -38,6 +38,8 @@ _PART = 0.15  # share of the cells that "partly covered" looks at: the most chan
 _SURELY_WHOLE = 0.85  # cosine: such a change is not that of a moved camera
 _RECOGNISED = 0.3  # of the likeness of clean pictures: a scene that is recognised much better
 _SMEARED = 0.7  # cosine of a blur that may be a long exposure, which displaces edges
+_OF_LIGHT = ("darker", "brighter", "colour cast")
+_LIT = 0.6  # cosine of such a change: no small move of the camera brings it
 _LOCAL = 0.6  # factor that makes those cells' share of the change comparable with a cosine
 
 # Names of a channel that falls and that rises. The cells of a change are those of the channels of its name.
@@ -147,7 +149,9 @@ def _at_a_look(picture: LastPicture) -> list[Cause]:
     if look.in_place(thumb) or cosine > _SURELY_WHOLE:
         return []
     blur = float(np.median(picture.cells[_BLUR] - look.scales.median[_BLUR]))
-    if look.placing.moved(thumb, blur, smeared=name == "blurred" and cosine > _SMEARED):
+    lit = name in _OF_LIGHT and cosine > _LIT
+    smeared = name == "blurred" and cosine > _SMEARED
+    if look.placing.moved(thumb, blur, smeared=smeared, lit=lit):
         return [Cause("camera moved", _STRONG - 4, _EVERYWHERE)]
     return []
 

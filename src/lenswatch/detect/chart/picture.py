@@ -167,7 +167,10 @@ def covered(picture: LastPicture) -> str | None:
     """
     name, cosine = picture.closest
     much = picture.hidden > _MUCH
-    if much and not (name == "colour cast" and cosine > _SURELY) and picture.overgrown:
+    tinged = (name == "colour cast" and cosine > _SURELY) or (
+        name == "brighter" and cosine > _PARTLY
+    )
+    if much and not tinged and picture.overgrown:
         return "covered"
     grown = float(picture.own_colour.mean())
     if cosine < _WHOLLY and grown > _MUCH:

@@ -10,7 +10,7 @@ Everything works on luma of 64 x 80 pixels.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Self
@@ -19,13 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lenswatch.detect.arrays import Floats, Floats32, Pixels
-from lenswatch.detect.chart.blocks import everywhere, likeness
+from lenswatch.detect.chart.aligning import Place, aligned, fit, sight, terms
+from lenswatch.detect.chart.blocks import likeness, share_elsewhere
 from lenswatch.detect.chart.features import THUMB
 
 __all__ = ["Placing"]
 
 _HALF = (THUMB[0] // 2, THUMB[1] // 2)
-_MIDDLE = ((THUMB[0] - 1) / 2, (THUMB[1] - 1) / 2)
 _TURNS = (-14.0, -10.5, -7.0, -3.5, 3.5, 7.0, 10.5, 14.0)  # degrees
 _ZOOMS = (0.9, 1.1, 1.21, 1.36, 1.55)
 _SQUEEZED = (0.88, 0.82, 0.75, 0.66, 0.56)  # of the width, between two bars
@@ -35,23 +35,23 @@ _FARTHEST = (12, 14)  # rows and columns of 32 x 40
 _TRIED = 2  # best copies that are compared
 _BETTER = 0.14  # likeness by which a copy must agree better than the scene in place
 _LEAST_LIKE = 0.15  # likeness
+_MUCH_BETTER, _ALIKE = 0.4, 0.6  # likeness of a move that is plain; then half of the blocks will do
+_HALF_OF_THEM = 0.5
 _SURE = 7.0  # standard deviations of the phase correlation
 _CLEAR = 5.5  # standard deviations of the correlation of edges
 _LEAST_ENERGY = 1e-3  # of the picture's edges
 _STEP = 3  # pixels of 32 x 40: a shift that a long exposure might show, too
 _SMEAR = 2  # pixels of 32 x 40, to either side: the longest exposure
 _BLURRED = -0.22  # change of the blur ratio
-_RADIUS = 30.0  # pixels: where a turn or zoom is measured
-_LEAST_MOVE = 0.6  # pixels
+_LEAST_MOVE = 0.8  # pixels
+_LEAST_TILT = 1.5  # pixels: a long exposure displaces, but does not turn or zoom
 _MOST_MOVE = 4.0  # pixels: beyond that it is no small move
 _EXPLAINED = 0.3  # of what differs from the scene
 _FITS = 0.5  # share of the picture's variance that the moved scene explains
-_TEXTURED = 0.3  # times the mean strength of edges: blocks that show a move
-_MOST_BLOCKS = 0.75  # share of these blocks
-_CERTAIN = 0.99  # of the four pixels that a value comes from
+_GRAIN, _AROUND = (1.0, 2.0, 1.0), (1.0,) * 9  # weights of the pixels around one
+_TEXTURED = 0.3  # times the mean change by a move: blocks in which it should show
+_MOST_BLOCKS = 0.75  # share of the blocks in which a move should show
 _LEAST_GAIN = 0.3  # contrast of the scene that must be left
-
-Matrix = tuple[tuple[float, float], tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -59,17 +59,17 @@ class Placing:
     """Copies of a clean scene that pictures are compared with.
 
     Attributes:
-        terms: (7, 5120): one, the scene, its Laplacian, and its change by a move down, right, a turn, a zoom.
+        scene: (64, 80), luma of the clean scene.
+        steady: (64, 80), True where it does not move by itself.
         edges: (k, 32, 40), edges of the copies; the first is the scene in place.
         spectra: (k, 32, 21), their conjugate spectra.
-        weights: (5120,), 1 where the scene is steady and 0 elsewhere.
         smeared: (8, 32, 40), edges of the scene in place after long exposures.
     """
 
-    terms: Floats32
+    scene: Floats32
+    steady: NDArray[np.bool_]
     edges: Floats32
     spectra: NDArray[np.complex64]
-    weights: Floats32
     smeared: Floats32
 
     @classmethod
@@ -81,29 +81,31 @@ class Placing:
             steady: (64, 80), True where it does not move by itself; None for everywhere.
         """
         known = np.ones(THUMB, bool) if steady is None else steady
-        edges = np.stack([_copy(scene, known, matrix) for matrix in _matrices()])
-        weights = known.ravel().astype(np.float32)
+        edges = np.stack([_copy(scene, known, Place(m, np.zeros(2))) for m in _matrices()])
         smeared = np.stack([_edges(each) * (edges[0] != 0) for each in _smears(_halved(scene))])
-        return cls(_terms(scene), edges, np.conj(_spectrum(edges)), weights, smeared)
+        plain = scene.astype(np.float32)
+        return cls(plain, known, edges, np.conj(_spectrum(edges)), smeared)
 
-    def moved(self, thumb: Pixels, blur: float, *, smeared: bool = False) -> bool:
+    def moved(
+        self, thumb: Pixels, blur: float, *, smeared: bool = False, lit: bool = False
+    ) -> bool:
         """Return whether a picture, (64, 80) uint8, shows the scene in another place.
 
         Args:
             thumb: Luma of the picture.
             blur: Change of the blur ratio from clean pictures: a long exposure looks like a small move.
             smeared: The picture may be one long exposure of the scene in place.
+            lit: A change of light or colour resembles the change, which no small move brings.
         """
-        if blur > _BLURRED and not smeared and self._slightly(thumb):
+        now, fine = _edges(_halved(thumb)), _fine(thumb)
+        still = blur < _BLURRED or smeared
+        if not (still or lit) and self._slightly(now, fine):
             return True
-        now = _edges(_halved(thumb))
         in_place = likeness(now, self.edges[0], 0, 0)
         if smeared:
             in_place = max(in_place, self._smeared(now))
-        still = blur < _BLURRED or smeared
-        return self._far(now, in_place, self._by_phase(now), still) or self._far(
-            now, in_place, self._by_edges(now), still
-        )
+        places = self._places(now, fine, still=still, lit=lit)
+        return any(self._far(now, in_place, place) for place in places)
 
     def _smeared(self, now: Floats32) -> float:
         """Return the likeness to the scene after a long exposure, which may displace it by a pixel."""
@@ -113,67 +115,64 @@ class Placing:
             for down, right in ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0))
         )
 
-    def _slightly(self, thumb: Pixels) -> bool:
-        values, weights = _smooth(thumb).ravel(), self.weights
-        found = self._fit(values, weights)
-        left = values - found @ self.terms
-        usual = 1.4826 * float(np.median(np.abs(left[weights > 0]))) + 0.5
-        weights = (weights / (1 + (left / (2 * usual)) ** 2)).astype(
-            np.float32
-        )  # objects count less
-        found = self._fit(values, weights)
-        plain = self._fit(values, weights, 3)
-        gain = float(found[1])
-        if gain < _LEAST_GAIN:
+    @cached_property
+    def _scene(self) -> Floats32:
+        return _fine(self.scene)
+
+    def _slightly(self, now: Floats32, fine: Floats32) -> bool:
+        """Return whether the scene fits a picture, (64, 80), better after a small move, nearly everywhere.
+
+        A head or a car that moves does so in few of the blocks in which the move should show.
+        """
+        place, weights = aligned(fine, self._scene, self.steady, Place.here())
+        if not _LEAST_MOVE <= place.far <= _MOST_MOVE:
             return False
-        down, right, turn, zoom = found[3:] / gain
-        far = max(float(np.hypot(down, right)), abs(float(turn)), abs(float(zoom)))
-        after = weights * (values - found @ self.terms) ** 2
-        before = weights * (values - plain @ self.terms[:3]) ** 2
-        moved, in_place = float(after.sum()), float(before.sum())
-        middle = float(np.average(values, weights=weights))
+        seen = sight(self._scene, self.steady, place)
+        values, both = fine.ravel(), weights * (seen.known & self.steady).ravel()
+        there, here = terms(seen.values)[:3], terms(self._scene)[:3]
+        found, plain = fit(values, there, both), fit(values, here, both)
+        if found[1] < _LEAST_GAIN or not both.any():
+            return False
+        after = both * (values - found @ there) ** 2
+        before = both * (values - plain @ here) ** 2
+        asked = _blocks(both * (found @ there - plain @ here) ** 2)
+        shown = asked > _TEXTURED * asked.mean()
+        explained = _blocks(after) < (1 - _EXPLAINED) * _blocks(before)
+        middle = float(np.average(values, weights=both))
         return (
-            _LEAST_MOVE <= far <= _MOST_MOVE
-            and moved < (1 - _EXPLAINED) * in_place
-            and moved < (1 - _FITS) * float((weights * (values - middle) ** 2).sum())
-            and self._everywhere(before, after)
+            float(after.sum()) < (1 - _EXPLAINED) * float(before.sum())
+            and float(after.sum()) < (1 - _FITS) * float((both * (values - middle) ** 2).sum())
+            and float(explained[shown].mean()) > _MOST_BLOCKS
+            and likeness(now, _copy(self.scene, self.steady, place), 0, 0)
+            > likeness(now, self.edges[0], 0, 0)
         )
 
-    def _everywhere(self, before: Floats32, after: Floats32) -> bool:
-        """Return whether a move explains what differs in most parts of the scene with edges.
+    def _far(self, now: Floats32, in_place: float, place: Place) -> bool:
+        """Return whether edges agree with the scene in another place better than in place."""
+        edges = _copy(self.scene, self.steady, place)
+        there, share = likeness(now, edges, 0, 0), share_elsewhere(now, edges, self.edges[0])
+        likely = there > max(in_place + _BETTER, _LEAST_LIKE) and share > _MOST_BLOCKS
+        surely = there > max(in_place + _MUCH_BETTER, _ALIKE) and share > _HALF_OF_THEM
+        return likely or surely
 
-        A head or a car that moves does so in few of them.
-        """
-        down, right = self.terms[3], self.terms[4]
-        edges = _blocks(self.weights * (down * down + right * right))
-        textured = edges > _TEXTURED * edges.mean()
-        explained = _blocks(after) < (1 - _EXPLAINED) * _blocks(before)
-        return float(explained[textured].mean()) > _MOST_BLOCKS
+    def _places(self, now: Floats32, fine: Floats32, *, still: bool, lit: bool) -> Iterator[Place]:
+        """Yield the places in which the scene may be, each as found first and after it was aligned."""
+        for start in self._candidates(now):
+            near, _ = aligned(fine, self._scene, self.steady, start)
+            for place in (near, start):
+                slight = place.far < _LEAST_MOVE or (lit and place.far <= _MOST_MOVE)
+                exposed = still and place.tilt < _LEAST_TILT and place.away <= 2 * _STEP * 2**0.5
+                if not (slight or exposed):
+                    yield place
 
-    def _fit(self, values: Floats32, weights: Floats32, count: int = 7) -> Floats32:
-        terms = self.terms[:count]
-        weighted = terms * weights
-        square = weighted @ terms.T
-        ridge = np.eye(count, dtype=np.float32) * (1e-7 * np.trace(square))
-        return np.asarray(np.linalg.solve(square + ridge, weighted @ values), np.float32)
-
-    def _far(
-        self,
-        now: Floats32,
-        in_place: float,
-        found: Iterable[tuple[int, int, int]],
-        still: bool,
-    ) -> bool:
-        """Return whether the edges agree with a copy, in one of the places found, better than in place."""
-        for k, down, right in found:
-            if k == 0 and max(abs(down), abs(right)) <= _STEP and still:
-                continue
-            there = likeness(now, self.edges[k], down, right)
-            if there > max(in_place + _BETTER, _LEAST_LIKE) and everywhere(
-                now, self.edges[k], self.edges[0], down, right
-            ):
-                return True
-        return False
+    def _candidates(self, now: Floats32) -> Iterator[Place]:
+        """Yield the places in which copies of the scene resemble the edges of a picture most."""
+        tried = set()
+        for k, down, right in (*self._by_phase(now), *self._by_edges(now)):
+            if (k, down, right) not in tried:
+                tried.add((k, down, right))
+                matrix = _matrices()[k]
+                yield Place(matrix, -2 * matrix @ np.array([down, right], np.float64))
 
     def _by_phase(self, now: Floats32) -> Iterator[tuple[int, int, int]]:
         """Yield the copies with the highest peaks of the phase correlation, and where: rows, columns."""
@@ -228,37 +227,28 @@ def _near() -> NDArray[np.bool_]:
     return np.asarray(((rows[:, None] <= _FARTHEST[0]) & (columns <= _FARTHEST[1])).ravel())
 
 
-def _matrices() -> Iterator[Matrix]:
-    """Yield maps of (row, column) about the middle of a picture to those of the scene."""
-    yield (1, 0), (0, 1)
+@cache
+def _matrices() -> tuple[Floats, ...]:
+    """Return maps of (row, column) about the middle of a picture to those of the scene."""
+    found = [np.eye(2)]
     for angle in np.deg2rad(_TURNS):
         for zoom in (1.0, 1.1):
-            cosine, sine = float(np.cos(angle)) / zoom, float(np.sin(angle)) / zoom
-            yield (cosine, sine), (-sine, cosine)
-    for zoom in _ZOOMS:
-        yield (1 / zoom, 0), (0, 1 / zoom)
-    yield (1, 0), (0, -1)
-    yield (-1, 0), (0, 1)
-    yield (-1, 0), (0, -1)
-    for share in _SQUEEZED:
-        yield (1, 0), (0, 1 / share)
-    for share in _FLATTENED:
-        yield (1 / share, 0), (0, 1)
+            cosine, sine = np.cos(angle) / zoom, np.sin(angle) / zoom
+            found.append(np.array([[cosine, sine], [-sine, cosine]]))
+    found += [np.eye(2) / zoom for zoom in _ZOOMS]
+    found += [np.diag(signs) for signs in ((1.0, -1.0), (-1.0, 1.0), (-1.0, -1.0))]
+    found += [np.diag((1, 1 / share)) for share in _SQUEEZED]
+    found += [np.diag((1 / share, 1)) for share in _FLATTENED]
+    return tuple(found)
 
 
-def _copy(scene: Pixels, steady: NDArray[np.bool_], matrix: Matrix) -> Floats32:
-    """Return the edges, (32, 40), of the scene seen through a map; 0 where it is not known or not steady."""
-    places = np.indices(THUMB, np.float64) - np.reshape(_MIDDLE, (2, 1, 1))
-    rows, columns = np.tensordot(np.array(matrix), places, axes=1) + np.reshape(_MIDDLE, (2, 1, 1))
-    seen = _sampled(scene, rows, columns)
-    inside = (np.abs(rows - _MIDDLE[0]) <= _MIDDLE[0]) & (
-        np.abs(columns - _MIDDLE[1]) <= _MIDDLE[1]
-    )
-    still = _sampled(steady, rows, columns) > _CERTAIN
-    known = _halved(inside & still) == 1
+def _copy(scene: Pixels | Floats32, steady: NDArray[np.bool_], place: Place) -> Floats32:
+    """Return the edges, (32, 40), of the scene seen from a place; 0 where it is not known or not steady."""
+    seen = sight(scene, steady, place)
+    known = _halved(seen.known) == 1
     if not known.all():
         known = _eroded(known)
-    return np.asarray(_edges(_halved(seen)) * known, np.float32)
+    return np.asarray(_edges(_halved(seen.values)) * known, np.float32)
 
 
 def _smears(values: Floats32) -> Iterator[Floats32]:
@@ -272,48 +262,25 @@ def _smears(values: Floats32) -> Iterator[Floats32]:
             yield np.asarray(np.mean(shown, axis=0), np.float32)
 
 
-def _sampled(scene: NDArray[np.uint8] | NDArray[np.bool_], rows: Floats, columns: Floats) -> Floats:
-    """Return the scene between its pixels, linearly; beyond its edge, that of the edge."""
-    (top, down), (left, right) = (
-        np.divmod(np.clip(places, 0, n - 1), 1)
-        for places, n in zip((rows, columns), scene.shape, strict=True)
-    )
-    y, x = top.astype(int), left.astype(int)
-    below, beside = (
-        np.minimum(places + 1, n - 1) for places, n in zip((y, x), scene.shape, strict=True)
-    )
-    upper = scene[y, x] * (1 - right) + scene[y, beside] * right
-    lower = scene[below, x] * (1 - right) + scene[below, beside] * right
-    return np.asarray(upper * (1 - down) + lower * down, np.float64)
-
-
 def _eroded(known: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return the places that are known with the four beside them."""
     p = np.pad(known, 1)
     return np.asarray(known & p[:-2, 1:-1] & p[2:, 1:-1] & p[1:-1, :-2] & p[1:-1, 2:])
 
 
-def _laplacian(values: Floats32) -> Floats32:
-    p = np.pad(values, 1, mode="edge")
-    around = p[:-2, 1:-1] + p[2:, 1:-1] + p[1:-1, :-2] + p[1:-1, 2:]
-    return np.asarray(around - 4 * values, np.float32)
+def _fine(thumb: Pixels | Floats32) -> Floats32:
+    """Return a picture without its finest grain, less the mean around each pixel: light hardly shows."""
+    smooth = _mean(_mean(thumb.astype(np.float32), _GRAIN), _GRAIN)
+    return smooth - _mean(smooth, _AROUND)
 
 
-def _terms(scene: Pixels) -> Floats32:
-    smooth = _smooth(scene)
-    down, right = np.gradient(smooth)
-    y, x = (np.indices(THUMB, np.float32) - np.reshape(_MIDDLE, (2, 1, 1))) / _RADIUS
-    turn, zoom = x * down - y * right, y * down + x * right
-    flat = [np.ones(THUMB), smooth, _laplacian(smooth), down, right, turn, zoom]
-    return np.asarray(np.stack(flat).reshape(len(flat), -1), np.float32)
-
-
-def _smooth(thumb: Pixels) -> Floats32:
-    values = thumb.astype(np.float32)
+def _mean(values: Floats32, weights: Sequence[float]) -> Floats32:
+    """Return weighted means of each pixel and those around it, along both axes."""
+    reach = len(weights) // 2
     for _ in range(2):
-        p = np.pad(values, 1, mode="edge")
-        p = (p[:-2] + 2 * p[1:-1] + p[2:]) / 4
-        values = (p[:, :-2] + 2 * p[:, 1:-1] + p[:, 2:]) / 4
+        p = np.pad(values, ((reach, reach), (0, 0)), mode="edge")
+        rows = [w * p[i : i + len(values)] for i, w in enumerate(weights)]
+        values = (np.sum(rows, axis=0) / sum(weights)).T
     return np.asarray(values, np.float32)
 
 

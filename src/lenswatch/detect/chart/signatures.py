@@ -27,6 +27,10 @@ _BLURS = (0.3, 0.6, 0.85)  # of the fine structure
 # Shares of Laplacian, gradient and contrast that a blur removes, relative to _BLURS: from one that is hardly
 # visible, over an unsharp lens, to one that smears objects into each other.
 _KERNELS = ((0.3, 0.1, 0.05), (1.0, 0.5, 0.2), (0.8, 0.7, 0.5))
+_PIXELS = (
+    (0.7, 1.25, 0.95),
+    (0.8, 1.05, 0.82),
+)  # shares of noise, Laplacian and gradient left by larger ones
 _NOISES = (3.0, 10.0, 25.0)  # standard deviations, in grey levels
 _CAST = 6.0  # levels of Cb and Cr
 
@@ -70,6 +74,8 @@ def signatures(median: Floats) -> Iterator[Signature]:
             median, 1 - 0.5 * share, 1 - 0.3 * share, 1 - 0.1 * share, max(1 - 1.5 * share, 0.0)
         )
         yield "blurred", _change(coarse)  # large pixels: the fine noise goes first
+    for noise, laplacian, gradient in _PIXELS:
+        yield "blurred", _change(_structure(median, laplacian, gradient, 0.93, noise))
     for deviation in _NOISES:
         yield "noisier", _change(_structure(median, added=deviation))
     for one, other in ((1, 0), (0, 1), (1, 1), (1, -1)):
