@@ -89,7 +89,9 @@ def causes(
     found = list(_at_once(chart, state))
     pairs = (chart.score(state), drift_score), (chart.slow_score(state), slow_score)
     over = max((score / threshold for score, threshold in pairs if score is not None), default=0.0)
-    if over > 1 and not found:
+    if over > 1 and not found and chart.watch.repeated(state.scene):
+        found.append(Cause("frozen", _STRONG - 2, _EVERYWHERE))
+    elif over > 1 and not found:
         picture = _last(chart, state)
         found += _at_a_look(picture) or _by_signature(picture, chart, state, over)
     return tuple(sorted(found, key=lambda cause: -cause.strength))

@@ -27,6 +27,10 @@ _ABSENT_BLUR = (
     0.35  # the same of a blur: large pixels that end where a cell ends leave some as they were
 )
 _BLURRED = 0.4  # cosine from which on a blur is none of a few cells
+_FINE = [CHANNELS.index(name) for name in ("sharpness", "noise")]
+_COARSE = [CHANNELS.index(name) for name in ("luma", "contrast")]
+_SLIGHTLY = 0.55  # cosine of a slight blur, before which something moves
+_FALLEN, _KEPT = -1.0, 0.8  # deviations of the whole picture: it takes what is fine, and no light
 _UNLIT = 0.18  # share of light and colour in the change: a blur changes neither
 _SURELY = 0.85  # cosine
 _INTACT = 2.5  # deviations: cells with less are as they were
@@ -142,7 +146,16 @@ class LastPicture:
         """True if a blur explains the change, even if few cells have the structure to show it."""
         name, cosine = self.closest
         lit = float((self.change[_LIGHT] ** 2).sum() / max(float((self.change**2).sum()), 1e-9))
-        return name == "blurred" and cosine > _BLURRED and lit < _UNLIT
+        level = self.level
+        slight = bool((level[_FINE] < _FALLEN).all() and (np.abs(level[_COARSE]) < _KEPT).all())
+        return name == "blurred" and (
+            (slight and cosine > _SLIGHTLY) or (cosine > _BLURRED and lit < _UNLIT)
+        )
+
+    @property
+    def level(self) -> Floats:
+        """(7,) median deviation of each channel: a change of a part of the picture hardly moves it."""
+        return np.asarray(np.median(self.deviations.reshape(len(self.deviations), -1), axis=1))
 
     @property
     def veiled(self) -> bool:

@@ -44,6 +44,7 @@ _STEP = 3  # pixels of 32 x 40: a shift that a long exposure might show, too
 _SMEAR = 2  # pixels of 32 x 40, to either side: the longest exposure
 _BLURRED = -0.22  # change of the blur ratio
 _LEAST_MOVE = 0.8  # pixels
+_LONGEST = 8.0  # pixels: a shift that a long exposure might show, too
 _LEAST_TILT = 1.5  # pixels: a long exposure displaces, but does not turn or zoom
 _MOST_MOVE = 4.0  # pixels: beyond that it is no small move
 _EXPLAINED = 0.3  # of what differs from the scene
@@ -104,8 +105,18 @@ class Placing:
         in_place = likeness(now, self.edges[0], 0, 0)
         if smeared:
             in_place = max(in_place, self._smeared(now))
-        places = self._places(now, fine, still=still, lit=lit)
-        return any(self._far(now, in_place, place) for place in places)
+        for k, down, right in sorted({*self._by_phase(now), *self._by_edges(now)}):
+            exposed = still and k == 0 and max(abs(down), abs(right)) <= _STEP
+            if not exposed and self._far(now, in_place, self.edges[k], down, right):
+                return True
+            near = self._near(fine, k, down, right)
+            slight = near.far < _LEAST_MOVE or (lit and near.far <= _MOST_MOVE)
+            exposed = still and near.tilt < _LEAST_TILT and near.away <= _LONGEST
+            if not (slight or exposed) and self._far(
+                now, in_place, _copy(self.scene, self.steady, near)
+            ):
+                return True
+        return False
 
     def _smeared(self, now: Floats32) -> float:
         """Return the likeness to the scene after a long exposure, which may displace it by a pixel."""
@@ -147,32 +158,21 @@ class Placing:
             > likeness(now, self.edges[0], 0, 0)
         )
 
-    def _far(self, now: Floats32, in_place: float, place: Place) -> bool:
-        """Return whether edges agree with the scene in another place better than in place."""
-        edges = _copy(self.scene, self.steady, place)
-        there, share = likeness(now, edges, 0, 0), share_elsewhere(now, edges, self.edges[0])
+    def _far(
+        self, now: Floats32, in_place: float, edges: Floats32, down: int = 0, right: int = 0
+    ) -> bool:
+        """Return whether edges agree with those of a copy, moved by a displacement, better than in place."""
+        there = likeness(now, edges, down, right)
+        share = share_elsewhere(now, edges, self.edges[0], down, right)
         likely = there > max(in_place + _BETTER, _LEAST_LIKE) and share > _MOST_BLOCKS
         surely = there > max(in_place + _MUCH_BETTER, _ALIKE) and share > _HALF_OF_THEM
         return likely or surely
 
-    def _places(self, now: Floats32, fine: Floats32, *, still: bool, lit: bool) -> Iterator[Place]:
-        """Yield the places in which the scene may be, each as found first and after it was aligned."""
-        for start in self._candidates(now):
-            near, _ = aligned(fine, self._scene, self.steady, start)
-            for place in (near, start):
-                slight = place.far < _LEAST_MOVE or (lit and place.far <= _MOST_MOVE)
-                exposed = still and place.tilt < _LEAST_TILT and place.away <= 2 * _STEP * 2**0.5
-                if not (slight or exposed):
-                    yield place
-
-    def _candidates(self, now: Floats32) -> Iterator[Place]:
-        """Yield the places in which copies of the scene resemble the edges of a picture most."""
-        tried = set()
-        for k, down, right in (*self._by_phase(now), *self._by_edges(now)):
-            if (k, down, right) not in tried:
-                tried.add((k, down, right))
-                matrix = _matrices()[k]
-                yield Place(matrix, -2 * matrix @ np.array([down, right], np.float64))
+    def _near(self, fine: Floats32, k: int, down: int, right: int) -> Place:
+        """Return the place near that of a copy in which the scene fits a picture best."""
+        matrix = _matrices()[k]
+        start = Place(matrix, -2 * matrix @ np.array([down, right], np.float64))
+        return aligned(fine, self._scene, self.steady, start)[0]
 
     def _by_phase(self, now: Floats32) -> Iterator[tuple[int, int, int]]:
         """Yield the copies with the highest peaks of the phase correlation, and where: rows, columns."""
@@ -194,9 +194,9 @@ class Placing:
         least = _LEAST_ENERGY * float((now * now).sum())
         likely = product / np.sqrt(np.maximum(beneath, least) * energy[:, None, None])
         surface = np.asarray(likely.reshape(len(self.edges), -1), np.float32)
-        near = surface[:, _near()]
+        near = surface[:, _reach()]
         heights = (near.max(axis=1) - near.mean(axis=1)) / near.std(axis=1)
-        return _peaks(np.where(_near(), surface, -1), heights, _CLEAR)
+        return _peaks(np.where(_reach(), surface, -1), heights, _CLEAR)
 
     @cached_property
     def _known(self) -> tuple[NDArray[np.complex64], NDArray[np.complex64], Floats32]:
@@ -221,7 +221,7 @@ def _peaks(
 
 
 @cache
-def _near() -> NDArray[np.bool_]:
+def _reach() -> NDArray[np.bool_]:
     """Return (1280,), True for displacements that are looked for."""
     rows, columns = (np.abs(np.fft.fftfreq(n) * n) for n in _HALF)
     return np.asarray(((rows[:, None] <= _FARTHEST[0]) & (columns <= _FARTHEST[1])).ravel())

@@ -160,6 +160,13 @@ class SceneWatch:
         longest = (state.still, self.longest_still), (state.same, self.longest_same)
         return any(seen >= max(_FROZEN_AFTER, 2 * clean + 1) for seen, clean in longest)
 
+    def repeated(self, state: SceneState) -> bool:
+        """Return whether the last picture is exactly the one before, as no clean picture was.
+
+        It is a sign of a frozen camera only beside an alarm.
+        """
+        return state.same > 0 == self.longest_same
+
     def moved(self, state: SceneState) -> bool:
         """Return whether the scene has been displaced for some images."""
         return state.moved >= _MOVED_FOR and not self.black(state)
