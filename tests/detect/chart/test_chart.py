@@ -257,6 +257,31 @@ def test_nothing_is_plainly_wrong_with_clean_footage(fit: Any, later: Any) -> No
         assert not watch.burnt_out(state.scene)
 
 
+def test_a_picture_in_alarm_that_comes_again_is_frozen(fit: Any, later: Any) -> None:
+    state, _ = run(fit, later[:20])
+    state, _ = run(fit, [blurred(p) for p in later[20:24]], state)
+    again, _ = run(fit, [blurred(later[23])], state)
+    other, _ = run(fit, [blurred(later[24])], state)
+    names = [
+        causes(fit.chart, s, fit.threshold.drift, fit.slow.drift)[0].name for s in (again, other)
+    ]
+    assert names == ["frozen", "blurred"]
+
+
+def test_pictures_that_are_usually_shown_twice_are_not_frozen() -> None:
+    thumbs = np.repeat(np.random.default_rng(3).integers(60, 180, (50, 64, 80)), 2, axis=0)
+    watch = SceneWatch.fit(thumbs[0].astype(np.uint8), thumbs.astype(np.uint8))
+    state = watch.update(
+        watch.update(SceneState(), thumbs[0].astype(np.uint8)), thumbs[1].astype(np.uint8)
+    )
+    assert state.same == 1
+    assert not watch.repeated(state)
+
+
+def test_light_that_saturates_a_part_is_no_growth(fit: Any, later: Any) -> None:
+    assert first_cause(fit, later, lambda p: fault("brightness", 1)(p, 5)).name == "brighter"
+
+
 def test_a_quiet_scene_is_frozen_only_when_its_pictures_are_exactly_the_same() -> None:
     rng = np.random.default_rng(3)
     thumbs = rng.integers(60, 180, (200, 64, 80)).astype(np.uint8)

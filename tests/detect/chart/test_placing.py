@@ -58,14 +58,16 @@ def test_clean_pictures_have_not_moved() -> None:
     assert not any(placing.moved(measure(view(p)).thumbs, 0.0) for p in frames(20))
 
 
-def test_the_scene_is_seen_as_by_scipy() -> None:
-    rng = np.random.default_rng(3)
-    picture = rng.integers(0, 256, (64, 80), dtype=np.uint8)
-    rows, columns = rng.uniform(-9, 72, (64, 80)), rng.uniform(-9, 90, (64, 80))
-    rows[0], columns[:, 0] = 63, 79  # the last pixels, which have no next ones
-    expected = ndimage.map_coordinates(picture.astype(float), [rows, columns], None, 1, "nearest")
-    assert np.allclose(placing._sampled(picture, rows, columns), expected, rtol=0, atol=1e-9)
-    known = rng.random((32, 40)) < 0.9
+def test_a_change_of_light_is_no_small_move() -> None:
+    after = measure(view(fault("nudged", 1)(CLEAN, 1)))
+    assert PLACING.moved(after.thumbs, 0.0)
+    assert not PLACING.moved(after.thumbs, 0.0, lit=True)
+
+
+def test_copies_have_certain_edges_only() -> None:
+    known = np.random.default_rng(3).random((32, 40)) < 0.9
     assert np.array_equal(placing._eroded(known), ndimage.binary_erosion(known))
-    values = rng.normal(100, 30, (64, 80)).astype(np.float32)
-    assert np.allclose(placing._laplacian(values), ndimage.laplace(values), atol=1e-3)
+    values = np.random.default_rng(4).normal(100, 30, (64, 80)).astype(np.float32)
+    weights = (1.0, 2.0, 1.0)
+    expected = ndimage.correlate(values, np.outer(weights, weights) / 16, mode="nearest")
+    assert np.allclose(placing._mean(values, weights), expected, atol=1e-3)
