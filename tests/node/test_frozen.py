@@ -26,3 +26,14 @@ def test_a_frozen_camera_is_what_the_setting_says(
     assert last["drift"] is (frozen == "drift" or last["score"] > last["drift_score"])
     assert answers[0]["drift"] is False
     assert last["alarm"] is last["drift"]
+
+
+def test_a_picture_in_alarm_that_comes_again_is_named_frozen_and_no_drift_by_that(
+    trained: Config, camera: Camera
+) -> None:
+    alarm = AlarmConfig(verdict="mmd", frozen="drift")
+    node = Node(dataclasses.replace(trained, alarm=alarm))
+    picture = camera(60, blurred=True)
+    answers = [node.observe(picture, Request(stream="reef")) for _ in range(2)]
+    assert [answer["causes"][0]["name"] for answer in answers] == ["blurred", "frozen"]
+    assert not any(answer["drift"] for answer in answers)

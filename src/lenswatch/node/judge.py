@@ -101,7 +101,7 @@ class Judge:
             verdict = combine("mmd", mmd, chart)
         else:
             verdict = combine(self.alarm.verdict, mmd, chart, look=self._look(state, found))
-            if self.alarm.frozen == "drift" and any(cause.name == "frozen" for cause in found):
+            if self.alarm.frozen == "drift" and found and self._frozen(state):
                 verdict = replace(verdict, drift=True)
         if request.warning_distance is not None and fixed is None:
             mmd = replace(mmd, warning=request.warning_distance)
@@ -167,6 +167,12 @@ class Judge:
         if self.chart is None or state.chart is None or score is None or slow is None:
             return ()
         return causes(self.chart, state.chart, score.drift, slow.drift)
+
+    def _frozen(self, state: StreamState) -> bool:
+        """Return whether the camera is frozen by itself; beside an alarm one repetition is named so, too."""
+        if self.chart is None or state.chart is None:
+            return False
+        return self.chart.watch.frozen(state.chart.scene)
 
     def _look(self, state: StreamState, found: tuple[Cause, ...]) -> bool:
         slow = self._threshold("slow")
