@@ -90,7 +90,7 @@ def sight(scene: Floats32 | Pixels, steady: NDArray[np.bool_], place: Place) -> 
     """Return the scene, (64, 80), as it is seen from a place."""
     rows, columns = place.coordinates()
     inside = (rows >= 0) & (rows <= THUMB[0] - 1) & (columns >= 0) & (columns <= THUMB[1] - 1)
-    still = sampled(steady, rows, columns) > _CERTAIN
+    still = steady.all() or sampled(steady, rows, columns) > _CERTAIN
     values = np.asarray(sampled(scene, rows, columns), np.float32)
     return Sight(values, inside & still)
 
@@ -163,14 +163,13 @@ def laplacian(values: Floats32) -> Floats32:
 
 def sampled(scene: Floats32 | Pixels | NDArray[np.bool_], rows: Floats, columns: Floats) -> Floats:
     """Return the scene between its pixels, linearly; beyond its edge, that of the edge."""
-    (top, down), (left, right) = (
-        np.divmod(np.clip(places, 0, n - 1), 1)
-        for places, n in zip((rows, columns), scene.shape, strict=True)
-    )
-    y, x = top.astype(int), left.astype(int)
-    below, beside = (
-        np.minimum(places + 1, n - 1) for places, n in zip((y, x), scene.shape, strict=True)
-    )
-    upper = scene[y, x] * (1 - right) + scene[y, beside] * right
-    lower = scene[below, x] * (1 - right) + scene[below, beside] * right
+    height, width = scene.shape
+    top, left = np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)
+    y, x = top.astype(np.intp), left.astype(np.intp)
+    down, right = top - y, left - x
+    flat, place = scene.ravel(), y * width + x
+    below, beside = np.where(y < height - 1, width, 0), x < width - 1
+    upper = flat[place] * (1 - right) + flat[place + beside] * right
+    place += below
+    lower = flat[place] * (1 - right) + flat[place + beside] * right
     return np.asarray(upper * (1 - down) + lower * down, np.float64)

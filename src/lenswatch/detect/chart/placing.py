@@ -33,6 +33,7 @@ _FLATTENED = (0.82, 0.75, 0.66)  # of the height
 _STRONGEST = 15.0  # grey levels: stronger edges are clipped
 _FARTHEST = (12, 14)  # rows and columns of 32 x 40
 _TRIED = 2  # best copies that are compared
+_ALIGNED = 2  # of these, from which the scene is aligned
 _BETTER = 0.14  # likeness by which a copy must agree better than the scene in place
 _LEAST_LIKE = 0.15  # likeness
 _MUCH_BETTER, _ALIKE = 0.4, 0.6  # likeness of a move that is plain; then half of the blocks will do
@@ -105,15 +106,14 @@ class Placing:
         in_place = likeness(now, self.edges[0], 0, 0)
         if smeared:
             in_place = max(in_place, self._smeared(now))
-        for k, down, right in sorted({*self._by_phase(now), *self._by_edges(now)}):
+        found = {*self._by_phase(now), *self._by_edges(now)}
+        ranked = sorted((-likeness(now, self.edges[k], *by), k, *by) for k, *by in found)
+        for rank, (_, k, down, right) in enumerate(ranked):
             exposed = still and k == 0 and max(abs(down), abs(right)) <= _STEP
             if not exposed and self._far(now, in_place, self.edges[k], down, right):
                 return True
-            near = self._near(fine, k, down, right)
-            slight = near.far < _LEAST_MOVE or (lit and near.far <= _MOST_MOVE)
-            exposed = still and near.tilt < _LEAST_TILT and near.away <= _LONGEST
-            if not (slight or exposed) and self._far(
-                now, in_place, _copy(self.scene, self.steady, near)
+            if rank < _ALIGNED and self._nearby(
+                now, fine, in_place, (k, down, right), still=still, lit=lit
             ):
                 return True
         return False
@@ -168,11 +168,26 @@ class Placing:
         surely = there > max(in_place + _MUCH_BETTER, _ALIKE) and share > _HALF_OF_THEM
         return likely or surely
 
-    def _near(self, fine: Floats32, k: int, down: int, right: int) -> Place:
-        """Return the place near that of a copy in which the scene fits a picture best."""
+    def _nearby(
+        self,
+        now: Floats32,
+        fine: Floats32,
+        in_place: float,
+        copy: tuple[int, int, int],
+        *,
+        still: bool,
+        lit: bool,
+    ) -> bool:
+        """Return whether edges agree better with the scene that was aligned from a copy than in place."""
+        k, down, right = copy
         matrix = _matrices()[k]
         start = Place(matrix, -2 * matrix @ np.array([down, right], np.float64))
-        return aligned(fine, self._scene, self.steady, start)[0]
+        near, _ = aligned(fine, self._scene, self.steady, start)
+        slight = near.far < _LEAST_MOVE or (lit and near.far <= _MOST_MOVE)
+        exposed = still and near.tilt < _LEAST_TILT and near.away <= _LONGEST
+        if slight or exposed:
+            return False
+        return self._far(now, in_place, _copy(self.scene, self.steady, near))
 
     def _by_phase(self, now: Floats32) -> Iterator[tuple[int, int, int]]:
         """Yield the copies with the highest peaks of the phase correlation, and where: rows, columns."""
