@@ -107,8 +107,8 @@ class Placing:
         if smeared:
             in_place = max(in_place, self._smeared(now))
         found = {*self._by_phase(now), *self._by_edges(now)}
-        ranked = sorted((-likeness(now, self.edges[k], *by), k, *by) for k, *by in found)
-        for rank, (_, k, down, right) in enumerate(ranked):
+        best_first = sorted(found, key=lambda copy: -self._there(now, *copy))
+        for rank, (k, down, right) in enumerate(best_first):
             exposed = still and k == 0 and max(abs(down), abs(right)) <= _STEP
             if not exposed and self._far(now, in_place, self.edges[k], down, right):
                 return True
@@ -167,6 +167,9 @@ class Placing:
         likely = there > max(in_place + _BETTER, _LEAST_LIKE) and share > _MOST_BLOCKS
         surely = there > max(in_place + _MUCH_BETTER, _ALIKE) and share > _HALF_OF_THEM
         return likely or surely
+
+    def _there(self, now: Floats32, k: int, down: int, right: int) -> float:
+        return likeness(now, self.edges[k], down, right)
 
     def _nearby(
         self,
