@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from PIL import ExifTags, Image
 from conftest import Camera, camera_pixels, jpeg, write_settings
 from lenswatch.cli.main import main
 from lenswatch.config import Config
+from lenswatch.node.observe import Node
 from lenswatch.node.request import open_store
 from support.ports import free_port
 
@@ -85,6 +89,29 @@ def test_a_folder_is_judged_in_the_order_in_which_it_was_taken(
     assert found == [("10.jpg", "08:00"), ("2.jpg", "09:00"), ("3.jpg", "09:00")]
     assert "ordered by EXIF time: 2026-06-01 08:00 to 2026-06-01 09:00 UTC" in ended.stderr
     assert "3.jpg (2026-06-01 09:00) comes before 10.jpg" in ended.stderr
+
+
+def test_pictures_without_any_time_come_one_after_the_other(
+    trained: Config, run: Any, camera: Camera, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their time is that of judging, although threads look at them in any order."""
+    folder = tmp_path / "timeless"
+    folder.mkdir()
+    for i in range(24):
+        (folder / f"{i:02}.jpg").write_bytes(camera(60 + i))
+        os.utime(folder / f"{i:02}.jpg", (0, 0))
+    look, begun = Node.look, itertools.count()
+
+    def slowly(node: Node, source: Any, request: Any) -> Any:
+        time.sleep(0.02 if next(begun) % 3 == 0 else 0)
+        return look(node, source, request)
+
+    monkeypatch.setattr(Node, "look", slowly)
+    monkeypatch.setattr("lenswatch.cli.predict.usable_cores", lambda: 4)
+    answers = answers_of(run("predict", "--json", folder))
+    assert [answer["late"] for answer in answers] == [False] * 24
+    times = [answer["captured_at"] for answer in answers]
+    assert times == sorted(times)
 
 
 def test_the_same_folder_again_counts_nothing_twice(trained: Config, run: Any, timed: Path) -> None:

@@ -101,14 +101,15 @@ def _predict_folder(
     """
     refused = repeated = late = 0
 
-    def look(i: int) -> _Looked:
+    def look(item: tuple[int, datetime]) -> _Looked:
+        i, now = item
         picture = pictures.pictures[i]
         event_id = None if again else _event_id(node, request, folder, picture)
         asked = replace(
             request,
             image_name=picture.name,
             event_id=event_id,
-            captured_at=pictures.places[i] if pictures.places else datetime.now(UTC),
+            captured_at=pictures.places[i] if pictures.places else now,
             camera_time=pictures.wrong.get(picture),
             backlog=True,
         )
@@ -116,7 +117,8 @@ def _predict_folder(
 
     keep_freed_memory()
     threads = _use_threads()
-    for picture, asked, seen in ahead(look, range(len(pictures.pictures)), threads, AHEAD):
+    items = ((i, datetime.now(UTC)) for i in range(len(pictures.pictures)))  # taken in their order
+    for picture, asked, seen in ahead(look, items, threads, AHEAD):
         known = asked.event_id is not None and node.store.answer(asked.event_id) is not None
         try:
             answer = node.observe(picture, asked, seen, hasty=True)
