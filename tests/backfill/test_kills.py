@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -46,7 +48,7 @@ class Backfill:
         settings = ["--config", str(root / "config.toml")]
         command = [sys.executable, "-m", "lenswatch", "backfill", *settings, *arguments]
         with (root / "backfill.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
 
     def count(self, table: str) -> int:
         assert self.process.poll() is None, "it has ended"
@@ -126,3 +128,22 @@ def test_kills_of_workers_scheduler_and_client_change_no_answer(
     assert jobs_of(killed) == expected
     parts = list((roots[0] / "storage" / "backfill").rglob("*.parquet"))
     assert 10 <= len(parts) <= 12
+
+
+def test_an_interrupted_backfill_says_that_it_can_go_on(
+    trained: Config, camera: Camera, tmp_path: Path
+) -> None:
+    """A terminal sends Ctrl-C to the workers, too."""
+    write_settings(tmp_path)
+    archive = tmp_path / "archive"
+    fill(archive, camera)
+    running = Backfill(tmp_path, "--workers", "2", str(archive))
+    try:
+        until(lambda: running.count("contents") > 0, 60)
+        os.killpg(running.process.pid, signal.SIGINT)
+        assert running.process.wait(30) == 1
+    finally:
+        running.kill()
+    said = (tmp_path / "backfill.log").read_text()
+    assert "interrupted; start the command again, and it goes on where it was" in said
+    assert "Traceback" not in said

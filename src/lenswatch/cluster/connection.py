@@ -7,11 +7,13 @@ import functools
 import itertools
 import logging
 import queue
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
+from multiprocessing import resource_tracker
 from typing import Any, Generic, TypeVar
 
 from distributed import Client, Future, KilledWorker, LocalCluster, WorkerPlugin
@@ -303,13 +305,15 @@ def opened_cluster(scheduler: str | None, workers: int | None = None) -> Iterato
     _silence()
     with (
         tempfile.TemporaryDirectory(prefix="lenswatch-", ignore_cleanup_errors=True) as folder,
-        LocalCluster(
-            n_workers=workers or usable_cores(),
-            threads_per_worker=1,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            local_directory=folder,
-            silence_logs=logging.CRITICAL,
+        _without_interrupts(
+            lambda: LocalCluster(
+                n_workers=workers or usable_cores(),
+                threads_per_worker=1,
+                host="127.0.0.1",
+                dashboard_address="127.0.0.1:0",
+                local_directory=folder,
+                silence_logs=logging.CRITICAL,
+            )
         ) as local,
     ):
         cluster = Cluster(local.scheduler_address)
@@ -317,3 +321,13 @@ def opened_cluster(scheduler: str | None, workers: int | None = None) -> Iterato
             yield cluster
         finally:
             cluster.close()
+
+
+def _without_interrupts(make: Callable[[], LocalCluster]) -> LocalCluster:
+    """Make a cluster whose threads and processes do not get Ctrl-C: the command ends them."""
+    resource_tracker.ensure_running()  # which lets the signal through in the thread that starts it
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return make()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
