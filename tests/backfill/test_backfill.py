@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ def test_a_backfill_gives_the_answers_of_predict_bit_for_bit(
     assert "2 of 43 pictures could not be used" in by_backfill.stderr
     assert "dashboard of the cluster: http" in by_backfill.stderr
     again = run("backfill", "--json", folder)  # all is known, so no cluster is needed
-    assert answers_of(again) == []
+    assert answers_of(again) == answers_of(by_predict)
     assert "43 judged before" in again.stderr
 
 
@@ -68,9 +69,31 @@ def test_each_folder_is_the_stream_of_a_camera(
     assert answers_of(ended)[:12] == by_predict[:12]
     assert "28 pictures in 2 streams" in ended.stderr
     (archive / "loose.jpg").write_bytes(camera(60))
+    ended = run("backfill", "--json", "--stream-from-folder", archive)
+    assert ended.exit_code == 0
+    assert "loose.jpg: left out, as all pictures beside it: they are in no camera's" in ended.output
+    assert "28 pictures in 2 streams" in ended.stderr
+    assert "12 judged before" in ended.stderr
+    assert [each | ids for each in answers_of(ended)] == [each | ids for each in by_predict]
+    fill(archive / "NORTH 1", camera, range(3))
     ended = run("backfill", "--stream-from-folder", archive)
     assert ended.exit_code == 1
-    assert "loose.jpg: --stream-from-folder needs a folder" in ended.output
+    assert "NORTH 1 and North (1) would both be stream north-1; rename one" in ended.output
+
+
+def test_a_name_that_is_no_text_is_a_name(
+    trained: Config, run: Run, camera: Camera, cluster: DaskCluster, tmp_path: Path
+) -> None:
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    for i, name in enumerate((b"20260601-080000.jpg", b"20260601-080100_\xe9.jpg")):
+        Path(os.fsdecode(os.fsencode(archive) + b"/" + name)).write_bytes(camera(60 + i))
+    by_predict = answers_of(run("predict", "--json", archive))
+    forget(trained)
+    for _ in range(2):
+        ended = run("backfill", "--json", "--scheduler", cluster.address, archive)
+        assert ended.exit_code == 0, ended.output
+        assert answers_of(ended) == by_predict
 
 
 def test_what_cannot_be_backfilled_is_told(config: Config, run: Run, tmp_path: Path) -> None:
@@ -106,8 +129,10 @@ def test_a_picture_that_cannot_be_read_is_tried_again(
     (tmp_path / names[1]).write_bytes(camera(61))
     again = run("backfill", "--json", "--scheduler", cluster.address, listed)
     assert again.exit_code == 0, again.output
-    (late,) = answers_of(again)
-    assert (late["image_name"], late["late"]) == (names[1], True)
+    (late,) = [each for each in answers_of(again) if each["image_name"] == names[1]]
+    assert late["late"]
+    assert [each for each in answers_of(again) if each != late] == answers_of(first)
+    assert "1 of 3 pictures are older than its newest one" in again.stderr
     assert "2 judged before" in again.stderr
 
 

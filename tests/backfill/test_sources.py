@@ -134,6 +134,15 @@ def test_webdav_is_listed_and_read(
         list(list_source(f"{webdav}/east"))
 
 
+def test_a_server_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("aiohttp")
+    waited = list[float]()
+    monkeypatch.setattr("lenswatch.backfill.sources.time.sleep", waited.append)
+    with pytest.raises(ImageError, match="cannot be read: Cannot connect to host"):
+        read_address(f"http://127.0.0.1:{free_port()}/1.jpg", LIMITS)
+    assert waited == [1, 2, 4]
+
+
 def test_a_wrong_password_is_told(webdav: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(fsspec.config.conf, "webdav", {"auth": ["ann", "wrong"]})
     forget_connections()

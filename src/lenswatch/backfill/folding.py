@@ -36,12 +36,15 @@ class Receivers:
 
     Attributes:
         answer: Called with each new answer.
+        repeated: Called with the answer to each picture that was judged before, as long as it is kept; None
+            for nobody who asks.
         trouble: Called with a sentence about what could not be judged.
         order: Called with a sentence about the order of a stream.
         progress: Called after each batch.
     """
 
     answer: Callable[[Mapping[str, Any]], None]
+    repeated: Callable[[Mapping[str, Any]], None] | None
     trouble: Callable[[str], None]
     order: Callable[[str], None]
     progress: Progress
@@ -118,6 +121,7 @@ def fold_stream(
             folded.unread += 1
         elif index.is_folded(event_id):
             folded.before += 1
+            fold.repeat(event_id)
         else:
             fold.judge(picture, event_id)
             batch.append(event_id)
@@ -175,10 +179,20 @@ class _Fold:
             return
         if before:
             folded.before += 1
+            if told.repeated is not None:
+                told.repeated(answer)
             return
         folded.late += bool(answer.get("late"))
         folded.verdicts[_verdict(answer)] += 1
         told.answer(answer)
+
+    def repeat(self, event_id: str) -> None:
+        """Tell the first answer to a picture that was judged before."""
+        if self._told.repeated is None:
+            return
+        first = self._node.store.answer(event_id)
+        if first is not None and first.kind == "judged":
+            self._told.repeated(first.body)
 
     def _features(self, picture: Placed) -> Features | InputError:
         known = picture.known

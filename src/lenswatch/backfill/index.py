@@ -123,7 +123,14 @@ class Index:
         with self._writing() as connection:
             connection.execute("DELETE FROM listed")
             rows = (
-                (stream, name_key(each.address), each.address, each.name, each.stamp, each.changed)
+                (
+                    stream,
+                    name_key(each.address),
+                    _stored(each.address),
+                    _stored(each.name),
+                    each.stamp,
+                    each.changed,
+                )
                 for stream, each in pictures
             )
             connection.executemany(_LIST, rows)
@@ -147,7 +154,7 @@ class Index:
         after = b""
         while rows := self._rows(_UNKNOWN, stream, after, size):
             after = rows[-1][0]
-            yield rows
+            yield [(key, _text(address), stamp) for key, address, stamp in rows]
 
     def next_part(self, variant: str) -> int:
         """Return a number that no part of the features has."""
@@ -175,7 +182,7 @@ class Index:
             )
             connection.executemany(
                 "INSERT OR REPLACE INTO contents VALUES (?, ?, ?)",
-                ((address, stamp, digest) for _, address, stamp, digest in contents),
+                ((_stored(address), stamp, digest) for _, address, stamp, digest in contents),
             )
             connection.executemany(
                 "UPDATE listed SET digest = ? WHERE stream = ? AND key = ?",
@@ -204,7 +211,9 @@ class Index:
                 known = (
                     None if digest is None else Known(digest, part, row, None, True, kind, error)
                 )
-                yield Placed(name, address, known, _moment(at or None), _moment(wrong))
+                yield Placed(
+                    _text(name), _text(address), known, _moment(at or None), _moment(wrong)
+                )
 
     def is_folded(self, event_id: str) -> bool:
         """Return True for a picture that was judged and is on the disk."""
@@ -271,7 +280,7 @@ class StreamShots(Collection[Shot]):
             after = rows[-1][0]
             for _, name, changed, exif, readable in rows:
                 taken = None if exif is None else Reading(datetime.fromisoformat(exif), "EXIF time")
-                yield Shot(name.rsplit("/", 1)[-1], taken, bool(readable), changed)
+                yield Shot(_text(name).rsplit("/", 1)[-1], taken, bool(readable), changed)
 
 
 def name_key(address: str) -> bytes:
@@ -294,6 +303,19 @@ def _natural(text: str) -> bytes:
 
 def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
+
+
+def _stored(name: str) -> str | bytes:
+    """Return a name as SQLite takes it: bytes for a file name that is no text in UTF-8."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return name.encode("utf-8", "surrogateescape")
+    return name
+
+
+def _text(stored: str | bytes) -> str:
+    return stored if isinstance(stored, str) else stored.decode("utf-8", "surrogateescape")
 
 
 def _us(moment: datetime | None) -> int | None:

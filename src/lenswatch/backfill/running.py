@@ -24,8 +24,8 @@ from lenswatch.wire import check_stream
 
 __all__ = ["Backfill", "StreamRule", "held_backfill"]
 
-StreamRule = Callable[[Listed], tuple[str, Listed]]
-"""The stream of a picture, and the picture with its name below the folder of that stream."""
+StreamRule = Callable[[Listed], tuple[str, Listed] | None]
+"""The stream of a picture, and the picture with its name below that stream's folder; None leaves it out."""
 
 
 class Backfill:
@@ -63,7 +63,10 @@ class Backfill:
         def listed() -> Iterator[tuple[str, Listed]]:
             for source in sources:
                 for count, each in enumerate(list_source(source), 1):
-                    stream, named = stream_of(each)
+                    placed = stream_of(each)
+                    if placed is None:
+                        continue
+                    stream, named = placed
                     check_stream(stream)
                     if count % 10_000 == 0:
                         self._told.progress(Step("listing", count, 0, each.name))

@@ -121,8 +121,11 @@ def read_address(address: str, limits: UploadConfig) -> Content:
                 while size > limits.max_bytes and (block := file.read(_BLOCK)):
                     digest.update(block)
                     size += len(block)
-        except FileNotFoundError:
-            raise ImageError(f"{address}: cannot be read: it is gone") from None
+        except FileNotFoundError as error:
+            cause = error.__cause__  # of a server that does not answer
+            if not isinstance(cause, OSError) or isinstance(cause, FileNotFoundError):
+                raise ImageError(f"{address}: cannot be read: it is gone") from None
+            said = _told(cause)
         except Exception as error:  # each storage has exceptions of its own
             said = _told(error)
         else:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -72,14 +72,18 @@ def backfill(
         click.echo(f"lenswatch: {one_line(sentence, 1000)}", err=True)
 
     keep_freed_memory()
+    rule = _FolderRule(complain) if stream_from_folder else _one_stream(stream)
     with ExitStack() as stack:
+        stack.enter_context(_told_when_interrupted(complain))
         stack.enter_context(held_backfill(config))
         node = Node(config)
         node.warm()  # what is wrong with its thresholds is said now, not after hours of looking
         progress = stack.enter_context(show_progress(err=as_json))
-        work = Backfill(config, node, Receivers(answered, complain, complain, progress))
+        repeated = answered if as_json else None
+        told = Receivers(answered, repeated, complain, complain, progress)
+        work = Backfill(config, node, told)
         stack.callback(work.close)
-        count = work.list(sources, _rule(stream, stream_from_folder))
+        count = work.list(sources, rule)
         complain(f"{amount(count, 'picture')} in {amount(len(work.streams), 'stream')}")
         sender = Sender(node.store, config.tracking)
         sender.start()
@@ -101,23 +105,65 @@ def backfill(
         )
 
 
-def _rule(stream: str, from_folder: bool) -> StreamRule:
-    """Return the rule that tells the stream of a picture."""
-    if not from_folder:
-        return lambda listed: (stream, listed)
+@contextmanager
+def _told_when_interrupted(complain: Callable[[str], None]) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        complain("interrupted; start the command again, and it goes on where it was")
+        raise
 
-    def of_folder(listed: Listed) -> tuple[str, Listed]:
+
+def _one_stream(stream: str) -> StreamRule:
+    """Return the rule by which all pictures are of one stream."""
+    return lambda listed: (stream, listed)
+
+
+class _FolderRule:
+    """The rule by which each folder in a source is a camera's.
+
+    Args:
+        complain: Called with a sentence about what is left out.
+    """
+
+    def __init__(self, complain: Callable[[str], None]) -> None:
+        self._complain = complain
+        self._folders: dict[str, str] = {}  # by stream
+        self._said: set[str] = set()
+
+    def __call__(self, listed: Listed) -> tuple[str, Listed] | None:
+        """Return the stream of a picture, and the picture named below its camera's folder.
+
+        Raises:
+            InputError: Two folders of different names would be one stream.
+        """
         from lenswatch.sources.watching import stream_of
 
-        found = stream_of(listed.folder)
-        if not found:
+        stream = stream_of(listed.folder)
+        if not stream:
+            self._leave_out(listed)
+            return None
+        first = self._folders.setdefault(stream, listed.folder)
+        if first != listed.folder:
             raise InputError(
-                f"{listed.address}: --stream-from-folder needs a folder with a letter or digit in its name; "
-                "give --stream, or move the picture"
+                f"the folders {first} and {listed.folder} would both be stream {stream}; rename one of them, "
+                "or backfill each with --stream"
             )
-        return found, replace(listed, name=listed.name.removeprefix(f"{listed.folder}/"))
+        return stream, replace(listed, name=listed.name.removeprefix(f"{listed.folder}/"))
 
-    return of_folder
+    def _leave_out(self, listed: Listed) -> None:
+        if listed.folder in self._said:
+            return
+        self._said.add(listed.folder)
+        self._complain(
+            f"{listed.address}: left out, as all pictures beside it: "
+            + (
+                f"the folder {listed.folder} has no letter or digit in its name"
+                if listed.folder
+                else "they are in no camera's folder"
+            )
+            + "; backfill them with --stream alone"
+        )
 
 
 def _judge(work: Backfill, complain: Any) -> int:
@@ -126,6 +172,11 @@ def _judge(work: Backfill, complain: Any) -> int:
     for stream, folded in work.judge():
         complain(f"stream {stream}: {_summary(folded)}")
         bad += folded.refused + folded.unread
+        if folded.late:
+            complain(
+                f"stream {stream}: {folded.late} of {folded.pictures} pictures are older than its newest "
+                "one, so each was judged by itself; --stream with a new name judges an archive as a sequence"
+            )
     return bad
 
 
