@@ -130,6 +130,40 @@ def test_card_camera_and_event_say_the_same(local: Api, pier: dict[str, Any]) ->
     assert all("4.0 times the drift threshold" in page for page in (overview, camera, event))
 
 
+def test_an_alarm_whose_newest_picture_is_clean_is_not_called_sure(
+    local: Api, pier: dict[str, Any]
+) -> None:
+    send(local, pier, jobs_of(["reef"] * 6, drift=True))
+    send(local, pier, jobs_of(["reef"] * 6, distance=0.018, alarm=True))
+    record = local.get(f"/experiment/{pier['id']}/stream/reef").json()
+    assert (record["state"], record["ratio"]) == ("drift", pytest.approx(0.18))
+    addresses = ("", f"experiment/{pier['id']}?stream=reef")
+    overview, camera = (local.client.get(f"/{address}").text for address in addresses)
+    event = local.client.get(f"/experiment/{pier['id']}/event/{record['event']}").text
+    for page in (overview, camera, event):
+        assert "the newest picture is at 18 % of the threshold" in page
+    for page in (overview, camera):
+        assert "in alarm; the newest picture" in page
+    assert "sure" not in overview
+    assert "in a row" not in overview
+    assert "How sure: in alarm" in event
+    send(local, pier, jobs_of(["reef"], drift=True, distance=0.15))
+    overview = local.client.get("/").text
+    assert "1.5 times the drift threshold</span>: likely" in overview
+
+
+def test_an_event_that_ended_is_as_sure_as_its_worst_picture(
+    local: Api, pier: dict[str, Any]
+) -> None:
+    send(local, pier, jobs_of(["reef"] * 6, drift=True))
+    send(local, pier, jobs_of(["reef"] * 6, distance=0.018, alarm=True))
+    event = local.get(f"/experiment/{pier['id']}/stream/reef").json()["event"]
+    send(local, pier, jobs_of(["reef"]))
+    page = local.client.get(f"/experiment/{pier['id']}/event/{event}").text
+    assert "How sure: sure" in page
+    assert "at worst 4.0 times the drift threshold" in page
+
+
 def test_a_drifting_camera_that_falls_silent_is_called_both(
     still: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:

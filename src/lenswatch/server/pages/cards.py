@@ -17,7 +17,7 @@ from lenswatch.server.pages.job import Job
 from lenswatch.server.pages.lines import Mark, newest_marks
 from lenswatch.server.pages.points import Valued, panel_of, sketch, statistic_of
 from lenswatch.server.pages.rows import row_of
-from lenswatch.server.pages.words import in_a_row, name_of, number, sure, times_over
+from lenswatch.server.pages.words import how_far, in_a_row, is_below, name_of, number, sure
 from lenswatch.server.values import stamps
 
 __all__ = ["Card", "cards", "clean_address", "image_address"]
@@ -51,18 +51,20 @@ class Card:
 
     @property
     def row(self) -> int:
-        """How many of the newest pictures are drift."""
-        return in_a_row(self.stream["recent"])
+        """How many of the newest pictures are drift, and not below their threshold while the alarm lasts."""
+        run = in_a_row(self.stream["recent"])
+        newest = enumerate(reversed(self.points))
+        return min(run, next((n for n, point in newest if is_below(_ratio(point))), run))
 
     @property
     def how_sure(self) -> str:
-        """How sure drift is."""
-        return sure(self.stream["ratio"], self.row)
+        """How sure drift is; empty if the newest picture is below the threshold."""
+        return "" if is_below(self.stream["ratio"]) else sure(self.stream["ratio"], self.row)
 
     @property
     def times(self) -> str:
         """The value over its threshold in words."""
-        return times_over(self.stream["ratio"])
+        return how_far(self.stream)
 
     @property
     def tip(self) -> str:
@@ -90,6 +92,11 @@ class Card:
         panel = panel_of(self.points)
         found = [s for p in self.points if (s := statistic_of(p, panel)).value is not None]
         return f"{found[-1].name} {number(found[-1].value)}" if found else ""
+
+
+def _ratio(point: Valued) -> float | None:
+    found = [s.ratio for s in (point.distance, point.score) if s.ratio is not None]
+    return max(found, default=None)
 
 
 async def cards(asker: Asker, streams: Sequence[Mapping[str, Any]]) -> list[Card]:

@@ -23,7 +23,7 @@ from lenswatch.server.pages.learnt import learnt_from
 from lenswatch.server.pages.points import Point, points_of
 from lenswatch.server.pages.rendering import page
 from lenswatch.server.pages.sketches import Cell, deviation_cells
-from lenswatch.server.pages.words import listed, name_of, sure, times_over
+from lenswatch.server.pages.words import is_below, listed, name_of, newest_below, sure, times_over
 from lenswatch.server.values import stamps
 from lenswatch.server.values.refusals import not_found
 
@@ -203,14 +203,20 @@ def _how_sure(record: Mapping[str, Any], camera: Card, shown: Sequence[Shown]) -
     ratio = newest.ratio if newest else record["worst"]
     going = record["ended_at"] is None
     row = camera.row if going else record["jobs"]
+    word, times = sure(ratio, row), times_over(ratio)
+    worst = times_over(record["worst"])
+    if is_below(ratio) and ratio is not None:  # an alarm outlasts the drift by some pictures
+        row = 0
+        word = "in alarm" if going else sure(record["worst"], row)
+        times = newest_below(ratio) if going else worst and f"at worst {worst}"
     over = [s for s in (newest.score, newest.distance) if s.over == "drift"] if newest else []
     agree = len(over) == 2 and "Both agree."
     values = [f"the {s.name} is {s.ratio:.1f} times its drift threshold" for s in over if s.ratio]
     return {
-        "word": sure(ratio, row),
+        "word": word,
         "ratio": ratio,
-        "times": times_over(ratio),
-        "worst": times_over(record["worst"]),
+        "times": times,
+        "worst": worst,
         "row": row,
         "sentence": f"{listed(values).capitalize()}. {agree or ''}".strip() if values else "",
         "learnt": learnt_from(newest.parameters, _interval(camera.stream)) if newest else None,

@@ -16,6 +16,9 @@ __all__ = [
     "WORDS",
     "counted",
     "decimals",
+    "how_far",
+    "is_below",
+    "newest_below",
     "number",
     "sure",
     "times_over",
@@ -99,6 +102,27 @@ def times_over(ratio: Any) -> str:
     return f"{ratio:.1f} times the drift threshold"
 
 
+def is_below(ratio: Any) -> bool:
+    """Return whether a value is known to lie below its drift threshold."""
+    return is_number(ratio) and ratio < 1
+
+
+def how_far(record: Mapping[str, Any]) -> str:
+    """Return how the newest value of a stream compares with its drift threshold, in words.
+
+    An alarm outlasts the drift, so a stream in alarm may have a newest value below its threshold.
+    """
+    ratio = record["ratio"]
+    if record["pictures_state"] == "drift" and is_below(ratio):
+        return f"in alarm; {newest_below(ratio)}"
+    return times_over(ratio)
+
+
+def newest_below(ratio: float) -> str:
+    """Return in words how near the newest picture is to the threshold that it lies below."""
+    return f"the newest picture is at {max(0, min(99, round(100 * ratio)))} % of the threshold"
+
+
 def sure(ratio: Any, in_a_row: int) -> str:
     """Return how sure drift is: "likely", "sure" or "very sure"."""
     if is_number(ratio) and ratio > _VERY_SURE_TIMES and in_a_row >= _IN_A_ROW:
@@ -149,6 +173,7 @@ WORDS = {
     "TROUBLES": TROUBLES,
     "TIPS": ACTION_TIPS,
     "counted": counted,
+    "how_far": how_far,
     "in_a_row": in_a_row,
     "listed": listed,
     "name_of": name_of,
