@@ -65,7 +65,7 @@ def test_what_happens_to_a_baseline_is_listed_and_undone(
 def test_a_stream_that_is_not_known_is_named(lived: Config, run: Any) -> None:
     ended = run("accept", "harbour")
     assert ended.exit_code == 1
-    assert "stream harbour: no picture was judged since it was calibrated" in ended.output
+    assert "stream 'harbour' is not known; `lenswatch status` lists those that are" in ended.output
 
 
 def test_without_any_picture_there_is_nothing_to_list(config: Config, baseline: Any) -> None:

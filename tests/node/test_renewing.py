@@ -224,8 +224,28 @@ def test_a_new_calibration_begins_with_itself(station: Station) -> None:
 
 
 def test_a_stream_without_pictures_has_nothing_to_accept(station: Station) -> None:
-    with pytest.raises(InputError, match="no picture was judged"):
+    with pytest.raises(InputError, match="stream 'reef' is not known; `lenswatch status`"):
         station.renewing.accept("reef")
+
+
+def test_cleaning_right_after_a_calibration_ends_the_alarm(station: Station) -> None:
+    station.take(30)
+    assert station.take(60, blurred=True)[-1]["alarm"] is True
+    reference = load_reference(station.config.storage_path)
+    calibrate_stream(station.config, reference)
+    with pytest.raises(InputError, match="no picture was judged since it was calibrated"):
+        station.renewing.accept("reef")
+    done = station.renewing.cleaned("reef")
+    assert station.notes[-1] == ("reef", "lens cleaned", done.text)
+    assert station.kept() == []
+    assert station.take(1)[0]["alarm"] is False
+
+
+def test_a_stream_that_is_not_known_was_not_cleaned(station: Station) -> None:
+    station.take(1)
+    with pytest.raises(InputError, match="stream 'rief' is not known"):
+        station.renewing.cleaned("rief")
+    assert station.notes == []
 
 
 def test_before_the_first_evening_every_answer_is_that_of_a_fixed_baseline(

@@ -16,7 +16,8 @@ import sqlalchemy as sa
 
 from lenswatch.detect.chart.baseline import MARGIN, SPACING
 from lenswatch.detect.chart.features import Measured
-from lenswatch.detect.chart.witness import Testimony
+from lenswatch.detect.chart.fitting import ChartFit
+from lenswatch.detect.chart.witness import Testimony, Witness
 from lenswatch.detect.thresholds import Threshold
 from lenswatch.errors import LenswatchError
 from lenswatch.node.calibration_file import Calibration
@@ -26,7 +27,7 @@ from lenswatch.node.store import baselines as rows
 from lenswatch.node.store.baselines import KeptRow, StreamBaseline
 from lenswatch.node.stream import StreamState
 
-__all__ = ["Living", "lives", "origin_of", "with_document"]
+__all__ = ["Living", "document_for", "lives", "origin_of", "with_document"]
 
 log = logging.getLogger(__name__)
 
@@ -141,6 +142,17 @@ def with_document(judge: Judge, document: Mapping[str, Any]) -> Judge:
         judge.calibration, chart=document["chart"], thresholds=thresholds
     )
     return Judge.of(calibration, judge.alarm)
+
+
+def document_for(fit: ChartFit, witness: Witness | None) -> str:
+    """Return a fitted baseline, and the witness if it has one of its own, as `with_document` reads it."""
+    document: dict[str, Any] = {
+        "chart": fit.chart.to_json(),
+        "thresholds": {"chart": fit.threshold.to_json(), "slow": fit.slow.to_json()},
+    }
+    if witness is not None:
+        document["witness"] = witness.to_json()
+    return json.dumps(document)
 
 
 def origin_of(judge: Judge) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -16,7 +15,6 @@ from lenswatch.detect.chart.baseline import (
     carried_over,
     renew,
 )
-from lenswatch.detect.chart.chart import LensChart
 from lenswatch.detect.chart.fitting import ChartFit
 from lenswatch.detect.chart.witness import DAYS, Witness
 from lenswatch.detect.verdict import run_time_factor
@@ -25,7 +23,7 @@ from lenswatch.node.calibration_file import DEFAULT_STREAM, load_calibration
 from lenswatch.node.clean_seeds import load_seeds
 from lenswatch.node.judge import Judge
 from lenswatch.node.kept_pictures import SECONDS_A_DAY, kept_of, pack
-from lenswatch.node.living import lives, origin_of, with_document
+from lenswatch.node.living import document_for, lives, origin_of, with_document
 from lenswatch.node.store import baselines as rows
 from lenswatch.node.store.baselines import KeptRow, Kind, StreamBaseline
 from lenswatch.node.store.store import NodeStore
@@ -143,9 +141,13 @@ class Renewing:
         """Go back to the first chart of a stream, since its lens was cleaned.
 
         Raises:
-            InputError: The stream has no baseline that lives.
+            InputError: The stream has no baseline that lives, or is not known.
         """
-        work, now = self._work(stream), self._store.clock()
+        now = self._store.clock()
+        try:
+            work = self._work(stream)
+        except _NotJudgedError:
+            return self._forget(stream, now)
         row = replace(work.row, in_force=0, first=0, since=now, testimony=None, because="", day=now)
         with self._store.begin() as transaction:
             connection = transaction.connection
@@ -157,6 +159,16 @@ class Renewing:
             text = f"baseline: back to the calibration (number {number})"
             done = Done(stream, "cleaned", text, now, number)
             self._leave(connection, "lens cleaned", done)
+        return done
+
+    def _forget(self, stream: str, now: float) -> Done:
+        """Forget window, alarm and pictures of a stream of which its calibration has judged none yet."""
+        with self._store.begin() as transaction:
+            rows.forget_pictures(transaction.connection, stream)
+            transaction.delete_windows(stream)
+            text = "baseline: it is compared with its calibration already; its window starts anew"
+            done = Done(stream, None, text, now)
+            self._leave(transaction.connection, "lens cleaned", done)
         return done
 
     def undo(self, stream: str, only: int | None = None) -> Done:
@@ -235,7 +247,7 @@ class Renewing:
         witness: Witness | None = None,
     ) -> Done:
         """Record a fitted baseline, and bring the stream's state under it."""
-        now, document = self._store.clock(), _document(fit, witness)
+        now, document = self._store.clock(), document_for(fit, witness)
         with self._store.begin() as transaction:
             connection = transaction.connection
             self._check(connection, work)
@@ -281,8 +293,13 @@ class Renewing:
         """Read everything that is known of a stream.
 
         Raises:
-            InputError: Its baseline does not live.
+            InputError: It is not known, or its baseline does not live.
         """
+        with self._store.read() as connection:
+            if not rows.is_known(connection, stream):
+                raise InputError(
+                    f"stream {stream!r} is not known; `lenswatch status` lists those that are"
+                )
         digest = current_digest(self._config.storage_path)
         folder = calibration_folder(self._config.storage_path)
         found = None if digest is None else load_calibration(folder, digest, stream)
@@ -295,7 +312,10 @@ class Renewing:
         with self._store.read() as connection:
             row = rows.stream_baseline(connection, stream)
             if row is None or row.origin != origin_of(judge):
-                raise InputError(f"stream {stream}: no picture was judged since it was calibrated")
+                raise _NotJudgedError(
+                    f"stream {stream}: no picture was judged since it was calibrated; try again after "
+                    "the next one"
+                )
             kept = rows.kept_rows(connection, stream)
             first = self._first(connection, judge, row)
         if not kept:
@@ -360,6 +380,10 @@ class _Work:
     kept: list[KeptRow]
 
 
+class _NotJudgedError(InputError):
+    """The calibration of a stream has judged no picture of it yet."""
+
+
 def _is_above(fit: ChartFit, kept: list[KeptRow]) -> bool:
     """Return True if the last kept pictures are above the threshold of a chart."""
     chart, state = fit.chart, fit.chart.start()
@@ -368,14 +392,3 @@ def _is_above(fit: ChartFit, kept: list[KeptRow]) -> bool:
         state = chart.update(state, last[i])
     score = chart.score(state)
     return score is not None and score > fit.threshold.drift
-
-
-def _document(fit: ChartFit, witness: Witness | None) -> str:
-    chart: LensChart = fit.chart
-    document: dict[str, Any] = {
-        "chart": chart.to_json(),
-        "thresholds": {"chart": fit.threshold.to_json(), "slow": fit.slow.to_json()},
-    }
-    if witness is not None:
-        document["witness"] = witness.to_json()
-    return json.dumps(document)

@@ -27,6 +27,7 @@ __all__ = [
     "document_of",
     "due",
     "forget_pictures",
+    "is_known",
     "keep_picture",
     "kept_rows",
     "last_kept",
@@ -111,6 +112,15 @@ def stream_baseline(connection: sa.Connection, stream: str) -> StreamBaseline | 
     """Return the present baseline of a stream, or None if no picture was kept yet."""
     row = _STREAM(connection, {"of_stream": stream}).fetchone()
     return None if row is None else StreamBaseline(*row)
+
+
+def is_known(connection: sa.Connection, stream: str) -> bool:
+    """Return True if a stream has a window or a baseline."""
+    known = (
+        sa.select(sa.literal(1)).where(table.c.stream == stream)
+        for table in (windows, baseline_streams)
+    )
+    return connection.execute(sa.union_all(*known)).first() is not None
 
 
 def put_stream(connection: sa.Connection, stream: StreamBaseline) -> None:
