@@ -17,6 +17,8 @@ from lenswatch.node.observe import Node
 from lenswatch.node.request import Request
 from lenswatch.node.store.store import NodeStore
 from lenswatch.outbox.notes import Notes
+from lenswatch.outbox.rows import OutboxRows
+from support.tracking_server import Server
 
 pytestmark = pytest.mark.slow
 LONG_AGO = datetime(2026, 6, 1, tzinfo=UTC).timestamp()
@@ -51,7 +53,7 @@ def test_what_happens_to_a_baseline_is_listed_and_undone(
 ) -> None:
     assert "no baseline was renewed yet" in baseline("list").output
     assert "stream reef: baseline renewed from" in baseline("renew").output
-    assert baseline("renew").output == ""  # its day is not over again
+    assert baseline("renew").output.startswith("nothing to do")  # its day is not over again
     assert "stream reef: baseline accepted from" in run("accept", "reef").output
     listed = baseline("list").output
     assert all(word in listed for word in ("renewed", "accepted", "reef"))
@@ -83,3 +85,41 @@ def test_a_renewal_is_an_annotation_where_there_is_a_server(
         (note,) = Notes(store).all()
     assert (note.body["kind"], note.body["stream"]) == ("note", "reef")
     assert note.body["text"].startswith("baseline renewed from")
+
+
+def test_renewing_fetches_what_was_asked_on_the_dashboard_and_answers_it(
+    lived: Config, baseline: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = tmp_path / "server"
+    folder.mkdir()
+    server = Server(folder)
+    try:
+        experiment = server.experiment()
+        server.job(experiment, stream="reef")
+        path = f"{server.root}/api/latest/experiment/{experiment}/baseline-request"
+        asked = server.session.post(path, json={"stream": "reef", "kind": "cleaned"})
+        assert asked.ok
+        monkeypatch.setenv("LENSWATCH_TRACKING_URL", server.root)
+        with closing(NodeStore(lived.storage_path / "node.db")) as store:
+            OutboxRows(store).remember_experiment(
+                server.root, lived.tracking.experiment, experiment
+            )
+        done = baseline("renew")
+        [answered] = server.session.get(path).json()
+    finally:
+        server.stop()
+    assert "stream reef: baseline: back to the calibration" in done.output
+    assert answered["state"] == "done"
+    assert "back to the calibration" in answered["answer"]
+
+
+def test_renewing_says_why_nothing_can_be_fetched(
+    lived: Config, baseline: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "http://127.0.0.1:9"
+    monkeypatch.setenv("LENSWATCH_TRACKING_URL", url)
+    with closing(NodeStore(lived.storage_path / "node.db")) as store:
+        OutboxRows(store).remember_experiment(url, lived.tracking.experiment, "e1")
+    done = baseline("renew")
+    assert done.exit_code == 0
+    assert f"requests cannot be fetched from {url}: " in done.output

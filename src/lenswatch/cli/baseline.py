@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from lenswatch.cli.annotate import new_annotation
-from lenswatch.cli.console import say
+from lenswatch.cli.console import one_line, say
 from lenswatch.cli.options import with_config
 from lenswatch.config import Config
 from lenswatch.errors import InputError, LenswatchError
@@ -90,22 +90,53 @@ def cleaned(config: Config, stream: str) -> None:
 @baseline.command(hidden=True)
 @with_config
 def renew(config: Config) -> None:
-    """Do what people ask for, and renew the baselines whose day is over, as a node does by itself."""
+    """Do what people ask for on the dashboard, and renew the baselines whose day is over.
+
+    `deepaas-run` and `watch` do both by themselves, about a minute after it was asked.
+    """
     from lenswatch.node.asked import fulfil
     from lenswatch.node.renewing import due_streams
 
     if hasattr(os, "nice"):
         os.nice(10)  # the node goes on answering meanwhile
     with closing(_store(config)) as store:
-        for stream, text in fulfil(config, store, _leave(config)):
+        _exchange(config, store, is_fetching=True)
+        found = fulfil(config, store, _leave(config))
+        for stream, text in found:
             say(f"stream {stream}: {text}")
+        if found:
+            _exchange(config, store, is_fetching=False)
         renewing = _renewing(config, store)
-        for stream in due_streams(store):
+        due = due_streams(store)
+        for stream in due:
             try:
                 say(f"stream {stream}: {renewing.evening(stream).text}")
             except LenswatchError as error:
                 say(f"stream {stream}: {error}")
                 renewing.put_off(stream)
+    if not found and not due:
+        say("nothing to do: nobody asks for anything, and the day of no stream is over")
+
+
+def _exchange(config: Config, store: NodeStore, *, is_fetching: bool) -> None:
+    """Fetch what people ask for on the tracking server, or send the answers; say why that failed."""
+    from lenswatch.client.monitor import client_for
+    from lenswatch.outbox.requests import RequestDelivery
+
+    if not config.tracking.url:
+        return
+    because = ""
+    try:
+        with closing(client_for(config.tracking)) as client:
+            delivery = RequestDelivery(store, client, config.tracking, lambda: True, 0.0)
+            if is_fetching:
+                because = delivery.fetch()
+            else:
+                delivery.tell()
+    except LenswatchError as error:  # there are no credentials
+        because = str(error)
+    if because:
+        say(f"requests cannot be fetched from {config.tracking.url}: {one_line(because)}")
 
 
 def _store(config: Config) -> NodeStore:

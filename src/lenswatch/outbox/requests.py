@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lenswatch.client.client import TrackingClient
@@ -64,9 +64,22 @@ class RequestDelivery:
         """Send answers, and look for requests if it is time. No failure of the server is raised."""
         now = self._clock()
         if now >= self._tell_at:
-            self._tell()
+            self.tell()
         if now >= self._look_at and self._may_send():
             self._look_at = now + self._look()
+
+    def fetch(self) -> str:
+        """Take over at once what people ask for, and return why that failed; empty if it did not."""
+        experiment = self._experiment()
+        if experiment is None:  # nothing was sent to it yet
+            return ""
+        try:
+            listed = self._client.baseline_requests(experiment)
+        except TrackingError as error:
+            return reason_of(error)
+        if listed is not None:
+            self._take(listed)
+        return ""
 
     def _look(self) -> float:
         """Take over what people ask for, and return the seconds until the next look."""
@@ -83,6 +96,10 @@ class RequestDelivery:
         self._lacking = listed is None
         if listed is None:
             return _LACKING_SECONDS
+        self._take(listed)
+        return self._every
+
+    def _take(self, listed: Sequence[Mapping[str, Any]]) -> None:
         now = self._store.clock()
         asked = [one for record in listed if (one := _asked(record, now)) is not None]
         with self._store.read() as connection:
@@ -90,9 +107,9 @@ class RequestDelivery:
         if new:
             with self._store.begin() as transaction:
                 rows.take(transaction.connection, asked)
-        return self._every
 
-    def _tell(self) -> None:
+    def tell(self) -> None:
+        """Send the answers of which the server does not know."""
         with self._store.read() as connection:
             answers = rows.untold(connection)
         experiment = self._experiment() if answers else None
