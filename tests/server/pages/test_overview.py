@@ -142,14 +142,28 @@ def test_an_alarm_whose_newest_picture_is_clean_is_not_called_sure(
     event = local.client.get(f"/experiment/{pier['id']}/event/{record['event']}").text
     for page in (overview, camera, event):
         assert "the newest picture is at 18 % of the threshold" in page
-    for page in (overview, camera):
-        assert "in alarm; the newest picture" in page
+    assert "In alarm; the newest picture" in overview
+    assert "in alarm; the newest picture" in camera
     assert "sure" not in overview
     assert "in a row" not in overview
     assert "How sure: in alarm" in event
     send(local, pier, jobs_of(["reef"], drift=True, distance=0.15))
     overview = local.client.get("/").text
     assert "1.5 times the drift threshold</span>: likely" in overview
+
+
+def test_pictures_of_an_archive_have_no_usual_interval(local: Api, pier: dict[str, Any]) -> None:
+    for number in range(12):
+        taken = f"2026-06-01T08:00:00.{number:03}Z"
+        send(local, pier, jobs_of(["reef"], captured_at=taken))
+    record = local.get(f"/experiment/{pier['id']}/stream/reef").json()
+    assert 0 < record["interval_seconds"] < 1
+    page = local.client.get(f"/experiment/{pier['id']}?stream=reef").text
+    assert "12 jobs" in page
+    assert "sends every" not in page
+    local.put(f"/experiment/{pier['id']}/stream/reef", json={"interval_seconds": 60})
+    page = local.client.get(f"/experiment/{pier['id']}?stream=reef").text
+    assert "sends every 60 s" in page
 
 
 def test_an_event_that_ended_is_as_sure_as_its_worst_picture(

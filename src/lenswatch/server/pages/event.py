@@ -23,7 +23,15 @@ from lenswatch.server.pages.learnt import learnt_from
 from lenswatch.server.pages.points import Point, points_of
 from lenswatch.server.pages.rendering import page
 from lenswatch.server.pages.sketches import Cell, deviation_cells
-from lenswatch.server.pages.words import is_below, listed, name_of, newest_below, sure, times_over
+from lenswatch.server.pages.words import (
+    interval_of,
+    is_below,
+    listed,
+    name_of,
+    newest_below,
+    sure,
+    times_over,
+)
 from lenswatch.server.values import stamps
 from lenswatch.server.values.refusals import not_found
 
@@ -219,18 +227,12 @@ def _how_sure(record: Mapping[str, Any], camera: Card, shown: Sequence[Shown]) -
         "worst": worst,
         "row": row,
         "sentence": f"{listed(values).capitalize()}. {agree or ''}".strip() if values else "",
-        "learnt": learnt_from(newest.parameters, _interval(camera.stream)) if newest else None,
+        "learnt": learnt_from(newest.parameters, interval_of(camera.stream)) if newest else None,
         "statistics": [s for s in (newest.score, newest.distance) if s.ratio] if newest else [],
         "notes": [n for n in newest.sentences if "provisional" in n or "footage" in n]
         if newest
         else [],
     }
-
-
-def _interval(stream: Mapping[str, Any]) -> float | None:
-    """Return the usual seconds between two pictures of a stream, as people or the server say."""
-    found = stream["interval_set_seconds"] or stream["interval_seconds"]
-    return float(found) if found else None
 
 
 def _belongs(note: Mapping[str, Any], record: Mapping[str, Any]) -> bool:

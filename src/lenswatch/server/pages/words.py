@@ -17,6 +17,7 @@ __all__ = [
     "counted",
     "decimals",
     "how_far",
+    "interval_of",
     "is_below",
     "newest_below",
     "number",
@@ -102,6 +103,15 @@ def times_over(ratio: Any) -> str:
     return f"{ratio:.1f} times the drift threshold"
 
 
+def interval_of(record: Mapping[str, Any]) -> float | None:
+    """Return the usual seconds between two pictures of a stream, as people or the server say.
+
+    None where that is not known, and below a second, as of an archive that came at once.
+    """
+    found = record["interval_set_seconds"] or record["interval_seconds"]
+    return float(found) if found and found >= 1 else None
+
+
 def is_below(ratio: Any) -> bool:
     """Return whether a value is known to lie below its drift threshold."""
     return is_number(ratio) and ratio < 1
@@ -174,6 +184,7 @@ WORDS = {
     "TIPS": ACTION_TIPS,
     "counted": counted,
     "how_far": how_far,
+    "interval_of": interval_of,
     "in_a_row": in_a_row,
     "listed": listed,
     "name_of": name_of,
