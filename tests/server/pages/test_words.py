@@ -50,6 +50,12 @@ def test_how_sure_is_said_in_three_words(ratio: float, row: int, word: str) -> N
     assert words.sure(ratio, row) == word
 
 
+def test_a_chart_of_both_references_has_a_title_in_words() -> None:
+    both = axes.axes_of({"y": "score, shadow.score, distance, shadow.distance"})
+    assert both.title == "Lens score, lens score in shadow, distance, distance in shadow"
+    assert axes.axes_of({"y": "Depth", "x": "score"}).title == "Depth against lens score"
+
+
 def test_times_are_short_where_that_is_clear() -> None:
     assert BERLIN.short("2026-06-03T12:24:00Z") == "14:24"
     assert UTC_LOOK.short("2026-06-03T12:24:00Z") == "12:24"

@@ -7,12 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["KINDS", "TIME", "Axes", "axes_of"]
+__all__ = ["KINDS", "TIME", "Axes", "axes_of", "name_of_path", "title_of_path"]
 
 TIME = "time"
 KINDS = {"points": "points", "line": "line", "bars": "bars"}
 MOST = 4  # parameters on Y
 _OWN = {"distance": "distance", "score": "lens score"}
+_WORDS = {
+    **_OWN,
+    "shadow.distance": "distance in shadow",
+    "shadow.score": "lens score in shadow",
+}
 _PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}(\.[A-Za-z0-9_]{1,64}){0,7}\Z")
 
 
@@ -52,6 +57,12 @@ class Axes:
         """The paths on Y."""
         return self.y or ("score", "distance")
 
+    @property
+    def title(self) -> str:
+        """Words for what is drawn: "Lens score, distance against temperature"."""
+        drawn = ", ".join([title_of_path(self.shown[0]), *map(name_of_path, self.shown[1:])])
+        return drawn if self.x == TIME else f"{drawn} against {name_of_path(self.x)}"
+
 
 def axes_of(query: Mapping[str, Any]) -> Axes:
     """Return the axes of an address; what it does not name, or names wrongly, is as usual."""
@@ -72,4 +83,9 @@ def axes_of(query: Mapping[str, Any]) -> Axes:
 
 def name_of_path(path: str) -> str:
     """Return the words for a parameter's path."""
-    return _OWN.get(path, path)
+    return _WORDS.get(path, path)
+
+
+def title_of_path(path: str) -> str:
+    """Return the words for a parameter's path as the beginning of a title; its own name stays."""
+    return _WORDS[path].capitalize() if path in _WORDS else path

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from lenswatch.server.pages.axes import TIME, Axes, name_of_path
+from lenswatch.server.pages.axes import TIME, Axes, name_of_path, title_of_path
 from lenswatch.server.pages.lanes import Lanes
 from lenswatch.server.pages.look import Look
 from lenswatch.server.pages.points import Point, statistic_of
@@ -94,7 +94,7 @@ def _panel(
 ) -> dict[str, Any]:
     values = _values(points, path, axes, clock)
     panel = {
-        "title": _TITLES.get(path, path),
+        "title": title_of_path(path),
         "name": name_of_path(path),
         "log": axes.log_y,
     } | values
