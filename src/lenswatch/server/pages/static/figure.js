@@ -10,6 +10,8 @@ const LANE = "y9"; // of points without a value: drawn below the axes
 const LANE_HEIGHT = 0.06;
 const GAP = 0.1; // between two panels
 const ALONE_MS = 60_000; // on both sides of a single moment
+const LABEL = 0.07; // height of a label, as a part of the whole chart
+const LETTER_PX = 6; // mean width in a label
 const PAUSE = 30; // median gaps: no line across a longer pause
 
 /** @returns {Object[]} */
@@ -162,9 +164,22 @@ function letter({ letter: text, at }, ink) {
 
 function words(data, panel, i, ink) {
   const title = { xref: "paper", x: 0, xanchor: "left", yref: "paper", y: domain(data, i)[1], yanchor: "bottom", text: panel.title.replaceAll("<", "‹"), showarrow: false, font: { color: ink.text, size: 12 } };
-  const label = (found, color, yanchor) => found && { xref: "paper", x: 0, xanchor: "left", xshift: 5, yref: axisOf(i), y: panel.log ? Math.log10(found.last) : found.last, yanchor, text: found.label, showarrow: false, font: { color, size: 11 } };
+  const label = (found, color, yanchor, xshift = 5) => found && { xref: "paper", x: 0, xanchor: "left", xshift, yref: axisOf(i), y: panel.log ? Math.log10(found.last) : found.last, yanchor, text: found.label, showarrow: false, font: { color, size: 11 } };
   const trend = panel.trend && { ...title, x: 1, xanchor: "right", text: panel.trend.label };
-  return [title, label(panel.drift, ink.drift, "bottom"), label(panel.warning, ink.warning, "top"), trend].filter(Boolean);
+  return [title, label(panel.drift, ink.drift, "bottom"), warningLabel(data, panel, ink, label), trend].filter(Boolean);
+}
+
+/** Below its line; but above it, or beside the words on drift, where that would lie over the axis. */
+function warningLabel(data, { points, drift, warning, log }, ink, label) {
+  if (!warning) return null;
+  const on = (value) => (log ? Math.log10(value) : value);
+  const values = [...points.y, drift?.last, warning.last].filter(Number.isFinite).map(on).filter(Number.isFinite);
+  const low = values.reduce((a, b) => Math.min(a, b), Infinity);
+  const room = LABEL * data.panels.length * (values.reduce((a, b) => Math.max(a, b), -Infinity) - low);
+  if (on(warning.last) - low > room) return label(warning, ink.warning, "top");
+  const isNear = drift && on(drift.last) - on(warning.last) < room;
+  if (!isNear) return label(warning, ink.warning, "bottom");
+  return label({ ...drift, label: warning.label }, ink.warning, "bottom", 12 + LETTER_PX * drift.label.length);
 }
 
 /** The ends of the axis, so far apart that the outermost marks are whole. */
