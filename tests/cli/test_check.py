@@ -42,6 +42,19 @@ def test_the_findings_are_a_table(run: Any, folder: Path) -> None:
     assert "14 pictures, ordered by time in the name" in ended.stderr
 
 
+def test_why_a_file_cannot_be_read_is_said_once(run: Any, folder: Path) -> None:
+    (folder / "20260601-081400.jpg").symlink_to(folder / "gone.jpg")
+    found = json.loads(run("check", "--json", folder).stdout)["findings"]
+    says = [each["says"] for each in found if each["kind"] == "unreadable"]
+    assert "1 picture cannot be read (No such file or directory)" in says
+
+
+def test_a_folder_is_no_picture_whatever_its_name(run: Any, folder: Path) -> None:
+    (folder / "20260601-081400.jpg").mkdir()
+    ended = run("check", folder)
+    assert "14 pictures, ordered by time in the name" in ended.stderr
+
+
 def test_strict_is_an_exit_code(run: Any, folder: Path) -> None:
     ended = run("check", "--strict", folder)
     assert (ended.exit_code, "2 warnings; the report above" in ended.stderr) == (1, True)

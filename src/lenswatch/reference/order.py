@@ -73,7 +73,8 @@ def find_in_order(
     for pattern in patterns:
         if Path(pattern).is_absolute():
             raise ConfigError(f"{key}: {pattern!r}: give a name or pattern below {folder}")
-        matches = {path for path in folder.glob(pattern) if path.suffix.lower() in SUFFIXES}
+        named = (path for path in folder.glob(pattern) if path.suffix.lower() in SUFFIXES)
+        matches = {path for path in named if not path.is_dir()}
         if but is not None and not _named(folder, pattern).is_relative_to(but):
             matches = {path for path in matches if not path.is_relative_to(but)}
         if not matches:
