@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from conftest import Camera, write_settings
+from lenswatch.cli import reference_shown
 from lenswatch.cli.main import main
 from lenswatch.config import Config
 from lenswatch.node.observe import Node
@@ -53,6 +54,14 @@ def test_show_tells_what_the_reference_was_made_of(trained: Config) -> None:
     assert f"reference: {digest}" in text
     assert "in use: yes" in text
     assert "metrics: epochs 4, " in text
+
+
+def test_show_tells_from_when_to_when_the_pictures_were_taken(
+    trained: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends = ["2026-06-01T08:00:00Z", "2026-06-01T09:00:00Z"]
+    monkeypatch.setattr(reference_shown, "_facts", lambda *_: {"taken": ends})
+    assert run_group(trained, "show").output == f"taken: {ends[0]} to {ends[1]}\n"
 
 
 @pytest.mark.slow

@@ -41,7 +41,8 @@ def show(config: Config, as_json: bool, digest: str | None) -> None:
         return
     for name, value in facts.items():
         if value not in (None, "", [], {}):
-            say(f"{name}: {_text(value)}")
+            text = " to ".join(dict.fromkeys(value)) if name == "taken" else _text(value)
+            say(f"{name}: {text}")
 
 
 def _facts(config: Config, digest: str | None) -> dict[str, Any]:
