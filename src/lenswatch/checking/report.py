@@ -150,7 +150,8 @@ class _Work:
         """Name all files that cannot be read, by the reason."""
         by_reason: dict[str, list[str]] = {}
         for each in files:
-            by_reason.setdefault(each.reason, []).append(self.name(each.path))
+            reason = each.reason.removeprefix("cannot be read: ")
+            by_reason.setdefault(reason, []).append(self.name(each.path))
         for reason, names in by_reason.items():
             says = f"{_pictures(len(names))} cannot be read ({reason})"
             yield Finding("unreadable", "warning", says, tuple(names))
