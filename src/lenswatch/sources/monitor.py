@@ -20,6 +20,7 @@ from PIL import Image
 from lenswatch.config import Config, load_config
 from lenswatch.errors import ArtefactError, InputError
 from lenswatch.files import write_atomically
+from lenswatch.forking import Uses
 from lenswatch.node.observe import Node
 from lenswatch.node.request import Request, open_store
 from lenswatch.outbox.sender import Sender
@@ -84,6 +85,7 @@ class Monitor:
         self._lock = threading.Lock()
         self._sender = Sender(self._store, settings.tracking)
         self._sender.start()
+        self._uses = Uses(begin_anew=self._begin_anew)
 
     def observe(
         self,
@@ -115,7 +117,8 @@ class Monitor:
             captured_at=captured_at,
             image_name=name or found,
         )
-        return self._judge().observe(source, request)
+        with self._uses.one():
+            return self._judge().observe(source, request)
 
     def fit_vectors(self, clean: ArrayLike, *, stream: str = "default", window: int = 0) -> None:
         """Learn from clean feature vectors what those of a stream look like.
@@ -152,7 +155,8 @@ class Monitor:
         """
         series, _ = self._load(stream, "vectors")
         request = Request(f"{stream}.vectors", event_id, captured_at, image_name=name)
-        return observe(self.config, self._store, series, vector, request)
+        with self._uses.one():
+            return observe(self.config, self._store, series, vector, request)
 
     def fit_outputs(
         self,
@@ -205,7 +209,8 @@ class Monitor:
         given = [predictions] if isinstance(predictions, Mapping) else list(predictions)
         series, classes = self._load(stream, "outputs")
         request = Request(f"{stream}.outputs", event_id, captured_at, image_name=name)
-        return observe(self.config, self._store, series, vector_of(given, classes), request)
+        with self._uses.one():
+            return observe(self.config, self._store, series, vector_of(given, classes), request)
 
     def close(self, timeout: float = 5.0) -> None:
         """Send the drift jobs that wait, as far as that takes no longer than `timeout` seconds."""
@@ -227,6 +232,9 @@ class Monitor:
     @property
     def _ert(self) -> float:
         return self.config.alarm.expected_run_time
+
+    def _begin_anew(self) -> None:
+        self._lock = threading.Lock()
 
     def _judge(self) -> Node:
         with self._lock:

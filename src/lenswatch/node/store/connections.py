@@ -9,13 +9,15 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import sqlalchemy as sa
 
 __all__ = ["Connections", "Synchronous"]
 
 Synchronous = Literal["FULL", "NORMAL", "OFF"]
+
+_ABANDONED: list[Any] = []  # kept, since what is collected is closed
 
 
 class Connections:
@@ -65,6 +67,14 @@ class Connections:
         while self._idle:
             self._idle.pop().close()
         self._engine.dispose()
+
+    def abandon(self) -> None:
+        """Forget all in a forked process, without closing: they are those of the process before it."""
+        self._age += 1
+        _ABANDONED.extend(self._idle)
+        _ABANDONED.append(self._engine.pool)
+        self._idle = []
+        self._engine.dispose(close=False)
 
     def _taken(self) -> tuple[int, sa.Connection]:
         age = self._age

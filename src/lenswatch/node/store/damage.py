@@ -128,6 +128,11 @@ class Damage:
         """Close the file of the lock."""
         self.guard.close()
 
+    def begin_anew(self) -> None:
+        """Begin anew in a forked process."""
+        self._one = threading.Lock()
+        self.guard.begin_anew()
+
     def _repair(self, problem: str, known: str, dispose: Callable[[], None]) -> None:
         with self._one:
             if self._known != known:  # another thread has done it

@@ -104,6 +104,10 @@ class Guard:
             os.close(file)
         self._files = None
 
+    def begin_anew(self) -> None:
+        """Begin anew in a forked process, where an open file would be the lock of the process before it."""
+        self.close()  # which leaves the lock to the other one
+
     @contextmanager
     def _held(self, kind: int) -> Iterator[None]:
         files = self._opened()

@@ -45,13 +45,16 @@ class Opening:
         self._busy_timeout = busy_timeout
         self._reserve = reserve
         self._damage = Damage(path, busy_timeout, repairs=repairs)
-        self._opening = threading.Lock()
-        self._writing = threading.Lock()  # wakes the next thread at once, where SQLite only polls
-        self._file: tuple[int, int] | None = None  # the one that is open
+        self._begin()
         with named_errors(path):
             self._engine = open_engine(path, busy_timeout, durable=durable)
         self.connections = Connections(self._engine)
         self._durable = durable
+
+    def _begin(self) -> None:
+        self._opening = threading.Lock()
+        self._writing = threading.Lock()  # wakes the next thread at once, where SQLite only polls
+        self._file: tuple[int, int] | None = None  # the one that is open
 
     @property
     def is_current(self) -> bool:
@@ -90,7 +93,8 @@ class Opening:
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Wait until no other thread writes and no process repairs the file."""
-        if not self._writing.acquire(timeout=self._busy_timeout):
+        writing = self._writing
+        if not writing.acquire(timeout=self._busy_timeout):
             raise StoreError(
                 f"{self._path}: another thread kept it locked for more than "
                 f"{self._busy_timeout:g} s; try again"
@@ -99,7 +103,7 @@ class Opening:
             with self._damage.guard.shared():
                 yield
         finally:
-            self._writing.release()
+            writing.release()
 
     @contextmanager
     def repaired(self) -> Iterator[None]:
@@ -129,6 +133,12 @@ class Opening:
         """Close all connections. They are opened again when needed."""
         with self._opening:
             self._close()
+
+    def begin_anew(self) -> None:
+        """Begin anew in a forked process: with locks and connections of its own."""
+        self.connections.abandon()
+        self._damage.begin_anew()
+        self._begin()
 
     def _close(self) -> None:
         self.connections.dispose()

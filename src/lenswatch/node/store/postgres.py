@@ -133,6 +133,11 @@ class PostgresConnections(Connections):
                     prepare(connection, self.name)
                 self._prepared = True
 
+    def abandon(self) -> None:
+        """Forget all in a forked process, without closing: they are those of the process before it."""
+        self._preparing = threading.Lock()
+        super().abandon()
+
     def _taken(self) -> tuple[int, sa.Connection]:
         if time.monotonic() < self._down_until:
             raise StoreUnavailable(self._down_because)

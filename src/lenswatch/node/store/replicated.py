@@ -13,6 +13,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from lenswatch.errors import StoreUnavailable
+from lenswatch.forking import Uses
 from lenswatch.node.store.postgres import PostgresConnections
 from lenswatch.node.store.pruning import Pruning, SharedPruning
 from lenswatch.node.store.reserve import NoReserve
@@ -66,6 +67,7 @@ class ReplicatedStore(NodeStore):
         self.posted = threading.Event()
         self.clock = clock
         self._pruning = pruning or SharedPruning()
+        self._uses = Uses(close=self._connections.dispose, begin_anew=self._begin_anew)
 
     @property
     def is_shared(self) -> bool:
@@ -92,16 +94,17 @@ class ReplicatedStore(NodeStore):
             StoreUnavailable: The database cannot be reached, or has given up this transaction. Perhaps it was
                 committed.
         """
-        with self._connections.changing(stream, hasty=hasty) as connection:
-            transaction = Transaction(connection, self, leaving)
-            yield transaction
-            self._pruning.after(connection, transaction.answers_put)
-        self._told(transaction)
+        with self._uses.one():
+            with self._connections.changing(stream, hasty=hasty) as connection:
+                transaction = Transaction(connection, self, leaving)
+                yield transaction
+                self._pruning.after(connection, transaction.answers_put)
+            self._told(transaction)
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """Open a connection for single reads outside any transaction; it never waits for a writer."""
-        with self._connections.reading() as connection:
+        with self._uses.one(), self._connections.reading() as connection:
             yield connection
 
     def again(self, work: Callable[[], Result]) -> Result:
@@ -121,4 +124,9 @@ class ReplicatedStore(NodeStore):
 
     def close(self) -> None:
         """Close all connections. They are opened again when needed."""
-        self._connections.dispose()
+        with self._uses.one():
+            self._connections.dispose()
+
+    def _begin_anew(self) -> None:
+        self.posted = threading.Event()
+        self._connections.abandon()

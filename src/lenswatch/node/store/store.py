@@ -20,6 +20,7 @@ from typing import TypeVar
 import sqlalchemy as sa
 
 from lenswatch.errors import DiskFull, StoreDamaged, StoreError
+from lenswatch.forking import Uses
 from lenswatch.node.store.database import named_errors
 from lenswatch.node.store.opening import Opening
 from lenswatch.node.store.pruning import Pruning
@@ -97,8 +98,10 @@ class NodeStore:
         self._file = Opening(
             self.path, busy_timeout, self.reserve, durable=durable, repairs=repairs
         )
+        self._uses = Uses(close=self._file.close, begin_anew=self._begin_anew)
         try:
-            self.again(self._file.ensure)
+            with self._uses.one():
+                self.again(self._file.ensure)
         except DiskFull as error:
             said = str(error)
         else:
@@ -133,6 +136,13 @@ class NodeStore:
         Raises:
             DiskFull: There is no space for it. Some was made, so that another try may succeed.
         """
+        with self._uses.one():
+            with self._changing(leaving, hasty=hasty) as transaction:
+                yield transaction
+            self._told(transaction)
+
+    @contextmanager
+    def _changing(self, leaving: int, *, hasty: bool) -> Iterator[Transaction]:
         self._file.ensure()
         with self._file.repaired(), self._file.alone():
             try:
@@ -148,7 +158,6 @@ class NodeStore:
         if self._short:  # SQLite does it by itself in a large WAL only
             self._checkpoint()
             self._short = self.shedder.is_tight()
-        self._told(transaction)
 
     def _told(self, transaction: Transaction) -> None:
         """Tell what a transaction that is committed has done."""
@@ -183,7 +192,13 @@ class NodeStore:
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """Open a connection for single reads outside any transaction; it never waits for a writer."""
-        self._file.ensure()
+        with self._uses.one():
+            self._file.ensure()
+            with self._reading() as connection:
+                yield connection
+
+    @contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
         with (
             self._file.repaired(),
             named_errors(self.path),
@@ -224,11 +239,17 @@ class NodeStore:
 
     def sync(self) -> None:
         """Wait until all that was committed hastily is on the disk."""
-        self._checkpoint()
+        with self._uses.one():
+            self._checkpoint()
 
     def close(self) -> None:
         """Close all connections. They are opened again when needed."""
-        self._file.close()
+        with self._uses.one():
+            self._file.close()
+
+    def _begin_anew(self) -> None:
+        self.posted = threading.Event()
+        self._file.begin_anew()
 
     def _read(self, statement: Callable[..., Result], *given: str) -> Result:
         with self.read() as connection:

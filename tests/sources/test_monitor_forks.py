@@ -1,0 +1,178 @@
+"""A monitor in a process that forks, as servers with workers and daemons do."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from conftest import Camera
+from lenswatch import Monitor
+from lenswatch.config import Config
+from lenswatch.node.request import open_store
+
+SECONDS = 20.0  # that a child may take
+
+
+def vectors(n: int, seed: int = 0) -> Any:
+    return np.random.default_rng(seed).normal(size=(n, 6))
+
+
+def forked(work: Callable[[], object]) -> int:
+    """Do `work` in a forked process, and return its id."""
+    child = os.fork()
+    if child:
+        return child
+    try:
+        work()
+        os._exit(0)
+    except BaseException as error:
+        os.write(2, f"{type(error).__name__}: {error}\n".encode())
+    finally:
+        os._exit(1)
+
+
+def ended(child: int) -> int | None:
+    """Return how a child ended; None if it had to be killed."""
+    deadline = time.monotonic() + SECONDS
+    while time.monotonic() < deadline:
+        found, status = os.waitpid(child, os.WNOHANG)
+        if found:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.02)
+    os.kill(child, 9)
+    os.waitpid(child, 0)
+    return None
+
+
+@contextmanager
+def busy(*works: Callable[[], object]) -> Iterator[None]:
+    """Do works again and again in a thread each."""
+    stopping = threading.Event()
+
+    def run(work: Callable[[], object]) -> None:
+        while not stopping.is_set():
+            work()
+
+    threads = [threading.Thread(target=run, args=(work,)) for work in works]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        for thread in threads:
+            thread.join()
+
+
+def jobs(config: Config, stream: str) -> int:
+    with open_store(config).read() as connection:
+        rows = connection.exec_driver_sql("SELECT job FROM outbox").scalars().all()
+    return sum(f'"{stream}.vectors"' in row for row in rows)
+
+
+def check_integrity(config: Config) -> None:
+    with open_store(config).read() as connection:
+        assert connection.exec_driver_sql("PRAGMA integrity_check").scalar_one() == "ok"
+
+
+def test_a_process_may_be_forked_while_other_threads_observe(tracked: Config) -> None:
+    with Monitor(config=tracked) as monitor:
+        monitor.fit_vectors(vectors(100))
+        served = [0, 0]
+
+        def serve(thread: int) -> None:
+            monitor.observe_vector(vectors(1)[0], stream=f"s{thread}")
+            served[thread] += 1
+
+        def once() -> None:
+            monitor.observe_vector(vectors(1)[0], stream="child")
+
+        children = []
+        with busy(lambda: serve(0), lambda: serve(1)):
+            for _ in range(20):
+                time.sleep(0.05)
+                children.append(forked(once))
+            assert [ended(child) for child in children] == [0] * 20
+        assert jobs(tracked, "child") == 20
+        assert [jobs(tracked, "s0"), jobs(tracked, "s1")] == served
+        check_integrity(tracked)
+
+
+def test_pictures_may_be_judged_in_forked_processes(trained: Config, camera: Camera) -> None:
+    picture = camera(60)
+    with Monitor(config=trained) as monitor:
+        monitor.observe(picture, stream="s")
+        children = []
+        began = time.monotonic()
+        with busy(lambda: monitor.observe(picture, stream="s")):
+            for _ in range(10):
+                time.sleep(0.05)
+                children.append(forked(lambda: monitor.observe(picture, stream="child")))
+            assert time.monotonic() - began < 10  # none has waited for a lock in vain
+            assert [ended(child) for child in children] == [0] * 10
+    (state,) = [s for s in open_store(trained).streams() if s.stream == "child"]
+    assert state.images == 10
+
+
+def test_no_file_of_the_store_is_open_in_both_processes(tracked: Config) -> None:
+    with Monitor(config=tracked) as monitor:
+        monitor.fit_vectors(vectors(100))
+        monitor.observe_vector(vectors(1)[0])
+        folder = tracked.storage_path.resolve()
+
+        def look() -> None:
+            found = [each.resolve() for each in Path("/proc/self/fd").iterdir()]
+            assert not [each for each in found if each.is_relative_to(folder)], found
+
+        assert ended(forked(look)) == 0
+        monitor.observe_vector(vectors(1)[0])
+
+
+def test_a_fork_within_a_transaction_leaves_both_processes_usable(tracked: Config) -> None:
+    store = open_store(tracked)
+
+    def write() -> None:
+        with store.begin() as transaction:
+            transaction.connection.exec_driver_sql("DELETE FROM lease")
+
+    with store.read() as connection:
+        child = forked(write)
+        assert connection.exec_driver_sql("SELECT 1").scalar_one() == 1
+    assert ended(child) == 0
+    write()
+    store.close()
+
+
+def test_a_fork_does_not_wait_for_ever(tracked: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lenswatch.forking.LONGEST_SECONDS", 0.3)
+    store = open_store(tracked)
+    held, leaving = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with store.read():
+            held.set()
+            leaving.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+
+    def read() -> None:
+        with store.read() as connection:
+            connection.exec_driver_sql("SELECT 1")
+
+    began = time.monotonic()
+    child = forked(read)
+    assert time.monotonic() - began < 5
+    leaving.set()
+    thread.join()
+    assert ended(child) == 0
+    store.close()
