@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import threading
 import time
@@ -15,8 +16,9 @@ import pytest
 
 from conftest import Camera
 from lenswatch import Monitor
-from lenswatch.config import Config
+from lenswatch.config import Config, TrackingConfig
 from lenswatch.node.request import open_store
+from support.driftwatch_stub import Stub, serving
 
 SECONDS = 20.0  # that a child may take
 
@@ -176,3 +178,46 @@ def test_a_fork_does_not_wait_for_ever(tracked: Config, monkeypatch: pytest.Monk
     thread.join()
     assert ended(child) == 0
     store.close()
+
+
+@pytest.fixture
+def served(trained: Config) -> Iterator[tuple[Config, Stub]]:
+    """Settings with a tracking server that takes jobs, and that server."""
+    with serving(Stub()) as stub:
+        yield dataclasses.replace(trained, tracking=TrackingConfig(url=stub.url)), stub
+
+
+def test_a_forked_process_sends_its_jobs(served: tuple[Config, Stub]) -> None:
+    config, stub = served
+    with Monitor(config=config) as monitor:
+        monitor.fit_vectors(vectors(100))
+        monitor.observe_vector(vectors(1)[0], event_id="parent")
+        assert stub.wait_for(lambda: stub.event_ids() == ["parent"])
+
+        def go_on() -> None:
+            monitor.observe_vector(vectors(1)[0], event_id="child")
+            began = time.monotonic()
+            monitor.close()
+            assert time.monotonic() - began < 4
+
+        monitor._sender.stop()  # so that the child has to send its own
+        assert ended(forked(go_on)) == 0
+        assert stub.event_ids() == ["parent", "child"]
+        monitor.observe_vector(vectors(1)[0], event_id="later")
+    assert stub.event_ids() == ["parent", "child", "later"]
+
+
+def test_jobs_are_sent_after_close_too(served: tuple[Config, Stub]) -> None:
+    config, stub = served
+    monitor = Monitor(config=config)
+    monitor.fit_vectors(vectors(100))
+    for event in ("one", "two"):
+        monitor.observe_vector(vectors(1)[0], event_id=event)
+        monitor.close()
+    began = time.monotonic()
+    monitor.close()
+    assert time.monotonic() - began < 2
+    assert stub.event_ids() == ["one", "two"]
+    monitor.observe_vector(vectors(1)[0], event_id="three")
+    assert stub.wait_for(lambda: stub.event_ids() == ["one", "two", "three"])
+    monitor.close()

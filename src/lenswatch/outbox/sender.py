@@ -21,6 +21,7 @@ from lenswatch.client.client import TrackingClient
 from lenswatch.client.monitor import client_for
 from lenswatch.config import TrackingConfig
 from lenswatch.errors import StoreError, TrackingError, TrackingRefused, TrackingUnavailable
+from lenswatch.forking import Uses
 from lenswatch.node.store.lease import Lease
 from lenswatch.node.store.store import NodeStore
 from lenswatch.outbox.blame import reason_of
@@ -43,7 +44,8 @@ class Sender:
     """A thread that sends due rows in order.
 
     Any number of processes may start a sender for one `node.db`: the one that holds the lease sends, and the
-    others wait for the lease. A row of this process is sent at once. With an empty `config.url` nothing is
+    others wait for the lease. A row of this process is sent at once. A forked process has a sender that was
+    not started. With an empty `config.url` nothing is
     ever sent, and no method fails.
 
     Args:
@@ -67,12 +69,21 @@ class Sender:
     ) -> None:
         self._store = store
         self._config = config
-        self._client = client or (client_for(config) if config.url else None)
+        self._given = client
+        self._poll = poll
+        self._lease_seconds = lease_seconds
+        self._limits = limits or DeliveryLimits()
+        self._begin()
+        self._uses = Uses(begin_anew=self._begin)
+
+    def _begin(self) -> None:
+        """Begin without a thread, at first, after a stop, or in a forked process."""
+        store, config = self._store, self._config
+        self._client = self._given or (client_for(config) if config.url else None)
         self._rows = OutboxRows(store)
         self._parked = ParkedJobs(store)
         self._waiting = Waiting(store)
-        self._lease = Lease(store, "sender", lease_seconds, on_gain=self._gain)
-        self._limits = limits or DeliveryLimits()
+        self._lease = Lease(store, "sender", self._lease_seconds, on_gain=self._gain)
         self._delivery = (
             Delivery(self._rows, self._waiting, self._client, config, self._may_send, self._limits)
             if self._client
@@ -86,7 +97,7 @@ class Sender:
             if self._client
             else None
         )
-        self._poll = poll
+        self._starting = threading.Lock()
         self._stopping = threading.Event()
         self._changed = threading.Condition()  # notified after each attempt to send
         self._thread = threading.Thread(target=self._run, name="outbox-sender", daemon=True)
@@ -97,8 +108,14 @@ class Sender:
         self._look_at_parked = 0.0  # the next time, on the monotonic clock
 
     def start(self) -> None:
-        """Start the thread."""
-        if self._client is not None:
+        """Start the thread, unless it runs; also after a stop."""
+        if self._client is None or self._runs:
+            return
+        with self._starting:
+            if self._thread.is_alive():  # or it ends yet, with a request
+                return
+            if self._stopping.is_set():
+                self._begin()
             self._lease.start()
             self._thread.start()
 
@@ -126,16 +143,19 @@ class Sender:
         """
         if self._client is None:
             return True
-        if not self._thread.ident:
-            self.start()
         deadline = time.monotonic() + timeout
         while not self._rows.is_empty():
+            self.start()
             left = deadline - time.monotonic()
             if left <= 0 or self.trouble:
                 return False
             with self._changed:  # another process may send the rows, so look from time to time
                 self._changed.wait(min(left, self._poll))
         return True
+
+    @property
+    def _runs(self) -> bool:
+        return self._thread.is_alive() and not self._stopping.is_set()
 
     @property
     def trouble(self) -> str:

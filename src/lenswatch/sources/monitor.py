@@ -8,7 +8,8 @@ import io
 import json
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -117,7 +118,7 @@ class Monitor:
             captured_at=captured_at,
             image_name=name or found,
         )
-        with self._uses.one():
+        with self._used():
             return self._judge().observe(source, request)
 
     def fit_vectors(self, clean: ArrayLike, *, stream: str = "default", window: int = 0) -> None:
@@ -155,7 +156,7 @@ class Monitor:
         """
         series, _ = self._load(stream, "vectors")
         request = Request(f"{stream}.vectors", event_id, captured_at, image_name=name)
-        with self._uses.one():
+        with self._used():
             return observe(self.config, self._store, series, vector, request)
 
     def fit_outputs(
@@ -209,7 +210,7 @@ class Monitor:
         given = [predictions] if isinstance(predictions, Mapping) else list(predictions)
         series, classes = self._load(stream, "outputs")
         request = Request(f"{stream}.outputs", event_id, captured_at, image_name=name)
-        with self._uses.one():
+        with self._used():
             return observe(self.config, self._store, series, vector_of(given, classes), request)
 
     def close(self, timeout: float = 5.0) -> None:
@@ -232,6 +233,13 @@ class Monitor:
     @property
     def _ert(self) -> float:
         return self.config.alarm.expected_run_time
+
+    @contextmanager
+    def _used(self) -> Iterator[None]:
+        """Use the store, and send what that posts, also in a forked process and after `close`."""
+        self._sender.start()
+        with self._uses.one():
+            yield
 
     def _begin_anew(self) -> None:
         self._lock = threading.Lock()
