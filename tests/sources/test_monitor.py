@@ -212,3 +212,31 @@ def test_a_stream_without_a_clean_span_of_its_own_has_that_of_default(monitor: M
         for stream in ("default", "reef", "deep")
     }
     assert models["default"] == models["reef"] != models["deep"]
+
+
+@pytest.mark.parametrize("decoded", [False, True])
+def test_a_pillow_image_is_judged_as_its_file(
+    trained: Config, monitor: Monitor, camera: Camera, decoded: bool
+) -> None:
+    exif = Image.Exif()
+    exif[274], exif[36867] = 6, "2026:06:01 08:00:00"
+    upright = Image.open(io.BytesIO(camera(60)))
+    buffer = io.BytesIO()
+    upright.transpose(Image.Transpose.ROTATE_90).save(buffer, "PNG", exif=exif)
+    image = Image.open(buffer)
+    if decoded:
+        image.load()
+    wanted, found = (
+        monitor.observe(buffer.getvalue(), stream="a"),
+        monitor.observe(image, stream="b"),
+    )
+    for name in ("distance", "score", "captured_at"):
+        assert found[name] == wanted[name]
+    assert found["captured_at"] == "2026-06-01T08:00:00.000Z"
+
+
+def test_an_image_that_cannot_be_used_is_a_failed_job(tracked: Config, monitor: Monitor) -> None:
+    for _ in range(2):
+        with pytest.raises(InputError, match="floating-point"):
+            monitor.observe(Image.new("F", (96, 64)), event_id="e1")
+    assert [job["job_status"] for job in jobs(tracked)] == ["Failed"]

@@ -23,9 +23,9 @@ from lenswatch.errors import ArtefactError, InputError
 from lenswatch.files import write_atomically
 from lenswatch.forking import Uses
 from lenswatch.node.observe import Node
-from lenswatch.node.request import Request, open_store
+from lenswatch.node.request import Request, open_store, record_refusal
 from lenswatch.outbox.sender import Sender
-from lenswatch.reference.pictures import Picture
+from lenswatch.reference.pictures import Picture, file_of, picture_of
 from lenswatch.sources.outputs import OutputSeries, classes_of, vector_of
 from lenswatch.sources.series import Series, observe
 from lenswatch.sources.vectors import VectorSeries
@@ -118,8 +118,12 @@ class Monitor:
             captured_at=captured_at,
             image_name=name or found,
         )
+        request.check_names()
         with self._used():
-            return self._judge().observe(source, request)
+            node = self._judge()
+            if isinstance(source, Image.Image):
+                source = self._picture(node, source, request)
+            return node.observe(source, request)
 
     def fit_vectors(self, clean: ArrayLike, *, stream: str = "default", window: int = 0) -> None:
         """Learn from clean feature vectors what those of a stream look like.
@@ -234,6 +238,20 @@ class Monitor:
     def _ert(self) -> float:
         return self.config.alarm.expected_run_time
 
+    def _picture(self, node: Node, image: Image.Image, request: Request) -> bytes | Picture:
+        data = file_of(image)
+        if data is not None:
+            return data
+        try:
+            transform = node.reference.transform
+        except ArtefactError:  # while clean pictures are collected for the first one
+            transform = self.config.transform
+        try:
+            return picture_of(image, self.config.upload, transform.sample_bits)
+        except InputError as error:
+            record_refusal(self._store, self.config, request, error)
+            raise
+
     @contextmanager
     def _used(self) -> Iterator[None]:
         """Use the store, and send what that posts, also in a forked process and after `close`."""
@@ -291,14 +309,14 @@ class Monitor:
         return known[1], known[2]
 
 
-def _source(image: Any) -> tuple[bytes | Path | Picture, str]:
+def _source(image: Any) -> tuple[bytes | Path | Picture | Image.Image, str]:
     """Return what the node reads, and the picture's name."""
     if isinstance(image, str | os.PathLike):
         path = Path(image)
         return path, path.name
     if isinstance(image, Image.Image):
         named = Path(str(getattr(image, "filename", "") or "")).name
-        return Picture.of(np.asarray(image.convert("RGB"))), named
+        return image, named
     if isinstance(image, np.ndarray):
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise InputError(

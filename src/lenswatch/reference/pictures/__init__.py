@@ -6,6 +6,7 @@ a picture: its JPEG or TIFF structure, its memory, its metadata, its colour prof
 """
 
 from lenswatch.reference.pictures.formats import FORMATS, SUFFIXES, open_image, suffix_of
+from lenswatch.reference.pictures.given import file_of, picture_of
 from lenswatch.reference.pictures.limits import check_size
 from lenswatch.reference.pictures.picture import Picture, encoder_input
 from lenswatch.reference.pictures.reading import read_bytes, read_picture, read_picture_file
@@ -16,7 +17,9 @@ __all__ = [
     "Picture",
     "check_size",
     "encoder_input",
+    "file_of",
     "open_image",
+    "picture_of",
     "read_bytes",
     "read_picture",
     "read_picture_file",

@@ -29,7 +29,7 @@ from lenswatch.reference.pictures.picture import Picture
 from lenswatch.reference.pictures.raster import BAND, SIDEWAYS, Raster
 from lenswatch.reference.pictures.tiff_jpeg import check_jpegs
 
-__all__ = ["read_bytes", "read_picture", "read_picture_file"]
+__all__ = ["read_bytes", "read_loaded", "read_picture", "read_picture_file"]
 
 _JPEG_START = b"\xff\xd8\xff"
 _DECODER_SAYS = {  # in words that tell something
@@ -171,20 +171,46 @@ def _read_other(
     if ppm.is_scaled(image):
         image, tells_white = ppm.decode(image, data), True
     image.load()
-    raster = Raster(image, about.orientation, depth, profile_of(about.icc, _colours(image)))
-    if image.mode == "F":
-        raise ImageError(
-            "the picture has floating-point pixels, whose range is unknown; send 8 or 16 bits"
-        )
-    if image.mode.startswith("I") and depth.bits == WHOLE and not tells_white:
-        return _sixteen_bits(_picture(raster, whole, about), image, sample_bits)
-    picture = _picture(raster, whole, about)
+    picture = read_loaded(image, whole, about, depth, sample_bits, tells_white=tells_white)
     if not is_deep:
         return picture
     if has_lower and 0 < sample_bits < WHOLE:
         check_memory(2 * needed + 3 * whole[0] * whole[1], kind, *whole, limits)
         return _deep_colours(picture, image, data, Depth(sample_bits))
     return _upper_colours(picture, image, has_lower)
+
+
+def read_loaded(
+    image: Image.Image,
+    whole: tuple[int, int],
+    about: Metadata,
+    depth: Depth,
+    sample_bits: int,
+    *,
+    tells_white: bool,
+) -> Picture:
+    """Return the picture of pixels that are decoded.
+
+    Args:
+        image: The pixels.
+        whole: Width and height of the original as it is stored.
+        about: The metadata.
+        depth: Scaling of values above 8 bits.
+        sample_bits: Bits that a camera uses of the 16 of a file that does not tell; 0 for all.
+        tells_white: The format tells which value is white, so that it was scaled already.
+
+    Raises:
+        ImageError: The range of the values is unknown.
+    """
+    raster = Raster(image, about.orientation, depth, profile_of(about.icc, _colours(image)))
+    if image.mode == "F":
+        raise ImageError(
+            "the picture has floating-point pixels, whose range is unknown; send 8 or 16 bits"
+        )
+    picture = _picture(raster, whole, about)
+    if image.mode.startswith("I") and depth.bits == WHOLE and not tells_white:
+        return _sixteen_bits(picture, image, sample_bits)
+    return picture
 
 
 def _opened(data: bytes) -> Image.Image:
