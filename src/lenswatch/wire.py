@@ -89,13 +89,13 @@ class DriftJob:
 
 def check_stream(name: str) -> None:
     """Raise InputError unless `name` can name a stream: it is also part of a file's name."""
-    if not STREAM.match(name):
+    if not isinstance(name, str) or not STREAM.match(name):
         raise InputError(f"stream {name!r}: {STREAM_RULE}")
 
 
 def check_event_id(event_id: str) -> None:
     """Raise InputError unless `event_id` can be an event id."""
-    if not EVENT_ID.match(event_id):
+    if not isinstance(event_id, str) or not EVENT_ID.match(event_id):
         raise InputError(f"event_id {event_id!r}: {EVENT_ID_RULE}")
 
 

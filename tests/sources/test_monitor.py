@@ -179,6 +179,14 @@ def test_one_prediction_may_come_alone(monitor: Monitor) -> None:
         (lambda m: m.fit_vectors([[np.nan]] * 99), "give finite numbers"),
         (lambda m: m.fit_outputs([[{"score": "high"}]] * 99), "give numbers"),
         (lambda m: m.observe_vector([1.0], stream="Bad"), "use 1 to 64"),
+        (lambda m: m.observe(b"", stream=None), "stream None: use 1 to 64"),
+        (lambda m: m.observe_vector([1.0], stream=3), "stream 3: use 1 to 64"),
+        (lambda m: m.outputs([], stream=None), "stream None: use 1 to 64"),
+        (lambda m: m.fit_vectors(vectors(100), stream=3), "stream 3: use 1 to 64"),
+        (lambda m: m.fit_outputs([[]] * 99, stream=None), "stream None: use 1 to 64"),
+        (lambda m: m.observe(b"", event_id=3), "event_id 3"),
+        (lambda m: m.fit_vectors([["a"] * 6] * 99), "no numbers.*'a'"),
+        (lambda m: m.fit_vectors([[1.0], [1.0, 2.0]] * 50), "several lengths"),
     ],
 )
 def test_what_cannot_be_used_is_named(monitor: Monitor, call: Any, says: str) -> None:
@@ -240,3 +248,22 @@ def test_an_image_that_cannot_be_used_is_a_failed_job(tracked: Config, monitor: 
         with pytest.raises(InputError, match="floating-point"):
             monitor.observe(Image.new("F", (96, 64)), event_id="e1")
     assert [job["job_status"] for job in jobs(tracked)] == ["Failed"]
+
+
+def test_a_vector_of_text_is_refused(monitor: Monitor) -> None:
+    monitor.fit_vectors(vectors(100))
+    with pytest.raises(InputError, match="no numbers"):
+        monitor.observe_vector(["a"] * DIMENSIONS)
+
+
+def test_provisional_thresholds_say_what_is_missing(monitor: Monitor) -> None:
+    monitor.fit_outputs(fish(200, 0))
+    answer = monitor.outputs(fish(1, 1)[0])
+    assert answer["calibrated"] is False
+    (note,) = answer["calibration_notes"]
+    assert "of number, confidence, classes are provisional: the clean span has 154 windows" in note
+    needed = int(note.split("about ")[1].split()[0])
+    monitor.fit_outputs(fish(200 + needed, 0))
+    answer = monitor.outputs(fish(1, 1)[0])
+    assert answer["calibrated"] is True
+    assert "calibration_notes" not in answer

@@ -32,7 +32,7 @@ from lenswatch.sources.vectors import VectorSeries
 from lenswatch.wire import check_stream
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["Monitor"]
 
@@ -136,7 +136,8 @@ class Monitor:
         Raises:
             InputError: They are too few, or not finite.
         """
-        rows = np.asarray(clean, np.float64)
+        check_stream(stream)
+        rows = _numbers(clean)
         size = window or self.config.detector.window_size
         VectorSeries(rows, size, self._ert, "").thresholds  # noqa: B018 - raises before it is saved
         self._save(f"{stream}.vectors", rows, size, ())
@@ -159,9 +160,10 @@ class Monitor:
             ArtefactError: `fit_vectors` was called neither for the stream nor for "default".
         """
         series, _ = self._load(stream, "vectors")
+        row = _numbers(vector)
         request = Request(f"{stream}.vectors", event_id, captured_at, image_name=name)
         with self._used():
-            return observe(self.config, self._store, series, vector, request)
+            return observe(self.config, self._store, series, row, request)
 
     def fit_outputs(
         self,
@@ -180,6 +182,7 @@ class Monitor:
         Raises:
             InputError: They are too few, or a score is not a finite number.
         """
+        check_stream(stream)
         classes = classes_of(clean)
         rows = np.array([vector_of(predictions, classes) for predictions in clean])
         OutputSeries(rows, window, self._ert, "").thresholds  # noqa: B018 - raises before it is saved
@@ -280,6 +283,7 @@ class Monitor:
 
     def _load(self, stream: str, kind: str) -> tuple[Series, tuple[str, ...]]:
         """Return what is known of a clean stream, else of the stream "default", and its classes."""
+        check_stream(stream)
         for name in (f"{stream}.{kind}", f"default.{kind}"):
             file = self._file(name)
             try:
@@ -307,6 +311,13 @@ class Monitor:
             series = make(clean, int(about["window"]), self._ert, digest)
             known = self._series[name] = (stamp, series, tuple(about["classes"]))
         return known[1], known[2]
+
+
+def _numbers(given: Any) -> NDArray[np.float64]:
+    try:
+        return np.asarray(given, np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"vectors that are no numbers, or of several lengths: {error}") from None
 
 
 def _source(image: Any) -> tuple[bytes | Path | Picture | Image.Image, str]:

@@ -147,6 +147,7 @@ def _record(
             "model": f"lenswatch@{series.digest}",
             **identity_of(request),
         }
+        notes += _provisional(series.thresholds)
         if notes:
             body["calibration_notes"] = notes
         transaction.put_window(request.stream, series.digest, state.to_bytes())
@@ -160,6 +161,19 @@ def _record(
         body |= not_recorded(because) if because else {"recorded": True}
         transaction.put_answer(body["event_id"], Answer("judged", body))
     return body
+
+
+def _provisional(thresholds: Mapping[str, Threshold]) -> list[str]:
+    """Return the note for thresholds that come from too little; none if all can be relied on."""
+    unsure = {name: each for name, each in thresholds.items() if not each.calibrated}
+    if not unsure:
+        return []
+    frames = min(each.frames for each in unsure.values())
+    missing = max(each.more_images for each in unsure.values())
+    return [
+        f"The thresholds of {', '.join(unsure)} are provisional: the clean span has {frames} windows that "
+        f"could be compared; about {missing} more clean ones would make them reliable."
+    ]
 
 
 def _judge(series: Series, window: Window) -> _Judged:
