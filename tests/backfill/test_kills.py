@@ -137,7 +137,11 @@ def test_an_interrupted_backfill_says_that_it_can_go_on(
     write_settings(tmp_path)
     archive = tmp_path / "archive"
     fill(archive, camera)
-    running = Backfill(tmp_path, "--workers", "2", str(archive))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
+    try:
+        running = Backfill(tmp_path, "--workers", "2", str(archive))
+    finally:
+        signal.signal(signal.SIGINT, before)
     try:
         until(lambda: running.count("contents") > 0, 60)
         os.killpg(running.process.pid, signal.SIGINT)
