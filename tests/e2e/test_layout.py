@@ -1,4 +1,4 @@
-"""Where things stand on a page: within their cards, and not over each other."""
+"""Layout of pages: things stand within their cards, and not over each other."""
 
 from __future__ import annotations
 

@@ -51,14 +51,14 @@ class Card:
 
     @property
     def row(self) -> int:
-        """How many of the newest pictures are drift, and not below their threshold while the alarm lasts."""
+        """Number of the newest pictures that are drift, and above their threshold while the alarm lasts."""
         run = in_a_row(self.stream["recent"])
         newest = enumerate(reversed(self.points))
         return min(run, next((n for n, point in newest if is_below(_ratio(point))), run))
 
     @property
     def how_sure(self) -> str:
-        """How sure drift is; empty if the newest picture is below the threshold."""
+        """Certainty of drift; empty if the newest picture is below the threshold."""
         return "" if is_below(self.stream["ratio"]) else sure(self.stream["ratio"], self.row)
 
     @property
