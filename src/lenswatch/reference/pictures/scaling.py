@@ -24,7 +24,7 @@ __all__ = ["resized"]
 _LARGEST_WEIGHT = 2**15 - 1
 _MOST_BITS = 22
 _FLOAT32_BITS = 16  # of weights: 255 times their sum is below 2**24, which float32 still counts
-_STEP = 4, 8  # columns, rows that one product finds: more would multiply with more zeros
+_STEP = 8  # columns or rows that one product finds: more would multiply with more zeros
 _CHUNK = 3 * 2**20  # bytes of rows that are converted at a time, to stay in the processor's cache
 
 
@@ -96,8 +96,8 @@ def _blocks(before: int, after: int, channels: int) -> tuple[_Block, ...]:
     taps, bits = _taps(before, after)
     precision = np.float32 if bits <= _FLOAT32_BITS else np.float64
     blocks = []
-    for first in range(0, after, _STEP[channels == 1]):
-        group = taps[first : first + _STEP[channels == 1]]
+    for first in range(0, after, _STEP):
+        group = taps[first : first + _STEP]
         start = group[0][0]
         stop = max(low + len(weights) for low, weights in group)
         table = np.zeros((stop - start, channels, len(group), channels), precision)
