@@ -6,6 +6,7 @@ it takes less than a millisecond and does not depend on the size of the picture.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -125,13 +126,20 @@ def agreement(thumbs: Pixels, scene: Pixels) -> Floats32:
     It is (..., 8, 10) float32. Behind something transparent (dirt, fog, blur) the scene still correlates
     with the clean one; an object in front of it does not. Cells without structure agree.
     """
-    now, then = thumbs.astype(np.float32), scene.astype(np.float32)
+    now = thumbs.astype(np.float32)
+    then, mean_then, var_then = _pooled_scene(scene.tobytes())
     mean_now, square_now, product = _pool(np.stack([now, now * now, now * then]))
-    mean_then, square_then = _pool(np.stack([then, then * then]))
     both = product - mean_now * mean_then + _FLAT
     var_now = np.maximum(square_now - mean_now**2, 0) + _FLAT
-    var_then = np.maximum(square_then - mean_then**2, 0) + _FLAT
     return np.asarray(both / np.sqrt(var_now * var_then), dtype=np.float32)
+
+
+@functools.lru_cache(maxsize=256)  # a node sees the same clean scenes again and again
+def _pooled_scene(scene: bytes) -> tuple[Floats32, Floats32, Floats32]:
+    """Return a clean scene (64, 80), and its mean and variance in each cell."""
+    then = np.frombuffer(scene, np.uint8).reshape(THUMB).astype(np.float32)
+    mean, square = _pool(np.stack([then, then * then]))
+    return then, mean, np.asarray(np.maximum(square - mean**2, 0) + _FLAT)
 
 
 def _derivatives(luma: Floats32) -> tuple[Floats32, Floats32, Floats32]:
