@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from lenswatch.detect.arrays import Floats32
+from lenswatch.detect.chart.chart import LensChart
 from lenswatch.detect.chart.features import Measured, measure, view
 from lenswatch.detect.mmd import Entry, FittedMMD
 from lenswatch.node.aside import Beside, at_once
@@ -55,6 +56,7 @@ def features_of(
     fitted: FittedMMD,
     *,
     measured: bool = True,
+    chart: LensChart | None = None,
     colours: bool = True,
     thumbnail: bool = False,
     beside: Beside = at_once,
@@ -66,6 +68,7 @@ def features_of(
         reference: The reference that it is compared with.
         fitted: The reference's detector.
         measured: Measure it for the lens chart.
+        chart: The chart that will be updated with it, which is prepared for that.
         colours: Look whether it is grey.
         thumbnail: Make a small JPEG.
         beside: Does what needs no Python, while the caller does the rest.
@@ -78,6 +81,8 @@ def features_of(
     small = beside(picture.thumbnail) if thumbnail else None
     cells = measure(view(pixels)) if measured else None
     found = colours_of(pixels) if colours else None
+    if chart is not None and cells is not None:
+        chart.prepare(cells)
     embedding = embedded.result()
     return Features(
         embedding=embedding,

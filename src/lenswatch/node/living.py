@@ -15,6 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from lenswatch.detect.chart.baseline import MARGIN, SPACING
+from lenswatch.detect.chart.chart import LensChart
 from lenswatch.detect.chart.features import Measured
 from lenswatch.detect.chart.fitting import ChartFit
 from lenswatch.detect.chart.witness import Testimony, Witness
@@ -64,6 +65,16 @@ class Living:
         present = self._with_chart(connection, row, judge)
         testimony = None if row.testimony is None else Testimony(**json.loads(row.testimony))
         return replace(present, testimony=testimony, holds=row.evenings > 0)
+
+    def chart(self, stream: str, calibrated: LensChart | None) -> LensChart | None:
+        """Return the chart that a stream's next picture is most likely judged with.
+
+        Args:
+            stream: The stream.
+            calibrated: The chart of its calibration.
+        """
+        kept = self._judges.get(stream)
+        return calibrated if kept is None or calibrated is None else kept.judge.chart
 
     def keep(
         self,

@@ -19,6 +19,7 @@ from lenswatch.node.clean_pictures import CleanPictures
 from lenswatch.node.current import Current
 from lenswatch.node.features import Features, features_of
 from lenswatch.node.judge import Judge
+from lenswatch.node.living import Living
 from lenswatch.node.request import Request
 from lenswatch.node.shadow import SeenByShadow, Shadow
 from lenswatch.node.store.store import NodeStore
@@ -76,6 +77,7 @@ class Looking:
 
     Attributes:
         shadow: The reference in shadow, if there is one.
+        living: The baselines in force.
     """
 
     def __init__(self, config: Config, store: NodeStore) -> None:
@@ -83,6 +85,7 @@ class Looking:
         self._store = store
         self._clean_pictures = CleanPictures(config)
         self.shadow = Shadow(config)
+        self.living = Living()
 
     def look(
         self,
@@ -97,11 +100,13 @@ class Looking:
             request.check_distances()
             request.check_time()
             picture = self.read(source, reference.transform)
+            chart = current.judge_of(reference, request.stream).chart
             features = features_of(
                 picture,
                 reference,
                 fitted,
-                measured=current.judge_of(reference, request.stream).chart is not None,
+                measured=chart is not None,
+                chart=self.living.chart(request.stream, chart),
                 colours=current.schema is not None,
                 thumbnail=self.wants_thumbnails,
                 beside=beside,

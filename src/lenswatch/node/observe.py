@@ -20,7 +20,6 @@ from lenswatch.node.clock import Place, place
 from lenswatch.node.collecting.collector import Collector
 from lenswatch.node.current import Current
 from lenswatch.node.features import Features
-from lenswatch.node.living import Living
 from lenswatch.node.looking import Looking, Refused, Seen, milliseconds
 from lenswatch.node.originals import Originals
 from lenswatch.node.request import (
@@ -80,11 +79,11 @@ class Node:
         self._collector = Collector(config, self.store)
         self._originals = Originals(config)
         self._looking = Looking(config, self.store)
+        self._living = self._looking.living
         self._aside = Aside()
         self._loaded = None if self._collector.waits() else Current(config)
         self._unrecorded = Unrecorded()
         self._wrong_clocks = WrongClocks()
-        self._living = Living()
         self._known = KnownStates()
         self._start: tuple[FittedMMD, StreamState] | None = None  # of a new stream
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
 import time
 from typing import Any
 
@@ -271,9 +272,9 @@ def test_a_picture_in_alarm_that_comes_again_is_frozen(fit: Any, later: Any) -> 
 def test_pictures_that_are_usually_shown_twice_are_not_frozen() -> None:
     thumbs = np.repeat(np.random.default_rng(3).integers(60, 180, (50, 64, 80)), 2, axis=0)
     watch = SceneWatch.fit(thumbs[0].astype(np.uint8), thumbs.astype(np.uint8))
-    state = watch.update(
-        watch.update(SceneState(), thumbs[0].astype(np.uint8)), thumbs[1].astype(np.uint8)
-    )
+    state = SceneState()
+    for thumb in thumbs[:2].astype(np.uint8):
+        state = watch.update(state, watch.look(thumb))
     assert state.same == 1
     assert not watch.repeated(state)
 
@@ -293,7 +294,8 @@ def test_a_quiet_scene_is_frozen_only_when_its_pictures_are_exactly_the_same() -
     for k in range(6):
         nearly = thumbs[0].copy()
         nearly[0, 0] = k
-        still, state = watch.update(still, nearly), watch.update(state, thumbs[0])
+        still = watch.update(still, watch.look(nearly))
+        state = watch.update(state, watch.look(thumbs[0]))
     assert not watch.frozen(still)
     assert watch.frozen(state)
 
@@ -464,3 +466,18 @@ def test_fitting_and_judging_are_quick(fit: Any, later: Any) -> None:
 def test_what_is_no_rgb_picture_is_refused(pixels: Any) -> None:
     with pytest.raises(InputError, match="RGB"):
         view(pixels)
+
+
+def test_a_chart_that_was_prepared_has_the_same_states(fit: Any, later: Any) -> None:
+    plain, ahead = (dataclasses.replace(fit.chart) for _ in range(2))
+    one, other = plain.start(), ahead.start()
+    pictures = [measure(view(each)) for each in (*later[:14], *map(blurred, later[14:18]))]
+    for number, measured in enumerate(pictures):
+        ahead.prepare(
+            pictures[(number * 7) % len(pictures)]
+        )  # another stream's, now and then its own
+        if number % 3:
+            ahead.prepare(measured)
+        one, other = plain.update(one, measured), ahead.update(other, measured)
+        assert other.to_bytes() == one.to_bytes()
+    assert pickle.loads(pickle.dumps(ahead)).digest == ahead.digest

@@ -35,7 +35,7 @@ from lenswatch.detect.chart.light_scales import AnyScales, LightScales, with_agr
 from lenswatch.detect.chart.looks import Look, Seen, looks_of
 from lenswatch.detect.chart.parts import PARTS, Scales, parts_of_window
 from lenswatch.detect.chart.recent import RecentImages
-from lenswatch.detect.chart.scene import SceneState, SceneWatch
+from lenswatch.detect.chart.scene import SceneLook, SceneState, SceneWatch
 from lenswatch.errors import ArtefactError, StoreError
 
 __all__ = ["ChartState", "LensChart", "scores"]
@@ -96,6 +96,17 @@ class LensChart:
         """The images of windows that were measured lately."""
         return RecentImages(self.scales)
 
+    @cached_property
+    def _lately(self) -> _Lately:
+        return _Lately(self)
+
+    def prepare(self, measured: Measured) -> None:
+        """Find out all that the next `update` with these measurements needs but the state.
+
+        A caller that has to wait for something else does this meanwhile. Any thread may do it.
+        """
+        self.images.know(self._lately.of(measured).cells)
+
     def cells(self, measured: Measured) -> Floats32:
         """Return the seven channels and the agreement with the scene: (..., 8, 8, 10)."""
         return with_agreement(self.scales, self.scene, measured)
@@ -126,14 +137,15 @@ class LensChart:
             state = self.start()
         alone = self.far_apart if far_apart is None else far_apart
         kept = len(state.cells) if alone else max(0, len(state.cells) + 1 - self.window)
-        recent = np.concatenate([state.cells[kept:], self.cells(measured)[None]])
+        image = self._lately.of(measured)
+        recent = np.concatenate([state.cells[kept:], image.cells[None]])
         known = self.images.of(recent)
         found = parts_of_window(known.level, known.residuals, known.middle, recent[:, AGREEMENT])
         away = found - self.centre[len(recent) - 1]
         moved = replace(
             state,
             cells=recent,
-            scene=self.watch.update(state.scene, measured.thumbs),
+            scene=self.watch.update(state.scene, image.look),
             away=away,
             before=state.shift,
             alone=alone,
@@ -230,6 +242,47 @@ class LensChart:
             "memory": np.array(self.memory),
             "watch": self.watch.to_array(),
         }
+
+
+@dataclass(frozen=True)
+class _Image:
+    """An image by itself, as a chart sees it.
+
+    Attributes:
+        measured: Its measurements.
+        cells: (8, 8, 10), the channels and the agreement with the scene.
+        look: As the scene watch sees it.
+    """
+
+    measured: Measured
+    cells: Floats32
+    look: SceneLook
+
+
+class _Lately:
+    """The last image that a chart looked at, for any number of threads.
+
+    Args:
+        chart: The chart.
+    """
+
+    def __init__(self, chart: LensChart) -> None:
+        self._chart = chart
+        self._last: _Image | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle without the image."""
+        return _Lately, (self._chart,)
+
+    def of(self, measured: Measured) -> _Image:
+        """Return an image by its measurements, which must not be changed."""
+        last = self._last
+        if last is not None and last.measured is measured:
+            return last
+        chart = self._chart
+        found = _Image(measured, chart.cells(measured), chart.watch.look(measured.thumbs))
+        self._last = found
+        return found
 
 
 @dataclass(frozen=True)

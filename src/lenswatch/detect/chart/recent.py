@@ -70,6 +70,10 @@ class RecentImages:
         self._last = cells, found
         return found
 
+    def know(self, image: Floats32) -> None:
+        """Measure one image (8, 8, 10) now, so that it is known when it is part of a window."""
+        self._row(image)
+
     def _row(self, image: Floats32) -> tuple[Floats, Floats, Floats]:
         key = image.tobytes()
         with self._lock:

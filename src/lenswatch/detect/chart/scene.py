@@ -17,7 +17,15 @@ from lenswatch.detect.arrays import Floats, Floats32, Pixels
 from lenswatch.detect.chart.blocks import everywhere, overlap
 from lenswatch.detect.chart.features import padded
 
-__all__ = ["SceneState", "SceneWatch", "details", "displacement", "likeness", "some_of"]
+__all__ = [
+    "SceneLook",
+    "SceneState",
+    "SceneWatch",
+    "details",
+    "displacement",
+    "likeness",
+    "some_of",
+]
 
 
 _DARK, _BRIGHT = 16, 250  # grey levels
@@ -72,6 +80,23 @@ class SceneState:
 
 
 @dataclass(frozen=True)
+class SceneLook:
+    """A picture by itself, as a scene watch sees it.
+
+    Attributes:
+        thumb: (64, 80) uint8, luma.
+        shift: Rows and columns by which it is displaced, of 64 and 80.
+        dark: Share that is black.
+        bright: Share that is burnt out.
+    """
+
+    thumb: Pixels
+    shift: tuple[int, int]
+    dark: float
+    bright: float
+
+
+@dataclass(frozen=True)
 class SceneWatch:
     """Scene watch of a stream, fitted to clean footage.
 
@@ -122,20 +147,24 @@ class SceneWatch:
         numbers = [field.name for field in fields(self) if field.name != "scene"]
         return np.array([getattr(self, name) for name in numbers], np.float64)
 
-    def update(self, state: SceneState, thumb: Pixels) -> SceneState:
-        """Return the state after one more picture, (64, 80) uint8."""
-        change = self._change(state.last, thumb)
-        shift = self._displaced(thumb)
-        away = float(np.hypot(*shift)) > self.farthest + _LEAST_MOVE
+    def look(self, thumb: Pixels) -> SceneLook:
+        """Return everything that `update` needs of a picture, (64, 80) uint8, whatever came before it."""
+        dark, bright = float((thumb < _DARK).mean()), float((thumb > _BRIGHT).mean())
+        return SceneLook(thumb, self._displaced(thumb), dark, bright)
+
+    def update(self, state: SceneState, look: SceneLook) -> SceneState:
+        """Return the state after one more picture."""
+        change = self._change(state.last, look.thumb)
+        away = float(np.hypot(*look.shift)) > self.farthest + _LEAST_MOVE
         return replace(
             state,
-            last=thumb,
+            last=look.thumb,
             still=state.still + 1 if change <= _STILL * self.usual_change else 0,
             same=state.same + 1 if change == 0 else 0,
             moved=state.moved + 1 if away else 0,
-            shift=shift,
-            dark=float((thumb < _DARK).mean()),
-            bright=float((thumb > _BRIGHT).mean()),
+            shift=look.shift,
+            dark=look.dark,
+            bright=look.bright,
         )
 
     def _displaced(self, thumb: Pixels) -> tuple[int, int]:
