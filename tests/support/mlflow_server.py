@@ -38,7 +38,7 @@ def installed() -> Path:
         if not done.exists():
             shutil.rmtree(folder, ignore_errors=True)
             command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install"]
-            command += ["--quiet", "--no-deps", "--target", str(folder)]
+            command += ["--quiet", "--no-compile", "--no-deps", "--target", str(folder)]
             subprocess.run([*command, f"mlflow=={wanted}", *PACKAGES], check=True, timeout=SECONDS)
             done.touch()
     return folder
