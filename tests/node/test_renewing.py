@@ -241,6 +241,24 @@ def test_cleaning_right_after_a_calibration_ends_the_alarm(station: Station) -> 
     assert station.take(1)[0]["alarm"] is False
 
 
+def test_cleaning_ends_the_alarm_of_a_stream_whose_baseline_is_fixed(
+    trained: Config, camera: Camera
+) -> None:
+    fixed = dataclasses.replace(trained, alarm=AlarmConfig(baseline="fixed"))
+    station = Station(fixed, camera)
+    try:
+        station.take(20)
+        assert station.take(20, blurred=True)[-1]["alarm"]
+        done = station.renewing.cleaned("reef")
+        assert station.notes[-1] == ("reef", "lens cleaned", done.text)
+        assert "compared with its calibration" in done.text
+        assert not station.take(1)[0]["alarm"]
+        with pytest.raises(InputError, match=r'alarm\.baseline = "daily"'):
+            station.renewing.accept("reef")
+    finally:
+        station.store.close()
+
+
 def test_a_stream_that_is_not_known_was_not_cleaned(station: Station) -> None:
     station.take(1)
     with pytest.raises(InputError, match="stream 'rief' is not known"):

@@ -140,13 +140,15 @@ class Renewing:
     def cleaned(self, stream: str) -> Done:
         """Go back to the first chart of a stream, since its lens was cleaned.
 
+        Where it has no other one, its window starts anew all the same.
+
         Raises:
-            InputError: The stream has no baseline that lives, or is not known.
+            InputError: The stream is not known.
         """
         now = self._store.clock()
         try:
             work = self._work(stream)
-        except _NotJudgedError:
+        except _NotBegunError:
             return self._forget(stream, now)
         row = replace(work.row, in_force=0, first=0, since=now, testimony=None, because="", day=now)
         with self._store.begin() as transaction:
@@ -162,7 +164,7 @@ class Renewing:
         return done
 
     def _forget(self, stream: str, now: float) -> Done:
-        """Forget window, alarm and pictures of a stream of which its calibration has judged none yet."""
+        """Forget window, alarm and pictures of a stream that is compared with its calibration."""
         with self._store.begin() as transaction:
             rows.forget_pictures(transaction.connection, stream)
             transaction.delete_windows(stream)
@@ -305,14 +307,14 @@ class Renewing:
         found = None if digest is None else load_calibration(folder, digest, stream)
         judge = None if found is None else Judge.of(found, self._config.alarm)
         if judge is None or digest is None or not lives(judge):
-            raise InputError(
+            raise _NotBegunError(
                 f"stream {stream}: its baseline is not renewed: it needs a calibration by this version "
                 '(`lenswatch calibrate`), and alarm.baseline = "daily" without alarm.drift_distance'
             )
         with self._store.read() as connection:
             row = rows.stream_baseline(connection, stream)
             if row is None or row.origin != origin_of(judge):
-                raise _NotJudgedError(
+                raise _NotBegunError(
                     f"stream {stream}: no picture was judged since it was calibrated; try again after "
                     "the next one"
                 )
@@ -380,8 +382,8 @@ class _Work:
     kept: list[KeptRow]
 
 
-class _NotJudgedError(InputError):
-    """The calibration of a stream has judged no picture of it yet."""
+class _NotBegunError(InputError):
+    """A stream is compared with its calibration: it is not renewed, or that has judged no picture of it yet."""
 
 
 def _is_above(fit: ChartFit, kept: list[KeptRow]) -> bool:
