@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import shutil
 import sqlite3
@@ -65,6 +66,22 @@ def test_a_lost_storage_folder_comes_back_with_windows_alarms_and_unsent_jobs(
     kept = archive_folder(archived)
     assert kept is not None
     assert len(list((kept / "images" / "kept" / "reef").iterdir())) == 6
+
+
+def test_a_mount_that_cannot_tell_extended_attributes_is_enough(
+    archived: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one of rclone 1.60, whose answer is an input/output error."""
+
+    def refused(*_: object, **__: object) -> list[str]:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    Node(archived).store.close()
+    archive(archived)
+    shutil.rmtree(archived.storage_path)
+    monkeypatch.setattr(os, "listxattr", refused, raising=False)
+    assert "was empty, and was filled from" in restore(archived)
+    assert Node(archived).reference.digest == current_digest(archived.storage_path)
 
 
 def test_a_reference_in_shadow_comes_back_until_it_ends(archived: Config) -> None:

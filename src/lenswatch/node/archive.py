@@ -107,7 +107,7 @@ def restore(config: Config) -> str:
     try:
         for name in (*names, *DATABASES, LINEAGE):
             if (folder / name).is_dir():
-                shutil.copytree(folder / name, fresh / name, ignore=shutil.ignore_patterns(".*"))
+                _copy_back(folder / name, fresh / name)
             elif (folder / name).is_file():
                 shutil.copyfile(folder / name, fresh / name)
         _mark_tried(fresh / DATABASES[0])
@@ -234,6 +234,16 @@ def _copy_changed(source: Path, target: Path) -> None:
                 if known.st_size == status.st_size and known.st_mtime >= status.st_mtime:
                     continue
             _copy_file(path, copy)
+
+
+def _copy_back(source: Path, target: Path) -> None:
+    """Copy the files below a folder, and nothing else of them: rclone 1.60 cannot tell extended attributes."""
+    for path in sorted(source.rglob("*")):
+        name = path.relative_to(source)
+        if path.is_file() and not any(part.startswith(".") for part in name.parts):
+            copy = target / name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
 
 
 def _copy_file(source: Path, target: Path) -> None:
