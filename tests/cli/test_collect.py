@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +186,23 @@ def test_a_folder_with_too_few_pictures_is_refused_and_nothing_is_copied(
     assert ended.exit_code == 1
     assert "9 clean pictures are too few to learn from; give 10 or more" in ended.output
     assert not (trained.image_folder / "collected").exists()
+
+
+def test_footage_on_a_mount_without_extended_attributes_keeps_its_times(
+    trained: Config, run: Any, footage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one of rclone 1.60, whose answer is an input/output error."""
+
+    def refused(*_: object, **__: object) -> list[str]:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "listxattr", refused, raising=False)
+    for i, path in enumerate(sorted(footage.iterdir())):
+        os.utime(path, (0, 1_700_000_000 + i))
+    ended = run("collect", "--stream", "reef", footage)
+    assert ended.exit_code == 0, ended.output
+    times = sorted(path.stat().st_mtime for path in collected(trained, "reef"))
+    assert times == [1_700_000_000 + i for i in range(len(times))]
 
 
 def test_a_folder_calibrates_a_stream_where_there_is_a_reference(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from pathlib import Path
 
@@ -60,6 +61,8 @@ def _copied(path: Path, folder: Path) -> Path:
     if not target.exists():
         folder.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{target.name}.tmp")
-        shutil.copy2(path, temporary)
+        shutil.copyfile(path, temporary)  # not copy2: rclone 1.60 cannot tell extended attributes
+        status = path.stat()
+        os.utime(temporary, ns=(status.st_atime_ns, status.st_mtime_ns))
         temporary.rename(target)
     return target
