@@ -155,6 +155,15 @@ def test_whatever_is_declared_is_pinned_within_its_range() -> None:
             assert pinned[canonicalize_name(needed.name)] in needed.specifier, line
 
 
+def test_ai4os_settings_of_jupyterlab_find_what_they_import() -> None:
+    """They import pkg_resources, which setuptools had until 81."""
+    [line] = [
+        line for line in PROJECT["optional-dependencies"]["edge"] if line.startswith("setuptools")
+    ]
+    assert "81.0.0" in Requirement(line).specifier
+    assert "82.0.0" not in Requirement(line).specifier
+
+
 def test_the_pins_are_the_same_on_every_machine() -> None:
     """PyTorch's builds for one kind of machine have a local version, such as +cpu."""
     assert constraints()
