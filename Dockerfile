@@ -72,7 +72,8 @@ RUN apt-get update \
 # `deep-start --jupyter` installs JupyterLab here, as the user of the image, and nothing that is there changes.
 COPY --from=installed-node --chown=lenswatch /opt/lenswatch /opt/lenswatch
 COPY --from=demo /demo/demo.reference /opt/lenswatch/demo.reference
-COPY --from=deep-start /srv/.deep-start /srv/.deep-start
+# JupyterLab writes into this folder: its settings are there.
+COPY --from=deep-start --chown=lenswatch /srv/.deep-start /srv/.deep-start
 RUN ln -s /srv/.deep-start/deep-start /usr/local/bin/deep-start
 COPY docker/deep-start.bash /srv/.deep-start.bash
 ENV OMP_NUM_THREADS=1 \

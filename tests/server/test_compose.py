@@ -95,6 +95,7 @@ def test_the_user_of_the_image_can_install_beside_what_is_there() -> None:
     """As `deep-start --jupyter` does."""
     assert "USER lenswatch" in STAGES["node"]
     assert "--from=installed-node --chown=lenswatch /opt/lenswatch /opt/lenswatch" in STAGES["node"]
+    assert "--from=deep-start --chown=lenswatch /srv/.deep-start" in STAGES["node"]
     assert "PIP_CONSTRAINT=/opt/lenswatch/constraints.txt" in STAGES["node"]
     assert "cp constraints.txt /opt/lenswatch/constraints.txt" in STAGES["installed-node"]
 
