@@ -1,4 +1,4 @@
-"""The end of the script `deep-start`, which starts DEEPaaS and hands no signal on."""
+"""The end of the script `deep-start`, which starts DEEPaaS or JupyterLab and hands no signal on."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # As AI4OS' script does it: a command in a variable, in the foreground, and no trap.
 DEEP_START = """#!/usr/bin/env bash
 set -o errexit -o pipefail -o noclobber -o nounset
-cmd="deepaas-run --listen-ip=127.0.0.1 --listen-port=$PORT"
+cmd="${COMMAND:-deepaas-run --listen-ip=127.0.0.1 --listen-port=$PORT}"
 echo "[DEEPaaS] $cmd"
 $cmd
 """
@@ -81,28 +81,28 @@ def test_deepaas_ends_with_the_script_that_started_it(root: Path) -> None:
         require_gone(family)
 
 
-def test_in_the_image_deepaas_takes_the_place_of_the_script(tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["deepaas-run --listen-port=5000", "jupyter lab --debug"])
+def test_in_the_image_the_program_takes_the_place_of_the_script(
+    tmp_path: Path, command: str
+) -> None:
     programs = tmp_path / "bin"
     programs.mkdir()
-    (programs / "deepaas-run").write_text("#!/bin/sh\necho $$ $*\nexec sleep 600\n")
+    name, *arguments = command.split()
+    (programs / name).write_text("#!/bin/sh\necho $$ $*\nexec sleep 600\n")
     script = tmp_path / "deep-start"
     script.write_text(DEEP_START)
-    for program in (script, programs / "deepaas-run"):
+    for program in (script, programs / name):
         program.chmod(0o755)
     variables = {
         "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
         "BASH_ENV": str(ROOT / "docker" / "deep-start.bash"),
-        "PORT": "5000",
+        "COMMAND": command,
     }
     with subprocess.Popen(
         [script], env=os.environ | variables, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout
         process.stdout.readline()  # the script's own
-        assert process.stdout.readline().split() == [
-            str(process.pid),
-            "--listen-ip=127.0.0.1",
-            "--listen-port=5000",
-        ]
+        assert process.stdout.readline().split() == [str(process.pid), *arguments]
         process.terminate()
     assert process.returncode == -signal.SIGTERM

@@ -110,7 +110,7 @@ def test_image_and_service_are_checked_alike(service: str) -> None:
     assert "--timeout=10s" in options  # the node's answer takes up to 6 s
 
 
-def test_bash_reads_what_lets_signals_reach_deepaas() -> None:
+def test_bash_reads_what_lets_signals_reach_the_program() -> None:
     [read] = re.findall(r"BASH_ENV=(\S+)", STAGES["node"])
     [source] = re.findall(rf"^COPY (\S+) {read}$", STAGES["node"], re.MULTILINE)
     assert "exec deepaas-run" in (ROOT / source).read_text()
