@@ -193,6 +193,22 @@ def test_a_thread_copies_and_copies_once_more_at_the_end(
     connection.close()
 
 
+def test_a_restored_node_does_not_wait_for_the_lease_of_the_one_before(
+    archived: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last copy is made while the lease is held."""
+    monkeypatch.setattr(module, "FIRST_SECONDS", 0.05)
+    node = Node(archived)
+    archiver = Archiver(archived, node.store)
+    archiver.start()
+    until(lambda: rows(archived, "SELECT name FROM lease") == [("archive",)])
+    archiver.stop(30)
+    node.store.close()
+    shutil.rmtree(archived.storage_path)
+    assert restore(archived)
+    assert rows(archived, "SELECT name FROM lease") == []
+
+
 def test_an_archive_that_cannot_be_written_is_told_once(
     archived: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:

@@ -110,7 +110,7 @@ def restore(config: Config) -> str:
                 _copy_back(folder / name, fresh / name)
             elif (folder / name).is_file():
                 shutil.copyfile(folder / name, fresh / name)
-        _mark_tried(fresh / DATABASES[0])
+        _disown(fresh / DATABASES[0])
         for name in (*names[1:], *DATABASES, LINEAGE, names[0]):  # what makes it full is last
             if (fresh / name).exists() and not (storage / name).exists():
                 (fresh / name).rename(storage / name)
@@ -274,8 +274,8 @@ def _copy_database(source: Path, target: Path) -> None:
         local.unlink(missing_ok=True)
 
 
-def _mark_tried(database: Path) -> None:
-    """Mark all jobs of a copy: each may have been sent after the copy was made."""
+def _disown(database: Path) -> None:
+    """Mark all jobs of a copy, which may have been sent since, and end the leases of processes that are gone."""
     if not database.is_file():
         return
     with (
@@ -286,3 +286,4 @@ def _mark_tried(database: Path) -> None:
         connection,
     ):
         connection.execute("UPDATE outbox SET tried = 1")
+        connection.execute("DELETE FROM lease")
