@@ -237,7 +237,7 @@ def _copy_changed(source: Path, target: Path) -> None:
 
 
 def _copy_back(source: Path, target: Path) -> None:
-    """Copy the files below a folder, and nothing else of them: rclone 1.60 cannot tell extended attributes."""
+    """Copy the contents of the files below a folder: rclone 1.60 cannot tell extended attributes."""
     for path in sorted(source.rglob("*")):
         name = path.relative_to(source)
         if path.is_file() and not any(part.startswith(".") for part in name.parts):
@@ -275,7 +275,7 @@ def _copy_database(source: Path, target: Path) -> None:
 
 
 def _disown(database: Path) -> None:
-    """Mark all jobs of a copy, which may have been sent since, and end the leases of processes that are gone."""
+    """Mark all jobs of a copy, which may have been sent since, and end the leases in it."""
     if not database.is_file():
         return
     with (
