@@ -383,7 +383,7 @@ class _Work:
 
 
 class _NotBegunError(InputError):
-    """A stream is compared with its calibration: it is not renewed, or that has judged no picture of it yet."""
+    """A stream is compared with its calibration: it is not renewed, or none was judged by that yet."""
 
 
 def _is_above(fit: ChartFit, kept: list[KeptRow]) -> bool:
