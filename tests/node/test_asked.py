@@ -104,7 +104,8 @@ def test_cleaning_a_lens_whose_baseline_is_fixed_is_no_complaint(station: Statio
     station.take(20)
     ask(station, "cleaned")
     fixed = dataclasses.replace(station.config, alarm=AlarmConfig(baseline="fixed"))
-    assert fulfilled(station, fixed) == [("reef", "it is compared with its calibration already")]
+    text = "baseline: it is compared with its calibration already; its window starts anew"
+    assert fulfilled(station, fixed) == [("reef", text)]
     assert answers(station)[0].state == "done"
 
 
