@@ -143,7 +143,7 @@ class Renewing:
         Where it has no other one, its window starts anew all the same.
 
         Raises:
-            InputError: The stream is not known.
+            InputError: The stream is not known, or was cleaned with no picture since.
         """
         now = self._store.clock()
         try:
