@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from lenswatch.server.alerts.channels import webhook
 from lenswatch.server.alerts.channels.guard import Allowed, read_allowed
 from lenswatch.server.alerts.messages import Message
-from support.alerts import channel, deliveries, judged, rule, wait_for_end
+from support.alerts import channel, deliveries, judged, rule, tell, wait_for_end
 from support.api import Api
 from support.receiver import Receiver
 from support.samples import picture
@@ -147,8 +147,7 @@ def test_a_failure_is_tried_again_as_the_receiver_asks(telling: Api, receiver: R
 def test_forty_cameras_at_once_are_one_message(telling: Api, receiver: Receiver) -> None:
     pier = telling.experiment("pier")
     rule(telling, pier, [channel(telling, pier, receiver.url)], digest_seconds=2)
-    for n in range(40):
-        telling.drift(pier, **judged(f"cam-{n:02}", drift=True))
+    tell(telling, pier, [judged(f"cam-{n:02}", drift=True) for n in range(40)])
     [ended] = wait_for_end(telling, pier)
     assert ended["title"] == "40 cameras of pier: 40 drifting"
     assert len(receiver.requests) == 1
