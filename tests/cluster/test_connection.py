@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -109,6 +110,45 @@ def _not_installed() -> int:
 def test_a_worker_that_lacks_a_package_is_told(cluster: Cluster) -> None:
     with pytest.raises(WorkerError, match=r"onnxruntime.*each needs Lenswatch"):
         cluster.keep("nothing", _not_installed)
+
+
+class _Interrupted:
+    """Ctrl-C while a finaliser runs, as that of a future may."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
+@pytest.fixture
+def _usual_interrupts(cluster: Cluster) -> Iterator[None]:
+    """Ctrl-C as a command gets it, outside the cluster of the other tests."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_usual_interrupts")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_that_a_finaliser_swallows_ends_the_work(cluster: Cluster) -> None:
+    numbers: list[int] = []
+
+    def take() -> int:
+        _Interrupted()
+        numbers.append(1)
+        return 1
+
+    with pytest.raises(KeyboardInterrupt), opened_cluster(cluster.address) as other:
+        for _ in other.map(_square, take):
+            pass
+    assert len(numbers) <= 2 * AHEAD
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.usefixtures("_usual_interrupts")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_that_is_swallowed_last_is_not_lost(cluster: Cluster) -> None:
+    with pytest.raises(KeyboardInterrupt), opened_cluster(cluster.address):
+        _Interrupted()
 
 
 def _square(number: int) -> int:

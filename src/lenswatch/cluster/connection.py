@@ -18,6 +18,7 @@ from typing import Any, Generic, TypeVar
 
 from distributed import Client, Future, KilledWorker, LocalCluster, WorkerPlugin
 
+from lenswatch.cluster.interrupts import remembered_interrupts
 from lenswatch.cores import usable_cores
 from lenswatch.errors import WorkerError
 
@@ -85,15 +86,22 @@ class Cluster:
     Args:
         address: Address of the scheduler.
         patience: Seconds to wait for the scheduler.
+        check: Called after each result and while none comes; it may raise an exception to end the work.
 
     Raises:
         WorkerError: The scheduler cannot be reached.
     """
 
-    def __init__(self, address: str, patience: float = PATIENCE_SECONDS) -> None:
+    def __init__(
+        self,
+        address: str,
+        patience: float = PATIENCE_SECONDS,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
         _silence()
         self.address = address
         self._patience = patience
+        self._check = check
         self._plugins: list[_Keeping] = []
         self._client = self._connected(CONNECT_SECONDS)
 
@@ -140,6 +148,7 @@ class Cluster:
         room, looked, lonely = 1, float("-inf"), time.monotonic()
         try:
             while True:
+                self._check()
                 if time.monotonic() - looked >= LOOK_SECONDS:
                     threads = self._threads()
                     room, looked = max(1, AHEAD * threads), time.monotonic()
@@ -296,14 +305,15 @@ def opened_cluster(scheduler: str | None, workers: int | None = None) -> Iterato
         WorkerError: The scheduler cannot be reached.
     """
     if scheduler is not None:
-        cluster = Cluster(scheduler)
-        try:
+        with (
+            remembered_interrupts() as check,
+            contextlib.closing(Cluster(scheduler, check=check)) as cluster,
+        ):
             yield cluster
-        finally:
-            cluster.close()
         return
     _silence()
     with (
+        remembered_interrupts() as check,
         tempfile.TemporaryDirectory(prefix="lenswatch-", ignore_cleanup_errors=True) as folder,
         _without_interrupts(
             lambda: LocalCluster(
@@ -315,12 +325,9 @@ def opened_cluster(scheduler: str | None, workers: int | None = None) -> Iterato
                 silence_logs=logging.CRITICAL,
             )
         ) as local,
+        contextlib.closing(Cluster(local.scheduler_address, check=check)) as cluster,
     ):
-        cluster = Cluster(local.scheduler_address)
-        try:
-            yield cluster
-        finally:
-            cluster.close()
+        yield cluster
 
 
 def _without_interrupts(make: Callable[[], LocalCluster]) -> LocalCluster:
