@@ -161,6 +161,7 @@ def test_after_cleaning_the_stream_is_compared_with_its_calibration(station: Sta
     done = station.renewing.cleaned("reef")
     assert station.notes[-1] == ("reef", "lens cleaned", done.text)
     assert station.kept() == []
+    assert "with its calibration already" in station.renewing.cleaned("reef").text
     assert station.threshold() == original
     station.take(60)
     assert station.renewing.evening("reef").kind == "renewed"

@@ -59,8 +59,6 @@ def _answered(config: Config, store: NodeStore, leave: Leave, asked: Asked) -> s
             return ""
         except (InputError, ArtefactError) as error:
             complaint = str(error)
-    if asked.kind == "cleaned" and renewing.is_original(asked.stream):
-        return _tell(store, asked, "done", "it is compared with its calibration already")
     return _tell(store, asked, "rejected", complaint)
 
 

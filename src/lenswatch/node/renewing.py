@@ -143,7 +143,7 @@ class Renewing:
         Where it has no other one, its window starts anew all the same.
 
         Raises:
-            InputError: The stream is not known, or was cleaned with no picture since.
+            InputError: The stream is not known.
         """
         now = self._store.clock()
         try:
@@ -223,14 +223,6 @@ class Renewing:
             done = Done(stream, None, text, now, last.id)
             self._leave(connection, "note", done)
         return done
-
-    def is_original(self, stream: str) -> bool:
-        """Return True if a stream has nothing but its calibration to be compared with."""
-        try:
-            self._work(stream)
-        except InputError:
-            return True
-        return False
 
     def put_off(self, stream: str) -> None:
         """Try a stream whose evening failed again a day later."""
@@ -321,7 +313,8 @@ class Renewing:
             kept = rows.kept_rows(connection, stream)
             first = self._first(connection, judge, row)
         if not kept:
-            raise InputError(f"stream {stream}: no picture was judged since its lens was cleaned")
+            since = f"stream {stream}: no picture was judged since its lens was cleaned"
+            raise InputError(since) if row.in_force else _NotBegunError(since)
         details = judge.calibration.details
         own = bool(details.get("own_pictures"))
         name = str(details.get("stream", DEFAULT_STREAM))
