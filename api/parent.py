@@ -58,6 +58,7 @@ def attach(model: Any) -> None:
     try:
         config = load_config()
         prepare(config)
+        open_store(config).close()  # what is wrong with it is said here, in one line
         Parent(config, model).attach(sys.modules["deepaas.api"].APP)
     except LenswatchError as error:  # DEEPaaS would serve its own test model instead
         raise SystemExit(f"lenswatch: {error}") from None

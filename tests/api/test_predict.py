@@ -352,6 +352,17 @@ def test_settings_that_cannot_be_used_end_deepaas_with_one_clear_line(tmp_path: 
 
 
 @pytest.mark.slow
+def test_a_database_that_cannot_be_opened_ends_deepaas_with_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").touch()
+    (tmp_path / "storage").mkdir()
+    (tmp_path / "storage" / "node.db").symlink_to("gone/node.db")  # as a folder of another user
+    ended = run(["deepaas-run", "--listen-port=0"], tmp_path)
+    assert ended.returncode == 1
+    assert "node.db: unable to open database file; the file and" in ended.stderr.splitlines()[-1]
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.slow
 def test_the_deepaas_command_line_warms_itself_and_deletes_only_its_copy(
     trained_root: Path, tmp_path: Path, camera: Camera
 ) -> None:
