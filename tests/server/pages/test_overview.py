@@ -166,6 +166,19 @@ def test_pictures_of_an_archive_have_no_usual_interval(local: Api, pier: dict[st
     assert "sends every 60 s" in page
 
 
+def test_an_event_that_is_covered_and_partly_covered_is_named_so_once(
+    local: Api, pier: dict[str, Any]
+) -> None:
+    named = [["covered", "colour cast"], ["covered"], ["covered"], *[["partly covered"]] * 2]
+    for names in named:
+        causes = [{"name": name, "strength": 5.0} for name in names]
+        send(local, pier, jobs_of(["reef"], drift=True, causes=causes))
+    event = local.get(f"/experiment/{pier['id']}/stream/reef").json()["event"]
+    page = local.client.get(f"/experiment/{pier['id']}/event/{event}").text
+    assert "<dd>Covered<span>also colour cast</span>" in page
+    assert "named in 2 of 5 pictures" in page
+
+
 def test_an_event_that_ended_is_as_sure_as_its_worst_picture(
     local: Api, pier: dict[str, Any]
 ) -> None:

@@ -39,6 +39,7 @@ __all__ = ["event", "stream_of"]
 
 _FILM = 12  # pictures of the event that can be stepped through
 _ROLES = {"first_job": "First", "worst_job": "Worst", "newest_job": "Newest"}
+_COVERED = {"covered", "partly covered"}
 _MARGIN = 60 * 60 * 1_000_000  # microseconds of notes before an event that belong to it
 
 
@@ -79,6 +80,7 @@ async def event(request: Request) -> Response:
     chosen = _chosen(shown, request.query_params.get("job", ""))
     if chosen is None and (job_id := request.query_params.get("job", "")):
         chosen = await _other(asker, experiment, job_id)
+    what = _what(record, shown)
     context = {
         "experiment": found,
         "event": record,
@@ -89,7 +91,8 @@ async def event(request: Request) -> Response:
         "film": _film(points),
         "chosen": chosen or (shown[-1] if shown else None),
         "clean": await _clean(asker, experiment, shown),
-        "what": _what(record, shown),
+        "what": what,
+        "also": _also(what),
         "how": _how_sure(record, camera, shown),
         "history": history_of(record, near, deliveries, shown),
         "feedback": feedback,
@@ -198,6 +201,12 @@ def _what(record: Mapping[str, Any], shown: Sequence[Shown]) -> list[dict[str, A
         dict(cause, place=_place(cause), strength=strengths.get(cause["name"]))
         for cause in record["causes"] or []
     ]
+
+
+def _also(what: Sequence[Mapping[str, Any]]) -> str:
+    """Return the next cause after the first that is another one, not "covered" beside "partly covered"."""
+    others = [cause["name"] for cause in what[1:]]
+    return next((name for name in others if {name, what[0]["name"]} != _COVERED), "")
 
 
 def _place(cause: Mapping[str, Any]) -> str:
