@@ -19,6 +19,7 @@ def test_keys_are_made_listed_and_revoked(tmp_path: Path) -> None:
             main, ["keys", arguments[0], "--config", settings, *arguments[1:]]
         )
 
+    assert "no key yet: lenswatch keys create" in keys("list").output
     made = keys("create", "buoy-7", "--level", "Read")
     assert made.exit_code == 0, made.output
     secret = made.stdout.strip()

@@ -64,10 +64,13 @@ def import_(
     prepare(config.database_url)
     with contextlib.closing(Database(config.database_url)) as database, _file(rejected) as reject:
         importer = Importer(database, source, zone, reject)
+        finished = False
         try:
             _read(source, importer, only, token)
+            finished = True
         finally:
-            _report(importer)
+            if finished or any(importer.counts.values()):
+                _report(importer)
     if importer.counts["rejected"]:
         raise InputError(f"{importer.counts['rejected']} records were not stored: see {rejected}")
 

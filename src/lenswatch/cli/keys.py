@@ -45,8 +45,12 @@ def list_(config: Config) -> None:
     """List the names and permissions of all keys."""
     from lenswatch.server.identity.keys import list_keys
 
+    found = list_keys(config)
+    if not found:
+        say("no key yet: lenswatch keys create NAME")
+        return
     table = Table("name", "level", "experiments", "created", "revoked")
-    for key in list_keys(config):
+    for key in found:
         scope = "all" if key.experiments is None else ", ".join(key.experiments)
         table.add_row(key.name, key.level, scope, key.created_at, key.revoked_at or "")
     Console().print(table)

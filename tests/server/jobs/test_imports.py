@@ -382,7 +382,9 @@ def test_another_answer_than_a_servers_ends_it(
 
 
 def test_a_source_that_is_neither_file_nor_address_is_named(command: Command) -> None:
-    assert "neither a file nor the address" in command("nowhere", code=1).output
+    output = command("nowhere", code=1).output
+    assert "neither a file nor the address" in output
+    assert "new experiments" not in output
 
 
 def test_the_token_is_sent(stub: Stub, command: Command) -> None:
