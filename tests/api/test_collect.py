@@ -99,7 +99,7 @@ def test_a_node_that_is_killed_goes_on_collecting_and_trains_when_it_runs_again(
         served.process.wait(60)
     assert current_digest(root / "storage") is None
     with deepaas_running(root) as served:
-        until(lambda: current_digest(root / "storage"), seconds=120)
+        until(lambda: current_digest(root / "storage"), seconds=200)
         until(lambda: not is_over(root), seconds=120)
         answer = until(lambda: live_answer(served, camera), seconds=60)
     assert answer["distance"] is not None

@@ -142,7 +142,7 @@ def test_a_batch_of_many_streams_asks_for_their_newest_jobs_at_once(
     send(local, pier, *jobs)
     statements.clear()
     send(local, pier, *jobs)
-    assert len(statements) < 20
+    assert len(statements) < 50  # those of chores are among them
     statements.clear()
     send(local, pier, *(job(1, f"s{number:03}", n=number, late=False) for number in range(100)))
     assert not any("listed" in statement for statement, _ in statements)
