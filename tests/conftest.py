@@ -34,6 +34,10 @@ pytest_plugins = [
     "support.strict",
 ]
 
+# Many containers set this, and then each of the many child processes compiles our modules again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 # How fast an example is made or runs says nothing while other programs keep the machine busy; and a
 # property of a server may well be tried on one that earlier examples have used.
 settings.register_profile(
