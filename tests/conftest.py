@@ -30,6 +30,7 @@ pytest_plugins = [
     "support.handled",
     "support.mixed",
     "support.node_stores",
+    "support.rarely",
     "support.slow",
     "support.strict",
 ]
