@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 import uvicorn
-from sqlalchemy import event, text
+from sqlalchemy import Engine, event, text
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from lenswatch.server.app import create_app
+from lenswatch.server.db import engines
 from lenswatch.server.db.database import Database
 from lenswatch.server.db.upgrade import prepare
 from lenswatch.server.http.services import DEFAULT_LIMITS, Limits
@@ -25,6 +26,23 @@ from support.issuer import Issuer
 from support.servers import Served, in_a_thread, served
 
 TABLES = ("experiments", "users", "api_keys", "sessions", "settings", "leases")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _statements_are_compiled_once() -> Iterator[None]:
+    """Let all engines of a kind of database share what SQLAlchemy has compiled for one of them."""
+    first: dict[str, Engine] = {}
+
+    def make_engine(*given: Any, **options: Any) -> Engine:
+        engine = engines.make_engine(*given, **options)
+        other = first.setdefault(engine.dialect.name, engine)
+        engine.dialect = engine.pool._dialect = other.dialect
+        engine._compiled_cache = other._compiled_cache
+        return engine
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lenswatch.server.db.database.make_engine", make_engine)
+        yield
 
 
 @pytest.fixture(scope="session")
