@@ -1,4 +1,4 @@
-"""Fixtures for backfills: a cluster that several files share, and an archive of the small camera."""
+"""Fixtures for backfills: a cluster, and an archive of the small camera."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from support.dask_cluster import DaskCluster
 Run = Callable[..., Any]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # processes of Dask are busy even when they have nothing to do
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
     """A cluster of two worker processes."""
     found = DaskCluster(tmp_path_factory.mktemp("dask"))
