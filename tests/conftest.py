@@ -60,6 +60,14 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
+@pytest.fixture(autouse=True)
+def lowered(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Steps by which commands lower their priority, which would outlast the test in this process."""
+    steps: list[int] = []
+    monkeypatch.setattr(os, "nice", steps.append)
+    return steps
+
+
 def camera_pixels(i: int, *, blurred: bool = False) -> NDArray[np.uint8]:
     """Return frame `i` (64, 96, 3) uint8 of a small fixed camera: a scene, a moving spot, slow light."""
     rows, columns = np.mgrid[0 : SIZE[0], 0 : SIZE[1]]

@@ -49,10 +49,12 @@ def lived(trained: Config, camera: Camera) -> Config:
 
 
 def test_what_happens_to_a_baseline_is_listed_and_undone(
-    lived: Config, run: Any, baseline: Any
+    lived: Config, run: Any, baseline: Any, lowered: list[int]
 ) -> None:
     assert "no baseline was renewed yet" in baseline("list").output
+    assert lowered == []
     assert "stream reef: baseline renewed from" in baseline("renew").output
+    assert lowered == [10]  # the node goes on answering meanwhile
     assert baseline("renew").output.startswith("nothing to do")  # its day is not over again
     assert "stream reef: baseline accepted from" in run("accept", "reef").output
     listed = baseline("list").output
