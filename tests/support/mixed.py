@@ -1,7 +1,8 @@
 """The order of the test files when several processes share them.
 
 Files with many tests mostly wait, and those with few keep a core busy. Taken in turns, they use the cores all
-the time, while xdist's own order, by the number of tests, keeps the busy ones for the end.
+the time, while xdist's own order, by the number of tests, keeps the busy ones for the end. Files in which no
+test is slow come last, so that the processes end at about the same time.
 """
 
 from __future__ import annotations
@@ -24,7 +25,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         files[item.path].append(item)
     by_size = sorted(files.values(), key=lambda tests: (len(tests), tests[0].nodeid))
-    items[:] = [item for tests in _from_both_ends(by_size) for item in tests]
+    mixed = sorted(_from_both_ends(by_size), key=_is_quick)
+    items[:] = [item for tests in mixed for item in tests]
+
+
+def _is_quick(tests: Iterable[pytest.Item]) -> bool:
+    return not any(test.get_closest_marker("slow") for test in tests)
 
 
 def _from_both_ends(values: Sequence[_T]) -> Iterable[_T]:
