@@ -25,6 +25,8 @@ from support.servers import served
 from support.waiting import until
 
 CLIENT = "drift-monitor==1.1.1"
+# What the client does by itself is the same on any database of the server.
+of_the_client = pytest.mark.parametrize("running_server", ["sqlite"], indirect=True)
 
 
 @pytest.fixture(scope="session")
@@ -189,6 +191,7 @@ print(json.dumps({"url": settings.monitor_url, "timeout": settings.DRIFT_MONITOR
 """
 
 
+@of_the_client
 @pytest.mark.parametrize(
     ("given", "version", "timeout"),
     [
@@ -229,6 +232,7 @@ print(json.dumps(seconds))
 """
 
 
+@of_the_client
 def test_the_published_client_asks_for_another_token_when_one_has_ended(
     client_python: Path, server: Server
 ) -> None:
@@ -245,6 +249,7 @@ print("true")
 """
 
 
+@of_the_client
 def test_the_published_client_asks_mytoken_for_its_endpoints_when_imported(
     client_python: Path, server: Server
 ) -> None:
@@ -266,6 +271,7 @@ print(json.dumps(problem))
 """
 
 
+@of_the_client
 @pytest.mark.parametrize("name", ["DRIFT_MONITOR_URL", "DRIFT_MONITOR_MYTOKEN"])
 def test_the_published_client_needs_its_settings(
     client_python: Path, server: Server, name: str
@@ -290,6 +296,7 @@ print(json.dumps(problem))
 """
 
 
+@of_the_client
 def test_the_published_client_gives_up_a_server_that_does_not_answer(
     client_python: Path, server: Server
 ) -> None:
@@ -302,6 +309,7 @@ def test_the_published_client_gives_up_a_server_that_does_not_answer(
         assert again == "Experiment already exists."
 
 
+@of_the_client
 def test_the_published_client_waits_for_mytoken_as_long_as_it_takes(
     client_python: Path, server: Server
 ) -> None:
@@ -311,6 +319,7 @@ def test_the_published_client_waits_for_mytoken_as_long_as_it_takes(
     assert seen == "none"
 
 
+@of_the_client
 def test_a_mytoken_that_is_refused(client_python: Path, server: Server) -> None:
     with mytoken_server() as mytoken:
         settings = {"DRIFT_MONITOR_MYTOKEN": "another"}
@@ -319,6 +328,7 @@ def test_a_mytoken_that_is_refused(client_python: Path, server: Server) -> None:
     assert server.requests() == []
 
 
+@of_the_client
 @pytest.mark.parametrize(
     ("token", "problem"),
     [("opaque", "DecodeError"), (unsigned_token(None), "KeyError: 'exp'")],
@@ -332,6 +342,7 @@ def test_the_published_client_needs_a_jwt_that_ends(
     assert seen.startswith(problem)
 
 
+@of_the_client
 def test_the_published_client_checks_the_servers_certificate_unless_testing(
     client_python: Path, server: Server, tmp_path: Path
 ) -> None:
@@ -361,6 +372,7 @@ print(json.dumps(problem))
 """
 
 
+@of_the_client
 @pytest.mark.parametrize(
     ("change", "seen"),
     [
@@ -378,6 +390,7 @@ def test_the_published_client_takes_more_fields_but_wants_the_known_ones_with_th
         assert seen in run_client(client_python, rewriter.address, mytoken.root, RECORDS)
 
 
+@of_the_client
 def test_the_published_client_checks_mytokens_certificate_even_when_testing(
     client_python: Path, server: Server, tmp_path: Path
 ) -> None:
@@ -388,6 +401,7 @@ def test_the_published_client_checks_mytokens_certificate_even_when_testing(
         assert run_client(*run, REQUESTS_CA_BUNDLE=str(certificate)) == "none"
 
 
+@of_the_client
 def test_the_published_client_goes_to_mytok_eu_unless_told_otherwise(
     client_python: Path, server: Server, tmp_path: Path
 ) -> None:
