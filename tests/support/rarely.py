@@ -6,8 +6,19 @@ looking at them again and again.
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Generator
+
+import pytest
+
 from lenswatch.memory import collect_rarely
 
 
-def pytest_collection_finish() -> None:
-    collect_rarely()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        collect_rarely()
+        gc.enable()
