@@ -126,8 +126,11 @@ def limits() -> Limits:
 
 
 @pytest.fixture
-def make_app(database_url: str, tmp_path: Path, limits: Limits) -> Any:
-    """Makes an application on the test's database."""
+def make_app(
+    database_url: str, tmp_path: Path, limits: Limits, monkeypatch: pytest.MonkeyPatch
+) -> Any:
+    """Makes an application on the test's database, whose schema is not looked at once more."""
+    monkeypatch.setattr("lenswatch.server.app.prepare", lambda *_, **__: None)
 
     def make(**settings: Any) -> Starlette:
         return create_app(config_for(database_url, tmp_path, **settings), limits=limits)
