@@ -29,8 +29,12 @@ TABLES = ("experiments", "users", "api_keys", "sessions", "settings", "leases")
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _statements_are_compiled_once() -> Iterator[None]:
-    """Let all engines of a kind of database share what SQLAlchemy has compiled for one of them."""
+def _engines_save_time() -> Iterator[None]:
+    """Compile each statement once for all engines of a kind of database, and let no commit wait for the disk.
+
+    SQLAlchemy keeps what it has compiled with each engine, and nearly every test has one of its own. No test
+    cuts the power of a server in this process.
+    """
     first: dict[str, Engine] = {}
 
     def make_engine(*given: Any, **options: Any) -> Engine:
@@ -38,11 +42,17 @@ def _statements_are_compiled_once() -> Iterator[None]:
         other = first.setdefault(engine.dialect.name, engine)
         engine.dialect = engine.pool._dialect = other.dialect
         engine._compiled_cache = other._compiled_cache
+        if engine.dialect.name == "sqlite":
+            event.listen(engine, "connect", _do_not_wait)
         return engine
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("lenswatch.server.db.database.make_engine", make_engine)
         yield
+
+
+def _do_not_wait(connection: Any, _record: Any) -> None:
+    connection.execute("PRAGMA synchronous = OFF")
 
 
 @pytest.fixture(scope="session")
