@@ -41,7 +41,9 @@ def test_access_tokens_of_both_kinds(site: tuple[str, str], resource: str | None
             json.dumps({"iss": provider, "sub": "root", "exp": 9e9}).encode()
         )
         headers = {"Authorization": f"Bearer {head}.{forged.decode().rstrip('=')}.{signature}"}
-        assert httpx.get(f"{server}/api/v1/user/self", headers=headers).status_code == 401
+        assert (
+            httpx.get(f"{server}/api/v1/user/self", headers=headers, timeout=60).status_code == 401
+        )
 
 
 def test_a_node_and_a_script_of_ours_exchange_a_mytoken(

@@ -313,8 +313,8 @@ def test_the_published_client_gives_up_a_server_that_does_not_answer(
 def test_the_published_client_waits_for_mytoken_as_long_as_it_takes(
     client_python: Path, server: Server
 ) -> None:
-    with mytoken_server(seconds=1.5) as mytoken:
-        settings = {"DRIFT_MONITOR_TIMEOUT": "1"}
+    with mytoken_server(seconds=4) as mytoken:
+        settings = {"DRIFT_MONITOR_TIMEOUT": "3"}
         seen = run_client(client_python, server.address, mytoken.root, PROBLEM, **settings)
     assert seen == "none"
 

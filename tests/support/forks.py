@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-SECONDS = 20.0  # that a child may take
+SECONDS = 120.0  # that a child may take, on a machine that has other things to do
 
 
 def forked(work: Callable[[], object]) -> int:

@@ -204,18 +204,18 @@ def test_a_file_that_is_read_only_is_read_but_is_not_ready(tmp_path: Path) -> No
         copy.chmod(0o444)
         restore(copy, file)
         for _ in range(2):
-            is_out(httpx.get(readyz))
+            is_out(httpx.get(readyz, timeout=60))
             assert client.get(path).json() == experiment
             is_out(client.post(f"{path}/drift", json=JOB))
         assert client.get(path).status_code == 200
         process = psutil.Process(running.process.pid)
         before = process.num_fds()
-        is_out(*(httpx.get(readyz) for _ in range(60)))
+        is_out(*(httpx.get(readyz, timeout=60) for _ in range(60)))
         assert process.num_fds() < before + 30  # the upkeep may have opened a few meanwhile
         for each in folder.iterdir():
             each.chmod(0o666)
         assert client.post(f"{path}/drift", json=JOB).status_code == 201
-        assert httpx.get(readyz).status_code == 200
+        assert httpx.get(readyz, timeout=60).status_code == 200
 
 
 def test_a_file_that_another_process_writes_to_is_ready(local: Any, file: Path) -> None:
@@ -321,7 +321,7 @@ def test_a_database_that_has_frozen_is_an_outage(
 ) -> None:
     app = create_app(config_for(proxied_url, tmp_path))
     app.state.services.database.close()
-    app.state.services.database = database = Database(proxied_url, silence_seconds=1.0)
+    app.state.services.database = database = Database(proxied_url, silence_seconds=3.0)
     app.state.upkeep = Upkeep(database, [], app.state.log)
     with TestClient(app, base_url="http://127.0.0.1") as client:
         local = Api(client)
@@ -340,7 +340,7 @@ def test_a_frozen_database_keeps_nobody_from_ending_the_server(
 ) -> None:
     served = serve(database=proxied_url)
     address = f"{served.address}/api/latest/user/self"
-    assert httpx.get(address).status_code == 200
+    assert httpx.get(address, timeout=60).status_code == 200
     proxy.open.clear()
     started = time.monotonic()
     is_out(httpx.get(f"{served.address}/readyz", timeout=60))  # the frozen read goes on
@@ -360,7 +360,7 @@ def test_a_lock_keeps_nobody_from_ending_the_server(serve: Any, file: Path) -> N
     ):
         other.execute("BEGIN IMMEDIATE")
         answer = pool.submit(httpx.post, address, json={"name": "pier"}, timeout=30)
-        until(lambda: httpx.get(f"{served.address}/healthz").status_code == 200)
+        until(lambda: httpx.get(f"{served.address}/healthz", timeout=60).status_code == 200)
         served.process.terminate()
         assert served.process.wait(60) == 0
         with contextlib.suppress(httpx.TransportError):

@@ -67,7 +67,7 @@ def test_what_uvicorn_complains_of_is_a_line_of_json_too(tmp_path: Path) -> None
         served(tmp_path, stderr=stderr, app="breaking off") as running,
         pytest.raises(httpx.RemoteProtocolError),
     ):
-        httpx.get(f"{running.address}/broken")
+        httpx.get(f"{running.address}/broken", timeout=60)
     crash, complaint = (json.loads(line) for line in log.read_text().splitlines())
     assert crash["event"] == "crash"
     assert {k: complaint[k] for k in ("event", "level", "logger", "message")} == {

@@ -296,9 +296,17 @@ def test_a_proxy_that_tells_the_scheme_is_believed(config: Config, serve: Any) -
         ("wss", "http://[", 403),
     ):
         headers = {"Host": "lens.example", "X-Forwarded-Proto": proto}
-        form = {"form": token_of(httpx.get(f"{served.address}/login", headers=headers)), "key": key}
+        form = {
+            "form": token_of(httpx.get(f"{served.address}/login", headers=headers, timeout=60)),
+            "key": key,
+        }
         headers["Origin"] = origin
-        assert httpx.post(f"{served.address}/login", data=form, headers=headers).status_code == code
+        assert (
+            httpx.post(
+                f"{served.address}/login", data=form, headers=headers, timeout=60
+            ).status_code
+            == code
+        )
 
 
 def test_forms_need_their_token(config: Config, client: TestClient) -> None:
