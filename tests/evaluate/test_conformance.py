@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,19 @@ from lenswatch.evaluate.makers import BUILT_IN, with_encoder
 from lenswatch.evaluate.ours import make_chart, make_mmd
 
 DETECTORS = {**BUILT_IN, "chart": make_chart, "mmd": make_mmd}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _footage_is_drawn_once() -> Iterator[None]:
+    """Hand out copies, since a detector may change what it gets."""
+    drawn = functools.cache(drawn_footage)
+
+    def copies(*given: Any, **options: Any) -> list[Any]:
+        return [image.copy() for image in drawn(*given, **options)]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lenswatch.evaluate.conformance.drawn_footage", copies)
+        yield
 
 
 @pytest.fixture(scope="module")
