@@ -52,7 +52,7 @@ def test_nothing_is_far_from_what_is_kept(taken: list[float], wanted: int, secon
         assert min(abs(moment - other) for other in kept) < max(2 * collection.step, 1e-6)
 
 
-@pytest.mark.parametrize("every", [1, 60, 600, 3600])
+@pytest.mark.parametrize("every", [5, 60, 600, 3600])
 def test_three_days_give_a_sample_of_the_three_days_at_any_rate(every: int) -> None:
     taken = [float(second) for second in range(0, int(3 * DAY), every)]
     _, kept = collected(Collection.begin(3 * DAY, 400, 10, judged=False), taken)
