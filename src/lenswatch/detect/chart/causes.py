@@ -147,6 +147,8 @@ def _at_a_look(picture: LastPicture) -> list[Cause]:
         return [Cause("camera moved", _STRONG - 4, _EVERYWHERE)]
     if damaged(thumb, look.scene, look.alike):
         return [Cause("damaged", _STRONG - 3, _EVERYWHERE)]
+    if picture.turned_round:
+        return [Cause("camera moved", _STRONG - 4, _EVERYWHERE)]
     name, cosine = picture.closest
     if look.in_place(thumb) or cosine > _SURELY_WHOLE:
         return []

@@ -49,6 +49,7 @@ _MOSTLY = 0.4  # share of the picture with a colour of its own: it is covered, n
 _VIVID = 2.0  # times the colour of a cell: more light does not add more
 _ASKED = 2.5  # deviations: a cell in which a fault should show
 _GRAINS, _GRAINIER = 10.0, 4.0  # grey levels of noise, and times the usual noise
+_CLEANER = 0.8  # times the deviations of the picture: less are left if it is turned round
 _LIT = 40.0  # luma: a darker picture may hide the scene in its noise
 
 
@@ -140,6 +141,16 @@ class LastPicture:
         change = self.cells[:AGREEMENT] - self.look.scales.median
         changed = self.away >= np.quantile(self.away, 1 - _MOST_CHANGED)
         return bool(max(abs(float(change[c][changed].mean())) for c in _COLOURS) > _TINT)
+
+    @property
+    def turned_round(self) -> bool:
+        """True if the picture is much more like clean ones mirrored, upside down or both.
+
+        That needs no edges: light, colour and texture of the cells tell it, and how much each varies.
+        """
+        turned = self.cells[:, :, ::-1], self.cells[:, ::-1], self.cells[:, ::-1, ::-1]
+        left = min(np.abs(self.look.scales.deviations(cells)).mean() for cells in turned)
+        return bool(left < _CLEANER * np.abs(self.deviations).mean())
 
     @cached_property
     def blurred(self) -> bool:
