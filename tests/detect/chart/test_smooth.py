@@ -1,4 +1,4 @@
-"""Before a smooth wall there are no edges to tell a camera that was moved."""
+"""Before a smooth wall there are no edges to tell a camera that was moved, or a picture that is damaged."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lenswatch.detect.chart.broken import damaged
 from lenswatch.detect.chart.causes import causes
 from lenswatch.detect.chart.features import measure_all
 from lenswatch.detect.chart.fitting import ChartFit, fit_chart
@@ -31,7 +32,7 @@ def fit() -> ChartFit:
     return fit_chart(measure_all([wall(i, rng) for i in range(120)]), ert=200)
 
 
-@pytest.mark.parametrize("name", ["mirrored", "upside down", "darker", "fog"])
+@pytest.mark.parametrize("name", ["mirrored", "upside down", "damaged", "darker", "fog"])
 def test_a_fault_has_its_name(fit: ChartFit, name: str) -> None:
     rng = np.random.default_rng(2)
     clean = [wall(i, rng) for i in range(120, 132)]
@@ -40,3 +41,15 @@ def test_a_fault_has_its_name(fit: ChartFit, name: str) -> None:
     state, _ = run(fit, spoilt, state)
     found = causes(fit.chart, state, fit.threshold.drift, fit.slow.drift)
     assert found[0].name in FAULTS[name].causes
+
+
+def test_rows_without_any_grain_are_damaged_and_smooth_ones_are_not() -> None:
+    rng = np.random.default_rng(3)
+    scene = np.broadcast_to(LIGHT[::2, ::2], (64, 80)).astype(np.uint8)
+    seen = np.clip(scene + rng.normal(0, 1, scene.shape), 0, 255).astype(np.uint8)
+    smooth, grey = seen.copy(), seen.copy()
+    smooth[40:] = rng.integers(127, 129, (24, 80))
+    grey[40:] = 128
+    assert not damaged(seen, scene, 0.2)
+    assert not damaged(smooth, scene, 0.2)
+    assert damaged(grey, scene, 0.2)

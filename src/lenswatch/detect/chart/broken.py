@@ -20,6 +20,7 @@ _ODD = 3  # columns by which two bars may differ
 _BAND = 10  # rows of 64 that are all alike
 _ALIKE = 0.3  # grey levels between such neighbours
 _DIFFERENT = 1.0  # grey levels between neighbours of the clean scene
+_GRAIN = 0.1  # grey levels between neighbours of a clean scene that is seen at all
 _GREY = 1.5  # standard deviation of a row that holds nothing
 _SEAM = 9.0  # grey levels by which two rows differ more than in the clean scene
 _SINGLE = 2.5  # times the next largest difference
@@ -80,11 +81,11 @@ def _empty(now: Floats, then: Floats, least: float) -> bool:
     """
     steps, usual = _steps(now), _steps(then)
     band = _run(steps[::-1] < _ALIKE)
-    if band < _BAND or band > len(steps) - _BAR or float(usual[-band:].mean()) < _DIFFERENT:
+    if band < _BAND or band > len(steps) - _BAR or float(now[-band:].mean()) > _BURNT:
         return False
-    if (
-        float(now[-band:].mean()) > _BURNT
-        or _agreement(now[: -band - 2], then[: -band - 2]) < least
+    changed = float(usual[-band:].mean())
+    if not _same(now, band, changed) and (
+        changed < _DIFFERENT or _agreement(now[: -band - 2], then[: -band - 2]) < least
     ):
         return False
     grey = float(now[-band:].std(axis=1).mean()) < _GREY
@@ -93,6 +94,15 @@ def _empty(now: Floats, then: Floats, least: float) -> bool:
     row = -band - 1  # which is repeated
     of_scene = _agreement(now[row, None], then[row, None]) > least
     return of_scene or _agreement(now[row, None], now[row - 1, None]) > _REPEATED
+
+
+def _same(now: Floats, band: int, usual: float) -> bool:
+    """Return whether the last rows are the same to the bit, which no lens sees, and are not black.
+
+    Then a scene that is smooth itself shows it, too.
+    """
+    rows = now[-band:]
+    return bool((rows == rows[0]).all()) and usual > _GRAIN and float(rows.mean()) > _BLACK
 
 
 def _torn(now: Floats, then: Floats) -> bool:
