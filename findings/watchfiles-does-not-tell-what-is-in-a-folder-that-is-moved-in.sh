@@ -2,7 +2,7 @@
 # watchfiles 1.3.0 tells of a folder that is moved into the watched one, but not of the files in it.
 #
 # Expected: a recursive watch tells of each file that is new below the watched folder, however it came.
-# Seen on Linux: a folder with two pictures that is renamed into the watched folder is one change, "added" of the
+# Seen: on Linux, a folder with two pictures that is renamed into the watched folder is one change, "added" of the
 # folder itself. The pictures in it are never told. What is written into it afterwards is told.
 # Why it matters: copying to a place beside and renaming is the careful way to hand over a finished batch of pictures,
 # and it is the way in which a program that counts on "added" for each picture sees none. It has to look into each
