@@ -10,6 +10,8 @@ from types import SimpleNamespace
 
 import dask
 import pytest
+from distributed import Future
+from distributed.comm import CommClosedError
 
 from lenswatch.cluster import connection
 from lenswatch.cluster.connection import AHEAD, Cluster, kept, opened_cluster
@@ -117,6 +119,33 @@ class _Interrupted:
 
     def __del__(self) -> None:
         signal.raise_signal(signal.SIGINT)
+
+
+def test_a_result_that_is_lost_on_its_way_is_computed_again(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the scheduler is killed while it passes the result of a finished task on."""
+    lost = ["once", "twice"]
+    result = Future.result
+
+    def losing(future: Future, timeout: float | None = None) -> object:
+        if lost:
+            lost.pop()
+            raise CommClosedError("Stream is closed")
+        return result(future, timeout)
+
+    monkeypatch.setattr(Future, "result", losing)
+    assert list(cluster.in_order(_square, range(40))) == [i * i for i in range(40)]
+    assert not lost
+
+
+def _not_found(number: int) -> int:
+    raise FileNotFoundError(f"number {number}")
+
+
+def test_an_error_of_the_work_about_files_is_raised(cluster: Cluster) -> None:
+    with pytest.raises(FileNotFoundError, match="number 0"):
+        list(cluster.in_order(_not_found, range(3)))
 
 
 @pytest.fixture

@@ -227,8 +227,9 @@ class Cluster:
             return WorkerError(f"one worker process after the other died with it: {error.task}")
         try:
             return future.result()
-        except Exception:
-            if error is None and future.status != "finished":
+        except Exception as caught:
+            # An OSError that the work did not raise is of the connection by which its result comes.
+            if error is None and (future.status != "finished" or isinstance(caught, OSError)):
                 raise ConnectionError from None
             raise
 
