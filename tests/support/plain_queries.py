@@ -67,8 +67,8 @@ def holds(value: Any, name: str, wanted: Any, options: str) -> bool:
     """Return whether one operator holds for one value, its members excluded."""
     if value is MISSING:
         return (name == "$in" and None in wanted) or (wanted is None and name in EQUAL)
-    if wanted is None and name in EQUAL:
-        return value is None
+    if wanted is None and name in (*EQUAL, *COMPARE):
+        return value is None and name in EQUAL  # nothing is more or less than null
     if name == "$eq":
         return same(value, wanted)
     if name == "$in":
