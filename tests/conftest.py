@@ -30,7 +30,6 @@ pytest_plugins = [
     "support.handled",
     "support.mixed",
     "support.node_stores",
-    "support.rarely",
     "support.slow",
     "support.strict",
 ]

@@ -10,12 +10,11 @@ from typing import Any
 
 import pytest
 import uvicorn
-from sqlalchemy import Engine, event, text
+from sqlalchemy import event, text
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from lenswatch.server.app import create_app
-from lenswatch.server.db import engines
 from lenswatch.server.db.database import Database
 from lenswatch.server.db.upgrade import prepare
 from lenswatch.server.http.services import DEFAULT_LIMITS, Limits
@@ -26,33 +25,6 @@ from support.issuer import Issuer
 from support.servers import Served, in_a_thread, served
 
 TABLES = ("experiments", "users", "api_keys", "sessions", "settings", "leases")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _engines_save_time() -> Iterator[None]:
-    """Compile each statement once for all engines of a kind of database, and let no commit wait for the disk.
-
-    SQLAlchemy keeps what it has compiled with each engine, and nearly every test has one of its own. No test
-    cuts the power of a server in this process.
-    """
-    first: dict[str, Engine] = {}
-
-    def make_engine(*given: Any, **options: Any) -> Engine:
-        engine = engines.make_engine(*given, **options)
-        other = first.setdefault(engine.dialect.name, engine)
-        engine.dialect = engine.pool._dialect = other.dialect
-        engine._compiled_cache = other._compiled_cache
-        if engine.dialect.name == "sqlite":
-            event.listen(engine, "connect", _do_not_wait)
-        return engine
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lenswatch.server.db.database.make_engine", make_engine)
-        yield
-
-
-def _do_not_wait(connection: Any, _record: Any) -> None:
-    connection.execute("PRAGMA synchronous = OFF")
 
 
 @pytest.fixture(scope="session")
