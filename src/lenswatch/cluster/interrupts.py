@@ -15,19 +15,12 @@ __all__ = ["remembered_interrupts"]
 def remembered_interrupts() -> Iterator[Callable[[], None]]:
     """Remember for the block that Ctrl-C was pressed, and raise it again at its end if it was lost.
 
-    Python prints and forgets an exception that comes while a finaliser runs, and that of a Dask future takes
-    long enough to be hit.
+    Python prints and forgets an exception that comes while a finaliser runs, as that of a Dask future.
 
     Yields:
         A function to call from time to time, which raises the KeyboardInterrupt that was lost.
     """
     before, pressed = signal.getsignal(signal.SIGINT), False
-
-    def remember(number: int, frame: FrameType | None) -> None:
-        nonlocal pressed
-        pressed = True
-        if callable(before):
-            before(number, frame)
 
     def check() -> None:
         if pressed:
@@ -36,6 +29,12 @@ def remembered_interrupts() -> Iterator[Callable[[], None]]:
     if not callable(before) or threading.current_thread() is not threading.main_thread():
         yield check
         return
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        nonlocal pressed
+        pressed = True
+        before(number, frame)
+
     signal.signal(signal.SIGINT, remember)
     try:
         yield check
