@@ -1,6 +1,7 @@
 /** The server renders every page; this fetches a page anew and exchanges the parts that changed. */
 
 const WAYS = ["data-older", "data-newer", "data-follow"]; // links that lead elsewhere after each step
+const PRESS_MS = 2_000; // a press that lasts longer counts as released
 const listeners = [];
 let asking = 0;
 
@@ -32,6 +33,7 @@ export async function go(address, { step = true } = {}) {
 export async function refresh() {
   const mine = ++asking;
   const text = await fetched(location.href);
+  await released();
   if (mine !== asking) return;
   const page = new DOMParser().parseFromString(text, "text/html");
   if (partsOf(page) !== partsOf(document)) return location.reload(); // the page has another shape now
@@ -42,6 +44,15 @@ export async function refresh() {
   for (const fresh of page.querySelectorAll("[data-part]")) exchange(fresh);
   for (const listener of listeners) listener(); // which may add what had the focus
   if (part && !held.isConnected) find(document.getElementById(part), path)?.focus({ preventScroll: true });
+}
+
+/** A click counts only where press and release meet the same element, so nothing is exchanged in between. */
+async function released() {
+  if (!document.querySelector("[data-part] :active")) return;
+  await new Promise((done) => {
+    for (const name of ["pointerup", "pointercancel", "keyup"]) addEventListener(name, () => setTimeout(done), { once: true });
+    setTimeout(done, PRESS_MS);
+  });
 }
 
 const partsOf = (page) => [...page.querySelectorAll("[data-part]")].map((part) => part.id).join();
