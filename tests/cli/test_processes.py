@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -144,6 +145,31 @@ def test_a_signal_leaves_the_block_and_the_handlers_are_restored(number: Any) ->
         reached = True
     assert not reached
     assert signal.getsignal(number) is before
+
+
+def test_a_signal_is_not_taken_for_an_error_of_what_runs() -> None:
+    reached = False
+    with stopping_on_signals():
+        with contextlib.suppress(Exception):  # as libraries do while they are imported
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        reached = True
+    assert not reached
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_signal_within_a_finaliser_is_not_lost(tmp_path: Path, run: RunFolder) -> None:
+    class Finalised:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+
+    reached, code = False, "import time; time.sleep(600)"
+    with stopping_on_signals() as check, running([python(tmp_path, code)], run) as children:
+        Finalised()
+        reached = True
+        watch(children, run, print, check=check)
+    assert reached
 
 
 @pytest.mark.skipif(

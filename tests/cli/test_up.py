@@ -112,6 +112,17 @@ def test_a_new_installation_draws_trains_and_replays(config: Config, deepaas: Se
     assert health["status"] == "ok"
 
 
+def test_a_stop_without_effect_is_noticed_while_pictures_are_drawn(config: Config) -> None:
+    class StopError(BaseException):
+        pass
+
+    def check() -> None:
+        raise StopError
+
+    with pytest.raises(StopError):
+        _prepare(config, Frames(clean=40, later=2, dirty=3), check)
+
+
 @pytest.mark.slow
 def test_pictures_that_are_there_are_never_drawn_over(ready: Any, config: Config) -> None:
     shutil.rmtree(ready / "storage" / "reference")

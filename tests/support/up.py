@@ -31,7 +31,12 @@ def up(root: Path, *, node_port: int, server_port: int) -> Iterator[subprocess.P
     finally:
         if process.poll() is None:
             process.terminate()
-            process.wait(60)
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.kill()  # which ends its servers too
+                process.wait()
+                raise
 
 
 def wait_for_text(

@@ -95,25 +95,37 @@ class Child:
     due: float | None = None
 
 
-class _Stop(Exception):  # noqa: N818 - a request to end, no error
-    """SIGINT or SIGTERM arrived."""
+class _Stop(BaseException):
+    """SIGINT or SIGTERM arrived. It is no Exception, since libraries ignore those that come at an import."""
 
 
 @contextlib.contextmanager
-def stopping_on_signals() -> Iterator[None]:
-    """Leave the block when SIGINT or SIGTERM arrives; further signals do not disturb its clean-up."""
+def stopping_on_signals() -> Iterator[Callable[[], None]]:
+    """Leave the block when SIGINT or SIGTERM arrives; further signals do not disturb its clean-up.
+
+    Yields:
+        A function to call from time to time. It leaves the block when a signal had no effect: Python prints
+        and forgets what is raised while a finaliser runs.
+    """
+    stopping = False
 
     def stop(_number: int, _frame: FrameType | None) -> None:
+        nonlocal stopping
+        stopping = True
         for each in before:
             signal.signal(each, signal.SIG_IGN)
         raise _Stop
+
+    def check() -> None:
+        if stopping:
+            raise _Stop
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number in before:
         signal.signal(number, stop)
     try:
         with contextlib.suppress(_Stop):
-            yield
+            yield check
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -217,6 +229,7 @@ def watch(
     run: RunFolder,
     tell: Callable[[str], None],
     limits: RestartLimits | None = None,
+    check: Callable[[], None] = lambda: None,
 ) -> None:
     """Start a server again whenever it ends; return never.
 
@@ -225,12 +238,14 @@ def watch(
         run: Where the servers are written down.
         tell: Called with a line for the user about each end and start.
         limits: Times and number of restarts.
+        check: Called at least once a second, and raises an exception to end this.
 
     Raises:
         ServerError: A server ends again and again.
     """
     limits, logs_due = limits or RestartLimits(), 0.0
     while True:
+        check()
         for child in children:
             if child.due is None and child.process.poll() is not None:
                 _plan_restart(child, limits, tell)

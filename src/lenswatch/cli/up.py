@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from lenswatch.cli.console import say, show_progress
 from lenswatch.cli.footage import tell_order
 from lenswatch.cli.options import PORT, with_config
 from lenswatch.config import Config
+from lenswatch.progress import Progress, Step
 from lenswatch.reference.paths import current_digest
 
 if TYPE_CHECKING:
@@ -67,23 +69,23 @@ def up(config: Config, port: int, server_port: int | None, workers: int) -> None
 
     addresses = _Addresses(port, server_port or config.server.port)
     with (
-        processes.stopping_on_signals(),
+        processes.stopping_on_signals() as check,
         RunFolder.made(config.storage_path, say) as run,
     ):
         for each in (addresses.node_port, addresses.server_port):
             require_free(addresses.host, each)
         _check_server(config, addresses)
         if current_digest(config.storage_path) is None:
-            _collect_or_prepare(config)
+            _collect_or_prepare(config, check)
         commands = _commands(config, addresses, workers)
         with processes.running(commands, run) as children:
             urls = [f"{addresses.server}/healthz", f"{addresses.node}/livez"]
-            with show_progress() as progress:
+            with _progress(check) as progress:
                 processes.await_healthy(children, urls, progress)
             _tell_trouble(addresses)
-            _replay_once(config, addresses)
+            _replay_once(config, addresses, check)
             _announce(config, addresses)
-            processes.watch(children, run, say)
+            processes.watch(children, run, say, check=check)
     say("stopped")
 
 
@@ -95,15 +97,29 @@ def _check_server(config: Config, addresses: _Addresses) -> None:
     check(replace(config, server=settings))
 
 
-def _collect_or_prepare(config: Config) -> None:
+@contextlib.contextmanager
+def _progress(check: Callable[[], None]) -> Iterator[Progress]:
+    """Yield a function that shows the steps it is called with, and calls `check` before each."""
+    with show_progress() as show:
+
+        def checked(step: Step) -> None:
+            check()
+            show(step)
+
+        yield checked
+
+
+def _collect_or_prepare(config: Config, check: Callable[[], None]) -> None:
     """Make a reference, unless the node is to collect the pictures for it."""
     if config.camera.collect:
         say(f"the node collects clean pictures for {config.camera.collect}, then trains by itself")
     else:
-        _prepare(config)
+        _prepare(config, check=check)
 
 
-def _prepare(config: Config, frames: Frames | None = None) -> None:
+def _prepare(
+    config: Config, frames: Frames | None = None, check: Callable[[], None] = lambda: None
+) -> None:
     """Draw sample footage unless there are pictures, then make a reference and its thresholds."""
     from lenswatch.demo.replay import draw_demo
     from lenswatch.node.recalibrate import take_up
@@ -113,11 +129,11 @@ def _prepare(config: Config, frames: Frames | None = None) -> None:
     images = config.image_folder
     if not any(path.is_file() for path in images.rglob("*")):
         say(f"no pictures in {images}: drawing the footage of a sample camera")
-        with show_progress() as progress:
+        with _progress(check) as progress:
             draw_demo(images, progress, frames)
         _replay_mark(config).touch()
     pictures = tell_order(images, find_clean(config)).pictures
-    with show_progress() as progress:
+    with _progress(check) as progress:
         reference = build_reference(config, pictures, progress, make_current=False)
         taken_up = take_up(config, reference, progress)
     say(f"reference {reference.digest} from {len(reference.pictures)} clean pictures")
@@ -130,13 +146,13 @@ def _replay_mark(config: Config) -> Path:
     return config.image_folder / ".to-replay"
 
 
-def _replay_once(config: Config, addresses: _Addresses) -> None:
+def _replay_once(config: Config, addresses: _Addresses, check: Callable[[], None]) -> None:
     from lenswatch.demo.replay import replay, replay_pictures
 
     if not _replay_mark(config).exists():
         return
     pictures = replay_pictures(config.image_folder)
-    with show_progress() as progress:
+    with _progress(check) as progress:
         drifted = replay(pictures, addresses.predict, progress)
     say(f"replayed {len(pictures)} pictures as stream demo: drift in {drifted}")
     _replay_mark(config).unlink()
