@@ -21,7 +21,7 @@ __all__ = ["Uses"]
 
 log = logging.getLogger(__name__)
 
-LONGEST_SECONDS = 10.0  # that a fork waits for the threads that use something
+LONGEST_SECONDS = 100.0  # that a fork waits for threads, which may themselves wait for locks
 
 
 class Uses:
@@ -31,6 +31,9 @@ class Uses:
         close: A method that is called before a fork, when no thread uses the object; None for nothing.
         begin_anew: A method that is called in the forked process, and replaces locks and threads; if others
             still used the object then, nothing of it may be touched but replaced.
+
+    Attributes:
+        closed: The object was closed before the last fork: no thread used it, the forking one neither.
     """
 
     def __init__(
@@ -38,6 +41,7 @@ class Uses:
     ) -> None:
         self._close = None if close is None else weakref.WeakMethod(close)
         self._anew = weakref.WeakMethod(begin_anew)
+        self.closed = False
         self._begin(Counter())
         with _registry.lock:
             _registry.all = [known for known in _registry.all if known() is not None]
@@ -60,6 +64,7 @@ class Uses:
     def before_fork(self, until: float) -> None:
         """Keep others out and close the object; after `until`, on the monotonic clock, do without."""
         me = threading.get_ident()
+        self.closed = False
         with self._changed:
             self._forking = True
             free = self._changed.wait_for(
@@ -71,6 +76,7 @@ class Uses:
             log.warning("the process is forked while another thread uses %s", self._name())
         elif close is not None and not mine:
             close()
+            self.closed = True
 
     def after_fork(self) -> None:
         """Let others go on in the process that was forked from."""

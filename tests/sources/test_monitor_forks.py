@@ -15,6 +15,7 @@ import pytest
 from conftest import Camera
 from lenswatch import Monitor
 from lenswatch.config import Config, TrackingConfig
+from lenswatch.errors import StoreError
 from lenswatch.node.request import open_store
 from support.driftwatch_stub import Stub, serving
 from support.forks import busy, ended, forked
@@ -58,6 +59,40 @@ def test_a_process_may_be_forked_while_other_threads_observe(tracked: Config) ->
         check_integrity(tracked)
 
 
+def test_forks_that_wait_for_nobody_hang_nowhere(
+    tracked: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lenswatch.forking.LONGEST_SECONDS", 0.0)
+    with Monitor(config=tracked) as monitor:
+        monitor.fit_vectors(vectors(100))
+        served = [0, 0]
+
+        def serve(thread: int) -> None:
+            monitor.observe_vector(vectors(1)[0], stream=f"s{thread}")
+            served[thread] += 1
+
+        def once(child: int) -> None:
+            try:
+                monitor.observe_vector(vectors(1)[0], stream="child")
+            except StoreError as error:
+                if "was in use when this process was forked" not in str(error):
+                    raise
+            else:
+                (tmp_path / f"recorded-{child}").touch()
+
+        children = []
+        with busy(lambda: serve(0), lambda: serve(1)):
+            for i in range(20):
+                time.sleep(0.05)
+                children.append(forked(lambda i=i: once(i)))  # type: ignore[misc]
+            assert [ended(child) for child in children] == [0] * 20
+        recorded = len(list(tmp_path.glob("recorded-*")))
+        assert recorded < 20, "each fork came between two uses"
+        assert jobs(tracked, "child") == recorded
+        assert [jobs(tracked, "s0"), jobs(tracked, "s1")] == served
+        check_integrity(tracked)
+
+
 def test_pictures_may_be_judged_in_forked_processes(
     trained: Config, camera: Camera, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,15 +126,19 @@ def test_no_file_of_the_store_is_open_in_both_processes(tracked: Config) -> None
         monitor.observe_vector(vectors(1)[0])
 
 
-def test_a_fork_within_a_transaction_leaves_both_processes_usable(tracked: Config) -> None:
+def test_a_fork_within_a_use_is_an_error_in_the_child_alone(tracked: Config) -> None:
     store = open_store(tracked)
 
     def write() -> None:
         with store.begin() as transaction:
             transaction.connection.exec_driver_sql("DELETE FROM lease")
 
+    def refused() -> None:
+        with pytest.raises(StoreError, match="was in use when this process was forked"):
+            write()
+
     with store.read() as connection:
-        child = forked(write)
+        child = forked(refused)
         assert connection.exec_driver_sql("SELECT 1").scalar_one() == 1
     assert ended(child) == 0
     write()
@@ -108,27 +147,34 @@ def test_a_fork_within_a_transaction_leaves_both_processes_usable(tracked: Confi
 
 def test_a_fork_does_not_wait_for_ever(tracked: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lenswatch.forking.LONGEST_SECONDS", 0.3)
-    store = open_store(tracked)
-    held, leaving = threading.Event(), threading.Event()
+    entered, leaving = threading.Event(), threading.Event()
+    with Monitor(config=tracked) as monitor:
+        monitor.fit_vectors(vectors(100))
+        monitor.observe_vector(vectors(1)[0], stream="s")
 
-    def hold() -> None:
-        with store.read():
-            held.set()
-            leaving.wait()
+        def hold() -> None:
+            with monitor._store.begin() as transaction:
+                transaction.delete_windows("none")
+                entered.set()
+                leaving.wait()
 
-    thread = threading.Thread(target=hold)
-    thread.start()
-    held.wait()
+        thread = threading.Thread(target=hold)
+        thread.start()
+        entered.wait()
 
-    def read() -> None:
-        with store.read() as connection:
-            connection.exec_driver_sql("SELECT 1")
+        def refused() -> None:
+            began = time.monotonic()
+            with pytest.raises(StoreError, match="fork while no call runs, or start a new process"):
+                monitor.observe_vector(vectors(1)[0], stream="s")
+            assert time.monotonic() - began < 20  # which keeps no lock from others
 
-    child = forked(read)  # the thread still holds what it uses
-    leaving.set()
-    thread.join()
-    assert ended(child) == 0
-    store.close()
+        child = forked(refused)  # the thread still holds what it uses
+        assert ended(child) == 0
+        leaving.set()
+        thread.join()
+        monitor.observe_vector(vectors(1)[0], stream="s")
+        assert jobs(tracked, "s") == 2
+        check_integrity(tracked)
 
 
 @pytest.fixture

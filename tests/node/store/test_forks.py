@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lenswatch.errors import StoreError
 from lenswatch.node.store.store import NodeStore
 from support.forks import busy, ended, forked
 from support.node_stores import Database, opened
@@ -59,9 +60,24 @@ def test_a_child_leaves_a_connection_in_use_to_its_parent(
     thread = threading.Thread(target=hold)
     thread.start()
     held.wait()
-    child = forked(lambda: count(store))
+
+    def use() -> None:
+        began = time.monotonic()
+        if store.is_shared:
+            assert count(store) == 0
+            return
+        for work in (lambda: count(store), lambda: post(store, "child"), store.sync):
+            with pytest.raises(StoreError, match="was in use when this process was forked"):
+                work()
+        with pytest.raises(StoreError, match="was in use when this process was forked"):
+            opened(node_database, tmp_path)
+        assert time.monotonic() - began < 20  # it waits for nothing
+        store.close()
+
+    child = forked(use)
     assert ended(child) == 0
     leaving.set()
     thread.join()
     assert found == [7]
+    post(store, "parent")
     store.close()

@@ -21,6 +21,8 @@ __all__ = ["Opening"]
 
 log = logging.getLogger(__name__)
 
+_crossed: set[tuple[int, int] | None] = set()  # files that were open when this process was forked
+
 
 class Opening:
     """A database that is open, or that is opened as soon as there is space for it.
@@ -134,8 +136,16 @@ class Opening:
         with self._opening:
             self._close()
 
-    def begin_anew(self) -> None:
-        """Begin anew in a forked process: with locks and connections of its own."""
+    def begin_anew(self, *, closed: bool) -> None:
+        """Begin anew in a forked process: with locks and connections of its own.
+
+        Args:
+            closed: It was closed before the fork. Otherwise this process can never use the file: SQLite takes
+                locks of the process before it for its own, and may wait for that one's threads for ever.
+        """
+        inherited = self._file or _file_at(self._path)
+        if not closed and inherited:
+            _crossed.add(inherited)
         self.connections.abandon()
         self._damage.begin_anew()
         self._begin()
@@ -147,6 +157,11 @@ class Opening:
         self._file = None
 
     def _open(self, *, again: bool) -> None:
+        if _file_at(self._path) in _crossed:
+            raise StoreError(
+                f"{self._path}: was in use when this process was forked, so that it cannot be used here: "
+                "fork while no call runs, or start a new process instead"
+            )
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -69,7 +69,7 @@ class NodeStore:
         StoreDamaged: The file was damaged. It is repaired by now, and what was asked may be tried again; the
             windows of all streams start anew. Every method but the single reads raises it.
         StoreError: The file is another program's, of a newer version, or not writable; or it is damaged and
-            cannot be repaired. Every method raises it too.
+            cannot be repaired; or this process was forked while it was in use. Every method raises it too.
     """
 
     def __init__(
@@ -240,6 +240,7 @@ class NodeStore:
     def sync(self) -> None:
         """Wait until all that was committed hastily is on the disk."""
         with self._uses.one():
+            self._file.ensure()
             self._checkpoint()
 
     def close(self) -> None:
@@ -249,7 +250,7 @@ class NodeStore:
 
     def _begin_anew(self) -> None:
         self.posted = threading.Event()
-        self._file.begin_anew()
+        self._file.begin_anew(closed=self._uses.closed)
 
     def _read(self, statement: Callable[..., Result], *given: str) -> Result:
         with self.read() as connection:
