@@ -61,7 +61,8 @@ def test_what_happens_to_a_baseline_is_listed_and_undone(
     assert all(word in listed for word in ("renewed", "accepted", "reef"))
     assert "undone" not in listed
     assert "number 2 (accepted) was undone" in baseline("undo", "reef").output
-    assert "undone" in baseline("list", "--stream", "reef").output
+    assert "undone" in baseline("list", "reef").output
+    assert "no baseline was renewed yet" in baseline("list", "pier").output
     assert "back to the calibration" in baseline("cleaned", "reef").output
     assert "cleaned" in baseline("list").output
 

@@ -48,9 +48,9 @@ def baseline() -> None:
 
 @baseline.command("list")
 @with_config
-@click.option("--stream", help="Name of the stream. Default: all streams.")
+@click.argument("stream", required=False)
 def list_(config: Config, stream: str | None) -> None:
-    """List the renewals, acceptances and cleanings of each stream."""
+    """List the renewals, acceptances and cleanings of STREAM, or of all streams."""
     from lenswatch.node.store.baselines import all_baselines
 
     with closing(_store(config)) as store, store.read() as connection:
