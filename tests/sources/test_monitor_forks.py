@@ -59,40 +59,6 @@ def test_a_process_may_be_forked_while_other_threads_observe(tracked: Config) ->
         check_integrity(tracked)
 
 
-def test_forks_that_wait_for_nobody_hang_nowhere(
-    tracked: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("lenswatch.forking.LONGEST_SECONDS", 0.0)
-    with Monitor(config=tracked) as monitor:
-        monitor.fit_vectors(vectors(100))
-        served = [0, 0]
-
-        def serve(thread: int) -> None:
-            monitor.observe_vector(vectors(1)[0], stream=f"s{thread}")
-            served[thread] += 1
-
-        def once(child: int) -> None:
-            try:
-                monitor.observe_vector(vectors(1)[0], stream="child")
-            except StoreError as error:
-                if "was in use when this process was forked" not in str(error):
-                    raise
-            else:
-                (tmp_path / f"recorded-{child}").touch()
-
-        children = []
-        with busy(lambda: serve(0), lambda: serve(1)):
-            for i in range(20):
-                time.sleep(0.05)
-                children.append(forked(lambda i=i: once(i)))  # type: ignore[misc]
-            assert [ended(child) for child in children] == [0] * 20
-        recorded = len(list(tmp_path.glob("recorded-*")))
-        assert recorded < 20, "each fork came between two uses"
-        assert jobs(tracked, "child") == recorded
-        assert [jobs(tracked, "s0"), jobs(tracked, "s1")] == served
-        check_integrity(tracked)
-
-
 def test_pictures_may_be_judged_in_forked_processes(
     trained: Config, camera: Camera, monkeypatch: pytest.MonkeyPatch
 ) -> None:
